@@ -1,0 +1,174 @@
+"""Orthanc in our words: the only importer of pyorthanc and httpx.
+
+`Archive` answers in our values and raises only our errors. Its `transport` argument is the seam for
+tests (`httpx.MockTransport`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pydicom
+from pyorthanc import Orthanc
+
+from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
+from minipacs.secrets import secret
+from minipacs.settings import Settings
+from minipacs.work import SeriesContent, StudyContent
+
+TIMEOUT_S = 60.0
+PAGE = 1000
+"""Entries asked for at once."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the archive's change log."""
+
+    number: int
+    type: str
+    resource_id: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A page of the change log: its entries, the cursor after them, and whether it was the last page."""
+
+    entries: tuple[Change, ...]
+    last: int
+    done: bool
+
+
+class Archive:
+    """The archive, over HTTP. Threads may share one; each process opens its own."""
+
+    def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = settings.orthanc_url
+        self._client = Orthanc(
+            self.url,
+            username=settings.orthanc_user,
+            password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
+            timeout=TIMEOUT_S,
+            return_raw_response=True,
+            transport=transport,
+        )
+
+    # -- looking ------------------------------------------------------------------------------------
+    def version(self) -> str:
+        """Orthanc's version; raises `ArchiveUnreachable` when nobody answers."""
+        return str(self._json("GET", "/system")["Version"])
+
+    def changes(self, since: int, limit: int = PAGE) -> Changes:
+        """The change log after entry `since`. Deletions do not stand in it."""
+        answer = self._json("GET", f"/changes?since={since}&limit={limit}")
+        entries = tuple(Change(int(e["Seq"]), str(e["ChangeType"]), str(e["ID"])) for e in answer["Changes"])
+        return Changes(entries, int(answer["Last"]), bool(answer["Done"]))
+
+    def studies(self) -> list[str]:
+        """Orthanc's identifiers of all studies."""
+        return [str(i) for i in self._json("GET", "/studies")]
+
+    def studies_of(self, resource_ids: Iterable[str]) -> set[str]:
+        """The studies to which these patients, studies, series or instances belong; the deleted are left out."""
+        ids = list(dict.fromkeys(resource_ids))
+        found: set[str] = set()
+        for start in range(0, len(ids), PAGE):
+            query = {"Resources": ids[start : start + PAGE], "Level": "Study", "Metadata": False}
+            found.update(str(entry["ID"]) for entry in self._json("POST", "/tools/bulk-content", json=query))
+        return found
+
+    def study_id(self, study_instance_uid: str) -> str:
+        """Orthanc's identifier of a study; raises `NotInArchive`."""
+        found = self.find("Study", study_instance_uid)
+        if not found:
+            raise NotInArchive(f"The archive has no study {study_instance_uid}.", "Send it, or check the UID.")
+        return found[0]
+
+    def find(self, level: str, uid: str) -> list[str]:
+        """Orthanc's identifiers of what bears this UID; `level` is Study, Series or Instance."""
+        found = self._json("POST", "/tools/lookup", content=uid)
+        return [str(e["ID"]) for e in found if e["Type"] == level]
+
+    def is_stable(self, study_id: str) -> bool:
+        """Whether Orthanc calls the study stable; forgotten when Orthanc stops before that."""
+        return bool(self._json("GET", f"/studies/{study_id}")["IsStable"])
+
+    def study(self, study_id: str) -> StudyContent:
+        """What the study holds, without pixels."""
+        study = self._json("GET", f"/studies/{study_id}")
+        instances: dict[str, list[tuple[str, str]]] = {}
+        for entry in self._json("GET", f"/studies/{study_id}/instances?expand"):
+            uid = str(entry["MainDicomTags"].get("SOPInstanceUID", ""))
+            instances.setdefault(str(entry["ParentSeries"]), []).append((uid, str(entry["ID"])))
+        series = [
+            SeriesContent(
+                series_id=str(s["ID"]),
+                series_instance_uid=str(s["MainDicomTags"].get("SeriesInstanceUID", "")),
+                modality=str(s["MainDicomTags"].get("Modality", "")),
+                manufacturer=str(s["MainDicomTags"].get("Manufacturer", "")),
+                description=str(s["MainDicomTags"].get("SeriesDescription", "")),
+                instances=tuple(sorted(instances.get(str(s["ID"]), []))),
+            )
+            for s in self._json("GET", f"/studies/{study_id}/series?expand")
+        ]
+        uid = str(study["MainDicomTags"].get("StudyInstanceUID", ""))
+        return StudyContent(study_id, uid, tuple(sorted(series, key=lambda s: s.series_instance_uid)))
+
+    # -- taking and giving --------------------------------------------------------------------------
+    def file(self, instance_id: str) -> bytes:
+        """The instance as a DICOM file (PS3.10)."""
+        return self._call("GET", f"/instances/{instance_id}/file").content
+
+    def dataset(self, instance_id: str) -> pydicom.Dataset:
+        """The instance, read by pydicom."""
+        return pydicom.dcmread(BytesIO(self.file(instance_id)), force=True)
+
+    def datasets(self, instance_ids: Iterable[str]) -> Iterator[pydicom.Dataset]:
+        """The instances, one after the other, in the order asked for."""
+        return (self.dataset(i) for i in instance_ids)
+
+    def store(self, file: bytes) -> str:
+        """Store a DICOM file; its identifier. Stored already: the same answer, nothing changes."""
+        answer = self._json("POST", "/instances", content=file)
+        return str(answer["ID"])
+
+    def delete_series(self, series_id: str) -> None:
+        """Delete a series; what is gone already is no error."""
+        try:
+            self._call("DELETE", f"/series/{series_id}")
+        except NotInArchive:
+            return
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    # -- the wire -----------------------------------------------------------------------------------
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        return self._call(method, path, **options).json()
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request; httpx's and Orthanc's ways of saying no become our errors."""
+        try:
+            response = self._send(method, path, **options)
+            if response.is_server_error and method == "GET":  # a stale keep-alive connection: ask once more
+                response = self._send(method, path, **options)
+        except httpx.TransportError as error:
+            raise ArchiveUnreachable(
+                f"Orthanc does not answer at {self.url} ({type(error).__name__}).", "Start it with scripts/up."
+            ) from error
+        if response.status_code == 404:
+            raise NotInArchive(f"The archive has nothing at {path.partition('?')[0]}.", "It may have been deleted.")
+        if response.status_code == 401:
+            raise ArchiveRefused("Orthanc refused our credentials.", "Check MINIPACS_ORTHANC_USER and _PASSWORD.")
+        if response.is_error:
+            raise ArchiveRefused(
+                f"Orthanc answered {response.status_code} to {method} {path.partition('?')[0]}.", "See its log."
+            )
+        return response
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._client.request(method, self.url + path, **options)
+        return response

@@ -1,0 +1,111 @@
+"""One database for catalogue and jobs: SQLite by default, PostgreSQL by URL, same code.
+
+SQLite runs in WAL mode; a writing session begins with `BEGIN IMMEDIATE`, so that two writers wait
+for each other instead of failing half-way, and readers never wait.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Double, Engine, cast, create_engine, event, extract, func, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from minipacs.errors import CatalogueUnavailable
+
+BUSY_TIMEOUT_S = 30
+JULIAN_DAY_1970 = 2440587.5
+
+
+class Base(DeclarativeBase):
+    """Every table of the product hangs on this."""
+
+
+class Database:
+    """Sessions on one database. Safe to share between threads; open one in each process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _open(url)
+        self._writing = self.engine.execution_options(minipacs_writing=True)
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether the other dialect than SQLite's is spoken."""
+        return self.engine.dialect.name == "postgresql"
+
+    def create(self) -> None:
+        """Create the tables that are missing. Two processes may do it at once."""
+        try:
+            Base.metadata.create_all(self.engine)
+        except DBAPIError:  # the other process was first: look again
+            Base.metadata.create_all(self.engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads; it never waits for a writer."""
+        with _translated(), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in one transaction: committed at the end, rolled back on any error."""
+        with _translated(), Session(self._writing) as session, session.begin():
+            yield session
+
+    def insert(self, table: Any) -> Any:
+        """`INSERT` with `on_conflict_do_…`, which both dialects have under their own names."""
+        return (postgresql if self.is_postgresql else sqlite).insert(table)
+
+    def now(self) -> ColumnElement[float]:
+        """The database's clock, in seconds since 1970 (UTC): the one clock of leases and times."""
+        if self.is_postgresql:
+            return cast(extract("epoch", func.clock_timestamp()), Double)
+        return (func.julianday("now") - JULIAN_DAY_1970) * 86400.0
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def _open(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=5)
+    file = make_url(url).database
+    if file and file != ":memory:":
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            f"busy_timeout={BUSY_TIMEOUT_S}000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("minipacs_writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The database's own trouble becomes one of our errors; a full disk is named."""
+    try:
+        yield
+    except OperationalError as error:
+        text = str(error.orig)
+        hint = "Free some disk space." if "full" in text else "Start the database, or correct MINIPACS_DATABASE_URL."
+        raise CatalogueUnavailable(
+            f"The catalogue's database does not answer ({text.strip().splitlines()[0]}).", hint
+        ) from error

@@ -1,0 +1,126 @@
+"""Every error the product raises on purpose, drawn first.
+
+MinipacsError
+├─ NotFound               404  asked for something that is not there
+├─ BadRequest             400  the caller's fault; the hint says what to send instead
+├─ NotAllowed             403  this user may not do this
+├─ SettingsError               a setting is missing or wrong; the hint names it
+├─ CatalogueUnavailable   503  the database does not answer
+├─ ArchiveError           502
+│  ├─ ArchiveUnreachable  503  Orthanc does not answer
+│  ├─ ArchiveRefused           Orthanc answered, but not with what was asked
+│  └─ NotInArchive        404
+├─ Unreadable             422  a file or object breaks a rule of the Standard
+│  └─ NotAVolume          422  the series has no regular 3-D geometry
+└─ EngineError            500
+   ├─ EngineUnavailable   503  not installed or not configured; the hint says what to do
+   ├─ WrongPrompts        400  needed and absent, or given and unusable
+   └─ EngineFailed             ran and broke, crashed, or exceeded its time
+
+A message names the thing and the rule it breaks; the hint is the remedy. Programming errors stay
+`ValueError` and `TypeError`.
+"""
+
+
+class MinipacsError(Exception):
+    """An error with a sentence for the user and, where there is one, a remedy."""
+
+    status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """The class's name in snake_case: the `code` of the one JSON error shape."""
+        name = type(self).__name__
+        return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+    def as_json(self) -> dict[str, dict[str, str]]:
+        """The one JSON error shape: `{"error": {"code", "message", "hint"}}`."""
+        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class NotFound(MinipacsError):
+    """Asked for something that is not there."""
+
+    status = 404
+
+
+class BadRequest(MinipacsError):
+    """The caller's fault; the hint says what to send instead."""
+
+    status = 400
+
+
+class NotAllowed(MinipacsError):
+    """This user may not do this."""
+
+    status = 403
+
+
+class SettingsError(MinipacsError):
+    """A setting is missing or wrong; the hint names it."""
+
+
+class CatalogueUnavailable(MinipacsError):
+    """The database does not answer."""
+
+    status = 503
+
+
+class ArchiveError(MinipacsError):
+    """Something between us and Orthanc."""
+
+    status = 502
+
+
+class ArchiveUnreachable(ArchiveError):
+    """Orthanc does not answer."""
+
+    status = 503
+
+
+class ArchiveRefused(ArchiveError):
+    """Orthanc answered, but not with what was asked."""
+
+
+class NotInArchive(ArchiveError):
+    """Orthanc does not hold this resource."""
+
+    status = 404
+
+
+class Unreadable(MinipacsError):
+    """A file or object breaks a rule of the Standard."""
+
+    status = 422
+
+
+class NotAVolume(Unreadable):
+    """The series has no regular three-dimensional geometry."""
+
+
+class EngineError(MinipacsError):
+    """Something about a segmentation engine."""
+
+
+class EngineUnavailable(EngineError):
+    """Not installed or not configured; the hint says what to do."""
+
+    status = 503
+
+
+class WrongPrompts(EngineError):
+    """Prompts are needed and absent, or given and unusable."""
+
+    status = 400
+
+
+class EngineFailed(EngineError):
+    """The engine ran and broke, crashed, or exceeded its time."""

@@ -1,0 +1,132 @@
+"""Every setting once: name, default, unit, meaning.
+
+`Settings.from_env()` is called once by each command and then passed on; nothing else reads the
+environment (except the Orthanc plugin, which is alone in its interpreter). A `.env` file in the
+working directory is read first; the environment wins over it.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from minipacs.errors import SettingsError
+
+PREFIX = "MINIPACS_"
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: `orthanc.json`, `ohif_config/` and `orthanc_plugin/` are found below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field a setting; the environment variable is `MINIPACS_` + the field's name in capitals."""
+
+    # fmt: off
+    home: Annotated[Path, "folder that holds all data: archive, catalogue, results, secrets"] = Path("~/minipacs")
+    output: Annotated[Path, "folder of PNGs and result files (default: HOME/output)"] = Path()
+    ohif: Annotated[Path, "folder of the prepared OHIF build"] = ROOT / ".ohif"
+    database_url: Annotated[str, "catalogue and jobs, as an SQLAlchemy URL (default: SQLite in HOME)"] = ""
+    scheduler: Annotated[str, "address of a Dask scheduler, tcp://host:port (default: an embedded pool)"] = ""
+    workers: Annotated[int, "worker processes of the embedded pool"] = 2
+
+    http_host: Annotated[str, "address the front door listens on; 0.0.0.0 for the whole network"] = "127.0.0.1"
+    http_port: Annotated[int, "port of the front door"] = 8080
+    http_workers: Annotated[int, "processes of the front door"] = 1
+    http_threads: Annotated[int, "threads of each process of the front door"] = 24
+    admin_user: Annotated[str, "name of the first administrator"] = "admin"
+    admin_password: Annotated[str, "password of the first administrator (default: made and printed once)"] = ""
+
+    aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
+    dicom_port: Annotated[int, "DICOM port of the archive"] = 4242
+    peers: Annotated[str, "modalities allowed to send, NAME=AET@host:port,…; empty: anyone may store"] = ""
+    orthanc_port: Annotated[int, "HTTP port of Orthanc"] = 8042
+    orthanc_url: Annotated[str, "address of Orthanc's HTTP server (default: this machine, ORTHANC_PORT)"] = ""
+    orthanc_user: Annotated[str, "user name at Orthanc"] = "minipacs"
+    orthanc_password: Annotated[str, "password at Orthanc (default: made once, kept in HOME)"] = ""
+    doorbell: Annotated[str, "host:port (UDP) where the job service hears the plugin ring"] = "127.0.0.1:8043"
+
+    stable_age_s: Annotated[int, "seconds without a new instance after which Orthanc calls a study stable"] = 15
+    quiet_s: Annotated[int, "seconds of quiet after which a study is due unrung (default: 2 × STABLE_AGE_S + 5)"] = 0
+    poll_s: Annotated[float, "seconds between looks at the change log"] = 1.0
+    reconcile_s: Annotated[int, "seconds between full comparisons of archive and catalogue"] = 300
+    lease_s: Annotated[int, "seconds a worker may be silent before its job is given to another"] = 30
+    attempts: Annotated[int, "attempts a job has before it is failed"] = 3
+    reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
+
+    engine: Annotated[str, "segmentation engine for new studies; empty: none"] = "slicer"
+    engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
+    # fmt: on
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read `MINIPACS_*`; without `environ`, from `.env` in the working directory and the environment."""
+        if environ is None:
+            environ = {**read_env_file(Path(".env")), **os.environ}
+        values: dict[str, Any] = {}
+        types = {name: kind for name, (kind, _meaning) in described().items()}
+        for f in fields(cls):
+            text = environ.get(PREFIX + f.name.upper(), "")
+            if text == "":
+                continue
+            try:
+                values[f.name] = types[f.name](text)
+            except ValueError as error:
+                raise SettingsError(
+                    f"{PREFIX}{f.name.upper()} must be a number, not {text!r}.",
+                    "Correct it in .env or in the environment.",
+                ) from error
+        return cls(**values).complete()
+
+    def complete(self) -> "Settings":
+        """Fill in the defaults that depend on other settings; check what can be checked alone."""
+        home = self.home.expanduser().resolve()
+        filled: dict[str, Any] = {
+            "home": home,
+            "output": (home / "output" if self.output == Path() else self.output).expanduser().resolve(),
+            "ohif": self.ohif.expanduser().resolve(),
+            "database_url": self.database_url or f"sqlite:///{home / 'catalogue.sqlite'}",
+            "orthanc_url": (self.orthanc_url or f"http://127.0.0.1:{self.orthanc_port}").rstrip("/"),
+            "quiet_s": self.quiet_s or 2 * self.stable_age_s + 5,
+        }
+        for name in ("http_port", "orthanc_port", "dicom_port"):
+            if not 0 < getattr(self, name) < 65536:
+                raise SettingsError(f"{PREFIX}{name.upper()} must be a port, 1 to 65535.", "Correct it in .env.")
+        if not 1 <= len(self.aet) <= 16:  # PS3.5 6.2, VR AE: 16 bytes maximum
+            raise SettingsError("MINIPACS_AET must have 1 to 16 characters.", "Correct it in .env.")
+        self.doorbell_address  # noqa: B018  raises when it cannot be read
+        return replace(self, **filled)
+
+    @property
+    def doorbell_address(self) -> tuple[str, int]:
+        """Host and UDP port of the doorbell."""
+        host, _, port = self.doorbell.rpartition(":")
+        if not host or not port.isdigit():
+            raise SettingsError(f"MINIPACS_DOORBELL must be host:port, not {self.doorbell!r}.", "Correct it in .env.")
+        return host, int(port)
+
+    @property
+    def address(self) -> str:
+        """The front door as a person on this machine types it."""
+        return f"http://localhost:{self.http_port}"
+
+    @property
+    def host_name(self) -> str:
+        """This machine's name, as it stands in job rows."""
+        return socket.gethostname()
+
+
+def described() -> dict[str, tuple[type, str]]:
+    """Type and meaning of every setting, by field name: the README's table is tested against it."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {f.name: get_args(hints[f.name]) for f in fields(Settings)}
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of a `.env` file; `#` starts a comment line; quotes around a value are removed."""
+    if not path.is_file():
+        return {}
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    pairs = (line.removeprefix("export ").partition("=") for line in lines if line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
