@@ -101,7 +101,7 @@ class Work(Protocol):
         its `summary`, if there is one, is a sentence for people."""
 
 
-class Cancelled(Exception):  # noqa: N818  an outcome, not an error
+class Cancelled(Exception):
     """Raised inside `Task.progress` when the job must stop: cancelled, or given to another worker."""
 
 

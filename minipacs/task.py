@@ -1,0 +1,129 @@
+"""A job while it runs, in a pool worker: claim the row, beat its heart, do the work, tell the end."""
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from minipacs.archive import Archive
+from minipacs.database import Database
+from minipacs.errors import (
+    BadRequest,
+    CatalogueUnavailable,
+    EngineUnavailable,
+    MinipacsError,
+    NotFound,
+    NotInArchive,
+    Unreadable,
+    WrongPrompts,
+)
+from minipacs.jobs import Claim, Jobs, Progress
+from minipacs.settings import Settings
+from minipacs.work import Cancelled, works
+
+BEAT_S = 1.0
+PERMANENT = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
+"""Errors that another attempt would only repeat."""
+
+log = logging.getLogger(__name__)
+
+
+class RunningTask:
+    """The `Task` that work receives: its arguments, the archive, the database, and its heartbeat."""
+
+    def __init__(self, settings: Settings, jobs: Jobs, claim: Claim) -> None:
+        self.settings = settings
+        self.archive = Archive(settings)
+        self.database = jobs.database
+        self.args = claim.args
+        self._jobs, self._claim = jobs, claim
+        self._progress, self._answer = Progress(), "go on"
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name=f"heart of job {claim.id}", daemon=True)
+
+    def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
+        """Tell how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
+        self._progress = Progress(stage, done, total, note)
+        if self._answer != "go on":
+            raise Cancelled(self._answer)
+
+    def __enter__(self) -> "RunningTask":
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._heart.join()
+        self.archive.close()
+
+    def _beat(self) -> None:
+        """Every second, as long as the job runs; a database that is away is tried again."""
+        told, renewed = Progress(), time.monotonic()
+        while not self._stop.wait(BEAT_S):
+            progress, now = self._progress, time.monotonic()
+            if progress == told and self._answer == "go on" and now - renewed < min(self._jobs.lease_s / 3, 2 * BEAT_S):
+                continue
+            try:
+                self._answer = self._jobs.beat(self._claim, progress)
+                told, renewed = progress, now
+            except CatalogueUnavailable as error:
+                log.warning("job %d: %s", self._claim.id, error)
+
+
+def run_job(settings: Settings, job_id: int) -> str:
+    """What the pool calls. The row decides, not the pool: a call for a row that somebody holds does nothing."""
+    database = Database(settings.database_url)
+    jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
+    try:
+        claim = jobs.claim(job_id, worker_name(settings))
+        return "not mine" if claim is None else _do(settings, jobs, claim)
+    finally:
+        database.close()
+
+
+def _do(settings: Settings, jobs: Jobs, claim: Claim) -> str:
+    result: dict[str, Any] = {}
+    try:
+        with RunningTask(settings, jobs, claim) as task:
+            result = works()[claim.kind].run(task)
+    except Cancelled:
+        return _told(lambda: jobs.cancelled(claim), "cancelled")
+    except MinipacsError as error:
+        mistake, detail = error, traceback.format_exc()
+        return _told(lambda: jobs.fail(claim, mistake, detail, permanent=isinstance(mistake, PERMANENT)), "failed")
+    except Exception as error:  # the outermost loop of a worker: a bad study must not end it
+        detail = traceback.format_exc()
+        log.error("job %d broke (%s); its detail column has the trace", claim.id, type(error).__name__)
+        unexpected = MinipacsError(
+            f"An unexpected {type(error).__name__} ended the job.", "Please report it with the job's detail."
+        )
+        return _told(lambda: jobs.fail(claim, unexpected, detail, permanent=False), "failed")
+    return _told(lambda: jobs.finish(claim, result), "done")
+
+
+def _told(tell: Callable[[], bool], outcome: str) -> str:
+    """Say the outcome to the database; while it is away, hold the outcome and try again."""
+    while True:
+        try:
+            return outcome if tell() else "lost"
+        except CatalogueUnavailable:
+            time.sleep(BEAT_S)
+
+
+def worker_name(settings: Settings) -> str:
+    """host/pid/start time: names a process beyond the reuse of its pid."""
+    process = psutil.Process()
+    return f"{settings.host_name}/{process.pid}/{process.create_time():.0f}"
+
+
+def is_alive(worker: str) -> bool:
+    """Whether this process of this machine still runs."""
+    _, pid, created = worker.rsplit("/", 2)
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(created)) < 2
+    except psutil.Error:
+        return False
