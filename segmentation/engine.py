@@ -152,9 +152,7 @@ class Engine(Protocol):
     def needs_prompts(self) -> bool:
         """Whether it segments nothing without prompts."""
 
-    def segment(
-        self, volume: "Volume", prompts: Sequence[Prompt] = (), progress: Progress = no_progress
-    ) -> Labelmap:
+    def segment(self, volume: "Volume", prompts: Sequence[Prompt] = (), progress: Progress = no_progress) -> Labelmap:
         """Segments of the volume, on its own grid (`volume.get_geometry()`).
 
         `volume`: `highdicom.Volume`, array (slices, rows, columns), for CT in HU, int16 or float32,

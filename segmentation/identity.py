@@ -1,0 +1,46 @@
+"""What a result is made of, and the UIDs that follow from it: a redo finds itself.
+
+A result is known by its source series, the digest of that series' sorted SOP Instance UIDs, the
+engine, its version, its parameters (and prompts). Every UID of ours is UUIDv5 over these and the
+kind of object, written as PS3.5 B.2 says: 2.25.<decimal>.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid5
+
+NAMESPACE = UUID("6b0f1a52-5d0e-5b0b-9c3e-0d7c1f2a4e61")
+"""Never change it: every result would be made again."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a result is made of."""
+
+    series_instance_uid: str
+    digest: str
+    """Of the series' sorted SOP Instance UIDs (`minipacs.work.digest`)."""
+    engine: str
+    version: str
+    parameters: str
+    """`parameters_digest` of the engine's parameters and the prompts."""
+
+    def uid(self, kind: str) -> str:
+        """The UID of an object of this kind: `SEG series`, `SEG instance`, `SR series`, …"""
+        text = "\n".join((self.series_instance_uid, self.digest, self.engine, self.version, self.parameters, kind))
+        return f"2.25.{uuid5(NAMESPACE, text).int}"
+
+    def as_json(self) -> dict[str, str]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def parameters_digest(parameters: Mapping[str, Any]) -> str:
+    """The same for the same JSON values in any order; `-` for none."""
+    if not parameters:
+        return "-"
+    text = json.dumps(parameters, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(text.encode("ascii")).hexdigest()[:16]

@@ -1,0 +1,218 @@
+"""Which series is a volume, and which is refused, with the reason in one sentence.
+
+`highdicom.spatial.get_volume_positions` decides whether the planes are regular; what is
+written here only finds the words. SimpleITK and the SEG encoder accept a gap, a tilted gantry and
+repeated positions without complaint, and every mesh and millilitre made from them would be wrong.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from minipacs.errors import NotAVolume, Unreadable
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+
+MIN_SLICES = 10
+"""Fewer planes are pictures, not a volume."""
+TILT_DEGREES = 0.1
+"""A step between planes further off their normal than this is a shear worth naming."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A series that passed the gate: its images in order along the normal, and where they lie."""
+
+    images: tuple[Dataset, ...]
+    """Increasing along row cosine × column cosine: for axial images from the feet to the head."""
+    affine: NDArray[np.float64]
+    """(4, 4): (slice, row, column) indices, 0-based, to LPS mm."""
+
+
+def read_images(files: Iterable[Path]) -> list[Dataset]:
+    """The DICOM files, with pixels still encoded; raises `Unreadable` at the first that is none."""
+    images = []
+    for file in files:
+        try:
+            images.append(dcmread(file))
+        except (InvalidDicomError, EOFError, OSError) as error:
+            raise Unreadable(f"{file.name} is not a whole DICOM file.", "Send the series again.") from error
+    return images
+
+
+def gate(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int = MIN_SLICES) -> Slices:
+    """The images as a regular stack; raises `NotAVolume`, naming the first rule that is broken.
+
+    Localisers filed within a series are left out. `modalities`: those the engine takes; empty: any.
+    """
+    from highdicom.spatial import get_volume_positions
+
+    images = _single_frames(_of_modality(images, modalities))
+    images = [i for i in images if not _is_localiser(i)] or _refuse("it is a localiser (scout), not a volume")
+    if len(images) < minimum:
+        _refuse(f"it has {len(images)} images; a volume needs {minimum}")
+    _one_grid(images)
+    _hounsfield(images)
+    spacing, order = get_volume_positions([_position(i) for i in images], images[0].ImageOrientationPatient)
+    if spacing is None or order is None:
+        _refuse(_why_irregular(images))
+    placed = sorted(zip(order, range(len(images)), strict=True))
+    sorted_images = [images[i] for _, i in placed]
+    if float(np.dot(_position(sorted_images[-1]) - _position(sorted_images[0]), _normal(images[0]))) < 0:
+        sorted_images.reverse()
+    return Slices(tuple(sorted_images), _affine(sorted_images))
+
+
+def load(slices: Slices) -> "Volume":
+    """The stack with its modality values: int16 where they are whole numbers in its range, else float32.
+
+    `highdicom.Volume`, array (slices, rows, columns), C-contiguous; CT in HU (PS3.3 C.11.1).
+    """
+    from highdicom import Volume
+
+    with ThreadPoolExecutor(2) as pool:
+        planes = list(pool.map(_values, slices.images))
+    whole = all(plane.dtype == np.int16 for plane in planes)
+    array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
+    return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
+
+
+# -- the rules --------------------------------------------------------------------------------------
+def _refuse(reason: str) -> Any:
+    raise NotAVolume(f"The series cannot be segmented: {reason}.")
+
+
+def _of_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
+    pictures = [i for i in images if "Rows" in i and "Columns" in i]
+    if not pictures:
+        _refuse("it holds no images")
+    if not all(i.get(k) for i in pictures for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")):
+        _refuse("its images have no UIDs, so that nothing could refer to them")
+    found = str(pictures[0].get("Modality", ""))
+    taken = sorted(modalities)
+    if taken and found not in taken:
+        _refuse(f"it is {found or 'of no modality'}; the engine takes {' and '.join(taken)}")
+    return pictures
+
+
+def _single_frames(images: list[Dataset]) -> list[Dataset]:
+    if any(int(i.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in i for i in images):
+        _refuse("its images are multi-frame objects, which are not supported")
+    if any(int(i.get("SamplesPerPixel") or 1) != 1 for i in images):
+        _refuse("its images are in colour")
+    return images
+
+
+def _is_localiser(image: Dataset) -> bool:
+    return "LOCALIZER" in image.get("ImageType", [])  # PS3.3 C.8.2.1.1.1, value 3
+
+
+def _one_grid(images: list[Dataset]) -> None:
+    """One study, frame of reference, plane orientation, matrix and pixel spacing."""
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
+        if not all(i.get(keyword) for i in images):
+            _refuse(f"images lack {keyword}: their place in the patient is unknown")
+    if len({(i.Rows, i.Columns) for i in images}) > 1:
+        sizes = Counter(f"{i.Columns}×{i.Rows}" for i in images)
+        _refuse("its images differ in size: " + " and ".join(sorted(sizes)))
+    if len({str(i.FrameOfReferenceUID) for i in images}) > 1:
+        _refuse("its images lie in different frames of reference")
+    first = np.asarray(images[0].ImageOrientationPatient, float)
+    if any(np.abs(np.asarray(i.ImageOrientationPatient, float) - first).max() > 1e-3 for i in images):
+        _refuse("its images are in different orientations")
+    rows, columns = first[:3], first[3:]
+    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
+    if np.abs(np.asarray(lengths) - 1).max() > 1e-3 or abs(float(rows @ columns)) > 1e-3:
+        _refuse("its direction cosines are not two perpendicular unit vectors")
+    spacing = np.asarray([[float(s) for s in i.PixelSpacing] for i in images])
+    if spacing.min() <= 0 or np.abs(spacing - spacing[0]).max() > 1e-4 * spacing[0].max():
+        _refuse("its images differ in pixel spacing")
+
+
+def _hounsfield(images: list[Dataset]) -> None:
+    """CT must be in Hounsfield units: a rescale, and no other unit named (PS3.3 C.11.1.1.2)."""
+    if str(images[0].get("Modality")) != "CT":
+        return
+    if any("ModalityLUTSequence" not in i and ("RescaleSlope" not in i or "RescaleIntercept" not in i) for i in images):
+        _refuse("its pixel values cannot be turned into Hounsfield units: the rescale is missing")
+    units = {str(i.get("RescaleType") or "HU") for i in images} - {"HU", "US"}
+    if units:
+        _refuse(f"its pixel values are {' and '.join(sorted(units))}, not Hounsfield units")
+
+
+# -- finding the words ------------------------------------------------------------------------------
+def _why_irregular(images: list[Dataset]) -> str:
+    positions = np.stack([_position(i) for i in images])
+    along = positions @ _normal(images[0])
+    order = np.argsort(along, kind="stable")
+    along, positions = along[order], positions[order]
+    steps = np.diff(along)
+    typical = float(np.median(steps))
+    repeated = int((np.abs(steps) < max(0.01, 0.01 * typical)).sum())
+    if repeated:
+        return f"{repeated} of its {len(images)} images lie where another one lies"
+    across = np.linalg.norm(np.diff(positions, axis=0) - steps[:, None] * _normal(images[0]), axis=1)
+    tilt = float(np.degrees(np.arctan2(np.median(across), typical)))
+    if tilt > TILT_DEGREES:
+        return f"its gantry is tilted by {tilt:.1f}°, so that the stack is sheared"
+    widest = float(steps.max())
+    if widest > 1.5 * typical:
+        missing = int(np.round(steps[steps > 1.5 * typical] / typical).sum() - (steps > 1.5 * typical).sum())
+        return f"it has a gap: images {typical:.2f} mm apart, and {widest:.2f} mm; about {missing} missing"
+    return f"its images are unevenly spaced, {float(steps.min()):.2f} to {widest:.2f} mm"
+
+
+def _position(image: Dataset) -> NDArray[np.float64]:
+    return np.asarray(image.ImagePositionPatient, float)
+
+
+def _normal(image: Dataset) -> NDArray[np.float64]:
+    cosines = np.asarray(image.ImageOrientationPatient, float)
+    return np.cross(cosines[:3], cosines[3:])
+
+
+def _affine(images: list[Dataset]) -> NDArray[np.float64]:
+    """PS3.3 C.7.6.2.1.1, with the slice step as the first column: indices are (slice, row, column)."""
+    cosines = np.asarray(images[0].ImageOrientationPatient, float)
+    between_rows, between_columns = (float(s) for s in images[0].PixelSpacing)
+    first = _position(images[0])
+    affine = np.eye(4)
+    affine[:3, 0] = (_position(images[-1]) - first) / (len(images) - 1)
+    affine[:3, 1] = cosines[3:] * between_rows
+    affine[:3, 2] = cosines[:3] * between_columns
+    affine[:3, 3] = first
+    return affine
+
+
+def _values(image: Dataset) -> NDArray[Any]:
+    """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
+    from pydicom.pixels import apply_modality_lut
+
+    try:
+        stored = image.pixel_array
+    except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise Unreadable(
+            f"The pixels of {image.SOPInstanceUID} cannot be decoded.", "Send the series again."
+        ) from error
+    if "ModalityLUTSequence" in image:
+        return _narrow(apply_modality_lut(stored, image))
+    slope, intercept = float(image.get("RescaleSlope") or 1), float(image.get("RescaleIntercept") or 0)
+    if slope.is_integer() and intercept.is_integer():
+        return _narrow(stored.astype(np.int32) * int(slope) + int(intercept))
+    return (stored * slope + intercept).astype(np.float32)
+
+
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    whole = np.issubdtype(values.dtype, np.integer)
+    if whole and values.min(initial=0) >= -32768 and values.max(initial=0) <= 32767:
+        return values.astype(np.int16)
+    return values.astype(np.float32)
