@@ -19,6 +19,8 @@ from minipacs.settings import Settings
 from minipacs.work import SeriesContent, StudyContent
 
 TIMEOUT_S = 60.0
+KEEP_ALIVE_S = 0.5
+"""Orthanc closes an idle connection after 1 s: ours are given up before."""
 PAGE = 1000
 """Entries asked for at once."""
 
@@ -51,6 +53,7 @@ class Archive:
             username=settings.orthanc_user,
             password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
             timeout=TIMEOUT_S,
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             return_raw_response=True,
             transport=transport,
         )
@@ -152,9 +155,10 @@ class Archive:
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request; httpx's and Orthanc's ways of saying no become our errors."""
         try:
-            response = self._send(method, path, **options)
-            if response.is_server_error and method == "GET":  # a stale keep-alive connection: ask once more
+            try:
                 response = self._send(method, path, **options)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):  # a stale connection: ask once more;
+                response = self._send(method, path, **options)  # every request of ours may be made twice
         except httpx.TransportError as error:
             raise ArchiveUnreachable(
                 f"Orthanc does not answer at {self.url} ({type(error).__name__}).", "Start it with scripts/up."

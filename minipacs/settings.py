@@ -98,6 +98,10 @@ class Settings:
         self.doorbell_address  # noqa: B018  raises when it cannot be read
         return replace(self, **filled)
 
+    def as_environment(self) -> dict[str, str]:
+        """The same settings as environment variables, for child processes."""
+        return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
     @property
     def doorbell_address(self) -> tuple[str, int]:
         """Host and UDP port of the doorbell."""

@@ -124,6 +124,6 @@ def is_alive(worker: str) -> bool:
     """Whether this process of this machine still runs."""
     _, pid, created = worker.rsplit("/", 2)
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) < 2
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 2)
     except psutil.Error:
         return False

@@ -1,0 +1,63 @@
+"""`minipacs …`: every command is a module found under the entry point group `minipacs.commands`.
+
+A command module has `HELP`, `configure(parser)` and `run(arguments, settings) -> exit code`, and is
+light to import. An error of ours becomes one sentence on stderr and exit code 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from minipacs import __version__
+from minipacs.errors import MinipacsError
+from minipacs.settings import Settings
+
+
+class Command(Protocol):
+    """A module with these names."""
+
+    HELP: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+
+    def run(self, arguments: argparse.Namespace, settings: Settings) -> int:
+        """Do it; the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn an error of ours into a sentence."""
+    parser = argparse.ArgumentParser(prog="minipacs", description="A mini-PACS that thinks.")
+    parser.add_argument("--version", action="version", version=f"minipacs {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = _commands()
+    for name, command in commands.items():
+        command.configure(subparsers.add_parser(name, help=command.HELP, description=command.HELP))
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        return commands[arguments.command].run(arguments, Settings.from_env())
+    except MinipacsError as error:
+        print(f"minipacs {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _commands() -> dict[str, Command]:
+    """Installed commands by name; what cannot be imported is left out with a word."""
+    found: dict[str, Command] = {}
+    for point in sorted(entry_points(group="minipacs.commands"), key=lambda p: p.name):
+        try:
+            found[point.name] = point.load()
+        except ImportError as error:
+            print(f"minipacs: command {point.name} is missing a part ({error}).", file=sys.stderr)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`minipacs service`: hears the doorbell, reads the letter box, moves rows to the pool."""
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import minipacs.catalogue  # noqa: F401  its tables must exist before the first row
+from minipacs.archive import Archive
+from minipacs.database import Database
+from minipacs.errors import ArchiveError, CatalogueUnavailable, SettingsError
+from minipacs.follow import Doorbell, Follower
+from minipacs.runner import Runner
+from minipacs.settings import Settings
+
+HELP = "run the job service: follow the archive, do the work"
+RUNNER_STEP_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No arguments: everything comes from the settings."""
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; then hand running work back."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    database.create()
+    runner = Runner(settings, database)
+    doorbell = _doorbell(settings)
+    runner.start()
+    follower = threading.Thread(target=_follow, args=(settings, database, doorbell, stop), name="follower")
+    follower.start()
+    ready_file(settings).touch()
+    log.info("job service is ready")
+    try:
+        while not stop.wait(RUNNER_STEP_S):
+            _step(runner)
+    finally:
+        stop.set()
+        runner.stop()
+        follower.join()
+        doorbell.close()
+        database.close()
+    return 0
+
+
+def ready_file(settings: Settings) -> Path:
+    """Touched when the service is ready; `minipacs up` waits for it."""
+    return settings.home / "service.ready"
+
+
+def _doorbell(settings: Settings) -> Doorbell:
+    host, port = settings.doorbell_address
+    try:
+        return Doorbell((host, port))
+    except OSError as error:
+        raise SettingsError(
+            f"The doorbell's UDP port {port} is not free ({error.strerror}).",
+            "Stop the other service, or set MINIPACS_DOORBELL.",
+        ) from error
+
+
+def _step(runner: Runner) -> None:
+    try:
+        runner.step()
+    except CatalogueUnavailable as error:
+        log.warning("%s", error)
+
+
+def _follow(settings: Settings, database: Database, doorbell: Doorbell, stop: threading.Event) -> None:
+    """The follower's loop: an archive or a database that is away is tried again at the next look."""
+    archive = Archive(settings)
+    follower = Follower(settings, archive, database)
+    complained = ""
+    while not stop.is_set():
+        rung = doorbell.listen(settings.poll_s)
+        try:
+            follower.step(rung)
+            complained = ""
+        except (ArchiveError, CatalogueUnavailable) as error:
+            if str(error) != complained:
+                log.warning("%s", error)
+            complained = str(error)
+    archive.close()
