@@ -84,9 +84,7 @@ class Stack:
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
         ready_file(settings).unlink(missing_ok=True)
-        self._start(
-            "Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.environment(settings, os.environ)
-        )
+        self._start("Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.ENVIRONMENT)
         self._start("job service", [*ours, "service"], ready_file(settings).exists)
         self._start("front door", [*ours, "api"], self._front_door_answers)
         for part in self._parts:
@@ -158,7 +156,7 @@ class Stack:
         free_mb = shutil.disk_usage(self.settings.home).free // 2**20
         if free_mb < self.settings.reserve_mb:
             raise SettingsError(
-                f"Only {free_mb} MB are free at {self.settings.home}, below MINIPACS_RESERVE_MB={self.settings.reserve_mb}.",
+                f"{self.settings.home} has {free_mb} MB free, below MINIPACS_RESERVE_MB={self.settings.reserve_mb}.",
                 "Free some disk space, or set MINIPACS_HOME to another disk.",
             )
 
