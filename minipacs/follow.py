@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterable
 
-from sqlalchemy import Double, delete, func, select, update
+from sqlalchemy import Double, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive import Archive, Changes
@@ -99,6 +99,8 @@ class Follower:
             with self.database.reading() as session:
                 since = session.scalar(select(LetterBox.last).where(LetterBox.name == LETTER_BOX)) or 0
             changes = self.archive.changes(since)
+            if changes.last < since:  # a new archive, or one restored: its log is read from the beginning
+                changes = self.archive.changes(0)
             done = changes.done
             if changes.last != since:
                 self._remember(changes)
@@ -169,8 +171,6 @@ class Follower:
             self._forget(study_id)
         with self.database.writing() as session:
             self._set_due(session, held - followed, after_s=0, rung=False)
-            if not held and session.scalar(select(func.max(LetterBox.last))):
-                session.execute(delete(LetterBox))  # an emptied or new archive numbers its log from 1
 
     def _forget(self, study_id: str) -> None:
         """A deleted study: every kind of work hears that it is empty now."""

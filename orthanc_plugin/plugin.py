@@ -29,7 +29,7 @@ def ring(bell, address, study_id):
 
 
 def register(sdk, environ):
-    """Ring on every STABLE_STUDY of this Orthanc; `sdk` is the module `orthanc`."""
+    """Ring on every STABLE_STUDY of this Orthanc; `sdk` is the module `orthanc`. Returns the bell."""
     address = doorbell_address(environ)
     bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bell.setblocking(False)
@@ -40,6 +40,7 @@ def register(sdk, environ):
 
     sdk.RegisterOnChangeCallback(on_change)
     sdk.LogWarning(f"minipacs: ringing at {address[0]}:{address[1]} when a study is stable")
+    return bell
 
 
-register(orthanc, os.environ)
+BELL = register(orthanc, os.environ)

@@ -1,0 +1,21 @@
+"""A double of the module `orthanc`, enough to load the plugin and fire events."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+ChangeType = SimpleNamespace(STABLE_STUDY=1, NEW_INSTANCE=2)
+callbacks: list[Callable[[int, int, str], None]] = []
+said: list[str] = []
+
+
+def RegisterOnChangeCallback(callback: Callable[[int, int, str], None]) -> None:  # noqa: N802  Orthanc's name
+    """Orthanc's registration."""
+    callbacks.append(callback)
+
+
+def LogWarning(sentence: str) -> None:  # noqa: N802  Orthanc's name
+    """Orthanc's log."""
+    said.append(sentence)
+
+
+LogInfo = LogWarning

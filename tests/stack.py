@@ -1,0 +1,201 @@
+"""The whole product, started for a test as a user starts it: `minipacs up` in a folder of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from minipacs.archive import Archive
+from minipacs.database import Database
+from minipacs.errors import ArchiveError
+from minipacs.jobs import Job, Jobs
+from minipacs.send import send_folder
+from minipacs.settings import Settings
+
+PASSWORD = "a password for tests"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody uses at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [int(s.getsockname()[1]) for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def settings_for(home: Path, **changes: object) -> Settings:
+    """Settings with everything below `home` and free ports; keywords are settings."""
+    http, archive, dicom, bell = free_ports(4)
+    values: dict[str, object] = {
+        "home": home,
+        "http_port": http,
+        "orthanc_port": archive,
+        "dicom_port": dicom,
+        "doorbell": f"127.0.0.1:{bell}",
+        "stable_age_s": 2,
+        "quiet_s": 4,
+        "poll_s": 0.3,
+        "reserve_mb": 100,
+        "admin_password": PASSWORD,
+        **changes,
+    }
+    return Settings.from_env({"MINIPACS_" + name.upper(): str(value) for name, value in values.items()})
+
+
+def until(condition: Callable[[], Any], seconds: float = 60, *, what: str = "") -> Any:
+    """The condition's first true answer; fails loudly when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(0.05)
+    return answer
+
+
+class RunningStack:
+    """Three real processes and the ways a test looks at them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.address = f"http://127.0.0.1:{settings.http_port}"
+        self.admin_password = settings.admin_password
+        self.archive = Archive(settings)
+        self.database = Database(settings.database_url)
+        self._process: subprocess.Popen[str] | None = None
+        self._token = ""
+
+    def start(self) -> None:
+        """Start and wait for the word `ready`."""
+        log = (self.settings.home / "up.log").open("a")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "minipacs.cli", "up"],
+            env={**os.environ, **self.settings.as_environment()},
+            cwd=self.settings.home,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        log.close()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until the front door answers, or `up` has ended with its reason."""
+        until(lambda: self._ended() or self._answers(), 60, what="the front door's answer")
+        if self._ended():
+            raise AssertionError((self.settings.home / "up.log").read_text())
+
+    def stop(self) -> None:
+        """As Ctrl+C does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+        self.archive.close()
+        self.database.close()
+
+    def processes(self, word: str) -> list[psutil.Process]:
+        """Child processes of this stack, at any depth, whose command line has `word`."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [c for c in children if any(word in part for part in c.cmdline())]
+
+    def send(self, folder: Path) -> set[str]:
+        """C-STORE a folder; the Study Instance UIDs."""
+        return send_folder(folder, self.settings).studies
+
+    def jobs(self, study_instance_uid: str) -> list[Job]:
+        """The study's rows of the job table."""
+        return list(Jobs(self.database).of_study(study_instance_uid))
+
+    def wait_jobs(self, study_instance_uid: str, *kinds: str, seconds: float = 120) -> list[Job]:
+        """Until the study has jobs of these kinds and none is open; nothing may have failed."""
+
+        def ended() -> list[Job] | None:
+            jobs = self.jobs(study_instance_uid)
+            complete = set(kinds) <= {job.kind for job in jobs}
+            return jobs if complete and all(job.state not in ("queued", "running") for job in jobs) else None
+
+        jobs: list[Job] = until(ended, seconds, what=f"the end of {kinds} for {study_instance_uid}")
+        broken = [(job.kind, job.state, job.error, job.detail) for job in jobs if job.state != "done"]
+        assert not broken, broken
+        return jobs
+
+    def wait_segmented(self, study_instance_uid: str, seconds: float = 180) -> str:
+        """Until the study's SEG is in the archive *and* catalogued; the SEG's Series Instance UID."""
+        self.wait_jobs(study_instance_uid, "segment", "catalogue", seconds=seconds)
+
+        def listed() -> str | None:
+            series = self.get_json(f"/dicom-web/studies/{study_instance_uid}/series")
+            segs = [s for s in series if s["00080060"]["Value"] == ["SEG"]]
+            return str(segs[0]["0020000E"]["Value"][0]) if segs else None
+
+        return str(until(listed, 30, what="a SEG in the answer of QIDO-RS"))
+
+    def segs(self, study_instance_uid: str) -> list[str]:
+        """Series Instance UIDs of the SEG series the archive holds of a study."""
+        study = self.archive.study(self.archive.study_id(study_instance_uid))
+        return [s.series_instance_uid for s in study.series if s.modality == "SEG"]
+
+    def token(self) -> str:
+        """An API token, made by the product's own command."""
+        if not self._token:
+            command = [sys.executable, "-m", "minipacs.cli", "token", "create", "tests", "--role", "admin"]
+            environment = {**os.environ, **self.settings.as_environment()}
+            self._token = subprocess.run(
+                command, capture_output=True, text=True, check=True, env=environment
+            ).stdout.strip()
+        return self._token
+
+    def request(self, path: str, **headers: str) -> urllib.request.Request:
+        """A request with the token, as a script makes it."""
+        return urllib.request.Request(
+            self.address + path,
+            headers={"Authorization": f"Bearer {self.token()}", "Accept": "application/json", **headers},
+        )
+
+    def get_json(self, path: str) -> Any:
+        """What the front door answers to a script."""
+        with urllib.request.urlopen(self.request(path), timeout=30) as answer:
+            return json.load(answer)
+
+    def orthanc_answers(self) -> bool:
+        """Whether Orthanc is there."""
+        try:
+            return bool(self.archive.version())
+        except ArchiveError:
+            return False
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.address + "/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+
+@contextmanager
+def running(home: Path, **changes: object) -> Iterator[RunningStack]:
+    """A stack in its own folder, stopped at the end."""
+    stack = RunningStack(settings_for(home, **changes))
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()

@@ -1,0 +1,78 @@
+"""Who may import whom. A datum goes one way; so do imports."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"minipacs", "etl", "segmentation", "api", "orthanc_plugin"}
+MAY_IMPORT = {
+    "orthanc_plugin": set(),
+    "minipacs": {"minipacs"},
+    "etl": {"etl", "minipacs"},
+    "segmentation": {"segmentation", "minipacs"},
+    "api": {"api", "minipacs"},
+}
+HEAVY = {"slicer", "vtk", "vtkmodules", "torch", "highdicom", "SimpleITK", "cv2", "skimage"}
+LONGEST = 400
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    """Names of the top-level packages a file imports."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+def files(box: str) -> list[Path]:
+    """The Python files of a box."""
+    return sorted((ROOT / box).rglob("*.py"))
+
+
+@pytest.mark.parametrize("box", sorted(MAY_IMPORT))
+def test_a_box_imports_only_what_it_may(box: str) -> None:
+    for path in files(box):
+        forbidden = (set(imports(path)) & OURS) - MAY_IMPORT[box]
+        assert not forbidden, f"{path.relative_to(ROOT)} imports {sorted(forbidden)}"
+
+
+def test_the_plugin_needs_only_the_standard_library() -> None:
+    for path in files("orthanc_plugin"):
+        assert set(imports(path)) <= set(sys.stdlib_module_names) | {"orthanc"}
+        assert len(path.read_text().splitlines()) <= 60
+
+
+def test_only_the_archive_talks_to_orthanc() -> None:
+    for box in ("minipacs", "etl", "segmentation", "api"):
+        for path in files(box):
+            if path.name != "archive.py":
+                assert "pyorthanc" not in imports(path), path
+
+
+def test_the_front_door_never_loads_engines() -> None:
+    for path in files("api"):
+        assert not set(imports(path)) & HEAVY, path
+
+
+def test_commands_are_light_to_import() -> None:
+    light = [
+        *files("minipacs"),
+        *files("api"),
+        *(p for p in files("etl") + files("segmentation") if "command" in p.name),
+    ]
+    for path in light:
+        assert not set(imports(path, top_level_only=True)) & HEAVY, path
+
+
+def test_no_file_is_long_and_no_name_is_vague() -> None:
+    vague = {"utils", "common", "helpers", "misc", "manager", "base"}
+    for box in MAY_IMPORT:
+        for path in files(box):
+            assert path.stem not in vague, path
+            assert len(path.read_text("utf-8").splitlines()) <= LONGEST, path
