@@ -48,3 +48,8 @@ FAT = sct("55603005", "Fat")
 SUBCUTANEOUS_FAT = sct("67769002", "Subcutaneous fatty tissue")
 SOFT_TISSUE = sct("87784001", "Soft tissue")
 SKELETAL_MUSCLE = sct("127954009", "Skeletal muscle")
+
+# algorithm families, CID 7162
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial intelligence")
+MORPHOLOGY = Code("123104", "DCM", "Morphological operation")
+MANUAL_PROCESSING = Code("123109", "DCM", "Manual processing")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minipacs.errors import EngineFailed
-from segmentation.codes import Code
+from segmentation.codes import ARTIFICIAL_INTELLIGENCE, Code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +63,8 @@ class Segment:
     """sRGB, 0 to 255."""
     algorithm: str = "AUTOMATIC"
     """AUTOMATIC, SEMIAUTOMATIC (made from prompts) or MANUAL (PS3.3 C.8.20.2)."""
+    family: Code = ARTIFICIAL_INTELLIGENCE
+    """Kind of algorithm (PS3.16 CID 7162)."""
     surface: bool = True
     """Whether a surface of it shows something: not of fat or of what is left over."""
     encloses: bool = False

@@ -30,12 +30,16 @@ class Identity:
 
     def uid(self, kind: str) -> str:
         """The UID of an object of this kind: `SEG series`, `SEG instance`, `SR series`, …"""
-        text = "\n".join((self.series_instance_uid, self.digest, self.engine, self.version, self.parameters, kind))
-        return f"2.25.{uuid5(NAMESPACE, text).int}"
+        return derived_uid(self.series_instance_uid, self.digest, self.engine, self.version, self.parameters, kind)
 
     def as_json(self) -> dict[str, str]:
         """For the manifest."""
         return asdict(self)
+
+
+def derived_uid(*parts: str) -> str:
+    """The UID of what is made of these parts, in this order."""
+    return f"2.25.{uuid5(NAMESPACE, chr(10).join(parts)).int}"
 
 
 def parameters_digest(parameters: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import NotAVolume, Unreadable
+from segmentation.identity import derived_uid
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -40,13 +41,29 @@ class Slices:
 
 def read_images(files: Iterable[Path]) -> list[Dataset]:
     """The DICOM files, with pixels still encoded; raises `Unreadable` at the first that is none."""
-    images = []
+    images: list[Dataset] = []
     for file in files:
         try:
-            images.append(dcmread(file))
+            images.append(_mended(dcmread(file)))
         except (InvalidDicomError, EOFError, OSError) as error:
             raise Unreadable(f"{file.name} is not a whole DICOM file.", "Send the series again.") from error
+        if "Rows" in images[-1] and "PixelData" not in images[-1]:
+            raise Unreadable(f"{file.name} is not a whole DICOM file: it has no pixels.", "Send the series again.")
     return images
+
+
+def _mended(image: Dataset) -> Dataset:
+    """What careless anonymisers empty but the file still tells: UIDs from the file meta, one space a series.
+
+    Without a Frame of Reference UID a series still is one space of its own: it gets a derived UID.
+    """
+    meta = getattr(image, "file_meta", Dataset())
+    for keyword, kept in (("SOPClassUID", "MediaStorageSOPClassUID"), ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
+        if not image.get(keyword) and meta.get(kept):
+            setattr(image, keyword, meta.get(kept))
+    if not image.get("FrameOfReferenceUID") and image.get("SeriesInstanceUID"):
+        image.FrameOfReferenceUID = derived_uid(str(image.SeriesInstanceUID), "frame of reference")
+    return image
 
 
 def gate(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int = MIN_SLICES) -> Slices:
@@ -62,9 +79,9 @@ def gate(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int
         _refuse(f"it has {len(images)} images; a volume needs {minimum}")
     _one_grid(images)
     _hounsfield(images)
-    spacing, order = get_volume_positions([_position(i) for i in images], images[0].ImageOrientationPatient)
+    spacing, order = get_volume_positions([list(_position(i)) for i in images], images[0].ImageOrientationPatient)
     if spacing is None or order is None:
-        _refuse(_why_irregular(images))
+        raise _refusal(_why_irregular(images))
     placed = sorted(zip(order, range(len(images)), strict=True))
     sorted_images = [images[i] for _, i in placed]
     if float(np.dot(_position(sorted_images[-1]) - _position(sorted_images[0]), _normal(images[0]))) < 0:
@@ -87,8 +104,12 @@ def load(slices: Slices) -> "Volume":
 
 
 # -- the rules --------------------------------------------------------------------------------------
+def _refusal(reason: str) -> NotAVolume:
+    return NotAVolume(f"The series cannot be segmented: {reason}.")
+
+
 def _refuse(reason: str) -> Any:
-    raise NotAVolume(f"The series cannot be segmented: {reason}.")
+    raise _refusal(reason)
 
 
 def _of_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
@@ -118,7 +139,7 @@ def _is_localiser(image: Dataset) -> bool:
 
 def _one_grid(images: list[Dataset]) -> None:
     """One study, frame of reference, plane orientation, matrix and pixel spacing."""
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
         if not all(i.get(keyword) for i in images):
             _refuse(f"images lack {keyword}: their place in the patient is unknown")
     if len({(i.Rows, i.Columns) for i in images}) > 1:
@@ -195,7 +216,7 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
 
 def _values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     try:
         stored = image.pixel_array

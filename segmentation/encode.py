@@ -1,0 +1,146 @@
+"""A labelmap as DICOM Segmentation (PS3.3 A.51), by highdicom: one object, one series.
+
+Patient and study modules are copied whole from the source, because an archive answers a study-level
+query from any one instance of the study. BINARY is the default: OHIF 3.13 shows it right, and a
+LABELMAP with every colour shifted by one segment.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydicom import Dataset
+from pydicom import Sequence as DicomSequence
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+
+import minipacs
+from minipacs.work import MANUFACTURER
+from segmentation.codes import Code
+from segmentation.engine import Labelmap, Segment
+from segmentation.identity import Identity
+from segmentation.volume import Slices
+
+if TYPE_CHECKING:
+    import highdicom as hd
+
+BINARY, LABELMAP = "BINARY", "LABELMAP"
+SERIES_NUMBER = 1000
+"""Added to the source's series number; measurements: twice that."""
+
+# fmt: off
+_PLANE = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
+    "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "PositionReferenceIndicator",
+)
+_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)
+# fmt: on
+
+
+def encode(labelmap: Labelmap, slices: Slices, identity: Identity, type: str = BINARY) -> "hd.seg.Segmentation":
+    """The labelmap, whose slices are those of `slices` in their order, as a DICOM SEG.
+
+    Segments without a voxel must have been left out (`Labelmap.compact`); frames without a voxel are
+    left out here (BINARY). LABELMAP is compressed by JPEG-LS, without loss. All UIDs are derived from
+    `identity`: encoding twice makes the same object but for its creation time.
+    """
+    import highdicom as hd
+
+    source = slices.images[0]
+    seg = hd.seg.Segmentation(
+        source_images=plain_sources(slices.images),
+        pixel_array=labelmap.array,
+        segmentation_type=type,
+        segment_descriptions=[_description(n, s, identity) for n, s in enumerate(labelmap.segments, 1)],
+        series_instance_uid=identity.uid("SEG series"),
+        series_number=SERIES_NUMBER + series_number(source),
+        sop_instance_uid=identity.uid("SEG instance"),
+        instance_number=1,
+        transfer_syntax_uid=ExplicitVRLittleEndian if type == BINARY else JPEGLSLossless,
+        content_label="SEGMENTATION",
+        content_description=f"Segments by {identity.engine} {identity.version}"[:64],
+        specific_character_set=None,
+        **equipment(identity),
+    )
+    adopt(seg, source, f"{identity.engine} segmentation")
+    organization = identity.uid("dimension organization")
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
+    return seg
+
+
+def equipment(identity: Identity) -> dict[str, Any]:
+    """How our own objects are known again (PS3.3 C.7.5.1, C.7.5.2)."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": identity.engine[:64],
+        "software_versions": identity.version[:64],
+        "device_serial_number": "none",
+    }
+
+
+def adopt(result: Any, source: Dataset, description: str) -> None:
+    """Give our object the source's patient and study, and a series description that names both."""
+    if "SpecificCharacterSet" in source:
+        result.SpecificCharacterSet = source.SpecificCharacterSet
+    result.copy_patient_and_study_information(source)
+    result.SoftwareVersions = [str(result.SoftwareVersions), f"minipacs {minipacs.__version__}"]
+    of = str(source.get("SeriesDescription") or source.get("SeriesNumber") or "series")
+    result.SeriesDescription = f"{description}: {of}"[:64].strip()  # VR LO
+
+
+def series_number(source: Dataset) -> int:
+    """The source's series number, where it is one."""
+    number = source.get("SeriesNumber")
+    return int(number) if number is not None and 0 <= int(number) < 10**8 else 0
+
+
+def concept(code: Code) -> "hd.sr.CodedConcept":
+    """Our code as highdicom's."""
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def plain_sources(images: Sequence[Dataset]) -> list[Dataset]:
+    """The images as highdicom needs to see them: identity and plane, nothing about the patient.
+
+    It refuses a wrong value in the patient module and would log the name; `adopt` copies the true one.
+    """
+    return [_plane(image) for image in images]
+
+
+def _plane(image: Dataset) -> Dataset:
+    plane = Dataset()
+    for keyword in _PLANE:
+        if keyword in image:
+            setattr(plane, keyword, image.get(keyword))
+    for keyword in _EMPTY:
+        setattr(plane, keyword, None)
+    return plane
+
+
+def _description(number: int, segment: Segment, identity: Identity) -> "hd.seg.SegmentDescription":
+    """PS3.3 C.8.20.4; the laterality modifies the type and stands within it."""
+    import highdicom as hd
+
+    described = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=segment.label,
+        segmented_property_category=concept(segment.category),
+        segmented_property_type=concept(segment.type),
+        algorithm_type=segment.algorithm,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=identity.engine, version=identity.version, family=concept(segment.family), source=MANUFACTURER
+        ),
+        tracking_uid=identity.uid(f"segment {segment.label}"),
+        tracking_id=segment.label,
+        anatomic_regions=[concept(segment.region)] if segment.region else None,
+        display_color=hd.color.CIELabColor.from_rgb(*segment.color),
+    )
+    if segment.laterality:
+        kind = described.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([concept(segment.laterality)])
+    return described

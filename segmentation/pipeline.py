@@ -1,0 +1,149 @@
+"""From the images of one series to a folder of results: gate, engine, check, every form.
+
+Runs in the child process (`child.py`). Everything below one `Labelmap`: what a form says it has from
+there, so that SEG, surfaces and volumes cannot disagree.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import minipacs
+from minipacs.errors import EngineFailed
+from segmentation.encode import BINARY, encode
+from segmentation.engine import Engine, Labelmap, Progress, Prompt, no_progress
+from segmentation.identity import Identity, parameters_digest
+from segmentation.results import MANIFEST
+from segmentation.volume import Slices, gate, load, read_images
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+
+
+@dataclass(frozen=True)
+class Result:
+    """What there is to write from: the source, its voxels, the labelmap on them, and who made it."""
+
+    slices: Slices
+    volume: "Volume"
+    labelmap: Labelmap
+    identity: Identity
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each stage, in their order; tells the stage to `progress` when it begins."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what stands below."""
+        self.progress(name)
+        began = perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + perf_counter() - began, 3)
+
+
+def identify(series_instance_uid: str, digest: str, engine: Engine, prompts: Sequence[Prompt] = ()) -> Identity:
+    """The identity of what this engine will make of this series."""
+    made_of: dict[str, Any] = dict(engine.parameters)
+    if prompts:
+        made_of["prompts"] = [repr(prompt) for prompt in prompts]
+    return Identity(series_instance_uid, digest, engine.name, engine.version, parameters_digest(made_of))
+
+
+def segment_files(
+    files: Sequence[Path],
+    digest: str,
+    engine: Engine,
+    out: Path,
+    prompts: Sequence[Prompt] = (),
+    progress: Progress = no_progress,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Segment the series in these files; write every form below `out`; the manifest, written last.
+
+    `digest`: of the series' SOP Instance UIDs, as the archive has them. Raises `NotAVolume`,
+    `Unreadable`, `EngineFailed`, `WrongPrompts`.
+    """
+    watch = Stopwatch(progress)
+    with watch.stage("read"):
+        slices = gate(read_images(files), engine.modalities)
+        volume = load(slices)
+        for image in slices.images:  # decoded: the file's bytes are no longer needed
+            del image.PixelData
+    identity = identify(str(slices.images[0].SeriesInstanceUID), digest, engine, prompts)
+    with watch.stage("segment"):
+        labelmap = checked(engine.segment(volume, prompts, progress), volume).compact()
+    if not labelmap.segments:
+        raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
+    out.mkdir(parents=True, exist_ok=True)
+    result = Result(slices, volume, labelmap, identity)
+    for name, write in forms(options or {}):
+        with watch.stage(name):
+            write(result, out)
+    return write_manifest(result, engine, watch, out)
+
+
+def checked(labelmap: Labelmap, volume: "Volume") -> Labelmap:
+    """The labelmap, if it lies on the volume's own grid to 1e-3 mm at every corner; else `EngineFailed`."""
+    import numpy as np
+
+    own, given = labelmap.geometry, volume.get_geometry()
+    if own.spatial_shape == given.spatial_shape:
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in own.spatial_shape])).reshape(3, -1).T
+        apart = own.map_indices_to_reference(corners) - given.map_indices_to_reference(corners)
+        if np.abs(apart).max() <= 1e-3:
+            return labelmap
+    raise EngineFailed("The engine returned another geometry than the series has.")
+
+
+def forms(options: Mapping[str, Any]) -> list[tuple[str, Callable[[Result, Path], None]]]:
+    """Every form of a result, in the order they are written: name of the stage, writer."""
+    type = str(options.get("type", BINARY))
+
+    def seg(result: Result, out: Path) -> None:
+        encode(result.labelmap, result.slices, result.identity, type).save_as(out / "seg.dcm")
+
+    return [("SEG", seg)]
+
+
+def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) -> dict[str, Any]:
+    """`manifest.json`: what was made of what by whom, and how long it took."""
+    identity, first = result.identity, result.slices.images[0]
+    manifest: dict[str, Any] = {
+        "identity": identity.as_json(),
+        "parameters": dict(engine.parameters),
+        "study_instance_uid": str(first.StudyInstanceUID),
+        "series_instance_uid": identity.series_instance_uid,
+        "images": len(result.slices.images),
+        "seg_series_instance_uid": identity.uid("SEG series"),
+        "seg_sop_instance_uid": identity.uid("SEG instance"),
+        "segments": [{"value": n, "label": s.label} for n, s in enumerate(result.labelmap.segments, 1)],
+        "durations_s": watch.seconds,
+        "software": software(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": sorted(f.name for f in out.iterdir()),
+    }
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    return manifest
+
+
+def software() -> dict[str, str]:
+    """Versions of what took part."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"minipacs": minipacs.__version__}
+    for package in ("highdicom", "pydicom", "numpy", "vtk", "slicer-core", "SimpleITK"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,89 @@
+"""Where results lie: files under OUTPUT/results/<study>/<series>/<engine>/, SEG and SR in the archive.
+
+A folder appears whole or not at all: it is made beside its place and moved there. The archive gets
+its objects after that, so that a crash in between is mended by the next attempt without segmenting
+again.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from time import time
+from typing import Any
+
+from minipacs.archive import Archive
+from minipacs.settings import Settings
+from segmentation.identity import Identity
+from segmentation.rules import Rules
+
+MANIFEST = "manifest.json"
+PARTIAL = ".partial-"
+OBJECTS = {"seg.dcm": "seg_sop_instance_uid", "sr.dcm": "sr_sop_instance_uid"}
+"""The files that go into the archive, and the manifest's field with their SOP Instance UID."""
+
+
+def root(settings: Settings) -> Path:
+    """Where all results lie."""
+    return settings.output / "results"
+
+
+def folder(settings: Settings, study_instance_uid: str, identity: Identity) -> Path:
+    """Where the results of this engine for this series lie, of whatever version."""
+    return root(settings) / study_instance_uid / identity.series_instance_uid / identity.engine
+
+
+def manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a result folder; nothing when there is none."""
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def put(made: Path, place: Path, manifest: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """Move a finished folder to its place; what lay there is superseded, and named in the manifest."""
+    if before is not None and before["identity"] != manifest["identity"]:
+        superseded = [before["seg_series_instance_uid"], before.get("sr_series_instance_uid")]
+        manifest = {**manifest, "supersedes": [*before.get("supersedes", []), *filter(None, superseded)]}
+        (made / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        aside = Path(mkdtemp(prefix=PARTIAL, dir=place.parent))
+        place.rename(aside / "old")
+        made.rename(place)
+        shutil.rmtree(aside)
+    else:
+        made.rename(place)
+    return manifest
+
+
+def store(archive: Archive, folder: Path, manifest: dict[str, Any], rules: Rules) -> None:
+    """Give the archive what it lacks of a result; take away what it supersedes, where the rules say so."""
+    for name, field in OBJECTS.items():
+        if field in manifest and not archive.find("Instance", manifest[field]):
+            archive.store((folder / name).read_bytes())
+    if rules.superseded == "remove":
+        for uid in manifest.get("supersedes", []):
+            for series_id in archive.find("Series", uid):
+                archive.delete_series(series_id)
+
+
+def answer(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A segmentation as the job's result tells it."""
+    return {
+        "series": manifest["series_instance_uid"],
+        "engine": manifest["identity"]["engine"],
+        "seg_series_instance_uid": manifest["seg_series_instance_uid"],
+        "seg_sop_instance_uid": manifest["seg_sop_instance_uid"],
+        "segments": [segment["label"] for segment in manifest["segments"]],
+        "durations_s": manifest["durations_s"],
+    }
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what workers that were killed have left behind, when no running one can own it."""
+    oldest = time() - 2 * settings.engine_limit_s - 3600
+    for left in root(settings).glob(f"{PARTIAL}*"):
+        if left.stat().st_mtime < oldest:
+            shutil.rmtree(left, ignore_errors=True)
