@@ -1,0 +1,26 @@
+# One image for the job service and the front door; the command chooses the box.
+FROM node:20-bookworm-slim AS ohif
+RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*
+WORKDIR /minipacs
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/prepare-ohif scripts/
+COPY ohif_config ohif_config
+RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir brotli && scripts/prepare-ohif
+
+FROM python:3.11-slim-bookworm
+RUN useradd --create-home minipacs && install -d -o minipacs /data
+WORKDIR /minipacs
+COPY pyproject.toml constraints.txt README.md LICENSE orthanc.json ./
+COPY LICENSES LICENSES
+COPY orthanc_plugin orthanc_plugin
+COPY ohif_config ohif_config
+COPY minipacs minipacs
+COPY etl etl
+COPY segmentation segmentation
+COPY api api
+RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+COPY --from=ohif /minipacs/.ohif .ohif
+USER minipacs
+VOLUME /data
+ENV MINIPACS_HOME=/data
+CMD ["minipacs", "--help"]
