@@ -1,6 +1,7 @@
 """The three processes of one machine, started, watched and stopped together.
 
-Each child dies with us (PR_SET_PDEATHSIG), so that even `kill -9` of the parent leaves no orphans.
+A part that ends by itself is started again; one that keeps ending within a minute ends everything,
+with its last words. Each child dies with us (PR_SET_PDEATHSIG), so that even `kill -9` of the parent leaves no orphans.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minipacs import orthanc
@@ -28,18 +29,41 @@ READY_S = 60.0
 """Longest wait for a part to become ready."""
 GRACE_S = 15.0
 """Time a part has to stop by itself; then it is killed."""
+ENDS_A_MINUTE = 5
 PR_SET_PDEATHSIG = 1
 NOTHING: Mapping[str, str] = {}
 
 
 @dataclass
 class Part:
-    """One child process and how to see that it is ready."""
+    """One child process: how it is started, and how to see that it is ready."""
 
     name: str
-    process: "subprocess.Popen[bytes]"
+    command: list[str]
     ready: Callable[[], bool]
+    environment: Mapping[str, str]
     log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    ended: list[float] = field(default_factory=list)
+    """When it ended by itself, on the monotonic clock."""
+
+    def start(self) -> None:
+        """Start it in a session of its own: Ctrl+C reaches us alone, and we stop the parts in order."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=stream,
+                stderr=stream,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def has_ended(self) -> bool:
+        """Whether it is not running."""
+        return self.process is None or self.process.poll() is not None
 
 
 class Stack:
@@ -61,59 +85,53 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for part in reversed(self._parts):
-            part.process.send_signal(signal.SIGTERM)
+        processes = [part.process for part in reversed(self._parts) if part.process is not None]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
-        for part in reversed(self._parts):
+        for process in processes:
             try:
-                part.process.wait(max(deadline - time.monotonic(), 0.1))
+                process.wait(max(deadline - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
-                part.process.kill()
-                part.process.wait()
+                process.kill()
+                process.wait()
         self._archive.close()
 
     def check(self) -> None:
-        """Raise when a part has ended by itself."""
+        """Start what has ended by itself again; raises when that does not help."""
         for part in self._parts:
-            if part.process.poll() is not None:
-                raise MinipacsError(
-                    f"{part.name} ended by itself (exit code {part.process.returncode}).",
-                    _tail(part.log) or f"See {part.log}.",
-                )
+            if not part.has_ended():
+                continue
+            now = time.monotonic()
+            part.ended = [t for t in part.ended if now - t < 60] + [now]
+            if len(part.ended) > ENDS_A_MINUTE:
+                raise MinipacsError(f"{part.name} keeps ending by itself.", _tail(part.log) or f"See {part.log}.")
+            self._say(f"{part.name} ended by itself; starting it again ({part.log})")
+            part.start()
 
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
         ready_file(settings).unlink(missing_ok=True)
-        self._start("Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.ENVIRONMENT)
-        self._start("job service", [*ours, "service"], ready_file(settings).exists)
-        self._start("front door", [*ours, "api"], self._front_door_answers)
+        self._add("Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.ENVIRONMENT)
+        self._add("job service", [*ours, "service"], ready_file(settings).exists)
+        self._add("front door", [*ours, "api"], self._front_door_answers)
+        for part in self._parts:
+            self._say(f"starting {part.name}")
+            part.start()
         for part in self._parts:
             self._await(part)
 
-    def _start(
+    def _add(
         self, name: str, command: list[str], ready: Callable[[], bool], environment: Mapping[str, str] = NOTHING
     ) -> None:
         log = self.settings.home / "log" / f"{name.replace(' ', '-').lower()}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._say(f"starting {name}")
-        with log.open("ab") as stream:
-            process = subprocess.Popen(
-                command,
-                stdout=stream,
-                stderr=stream,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.settings.as_environment(), **environment},
-                start_new_session=True,  # Ctrl+C reaches us alone; we stop the parts in order
-                preexec_fn=_die_with_parent,
-            )
-        self._parts.append(Part(name, process, ready, log))
+        self._parts.append(Part(name, command, ready, {**self.settings.as_environment(), **environment}, log))
 
     def _await(self, part: Part) -> None:
         deadline = time.monotonic() + READY_S
-        while not part.ready():
-            self.check()
-            if self._stop.is_set():
-                return
+        while not part.ready() and not self._stop.is_set():
+            if part.has_ended():
+                raise MinipacsError(f"{part.name} ended before it was ready.", _tail(part.log) or f"See {part.log}.")
             if time.monotonic() > deadline:
                 raise MinipacsError(
                     f"{part.name} is not ready after {READY_S:.0f} s.", _tail(part.log) or f"See {part.log}."

@@ -1,0 +1,158 @@
+"""One study all the way, through real parts: Orthanc, the job service, the pool, the front door."""
+
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pydicom
+import pytest
+from data import shared_data
+from sqlalchemy import func, select
+from stack import RunningStack, until
+
+from minipacs.catalogue import Rendering
+from minipacs.demo import write_chest_ct
+
+pytestmark = pytest.mark.integration
+
+
+def study_uid(folder: Path) -> str:
+    return str(pydicom.dcmread(next(p for p in sorted(folder.rglob("*")) if p.is_file())).StudyInstanceUID)
+
+
+def count(stack: RunningStack, noun: str) -> int:
+    (number,) = stack.get_json(f"/{noun}/count").values()
+    return int(number)
+
+
+def store_by_storescu(stack: RunningStack, folder: Path) -> None:
+    command = ["storescu", "-R", "-aec", stack.settings.aet, "127.0.0.1", str(stack.settings.dicom_port), "+sd", "+r"]
+    subprocess.run([*command, str(folder)], check=True, capture_output=True)
+
+
+def store_by_rest(stack: RunningStack, folder: Path) -> None:
+    for path in sorted(folder.rglob("*.dcm")):
+        stack.archive.store(path.read_bytes())
+
+
+def store_by_stow(stack: RunningStack, folder: Path) -> None:
+    boundary = "minipacs-test"
+    parts = b"".join(
+        f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + path.read_bytes() + b"\r\n"
+        for path in sorted(folder.rglob("*.dcm"))
+    )
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    request = stack.request("/dicom-web/studies", **{"Content-Type": kind, "Accept": "application/dicom+json"})
+    request.data = parts + f"--{boundary}--\r\n".encode()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("patient", "store"),
+    [("BY-STORESCU", store_by_storescu), ("BY-REST", store_by_rest), ("BY-STOW", store_by_stow)],
+)
+def test_a_study_comes_back_segmented_however_it_was_sent(
+    stack: RunningStack, tmp_path: Path, patient: str, store: object
+) -> None:
+    if store is store_by_storescu and shutil.which("storescu") is None:
+        pytest.skip("DCMTK is not installed")
+    write_chest_ct(tmp_path, patient_id=patient)
+    store(stack, tmp_path)  # type: ignore[operator]
+    study = study_uid(tmp_path)
+    seg = stack.wait_segmented(study)
+    assert stack.segs(study) == [seg]
+    counts = stack.get_json(f"/patients/{patient}/counts")
+    assert set(counts.values()) >= {1}, counts
+
+
+def test_sending_the_same_study_again_changes_nothing(stack: RunningStack, tmp_path: Path) -> None:
+    write_chest_ct(tmp_path, patient_id="TWICE")
+    stack.send(tmp_path)
+    study = study_uid(tmp_path)
+    seg = stack.wait_segmented(study)
+    before = stack.archive.changes(0, limit=100_000).last, count(stack, "images"), [j.id for j in stack.jobs(study)]
+    stack.send(tmp_path)
+    stack.archive.study(stack.archive.study_id(study))
+    instances = sum(len(s.instances) for s in stack.archive.study(stack.archive.study_id(study)).series)
+    assert stack.segs(study) == [seg]
+    assert (
+        stack.archive.changes(0, limit=100_000).last,
+        count(stack, "images"),
+        [j.id for j in stack.jobs(study)],
+    ) == before
+    assert instances >= 73
+
+
+def test_our_own_result_starts_no_second_segmentation(stack: RunningStack, tmp_path: Path) -> None:
+    write_chest_ct(tmp_path, patient_id="LOOP")
+    stack.send(tmp_path)
+    study = study_uid(tmp_path)
+    stack.wait_segmented(study)
+    study_id = stack.archive.study_id(study)
+    until(lambda: stack.archive.is_stable(study_id), what="the study to be stable with its result")
+    stack.wait_jobs(study, "segment", "catalogue")
+    assert [job.kind for job in stack.jobs(study)].count("segment") == 1
+
+
+def test_every_picture_on_disk_is_a_row_and_every_row_a_picture(stack: RunningStack, tmp_path: Path) -> None:
+    write_chest_ct(tmp_path, patient_id="PICTURES")
+    stack.send(tmp_path)
+    stack.wait_segmented(study_uid(tmp_path))
+    until(lambda: all(j.state == "done" for j in stack.jobs(study_uid(tmp_path))), what="every job's end")
+    with stack.database.reading() as session:
+        rows = session.scalar(select(func.count()).select_from(Rendering))
+        paths = set(session.scalars(select(Rendering.png_path)))
+    on_disk = list((stack.settings.output / "png").rglob("*.png"))
+    assert len(on_disk) == len(paths) == rows
+    assert rows is not None
+    assert rows >= 72
+
+
+def test_a_real_chest_ct_comes_back_segmented(stack: RunningStack) -> None:
+    folder = shared_data("ct_chest_lungdx_A0001")
+    stack.send(folder)
+    study = study_uid(folder)
+    seg = stack.wait_segmented(study)
+    (instance,) = stack.archive.find("Series", seg) and stack.archive.study(stack.archive.study_id(study)).series[-1:]
+    labels = {s.SegmentLabel for s in _seg_dataset(stack, study).SegmentSequence}
+    assert len(labels) >= 3, (labels, instance)
+
+
+def _seg_dataset(stack: RunningStack, study: str) -> pydicom.Dataset:
+    content = stack.archive.study(stack.archive.study_id(study))
+    (series,) = [s for s in content.series if s.modality == "SEG"]
+    return stack.archive.dataset(series.instances[0][1])
+
+
+def test_a_study_that_is_no_volume_ends_in_a_sentence(stack: RunningStack) -> None:
+    folder = shared_data("geometry_traps/notavolume_001")
+    stack.send(folder)
+    jobs = stack.wait_jobs(study_uid(folder), "segment", "catalogue")
+    (segment,) = [job for job in jobs if job.kind == "segment"]
+    assert segment.summary.endswith(".")
+    assert stack.segs(study_uid(folder)) == []
+
+
+def test_a_truncated_file_loses_nothing(stack: RunningStack, tmp_path: Path) -> None:
+    whole = write_chest_ct(tmp_path, patient_id="TRUNCATED", slices=3)
+    body = whole[0].read_bytes()
+    before = count(stack, "images")
+    (tmp_path / "CT0000.dcm").write_bytes(body[: len(body) // 2])
+    command = ["storescu", "-R", "-aec", stack.settings.aet, "127.0.0.1", str(stack.settings.dicom_port), "+sd", "+r"]
+    subprocess.run([*command, "--no-halt", str(tmp_path)], check=False, capture_output=True)
+    stack.wait_jobs(study_uid_of_rest(whole[1]), "catalogue")
+    until(lambda: count(stack, "images") >= before + 2, what="the whole files in the catalogue")
+
+
+def study_uid_of_rest(path: Path) -> str:
+    return str(pydicom.dcmread(path).StudyInstanceUID)
+
+
+def test_wrong_credentials_get_one_sentence(stack: RunningStack) -> None:
+    request = urllib.request.Request(stack.address + "/jobs", headers={"Authorization": "Bearer wrong"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 401
+    assert b'"error"' in caught.value.read()
