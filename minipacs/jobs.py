@@ -195,6 +195,11 @@ class Jobs:
         """Give back what a dead worker holds; how many."""
         return self._give_back(Job.worker == worker, why)
 
+    def tell_waiting(self, why: str) -> None:
+        """Say on every queued row why it waits."""
+        with self.database.writing() as session:
+            session.execute(update(Job).where(Job.state == "queued").values(note=why))
+
     def hand_back(self, worker_prefix: str) -> int:
         """A graceful stop gives running work back without counting the attempt; how many."""
         with self.database.writing() as session:

@@ -141,11 +141,10 @@ class Runner:
         """Below the reserve no new work starts: results could not be written."""
         free_mb = shutil.disk_usage(self.settings.home).free // 2**20
         low = free_mb < self.settings.reserve_mb
-        if low and not self._below_reserve:
-            log.error(
-                "%d MB of disk are free, below MINIPACS_RESERVE_MB=%d: no new work starts until there is more",
-                free_mb,
-                self.settings.reserve_mb,
-            )
+        if low != self._below_reserve:
+            reserve = f"MINIPACS_RESERVE_MB={self.settings.reserve_mb}"
+            sentence = f"Waiting for disk space: less is free than {reserve}. Free some." if low else ""
+            self.jobs.tell_waiting(sentence)
+            log.warning("%s", sentence or f"{free_mb} MB of disk are free again: work goes on")
         self._below_reserve = low
         return low

@@ -1,0 +1,161 @@
+"""How fast C-STORE is, and what our plugin and TCP_NODELAY make of it; variants in turn, in one run.
+
+    .venv/bin/python benchmarks/ingest.py [--rounds N] [--folder FOLDER]
+
+Each run stores the same study by `storescu` (DCMTK) over one association into a fresh Orthanc. The
+sender's environment stays as the system gives it; TCP_NODELAY is set for Orthanc alone.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipacs import orthanc
+from minipacs.archive import Archive
+from minipacs.demo import write_chest_ct
+from minipacs.errors import ArchiveError
+from minipacs.follow import Doorbell
+from minipacs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to start Orthanc."""
+
+    name: str
+    plugin: bool
+    nodelay: bool
+
+
+VARIANTS = (
+    Variant("no plugin, TCP_NODELAY=1", plugin=False, nodelay=True),
+    Variant("our plugin, TCP_NODELAY=1", plugin=True, nodelay=True),
+    Variant("our plugin, without TCP_NODELAY", plugin=True, nodelay=False),
+)
+
+
+def main() -> None:
+    """Run the rounds, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--folder", type=Path, help="a study to send (default: the synthetic chest CT, 3 times)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = arguments.folder
+        if folder is None:
+            folder = Path(made)
+            for number in range(3):
+                write_chest_ct(folder / str(number), patient_id=f"BENCH-{number}")
+        instances = sum(1 for p in folder.rglob("*") if p.is_file())
+        rates: dict[str, list[float]] = {v.name: [] for v in VARIANTS}
+        for number in range(arguments.rounds):
+            for variant in random.Random(number).sample(VARIANTS, len(VARIANTS)):
+                rates[variant.name].append(instances / store_s(variant, folder))
+    print(table(rates, instances, arguments.rounds))
+
+
+def store_s(variant: Variant, folder: Path) -> float:
+    """Seconds that storescu takes for the folder."""
+    with running_orthanc(variant) as settings:
+        command = [
+            "storescu",
+            "-R",
+            "-aec",
+            settings.aet,
+            "127.0.0.1",
+            str(settings.dicom_port),
+            "+sd",
+            "+r",
+            str(folder),
+        ]
+        environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        return time.perf_counter() - started
+
+
+@contextmanager
+def running_orthanc(variant: Variant) -> Iterator[Settings]:
+    """A fresh Orthanc with somebody listening at the doorbell, stopped and removed afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="minipacs-ingest-"))
+    http, dicom, bell = free_ports(3)
+    settings = Settings.from_env(
+        {
+            "MINIPACS_HOME": str(home),
+            "MINIPACS_ORTHANC_PORT": str(http),
+            "MINIPACS_DICOM_PORT": str(dicom),
+            "MINIPACS_DOORBELL": f"127.0.0.1:{bell}",
+            "MINIPACS_STABLE_AGE_S": "1",
+        }
+    )
+    command = orthanc.command(settings)
+    if not variant.plugin:
+        machine = Path(command[1], "machine.json")
+        configuration = json.loads(machine.read_text())
+        configuration["Plugins"] = [p for p in configuration["Plugins"] if "Python" not in p]
+        del configuration["PythonScript"]
+        machine.write_text(json.dumps(configuration))
+    environment = {**os.environ, **settings.as_environment(), **orthanc.ENVIRONMENT}
+    if not variant.nodelay:
+        environment.pop("TCP_NODELAY")
+    doorbell = Doorbell(settings.doorbell_address)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    archive = Archive(settings)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                archive.version()
+                break
+            except ArchiveError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield settings
+    finally:
+        archive.close()
+        process.terminate()
+        process.wait()
+        doorbell.close()
+        shutil.rmtree(home)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody uses at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def table(rates: dict[str, list[float]], instances: int, rounds: int) -> str:
+    """Medians, ranges, and ratios to the first row."""
+    first = statistics.median(next(iter(rates.values())))
+    lines = [
+        f"storescu, 1 association, {instances} instances, {rounds} rounds in random turn, fresh storage each",
+        "",
+        "| Orthanc | median, instances/s | range | ratio |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, values in rates.items():
+        median = statistics.median(values)
+        lines.append(f"| {name} | {median:.0f} | {min(values):.0f}–{max(values):.0f} | {median / first:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
