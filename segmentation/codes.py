@@ -49,6 +49,10 @@ SUBCUTANEOUS_FAT = sct("67769002", "Subcutaneous fatty tissue")
 SOFT_TISSUE = sct("87784001", "Soft tissue")
 SKELETAL_MUSCLE = sct("127954009", "Skeletal muscle")
 
+# units, UCUM
+MILLILITRE = Code("mL", "UCUM", "milliliter")
+HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+
 # algorithm families, CID 7162
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial intelligence")
 MORPHOLOGY = Code("123104", "DCM", "Morphological operation")

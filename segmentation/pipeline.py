@@ -5,7 +5,7 @@ there, so that SEG, surfaces and volumes cannot disagree.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,12 @@ from minipacs.errors import EngineFailed
 from segmentation.encode import BINARY, encode
 from segmentation.engine import Engine, Labelmap, Progress, Prompt, no_progress
 from segmentation.identity import Identity, parameters_digest
+from segmentation.measure import measure, report
+from segmentation.mesh import surfaces, write_glb
+from segmentation.nifti import label_table, write_labels, write_nifti
+from segmentation.preview import write_preview
 from segmentation.results import MANIFEST
+from segmentation.scene import Scene
 from segmentation.volume import Slices, gate, load, read_images
 
 if TYPE_CHECKING:
@@ -84,11 +89,8 @@ def segment_files(
         labelmap = checked(engine.segment(volume, prompts, progress), volume).compact()
     if not labelmap.segments:
         raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
-    out.mkdir(parents=True, exist_ok=True)
     result = Result(slices, volume, labelmap, identity)
-    for name, write in forms(options or {}):
-        with watch.stage(name):
-            write(result, out)
+    write_forms(result, out, watch, options or {})
     return write_manifest(result, engine, watch, out)
 
 
@@ -105,14 +107,27 @@ def checked(labelmap: Labelmap, volume: "Volume") -> Labelmap:
     raise EngineFailed("The engine returned another geometry than the series has.")
 
 
-def forms(options: Mapping[str, Any]) -> list[tuple[str, Callable[[Result, Path], None]]]:
-    """Every form of a result, in the order they are written: name of the stage, writer."""
-    type = str(options.get("type", BINARY))
-
-    def seg(result: Result, out: Path) -> None:
-        encode(result.labelmap, result.slices, result.identity, type).save_as(out / "seg.dcm")
-
-    return [("SEG", seg)]
+def write_forms(result: Result, out: Path, watch: Stopwatch, options: Mapping[str, Any]) -> None:
+    """Every form of a result, below `out`."""
+    labelmap, slices, identity = result.labelmap, result.slices, result.identity
+    out.mkdir(parents=True, exist_ok=True)
+    with watch.stage("SEG"):
+        seg = encode(labelmap, slices, identity, str(options.get("type", BINARY)))
+        seg.save_as(out / "seg.dcm")
+    with watch.stage("SR"):
+        measured = measure(labelmap, result.volume)
+        report(labelmap, measured, slices, seg, identity).save_as(out / "sr.dcm")
+    with watch.stage("NIfTI"):
+        write_nifti(labelmap, out / "labels.nii.gz")
+        write_labels(labelmap, out / "labels.json")
+    with watch.stage("surfaces"):
+        meshes = surfaces(labelmap)
+    with watch.stage("GLB"):
+        write_glb(out / "model.glb", meshes, labelmap.segments, {"series": identity.series_instance_uid})
+    with watch.stage("seg.nrrd"):
+        Scene(labelmap, meshes).save(out / "segmentation.seg.nrrd")
+    with watch.stage("preview"):
+        write_preview(labelmap, result.volume, out / "preview.png")
 
 
 def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) -> dict[str, Any]:
@@ -126,7 +141,9 @@ def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) 
         "images": len(result.slices.images),
         "seg_series_instance_uid": identity.uid("SEG series"),
         "seg_sop_instance_uid": identity.uid("SEG instance"),
-        "segments": [{"value": n, "label": s.label} for n, s in enumerate(result.labelmap.segments, 1)],
+        "sr_series_instance_uid": identity.uid("SR series"),
+        "sr_sop_instance_uid": identity.uid("SR instance"),
+        "segments": label_table(result.labelmap),
         "durations_s": watch.seconds,
         "software": software(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,0 +1,108 @@
+"""A picture of a result for lists and reports: three planes with coloured segments, and their names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.engine import Labelmap, Segment
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+
+HEIGHT = 320
+"""Pixels of each plane."""
+ALPHA = 0.45
+CT_WINDOW = (-200.0, 300.0)
+"""HU shown black and white."""
+LINE = 18
+"""Pixels of a line of the legend."""
+
+
+def write_preview(labelmap: Labelmap, volume: "Volume", path: Path) -> None:
+    """Axial, coronal and sagittal plane through the middle of the segments, seen as radiologists do.
+
+    The patient's right is on the left of axial and coronal planes, the head is up, the face of the
+    sagittal plane looks to the left. An oblique volume is shown along its own nearest axes.
+    """
+    from PIL import Image
+
+    upright = ("F", "P", "L")  # indices increase towards feet, back, left
+    values = volume.to_patient_orientation(upright)
+    labels = volume.with_array(labelmap.array).to_patient_orientation(upright).array
+    middle = _middle(labels, labelmap.segments)
+    black, white = _window(values.array, labelmap)
+    colors = np.array([(0, 0, 0), *(segment.color for segment in labelmap.segments)], np.float32)
+    planes = []
+    for axis in range(3):
+        across = [k for k in range(3) if k != axis]
+        plane = np.take(values.array, middle[axis], axis).astype(np.float32)
+        grey = np.clip((plane - black) / max(white - black, 1e-6), 0, 1) * 255
+        planes.append(_picture(grey, np.take(labels, middle[axis], axis), colors, [values.spacing[k] for k in across]))
+    row = np.concatenate([_with_edge(plane) for plane in planes], axis=1)
+    picture = Image.fromarray(row)
+    _with_legend(picture, labelmap.segments).save(path, optimize=True)
+
+
+def _middle(labels: NDArray[np.unsignedinteger], segments: Sequence[Segment]) -> list[int]:
+    """Indices of the planes that show most: the centre of all that is not left over."""
+    shown = np.zeros(len(segments) + 1, bool)
+    shown[1:] = [segment.surface and not segment.encloses for segment in segments]
+    if not shown.any():
+        shown[1:] = True
+    inside = shown[labels]
+    centre = []
+    for axis in range(3):
+        profile = inside.sum(axis=tuple(k for k in range(3) if k != axis), dtype=np.float64)
+        centre.append(
+            int(np.searchsorted(np.cumsum(profile), profile.sum() / 2)) if profile.any() else labels.shape[axis] // 2
+        )
+    return [min(c, n - 1) for c, n in zip(centre, labels.shape, strict=True)]
+
+
+def _window(values: NDArray[Any], labelmap: Labelmap) -> tuple[float, float]:
+    if values.min() < -500:  # only Hounsfield units go there
+        return CT_WINDOW
+    low, high = np.percentile(values[:: max(1, len(values) // 16)], (1, 99.5))
+    return float(low), float(high)
+
+
+def _picture(
+    grey: NDArray[Any],
+    labels: NDArray[Any],
+    colors: NDArray[np.float32],
+    spacing: Sequence[float],
+) -> NDArray[np.uint8]:
+    """The plane with square pixels, `HEIGHT` high; segments over it."""
+    import cv2
+
+    rows, columns = grey.shape
+    size = (max(1, round(columns * spacing[1] / (rows * spacing[0]) * HEIGHT)), HEIGHT)
+    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if rows > HEIGHT else cv2.INTER_LINEAR)
+    labels = cv2.resize(labels.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
+    over = (labels > 0)[..., None] * np.float32(ALPHA)
+    picture: NDArray[np.uint8] = (grey[..., None] * (1 - over) + colors[labels] * over).astype(np.uint8)
+    return picture
+
+
+def _with_edge(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.pad(plane, ((0, 0), (0, 4), (0, 0)))
+
+
+def _with_legend(picture: "Image", segments: Sequence[Segment]) -> "Image":  # type: ignore[name-defined]  # noqa: F821
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(13)
+    columns = max(1, picture.width // 190)
+    shown = list(segments)[: 6 * columns]
+    lines = -(-len(shown) // columns)
+    whole = Image.new("RGB", (picture.width, picture.height + LINE * lines + 8))
+    whole.paste(picture)
+    draw = ImageDraw.Draw(whole)
+    for n, segment in enumerate(shown):
+        x, y = 6 + (n % columns) * 190, picture.height + 4 + (n // columns) * LINE
+        draw.rectangle((x, y + 3, x + 11, y + 13), fill=segment.color)
+        draw.text((x + 17, y), segment.label, fill=(220, 220, 220), font=font)
+    return whole
