@@ -1,0 +1,203 @@
+"""The grey pipeline of PS3.3 C.11 as pure functions on float64: modality → VOI → presentation → 8 bit.
+
+A frame of up to 16 bits has at most 65536 stored values: the pipeline is computed once for those
+(`table`) and the frame is looked up in it. So exactness costs nothing per pixel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+WHITE = 255.0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How stored values stand in their words (PS3.5 8.1.1)."""
+
+    words: str
+    """Kind and size of a decoded word as numpy names it: u1, u2, i2, u4, f4, …"""
+    bits_stored: int
+    shift: int = 0
+    """Bits below the value: High Bit + 1 − Bits Stored."""
+    signed: bool = False
+    masked: bool = False
+    """Whether bits beside the value may hold something else (native words: overlays of old)."""
+
+    @property
+    def tabular(self) -> bool:
+        """Whether all words can stand in one table."""
+        return self.words[1:] in ("1", "2") and self.words[0] in "ui"
+
+    def values(self, words: Array) -> Array:
+        """Stored values of words, as float64: shifted, masked, sign-extended."""
+        if self.words[0] == "f":
+            real = words.astype(np.float64)
+            return np.asarray(np.where(np.isnan(real), -np.inf, real))  # no number: black
+        values = words.astype(np.int64)
+        if self.masked:
+            values = (values >> self.shift) & ((1 << self.bits_stored) - 1)
+        if self.signed:  # PS3.5 8.1.1: two's complement, the sign in the highest bit stored
+            high = 1 << (self.bits_stored - 1)
+            values = np.where((values >= high) & (values < 2 * high), values - 2 * high, values)
+        return values.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Lut:
+    """A Modality or VOI LUT (PS3.3 C.11.1.1.1, C.11.2.1.1)."""
+
+    first: int
+    """First input value mapped."""
+    bits: int
+    """Bits of an entry."""
+    entries: bytes
+    """uint16, little endian."""
+    explanation: str = ""
+    number: int = 1
+
+    def apply(self, x: Array) -> Array:
+        """Below the first input value: the first entry; beyond the last: the last (C.11.1.1.1)."""
+        entries = np.frombuffer(self.entries, "<u2").astype(np.float64)
+        place = np.clip(np.floor(x + 0.5) - self.first, 0, len(entries) - 1)
+        return np.asarray(entries[place.astype(np.int64)])
+
+
+@dataclass(frozen=True)
+class Window:
+    """Window Center, Window Width and VOI LUT Function (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+    source: str = "header"
+    """header, given or computed."""
+    number: int | None = None
+    explanation: str = ""
+
+    @property
+    def valid(self) -> bool:
+        """C.11.2.1.2.1: Width shall be ≥ 1 for LINEAR; C.11.2.1.3: > 0 for the other functions."""
+        finite = np.isfinite(self.center) and np.isfinite(self.width)
+        return bool(finite and (self.width >= 1 if self.function == "LINEAR" else self.width > 0))
+
+
+Voi = Window | Lut
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a frame's header says about its way from stored values to grey."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    modality_lut: Lut | None = None
+    inverted: bool = False
+    padding: tuple[float, float] | None = None
+    """Stored values from … to, which are no part of the picture (C.7.5.1.1.2)."""
+
+    def modality(self, stored: Array) -> Array:
+        """Stored values → modality values, for example HU."""
+        if self.modality_lut is not None:
+            return self.modality_lut.apply(stored)  # PS3.3 C.11.1.1.1
+        return stored * self.slope + self.intercept  # PS3.3 C.11.1.1.2: U = m·SV + b
+
+    def grey(self, stored: Array, voi: Voi) -> Array:
+        """Stored values → 0…255, uint8; halves are rounded up."""
+        y = voi_lut(self.modality(stored), voi)
+        if self.inverted:  # PS3.3 C.7.6.3.1.2 MONOCHROME1: the minimum is white, after VOI; C.11.6.1.2 INVERSE
+            y = WHITE - y
+        return np.floor(y + 0.5).astype(np.uint8)
+
+
+def linear(x: Array, c: float, w: float) -> Array:
+    """PS3.3 C.11.2.1.2.1."""
+    y = ((x - (c - 0.5)) / (w - 1) + 0.5) * WHITE if w > 1 else np.zeros_like(x)
+    y = np.where(x <= c - 0.5 - (w - 1) / 2, 0.0, y)
+    return np.asarray(np.where(x > c - 0.5 + (w - 1) / 2, WHITE, y))
+
+
+def linear_exact(x: Array, c: float, w: float) -> Array:
+    """PS3.3 C.11.2.1.3.2."""
+    y = ((x - c) / w + 0.5) * WHITE
+    y = np.where(x <= c - w / 2, 0.0, y)
+    return np.asarray(np.where(x > c + w / 2, WHITE, y))
+
+
+def sigmoid(x: Array, c: float, w: float) -> Array:
+    """PS3.3 C.11.2.1.3.1."""
+    with np.errstate(over="ignore"):  # exp → ∞ is y → 0
+        return np.asarray(WHITE / (1.0 + np.exp(-4.0 * (x - c) / w)))
+
+
+FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
+    "LINEAR": linear,
+    "LINEAR_EXACT": linear_exact,
+    "SIGMOID": sigmoid,
+}
+
+
+def voi_lut(x: Array, voi: Voi) -> Array:
+    """Modality values → 0…255, float64."""
+    if isinstance(voi, Lut):  # PS3.3 C.11.2.1.1: entries are from 0 to 2^bits − 1
+        return np.asarray(voi.apply(x) * WHITE / (2**voi.bits - 1))
+    return FUNCTIONS[voi.function](x, voi.center, voi.width)
+
+
+def full_range(low: float, high: float) -> Window:
+    """The window under which LINEAR takes low to black and high to white: what OHIF shows when none is given."""
+    return Window((low + high + 1) / 2, high - low + 1, "LINEAR", "computed")
+
+
+@lru_cache(maxsize=16)
+def domain(stored: Stored) -> tuple[Array, Array | None]:
+    """Every stored value there is, and for each word the place of its value (None: the word itself)."""
+    size = int(stored.words[1:])
+    words = np.arange(2 ** (8 * size), dtype=f"u{size}")
+    if not stored.masked:
+        return stored.values(words.view(stored.words)), None
+    codes = np.arange(1 << stored.bits_stored, dtype=f"u{size}")
+    plain = replace(stored, shift=0)
+    return plain.values(codes), (words >> stored.shift) & ((1 << stored.bits_stored) - 1)
+
+
+@lru_cache(maxsize=32)
+def table(stored: Stored, pipeline: Pipeline, voi: Voi) -> Array:
+    """Grey by word (as an unsigned number), uint8: the pipeline, once for every value there is."""
+    values, places = domain(stored)
+    grey = pipeline.grey(values, voi)
+    return grey if places is None else grey.take(places)
+
+
+def unsigned(words: Array) -> Array:
+    """The words as unsigned numbers: how they index a table."""
+    return words.view(f"u{words.dtype.itemsize}")
+
+
+def extent(words: Array, stored: Stored, pipeline: Pipeline) -> tuple[float, float]:
+    """Lowest and highest modality value of a frame, without padding (C.7.5.1.1.2) and what is no number."""
+    values = stored.values(_present(words, stored, pipeline))
+    if pipeline.padding is not None:
+        low, high = pipeline.padding
+        real = values[(values < low) | (values > high)]
+        values = real if real.size else values
+    modality = pipeline.modality(values[np.isfinite(values)])
+    return (float(modality.min()), float(modality.max())) if modality.size else (0.0, 0.0)
+
+
+def _present(words: Array, stored: Stored, pipeline: Pipeline) -> Array:
+    """Words among which are the extremes of a frame: two when the pipeline is a line, else all that occur."""
+    low, high = words.min(), words.max()
+    line = pipeline.padding is None and pipeline.modality_lut is None and stored.words[0] != "f"
+    clean = not stored.masked or (stored.shift == 0 and low >= 0 and high < 1 << (stored.bits_stored - stored.signed))
+    same = not stored.signed or words.dtype.kind == "i"
+    if line and clean and same:
+        return np.array([low, high], words.dtype)
+    if stored.tabular:
+        present = np.flatnonzero(np.bincount(unsigned(words).ravel()))
+        return present.astype(f"u{words.dtype.itemsize}").view(words.dtype)
+    return np.unique(words)

@@ -1,0 +1,137 @@
+"""A run: what a source finds → what is new of it → rows and pictures. Chunks, so that memory does not grow."""
+
+import errno
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from etl.extract import Reader, Source, Unavailable
+from etl.load import Loader, Tally, chunked
+from etl.options import Options
+from etl.transform import Found, Outcome, transformed
+from minipacs.catalogue import Instance, Rejection
+from minipacs.database import Database
+from minipacs.errors import MinipacsError
+
+CHUNK = 32
+"""Sources in one transaction: the most that a killed run does again."""
+LOOK = 512
+"""Sources looked up in the catalogue at once."""
+PARTIAL = ".partial"
+STALE_S = 3600.0
+
+Progress = Callable[[Tally, int], None]
+"""Told the tally so far and how many sources were seen."""
+
+
+def catalogue(
+    source: Source,
+    database: Database,
+    options: Options,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress = lambda _tally, _seen: None,
+) -> Tally:
+    """Catalogue and render what is new in a source; what is there and unchanged is not even read.
+
+    `workers` > 1 makes processes of this machine; an `executor` (of a Dask client, say) is used as it is.
+    """
+    tally, seen = Tally(), 0
+    loader = Loader(database, options)
+    with working_folder(options.target) as folder, _executor(workers, executor) as pool, _disk_full_named():
+        do = partial(transform_chunk, source.reader, options=options, folder=folder)
+        under_way: deque[Future[list[Outcome]]] = deque()
+        for look in chunked(source.found(), LOOK):
+            fresh = sort_out(database, look, options, tally)
+            seen += len(look)
+            progress(tally, seen)
+            for chunk in chunked(fresh, CHUNK):
+                if pool is None:
+                    tally.add(loader.load(do(chunk), folder))
+                    progress(tally, seen)
+                    continue
+                under_way.append(pool.submit(do, chunk))
+                while len(under_way) > 2 * workers:
+                    tally.add(loader.load(under_way.popleft().result(), folder))
+                    progress(tally, seen)
+        while under_way:
+            tally.add(loader.load(under_way.popleft().result(), folder))
+            progress(tally, seen)
+    return tally
+
+
+def transform_chunk(reader: Reader, found: Sequence[Found], *, options: Options, folder: Path) -> list[Outcome]:
+    """Read, describe and render; runs in a worker process."""
+    return [_outcome(one, data, options, folder) for one, data in reader.read(found)]
+
+
+def _outcome(found: Found, data: bytes | Unavailable, options: Options, folder: Path) -> Outcome:
+    if isinstance(data, Unavailable):
+        return Outcome(found).reject("unavailable", str(data), "Make it readable, or remove it.")
+    return transformed(found, data, options, folder)
+
+
+def sort_out(database: Database, look: Sequence[Found], options: Options, tally: Tally) -> list[Found]:
+    """What is new or changed of these sources; the rest is counted."""
+    sources = [one.source for one in look]
+    with database.reading() as session:
+        instance = select(Instance.source, Instance.source_size, Instance.source_mtime_ns, Instance.rendered_with)
+        done = {
+            Found(source, size, mtime)
+            for source, size, mtime, digests in session.execute(instance.where(Instance.source.in_(sources)))
+            if options.digest in (digests or [])
+        }
+        columns = (Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code)
+        refused = {
+            Found(source, size, mtime): code
+            for source, size, mtime, code in session.execute(
+                select(*columns).where(Rejection.source.in_(sources), Rejection.options == options.digest)
+            )
+            if code != "unavailable"
+        }
+    tally.rejected.update(Counter(refused[one] for one in look if one in refused))
+    tally.unchanged += sum(one in done and one not in refused for one in look)
+    return [one for one in look if one not in done and one not in refused]
+
+
+@contextmanager
+def working_folder(target: Path) -> Iterator[Path]:
+    """Where PNGs lie until their rows are written; folders that killed runs left are swept."""
+    for left in target.glob(f"{PARTIAL}/*"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = target / PARTIAL / uuid4().hex
+    with _disk_full_named():
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _executor(workers: int, executor: Executor | None):  # type: ignore[no-untyped-def]  # of either kind of context
+    if executor is not None or workers < 2:
+        return nullcontext(executor)
+    return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+
+
+@contextmanager
+def _disk_full_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise MinipacsError(
+            f"PNGs cannot be written: {error.strerror}.", "Free disk space, or choose another folder; then run again."
+        ) from error

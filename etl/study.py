@@ -1,0 +1,66 @@
+"""A study of the archive into the catalogue, as a job or by hand."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from etl.extract import ARCHIVE, Archived, found_in
+from etl.load import Tally, remove
+from etl.options import Options
+from etl.run import catalogue
+from minipacs.catalogue import Instance, Series
+from minipacs.database import Database
+from minipacs.errors import NotInArchive
+from minipacs.settings import Settings
+from minipacs.work import StudyContent, Task
+
+
+def default_options(settings: Settings) -> Options:
+    """What jobs render: the first window, 8 bits, below OUTPUT/png."""
+    return Options(target=settings.output / "png")
+
+
+def catalogue_study(task: Task) -> dict[str, Any]:
+    """The work of a job of kind `catalogue`; its result as JSON."""
+    try:
+        study = task.archive.study(str(task.args["study_id"]))
+    except NotInArchive:
+        study = StudyContent(str(task.args["study_id"]), str(task.args.get("study_instance_uid", "")), ())
+    total = sum(len(series.instances) for series in study.series)
+
+    def progress(tally: Tally, _seen: int) -> None:
+        done = tally.added + tally.changed + tally.unchanged + sum(tally.rejected.values())
+        task.progress("cataloguing", min(done, total), total)
+
+    progress(Tally(), 0)
+    removed = prune_study(task.database, study) if task.args.get("prune") else 0
+    options = default_options(task.settings)
+    tally = catalogue(Archived(task.settings, [study]), task.database, options, progress=progress)
+    tally.removed = removed
+    return {**tally.as_json(), "summary": summary(tally)}
+
+
+def prune_study(database: Database, study: StudyContent) -> int:
+    """Remove from the catalogue what came from the archive and is no more in it; how many instances."""
+    held = {found.source for series in study.series for found in found_in(series)}
+    with database.reading() as session:
+        rows = session.execute(
+            select(Instance.sop_instance_uid, Instance.source)
+            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+            .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE))
+        )
+        gone = [uid for uid, source in rows if source not in held]
+    return remove(database, gone)
+
+
+def summary(tally: Tally) -> str:
+    """What a run did, in a sentence."""
+    parts = [f"{tally.added} added", f"{tally.unchanged} unchanged", f"{tally.rendered} pictures"]
+    if tally.changed:
+        parts.insert(1, f"{tally.changed} changed")
+    if tally.removed:
+        parts.append(f"{tally.removed} removed")
+    if tally.rejected:
+        said = ", ".join(f"{number} {code}" for code, number in sorted(tally.rejected.items()))
+        parts.append(f"{sum(tally.rejected.values())} rejected ({said})")
+    return ", ".join(parts) + "."

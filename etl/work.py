@@ -1,0 +1,25 @@
+"""The job kind `catalogue`: a study of the archive into rows and PNGs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minipacs.work import Order, StudyContent, Task
+
+if TYPE_CHECKING:
+    from minipacs.settings import Settings
+
+KIND = "catalogue"
+
+
+def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:
+    """One order for every state of a study: a late instance makes another key. Our own objects count too."""
+    key = f"{KIND}/{study.study_instance_uid}/{study.digest(ours=True)}"
+    args = {"study_id": study.study_id, "study_instance_uid": study.study_instance_uid, "prune": True}
+    return [Order(kind=KIND, key=key, study_instance_uid=study.study_instance_uid, args=args, priority=1)]
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Catalogue the study. `prune`: what the archive holds no more is removed; all of it, if the study is gone."""
+    from etl.study import catalogue_study  # heavy: only in the worker
+
+    return catalogue_study(task)
