@@ -55,7 +55,7 @@ class Settings:
     attempts: Annotated[int, "attempts a job has before it is failed"] = 3
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
-    engine: Annotated[str, "segmentation engine for new studies; empty: none"] = "slicer"
+    engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     # fmt: on
 
@@ -109,6 +109,11 @@ class Settings:
         if not host or not port.isdigit():
             raise SettingsError(f"MINIPACS_DOORBELL must be host:port, not {self.doorbell!r}.", "Correct it in .env.")
         return host, int(port)
+
+    @property
+    def automatic_engine(self) -> str:
+        """The engine for new studies; empty where none is wanted."""
+        return "" if self.engine == "none" else self.engine
 
     @property
     def address(self) -> str:

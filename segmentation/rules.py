@@ -76,7 +76,7 @@ class Rules:
 def read_rules(settings: Settings) -> Rules:
     """The table of HOME/segmentation.toml, if there is one, closed by MINIPACS_ENGINE for the rest."""
     file = settings.home / FILE
-    last = Rule(settings.engine)
+    last = Rule(settings.automatic_engine)
     if not file.is_file():
         return Rules((last,))
     try:

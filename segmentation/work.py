@@ -39,10 +39,10 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     engines = rules.engines
     if not engines or not any(is_candidate(series) for series in study.series):
         return []
-    uid, main = study.study_instance_uid, settings.engine or engines[0]
+    uid, main = study.study_instance_uid, settings.automatic_engine or engines[0]
     versions = {name: _version(name, settings) for name in engines}
     made_of = {name: version for name, version in versions.items() if name != main}
-    plain = rules == Rules((Rule(settings.engine),))
+    plain = rules == Rules((Rule(settings.automatic_engine),))
     digest = "-" if plain else parameters_digest({"rules": repr(rules), "engines": made_of})
     parameters = _parameters(main, settings) if plain else {}
     digest = parameters_digest(parameters) if parameters else digest
