@@ -45,6 +45,11 @@ class Source(Protocol):
         """Everything there is, unread, in an order that is always the same."""
 
 
+def count(source: Source) -> int:
+    """How many there are: for a progress bar."""
+    return sum(1 for _ in source.found())
+
+
 class FileReader:
     """Reads files."""
 

@@ -41,6 +41,11 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     """By kind of trouble."""
 
+    @property
+    def done(self) -> int:
+        """Sources that came to their end."""
+        return self.images + self.others + self.unchanged + sum(self.rejected.values())
+
     def add(self, other: "Tally") -> None:
         """Sum up."""
         for name in ("added", "changed", "unchanged", "rendered", "images", "others", "removed"):

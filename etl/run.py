@@ -26,6 +26,8 @@ CHUNK = 32
 """Sources in one transaction: the most that a killed run does again."""
 LOOK = 512
 """Sources looked up in the catalogue at once."""
+FAR = 32
+"""Chunks under way on a cluster: the memory of this process, bounded."""
 PARTIAL = ".partial"
 STALE_S = 3600.0
 
@@ -61,7 +63,7 @@ def catalogue(
                     progress(tally, seen)
                     continue
                 under_way.append(pool.submit(do, chunk))
-                while len(under_way) > 2 * workers:
+                while len(under_way) > (2 * workers if executor is None else FAR):
                     tally.add(loader.load(under_way.popleft().result(), folder))
                     progress(tally, seen)
         while under_way:
@@ -117,6 +119,27 @@ def working_folder(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Executor | None]:
+    """A Dask cluster as an executor, by the address of its scheduler; none without one.
+
+    Its workers read the source and write PNGs themselves: both must lie where every worker finds them.
+    """
+    if not address:
+        yield None
+        return
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except OSError as error:
+        raise MinipacsError(
+            f"No Dask scheduler answers at {address}.", "Start it, or correct MINIPACS_SCHEDULER."
+        ) from error
+    with client:
+        yield client.get_executor(pure=False)
 
 
 def _executor(workers: int, executor: Executor | None):  # type: ignore[no-untyped-def]  # of either kind of context

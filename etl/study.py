@@ -8,6 +8,7 @@ from etl.extract import ARCHIVE, Archived, found_in
 from etl.load import Tally, remove
 from etl.options import Options
 from etl.run import catalogue
+from minipacs.archive import Archive
 from minipacs.catalogue import Instance, Series
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
@@ -29,8 +30,7 @@ def catalogue_study(task: Task) -> dict[str, Any]:
     total = sum(len(series.instances) for series in study.series)
 
     def progress(tally: Tally, _seen: int) -> None:
-        done = tally.added + tally.changed + tally.unchanged + sum(tally.rejected.values())
-        task.progress("cataloguing", min(done, total), total)
+        task.progress("cataloguing", tally.done, total)
 
     progress(Tally(), 0)
     removed = prune_study(task.database, study) if task.args.get("prune") else 0
@@ -51,6 +51,14 @@ def prune_study(database: Database, study: StudyContent) -> int:
         )
         gone = [uid for uid, source in rows if source not in held]
     return remove(database, gone)
+
+
+def content_of(archive: Archive, *, study: str = "", series: str = "") -> list[StudyContent]:
+    """The studies of the archive that bear this Study Instance UID or hold this series; raises `NotInArchive`."""
+    ids = archive.find("Study", study) if study else sorted(archive.studies_of(archive.find("Series", series)))
+    if not ids:
+        raise NotInArchive(f"The archive has no {'study' if study else 'series'} {study or series}.", "Check the UID.")
+    return [archive.study(study_id) for study_id in ids]
 
 
 def summary(tally: Tally) -> str:

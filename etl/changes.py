@@ -1,0 +1,112 @@
+"""The archive's change log as a source, read from a durable cursor that moves when the rows are written."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+
+from sqlalchemy import delete, select
+
+from etl.extract import Archived
+from etl.load import Tally, unlink
+from etl.options import Options
+from etl.run import Progress, catalogue
+from etl.study import prune_study
+from minipacs.archive import Archive
+from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
+from minipacs.database import Database
+from minipacs.errors import NotInArchive
+from minipacs.settings import Settings
+from minipacs.work import StudyContent
+
+CURSOR = "etl"
+ARRIVALS = ("NewInstance", "NewSeries", "NewStudy")
+"""Entries that survive a crash of Orthanc; StableStudy does not."""
+
+
+class ChangeLog:
+    """Catalogues what came into the archive since the last time."""
+
+    def __init__(self, settings: Settings, archive: Archive, database: Database, options: Options) -> None:
+        self._settings, self._archive, self._database, self._options = settings, archive, database, options
+
+    def catch_up(
+        self,
+        *,
+        workers: int = 1,
+        executor: Executor | None = None,
+        progress: Callable[[Tally, int], None] = lambda _tally, _seen: None,
+    ) -> Tally:
+        """Read the log to its end. An error leaves the cursor before the page that failed."""
+        total = Tally()
+        while True:
+            page = self._archive.changes(self.position())
+            arrived = [change.resource_id for change in page.entries if change.type in ARRIVALS]
+            source = Archived(self._settings, self._contents(arrived))
+            done = catalogue(
+                source,
+                self._database,
+                self._options,
+                workers=workers,
+                executor=executor,
+                progress=_after(total, progress),
+            )
+            total.add(done)
+            if page.entries:
+                self._move(page.last)
+            if page.done or not page.entries:
+                return total
+
+    def position(self) -> int:
+        """Number of the last entry that is in the catalogue."""
+        with self._database.reading() as session:
+            return session.scalar(select(Cursor.position).where(Cursor.name == CURSOR)) or 0
+
+    def _move(self, position: int) -> None:
+        with self._database.writing() as session:
+            new = self._database.insert(Cursor).values(name=CURSOR, position=position)
+            session.execute(new.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
+
+    def _contents(self, resource_ids: list[str]) -> Iterator[StudyContent]:
+        for study_id in sorted(self._archive.studies_of(resource_ids)):
+            try:
+                yield self._archive.study(study_id)
+            except NotInArchive:  # deleted since
+                continue
+
+
+def _after(total: Tally, progress: Progress) -> Progress:
+    """Progress on top of what earlier pages did."""
+    before = total.done
+
+    def told(tally: Tally, seen: int) -> None:
+        progress(tally, before + seen)
+
+    return told
+
+
+def prune_archive(archive: Archive, database: Database) -> int:
+    """Remove from the catalogue what the archive holds no more; how many instances."""
+    with database.reading() as session:
+        uids = list(session.scalars(select(Study.study_instance_uid).order_by(Study.study_instance_uid)))
+    return sum(prune_study(database, _content(archive, uid)) for uid in uids)
+
+
+def _content(archive: Archive, study_instance_uid: str) -> StudyContent:
+    """All that the archive holds under this UID; under two patients it is two studies of Orthanc's."""
+    parts = []
+    for study_id in archive.find("Study", study_instance_uid):
+        try:
+            parts.append(archive.study(study_id))
+        except NotInArchive:  # deleted since
+            continue
+    return StudyContent("", study_instance_uid, tuple(series for part in parts for series in part.series))
+
+
+def forget(database: Database) -> None:
+    """Empty the catalogue, PNGs too: before it is built anew. Jobs stay."""
+    with database.reading() as session:
+        for paths in session.scalars(select(Rendering.png_path)).partitions(1000):
+            unlink(paths)
+    with database.writing() as session:
+        for table in (Rendering, Segment, Instance, Series, Study, Patient, Rejection, Total):
+            session.execute(delete(table))
+        session.execute(delete(Cursor).where(Cursor.name == CURSOR))
