@@ -72,11 +72,11 @@ class Stack:
     def __init__(self, settings: Settings, stop: threading.Event, say: Callable[[str], None]) -> None:
         self.settings, self._stop, self._say = settings, stop, say
         self._parts: list[Part] = []
-        self._archive = Archive(settings)
 
     def __enter__(self) -> "Stack":
         self._check_room()
         self._check_ports()
+        self._archive = Archive(self.settings)
         try:
             self._start_all()
         except MinipacsError:
