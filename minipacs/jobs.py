@@ -182,6 +182,12 @@ class Jobs:
         with self.database.reading() as session:
             return [(j, w or "") for j, w in session.execute(select(Job.id, Job.worker).where(Job.state == "running"))]
 
+    def cancelling(self, worker_prefix: str) -> Sequence[tuple[int, str]]:
+        """(id, worker) of running jobs that were asked to stop."""
+        with self.database.reading() as session:
+            asked = select(Job.id, Job.worker).where(Job.state == "running", Job.cancel)
+            return [(j, w or "") for j, w in session.execute(asked) if (w or "").startswith(worker_prefix)]
+
     def queued_again(self, job_ids: Sequence[int]) -> set[int]:
         """Which of these rows nobody holds."""
         with self.database.reading() as session:

@@ -17,10 +17,12 @@ from distributed import Client, Future, LocalCluster
 from minipacs.database import Database
 from minipacs.jobs import Jobs
 from minipacs.settings import Settings
-from minipacs.task import is_alive, run_job
+from minipacs.task import end_worker, is_alive, run_job
 
 UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
+DEAF_S = 10.0
+"""A running job may take so long to hear its cancellation."""
 QUIET_POOL = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
@@ -55,6 +57,8 @@ class Runner:
         self._pool: Any = None
         self._client: Any = None
         self._below_reserve = False
+        self._asked: dict[int, float] = {}
+        """When we first saw that a running job is to be cancelled."""
 
     def start(self) -> None:
         """Open the pool; work that died with an earlier service of this machine is given back."""
@@ -84,6 +88,7 @@ class Runner:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
         self._requeue_dead()
         self.jobs.requeue_expired()
+        self._end_deaf()
         self._land()
         if self._disk_is_low():
             return 0
@@ -120,6 +125,16 @@ class Runner:
         for worker in {w for _, w in self.jobs.running() if w.startswith(here)}:
             if not is_alive(worker):
                 self.jobs.requeue_of(worker, "The worker process ended unexpectedly.")
+
+    def _end_deaf(self) -> None:
+        """A job of this machine that does not hear its cancellation is ended with its worker."""
+        cancelling = dict(self.jobs.cancelling(f"{self.settings.host_name}/"))
+        now = time.monotonic()
+        self._asked = {job_id: self._asked.get(job_id, now) for job_id in cancelling}
+        for job_id, since in self._asked.items():
+            if now - since > DEAF_S:
+                log.warning("job %d does not hear its cancellation; its worker is ended", job_id)
+                end_worker(cancelling[job_id])
 
     def _slots(self) -> dict[str, int]:
         """How many jobs of each need the pool can run at once."""

@@ -127,3 +127,9 @@ def is_alive(worker: str) -> bool:
         return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 2)
     except psutil.Error:
         return False
+
+
+def end_worker(worker: str) -> None:
+    """Kill this process of this machine; the pool replaces it, and its job is given back."""
+    if is_alive(worker):
+        psutil.Process(int(worker.rsplit("/", 2)[1])).kill()

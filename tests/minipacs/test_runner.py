@@ -1,0 +1,135 @@
+"""The runner with a pool that is a list; the embedded Dask pool is in tests/integration."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from minipacs import runner as runner_module
+from minipacs.database import Database
+from minipacs.jobs import Jobs
+from minipacs.runner import Runner
+from minipacs.settings import Settings
+from minipacs.work import Order
+
+
+class FutureInHand:
+    """A future that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.finished = False
+
+    def done(self) -> bool:
+        return self.finished
+
+    def cancel(self) -> None:
+        self.finished = True
+
+
+class PoolInHand:
+    """What the runner asks of a Dask client."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.given: list[int] = []
+        self.futures: list[FutureInHand] = []
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": {str(i): {"resources": {"cpu": 1}, "nthreads": 1} for i in range(self.slots)}}
+
+    def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FutureInHand:
+        self.given.append(job_id)
+        self.futures.append(FutureInHand())
+        return self.futures[-1]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"MINIPACS_HOME": str(tmp_path), "MINIPACS_RESERVE_MB": "1"})
+
+
+@pytest.fixture
+def pool() -> PoolInHand:
+    return PoolInHand(slots=2)
+
+
+@pytest.fixture
+def runner(settings: Settings, database: Database, pool: PoolInHand) -> Runner:
+    runner = Runner(settings, database)
+    runner._client = pool
+    return runner
+
+
+def queue(jobs: Jobs, *keys: str, priority: int = 0) -> None:
+    with jobs.database.writing() as session:
+        for key in keys:
+            jobs.submit(session, Order("segment", key, "1.2.3", priority=priority))
+
+
+def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a", "b", "c")
+    assert runner.step() == 2
+    assert runner.step() == 0
+    pool.futures[0].finished = True
+    runner.jobs.claim(pool.given[0], "elsewhere/1/1")
+    assert runner.step() == 1
+
+
+def test_the_most_urgent_goes_first(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "slow", "slower")
+    queue(runner.jobs, "urgent", priority=9)
+    runner.step()
+    assert pool.given[0] == 3
+
+
+def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Settings, database: Database) -> None:
+    other = Runner(settings, database)
+    other._client = PoolInHand(slots=2)
+    queue(runner.jobs, "a")
+    assert (runner.step(), other.step()) == (1, 1)
+    claims = [runner.jobs.claim(1, f"elsewhere/{n}/1") for n in range(2)]
+    assert [claim is not None for claim in claims] == [True, False]
+
+
+def test_a_row_that_a_dead_process_of_this_machine_holds_is_given_back(runner: Runner, settings: Settings) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, f"{settings.host_name}/999999/1")
+    runner.step()
+    assert runner.jobs.get(1).state == "queued"
+    assert "ended unexpectedly" in runner.jobs.get(1).note
+
+
+def test_a_row_of_another_machine_waits_for_its_lease(runner: Runner) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, "elsewhere/999999/1")
+    runner.step()
+    assert runner.jobs.get(1).state == "running"
+
+
+def test_a_deaf_job_is_ended_with_its_worker(
+    runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "DEAF_S", -1.0)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
+        created = psutil.Process(worker.pid).create_time()
+        queue(runner.jobs, "a")
+        runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
+        runner.jobs.cancel(1)
+        runner.step()
+        assert worker.wait(10) < 0
+        runner.step()
+        assert runner.jobs.get(1).state == "cancelled"
+
+
+def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
+    settings: Settings, database: Database, pool: PoolInHand
+) -> None:
+    full = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RESERVE_MB": str(10**9)}), database)
+    full._client = pool
+    queue(full.jobs, "a")
+    assert full.step() == 0
+    assert pool.given == []
+    assert "MINIPACS_RESERVE_MB" in full.jobs.get(1).note
