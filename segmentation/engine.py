@@ -12,6 +12,7 @@ orders stay inside engines and exporters.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minipacs.errors import EngineFailed
@@ -104,9 +105,20 @@ class Labelmap:
 
     def counts(self) -> "NDArray[np.int64]":
         """Voxels of each segment, in the order of `segments`."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> "NDArray[np.int64]":
         import numpy as np
 
         return np.bincount(self.array.ravel(), minlength=len(self.segments) + 1)[1:]
+
+    @cached_property
+    def boxes(self) -> "tuple[tuple[slice, slice, slice] | None, ...]":
+        """The part of `array` in which each segment lies; nothing for a segment without a voxel."""
+        from scipy.ndimage import find_objects
+
+        return tuple(find_objects(self.array, max_label=len(self.segments)))
 
     def compact(self) -> "Labelmap":
         """Without the segments that have no voxel; the others are numbered anew in their order."""

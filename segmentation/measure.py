@@ -36,11 +36,9 @@ class Measurements:
 
 def measure(labelmap: Labelmap, volume: "Volume") -> list[Measurements]:
     """Of each segment, in their order; every segment has voxels (`Labelmap.compact`)."""
-    from scipy.ndimage import find_objects
-
     millilitres = float(labelmap.geometry.voxel_volume) / 1000
     measured = []
-    for value, box in enumerate(find_objects(labelmap.array), 1):
+    for value, box in enumerate(labelmap.boxes, 1):
         values = volume.array[box][labelmap.array[box] == value]
         mean = float(values.mean(dtype=np.float64))
         spread = float(np.sqrt(max(0.0, np.square(values, dtype=np.float64).mean() - mean**2)))

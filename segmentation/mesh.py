@@ -9,6 +9,7 @@ metres with Y up (glTF 2.0, 3.4), the patient's face along +Z.
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ TARGET_MM = 1.5
 """Voxels smaller than this are averaged before the surface is found."""
 ENCLOSING_MM = 2.5
 """The same for a segment that encloses the others."""
+FINE = 10
+"""A segment keeps at least so many voxels along each side of its box: what is small is not averaged away."""
 SMOOTHING = 20
 """Iterations of windowed sinc smoothing, which does not shrink (Taubin)."""
 TRIANGLES = 60_000
@@ -54,28 +57,24 @@ def surfaces(labelmap: Labelmap, *, exact: bool = False) -> list[Surface]:
     `exact`: on the voxels as they are, neither averaged, smoothed nor thinned: every vertex lies
     half-way between a voxel of the segment and one outside.
     """
-    from scipy.ndimage import find_objects
-
-    boxes = find_objects(labelmap.array)
-    found = []
-    for value, segment in enumerate(labelmap.segments, 1):
-        if not segment.surface or (not segment.encloses and (len(boxes) < value or boxes[value - 1] is None)):
-            continue
-        if segment.encloses:
-            box = tuple(slice(0, n) for n in labelmap.array.shape)
-            mask = labelmap.array > 0
-        else:
-            box = boxes[value - 1]
-            mask = labelmap.array[box] == value
-        target = 0.0 if exact else ENCLOSING_MM if segment.encloses else TARGET_MM
-        surface = _surface(value, mask, [edge.start for edge in box], labelmap.geometry, target)
-        found.append(surface)
-    return found
+    wanted = [
+        value
+        for value, (segment, box) in enumerate(zip(labelmap.segments, labelmap.boxes, strict=True), 1)
+        if segment.surface and (box is not None or (segment.encloses and labelmap.array.any()))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda value: _surface(value, labelmap, exact=exact), wanted))
 
 
-def _surface(value: int, mask: NDArray[np.bool_], start: Sequence[int], geometry: Any, target_mm: float) -> Surface:
+def _surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
+    segment, box, geometry = labelmap.segments[value - 1], labelmap.boxes[value - 1], labelmap.geometry
+    if segment.encloses or box is None:
+        mask, start = labelmap.array > 0, [0, 0, 0]
+    else:
+        mask, start = labelmap.array[box] == value, [edge.start for edge in box]
+    target_mm = 0.0 if exact else ENCLOSING_MM if segment.encloses else TARGET_MM
     spacing = np.asarray(geometry.spacing)
-    factors = [max(1, round(target_mm / s)) for s in spacing]
+    factors = [max(1, min(round(target_mm / s), n // FINE)) for s, n in zip(spacing, mask.shape, strict=True)]
     grid = _averaged(mask, factors)
     if max(factors) > 1 and grid.max(initial=0) <= LEVEL:  # too small to survive the average
         factors = [1, 1, 1]

@@ -1,0 +1,165 @@
+"""The same known shape, read back by others from every form, lies at the same patient coordinates."""
+
+import json
+import struct
+from itertools import product
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+
+from segmentation import codes
+from segmentation.encode import encode
+from segmentation.engine import Labelmap, Segment
+from segmentation.identity import Identity
+from segmentation.mesh import surfaces, write_glb
+from segmentation.nifti import write_nifti
+from segmentation.scene import Scene
+from segmentation.volume import gate, load
+
+TOLERANCE_MM = 1e-3
+BONE = Segment("Bone", codes.TISSUE, codes.BONE, color=(241, 214, 145))
+LUNG = Segment("Left lung", codes.ANATOMICAL_STRUCTURE, codes.LUNG, codes.LEFT, color=(197, 165, 145))
+
+PLANES = {
+    "axial": ((1, 0, 0), (0, 1, 0)),
+    "coronal": ((1, 0, 0), (0, 0, -1)),
+    "sagittal": ((0, 1, 0), (0, 0, -1)),
+    "oblique": ((0.8, 0.6, 0.0), (-0.36, 0.48, 0.8)),
+}
+TURNS = {
+    "as is": lambda r, c: (*r, *c),
+    "rows negated": lambda r, c: (*(-x for x in r), *c),
+    "columns negated": lambda r, c: (*r, *(-x for x in c)),
+    "permuted": lambda r, c: (*c, *r),
+}
+CASES = list(product(PLANES, TURNS, ["forward", "reversed"]))
+
+
+@pytest.fixture(params=CASES, ids=[" ".join(case) for case in CASES])
+def placed(request, series, phantom):
+    """A labelmap in one of the geometries, its images having arrived in random order."""
+    plane, turn, order = request.param
+    described = series(orientation=TURNS[turn](*PLANES[plane]), reverse=order == "reversed")
+    hounsfield = phantom(described)
+    images = described.images(hounsfield)
+    np.random.default_rng(7).shuffle(images)
+    slices = gate(images)
+    volume = load(slices)
+    labels = np.where(volume.array > 300, 1, np.where(volume.array > -200, 2, 0)).astype(np.uint8)
+    truth = np.where(hounsfield > 300, 1, np.where(hounsfield > -200, 2, 0))
+    return described, truth, Labelmap(labels, volume.get_geometry(), (BONE, LUNG)), slices
+
+
+def test_every_form_puts_the_shape_where_it_is(placed, tmp_path):
+    described, truth, labelmap, slices = placed
+    identity = Identity(described.uid, "d", "threshold", "1", "-")
+    for kind in ("BINARY", "LABELMAP"):
+        encode(labelmap, slices, identity, kind).save_as(tmp_path / f"{kind}.dcm")
+        agree(described, truth, *by_highdicom(tmp_path / f"{kind}.dcm"))
+    write_nifti(labelmap, tmp_path / "labels.nii.gz")
+    agree(described, truth, *by_nibabel(tmp_path / "labels.nii.gz"))
+    Scene(labelmap, surfaces(labelmap)).save(tmp_path / "labels.seg.nrrd")
+    agree(described, truth, *by_simpleitk(tmp_path / "labels.seg.nrrd"))
+    write_glb(tmp_path / "exact.glb", surfaces(labelmap, exact=True), labelmap.segments, {})
+    vertices_are_half_way(described, truth, by_gltf(tmp_path / "exact.glb"))
+
+
+def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_path):
+    described, truth, labelmap, _ = placed
+    write_glb(tmp_path / "model.glb", surfaces(labelmap), labelmap.segments, {})
+    meshes = by_gltf(tmp_path / "model.glb")
+    for value, label in ((1, "Bone"), (2, "Left lung")):
+        vertices, triangles = meshes[label]
+        a, b, c = (vertices[triangles[:, k]] for k in range(3))
+        sixths = np.einsum("ij,ij->i", a, np.cross(b, c))
+        voxel = np.abs(np.linalg.det(described.axes))
+        assert sixths.sum() / 6 == pytest.approx((truth == value).sum() * voxel, rel=0.05 if value == 2 else 0.25)
+        middle = ((a + b + c) / 4 * sixths[:, None]).sum(0) / sixths.sum()
+        expected = np.array(described.first) + described.axes @ np.argwhere(truth == value).mean(0)
+        assert np.linalg.norm(middle - expected) < 0.25
+
+
+def agree(described, truth, labels, to_index):
+    """Every voxel of the truth has its label at its patient coordinates, within the tolerance."""
+    indices = np.argwhere(np.ones_like(truth))
+    patient = np.array(described.first) + indices @ described.axes.T
+    found = to_index(patient)
+    nearest = np.rint(found).astype(int)
+    spacing = max(described.spacing)
+    assert np.abs(found - nearest).max() * spacing <= TOLERANCE_MM
+    inside = ((nearest >= 0) & (nearest < labels.shape)).all(1)
+    read = np.zeros(len(indices), int)
+    read[inside] = labels[tuple(nearest[inside].T)]
+    assert (read != truth.ravel()).sum() == 0
+    assert labels.astype(bool).sum() == truth.astype(bool).sum()
+
+
+def by_highdicom(path):
+    seg = hd.seg.segread(path)
+    volume = seg.get_volume(combine_segments=True)
+    return volume.array, lambda patient: volume.map_reference_to_indices(patient)
+
+
+def by_nibabel(path):
+    image = nib.load(path)
+    back = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ image.affine)
+    return np.asarray(image.dataobj), lambda patient: patient @ back[:3, :3].T + back[:3, 3]
+
+
+def by_simpleitk(path):
+    image = SimpleITK.ReadImage(str(path))
+    labels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+
+    def to_index(patient):
+        return np.array([image.TransformPhysicalPointToContinuousIndex(p) for p in patient.tolist()])
+
+    return labels, to_index
+
+
+def by_gltf(path):
+    """Vertices in patient coordinates (LPS mm) and triangles of each named mesh, as a viewer would place them."""
+    content = path.read_bytes()
+    length = struct.unpack("<I", content[12:16])[0]
+    document, blob = json.loads(content[20 : 20 + length]), content[28 + length :]
+    root = document["nodes"][document["scenes"][0]["nodes"][0]]
+    turned = np.array(root["matrix"]).reshape(4, 4).T
+
+    def values(number, dtype, width, stride):
+        accessor = document["accessors"][number]
+        view = document["bufferViews"][accessor["bufferView"]]
+        raw = blob[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+        return np.frombuffer(raw, dtype).reshape(-1, stride)[:, :width]
+
+    meshes = {}
+    for child in root["children"]:
+        node = document["nodes"][child]
+        primitive = document["meshes"][node["mesh"]]["primitives"][0]
+        position = values(primitive["attributes"]["POSITION"], "<i2", 3, 4) / 32767
+        local = position * node["scale"] + node["translation"]
+        metres = local @ turned[:3, :3].T + turned[:3, 3]
+        left, superior, anterior = metres.T * 1000
+        short = document["accessors"][primitive["indices"]]["componentType"] == 5123
+        triangles = values(primitive["indices"], "<u2" if short else "<u4", 3, 3).astype(int)
+        meshes[node["name"]] = np.stack([left, -anterior, superior], 1), triangles
+    return meshes
+
+
+def vertices_are_half_way(described, truth, meshes):
+    """Each vertex of an exact surface lies half-way between a voxel of the segment and one outside."""
+    padded = np.pad(truth, 1)
+    for value, label in ((1, "Bone"), (2, "Left lung")):
+        patient, _ = meshes[label]
+        indices = (patient - np.array(described.first)) @ np.linalg.inv(described.axes).T
+        halves = np.rint(indices * 2) / 2
+        assert np.abs((indices - halves) * described.spacing).max() <= TOLERANCE_MM
+        between = halves % 1 == 0.5
+        assert (between.sum(1) == 1).all()
+        low, high = np.floor(halves).astype(int) + 1, np.ceil(halves).astype(int) + 1
+        assert ((padded[tuple(low.T)] == value) != (padded[tuple(high.T)] == value)).all()
+
+
+def test_there_are_enough_cases():
+    assert len(CASES) >= 24
