@@ -13,6 +13,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 WHITE = 255.0
+WHOLE = 1e-6
+"""Added before the fraction is cut: what is whole in exact arithmetic stays whole in float64. A sigmoid never is."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,12 @@ class Pipeline:
         return stored * self.slope + self.intercept  # PS3.3 C.11.1.1.2: U = m·SV + b
 
     def grey(self, stored: Array, voi: Voi) -> Array:
-        """Stored values → 0…255, uint8; halves are rounded up."""
+        """Stored values → 0…255, uint8: the fraction is cut, as DCMTK cuts it."""
         y = voi_lut(self.modality(stored), voi)
         if self.inverted:  # PS3.3 C.7.6.3.1.2 MONOCHROME1: the minimum is white, after VOI; C.11.6.1.2 INVERSE
             y = WHITE - y
-        return np.floor(y + 0.5).astype(np.uint8)
+        exact = isinstance(voi, Lut) or voi.function != "SIGMOID"
+        return np.floor(y + WHOLE if exact else y).astype(np.uint8)
 
 
 def linear(x: Array, c: float, w: float) -> Array:
@@ -143,8 +146,8 @@ FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
 
 def voi_lut(x: Array, voi: Voi) -> Array:
     """Modality values → 0…255, float64."""
-    if isinstance(voi, Lut):  # PS3.3 C.11.2.1.1: entries are from 0 to 2^bits − 1
-        return np.asarray(voi.apply(x) * WHITE / (2**voi.bits - 1))
+    if isinstance(voi, Lut):  # PS3.3 C.11.2.1.1: entries are from 0 to 2^bits − 1; their 8 highest bits are shown
+        return np.asarray(np.floor(voi.apply(x) * (256 / 2**voi.bits)).clip(0, WHITE))
     return FUNCTIONS[voi.function](x, voi.center, voi.width)
 
 
