@@ -13,8 +13,8 @@ import numpy as np
 from segmentation.engine import Labelmap
 from segmentation.mesh import described
 
-CARET = 30
-"""NIFTI_ECODE_CARET: the extension in which Connectome Workbench and TotalSegmentator keep label names."""
+ECODE = 0
+"""As TotalSegmentator writes its label names and looks for them; nibabel cannot unpack Caret's own code, 30."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -30,7 +30,7 @@ def write_nifti(labelmap: Labelmap, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.header["intent_code"] = 1002  # NIFTI_INTENT_LABEL
     image.header["descrip"] = b"minipacs labelmap"
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(CARET, _label_table(labelmap).encode()))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(ECODE, _label_table(labelmap).encode()))
     with igzip.open(path, "wb", compresslevel=1) as stream:
         image.to_file_map({"image": nib.FileHolder(fileobj=stream), "header": nib.FileHolder(fileobj=stream)})
 
@@ -50,7 +50,7 @@ def write_labels(labelmap: Labelmap, path: Path) -> None:
 
 
 def _label_table(labelmap: Labelmap) -> str:
-    rows = ['<Label Key="0" Red="0" Green="0" Blue="0" Alpha="0">background</Label>']
+    rows = []
     for value, segment in enumerate(labelmap.segments, 1):
         red, green, blue = (quoteattr(f"{channel / 255:.4f}") for channel in segment.color)
         attributes = f'Key="{value}" Red={red} Green={green} Blue={blue} Alpha="1"'
