@@ -3,9 +3,8 @@ FROM node:20-bookworm-slim AS ohif
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /minipacs
 COPY package.json package-lock.json .npmrc ./
-COPY scripts/prepare-ohif scripts/
-COPY ohif_config ohif_config
-RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir brotli && scripts/prepare-ohif
+COPY scripts/prepare_ohif.py scripts/
+RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir brotli && .venv/bin/python scripts/prepare_ohif.py
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home minipacs && install -d -o minipacs /data
