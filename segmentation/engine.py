@@ -166,11 +166,20 @@ class Engine(Protocol):
     def needs_prompts(self) -> bool:
         """Whether it segments nothing without prompts."""
 
-    def segment(self, volume: "Volume", prompts: Sequence[Prompt] = (), progress: Progress = no_progress) -> Labelmap:
+    def segment(
+        self,
+        volume: "Volume",
+        prompts: Sequence[Prompt] = (),
+        progress: Progress = no_progress,
+        *,
+        modality: str = "CT",
+    ) -> Labelmap:
         """Segments of the volume, on its own grid (`volume.get_geometry()`).
 
         `volume`: `highdicom.Volume`, array (slices, rows, columns), for CT in HU, int16 or float32,
-        C-contiguous; any direction cosines, spacing in mm; slices in the order of the affine (the
-        gate sorts them, so that the third axis is right-handed is **not** promised: read the affine).
-        Raises `EngineFailed`, `WrongPrompts`, `EngineUnavailable`.
+        C-contiguous; any direction cosines, spacing in mm. From DICOM the slices increase along row
+        cosine × column cosine; from other files not even that is promised: read the affine.
+        `modality`: of the volume, one of `modalities`.
+        Raises `EngineFailed`, `WrongPrompts`, `EngineUnavailable`; `NotAVolume` for a series that it
+        cannot take (too small a field of view), which is then left out with that reason.
         """

@@ -85,8 +85,9 @@ def segment_files(
         for image in slices.images:  # decoded: the file's bytes are no longer needed
             del image.PixelData
     identity = identify(str(slices.images[0].SeriesInstanceUID), digest, engine, prompts)
+    modality = str(slices.images[0].get("Modality", ""))
     with watch.stage("segment"):
-        labelmap = checked(engine.segment(volume, prompts, progress), volume).compact()
+        labelmap = checked(engine.segment(volume, prompts, progress, modality=modality), volume).compact()
     if not labelmap.segments:
         raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
     result = Result(slices, volume, labelmap, identity)

@@ -128,7 +128,7 @@ class Threshold:
     version, modalities, needs_prompts = "1.2", frozenset({"CT"}), False
     def __init__(self, name, bone=300, mischief=None):
         self.name, self.parameters, self.mischief = name, {"bone": bone}, mischief
-    def segment(self, volume, prompts=(), progress=no_progress):
+    def segment(self, volume, prompts=(), progress=no_progress, *, modality="CT"):
         import numpy as np
         progress("threshold", 1, 2)
         print("engines print", flush=True)
