@@ -1,0 +1,142 @@
+"""DICOMweb for the viewer and for scripts: a gateway to Orthanc that adds its credentials.
+
+One origin, one login: no CORS, no second password. Only the resources that PS3.18 10 names for
+retrieving, searching and storing studies pass; never Orthanc's own `/servers` and the like. Answers
+stream through. `api.mends` makes good what Orthanc 1.10.1 is known to get wrong.
+"""
+
+import gzip
+from collections.abc import Iterator
+
+import urllib3
+from flask import Blueprint, Response, current_app, request
+
+from api import mends
+from api.state import state
+from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
+from minipacs.secrets import secret
+
+blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
+
+CHUNK = 256 * 1024
+CONNECTIONS = 32
+HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)  # RFC 9110 7.6.1
+OURS_ALONE = frozenset(["cookie", "authorization", "host", "content-length", "accept-encoding", "expect"])
+"""Not passed on: our login, and Accept-Encoding, because Orthanc's gzip makes frames 25 times slower."""
+NEVER_ANSWERED = frozenset(["www-authenticate", "set-cookie"])
+FRAMES_KEPT_S = 3600
+
+
+@blueprint.get("/<path:path>")
+def retrieve(path: str) -> Response:
+    """QIDO-RS and WADO-RS."""
+    if not mends.may_be_read(path):
+        raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
+    return _answer(path, _ask("GET", path))
+
+
+@blueprint.post("/studies", defaults={"study": None})
+@blueprint.post("/studies/<study>")
+def store(study: str | None) -> Response:
+    """STOW-RS; the body streams through."""
+    path = f"studies/{study}" if study else "studies"
+    return _answer(path, _ask("POST", path))
+
+
+def _ask(method: str, path: str) -> urllib3.BaseHTTPResponse:
+    """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
+    query = mends.decoded_query(request.query_string.decode("ascii", "replace"))
+    url = f"{state().settings.orthanc_url}/dicom-web/{mends.quoted(path)}" + (f"?{query}" if query else "")
+    try:
+        answer = _send(method, url, _headers())
+        if answer.status == 500 and mends.wants_frames(path):
+            answer.drain_conn()
+            answer = _send(method, url, {**_headers(), "Accept": mends.UNCOMPRESSED_FRAMES})
+    except urllib3.exceptions.HTTPError as error:
+        raise ArchiveUnreachable(
+            f"The archive does not answer ({type(error).__name__}).", "Try again in a moment."
+        ) from error
+    if answer.status in (401, 403):
+        answer.release_conn()
+        raise ArchiveRefused("The archive refused our credentials.", "Check MINIPACS_ORTHANC_PASSWORD.")
+    return answer
+
+
+def _send(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    body = request.stream if method == "POST" else None
+    retries = urllib3.Retry(connect=2, read=2, redirect=False, status=False, backoff_factor=0.05)
+    return _pool().request(
+        method,
+        url,
+        headers=headers,
+        body=body,
+        preload_content=False,
+        decode_content=False,
+        redirect=False,
+        retries=retries if method == "GET" else False,
+    )
+
+
+def _headers() -> dict[str, str]:
+    """The client's headers less ours alone. The Host is kept: Orthanc builds RetrieveURLs from it."""
+    dropped = HOP_BY_HOP | OURS_ALONE
+    headers = {name: value for name, value in request.headers if name.lower() not in dropped}
+    settings = state().settings
+    password = settings.orthanc_password or secret(settings.home, "orthanc_password")
+    headers.update(urllib3.make_headers(basic_auth=f"{settings.orthanc_user}:{password}"))
+    headers["Host"] = request.host
+    headers["Forwarded"] = f"host={request.host};proto={request.scheme}"  # RFC 7239
+    if request.method == "POST" and request.content_length is not None:
+        headers["Content-Length"] = str(request.content_length)
+    return headers
+
+
+def _answer(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
+    """Orthanc's answer, mended and streamed."""
+    dropped = HOP_BY_HOP | NEVER_ANSWERED
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
+    if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
+        return _json(path, answer, headers)
+    if mends.wants_frames(path) and answer.status == 200:
+        headers.append(("Cache-Control", f"private, max-age={FRAMES_KEPT_S}"))
+    return Response(_stream(answer), answer.status, headers, direct_passthrough=True)
+
+
+def _json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
+    body = mends.mended_json(path, answer.read())
+    answer.release_conn()
+    headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
+    headers.append(("Vary", "Accept-Encoding"))
+    headers.append(("Cache-Control", "no-cache"))
+    if request.accept_encodings.quality("gzip") and len(body) > 1024:  # 300 slices of metadata: 1.35 MB → 35 kB
+        body = gzip.compress(body, 5, mtime=0)
+        headers.append(("Content-Encoding", "gzip"))
+    return Response(body, answer.status, headers)
+
+
+def _stream(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    try:
+        yield from answer.stream(CHUNK, decode_content=False)
+    finally:
+        answer.release_conn()
+
+
+def _pool() -> urllib3.PoolManager:
+    """One pool of connections a process."""
+    kept = current_app.extensions
+    if "minipacs_orthanc" not in kept:
+        timeout = urllib3.Timeout(connect=5, read=300)
+        kept["minipacs_orthanc"] = urllib3.PoolManager(maxsize=CONNECTIONS, block=False, timeout=timeout)
+    pool: urllib3.PoolManager = kept["minipacs_orthanc"]
+    return pool

@@ -1,0 +1,54 @@
+/* OHIF's configuration, served as /ohif/app-config.js over the stock build's own. docs/viewer.md gives reasons. */
+window.config = {
+  name: 'minipacs',
+  routerBasename: window.PUBLIC_URL || '/',
+  extensions: [],
+  modes: [],
+  customizationService: {
+    global: {
+      'ohif.tours': { $set: [] },
+      // What OHIF's own "save segmentation" writes: a form that highdicom and we can read back.
+      'segmentation.store.defaultMode': { $set: 'bitmap' },
+      'segmentation.store.transferSyntaxUID': { $set: '1.2.840.10008.1.2.1' },
+    },
+  },
+  showStudyList: true,
+  maxNumberOfWebWorkers: 3,
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: false,
+  showLoadingIndicator: true,
+  showErrorDetails: 'always',
+  strictZSpacingForVolumeViewport: true,
+  groupEnabledModesFirst: true,
+  investigationalUseDialog: { option: 'never' },
+  maxNumRequests: { interaction: 20, thumbnail: 5, prefetch: 10 },
+  // The session ended while the viewer was open: log in again and come back.
+  httpErrorHandler: error => {
+    if (error && error.status === 401) {
+      window.location.href = '/login?next=' + encodeURIComponent(window.location.pathname + window.location.search);
+    }
+  },
+  defaultDataSourceName: 'minipacs',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'minipacs',
+      configuration: {
+        friendlyName: 'minipacs',
+        name: 'minipacs',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        wadoUriRoot: '/dicom-web',
+        qidoSupportsIncludeField: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        dicomUploadEnabled: true,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
