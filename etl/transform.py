@@ -1,5 +1,6 @@
 """A DICOM file to rows: patient, study, series, instance, renderings and segments, or a rejection."""
 
+import logging
 import struct
 import warnings
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from etl.segments import segments
 from etl.split import split
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
 
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings may hold a patient's name; remarks do not
 COLUMNS = {table: columns_of(table) for table in (Patient, Study, Series, Instance)}
 NEEDED = """
 SpecificCharacterSet PhotometricInterpretation HighBit PlanarConfiguration PixelPaddingValue

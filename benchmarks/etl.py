@@ -1,0 +1,210 @@
+"""Images a second into the catalogue: a plain reference, ours with one and two workers, and the floor.
+
+    python benchmarks/etl.py [FOLDER] [--images N] [--rounds R] [--count ROWS] [--headers N …]
+
+All variants run in turn over the same files in the same run; the median of the rounds counts. Reference: as
+the older notebook does it, pydicom → float → Pillow's default PNG → one row a commit. Floor: read and
+decode by pydicom, look-up in a ready table, the fastest lossless PNG encoder found, a file written; no
+catalogue at all.
+"""
+
+import argparse
+import resource
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+from sqlalchemy import insert
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # before this folder, where `etl` is this file
+
+from etl.extract import Folder
+from etl.options import Options
+from etl.png import encode
+from etl.run import catalogue
+from minipacs.catalogue import Counts, Instance, Patient, Series, Study, Total, totals
+from minipacs.database import Database
+
+WINDOW = (40.0, 400.0)
+
+
+def copies(folder: Path, number: int, at: Path) -> list[Path]:
+    """`number` files with UIDs of their own, made of the images of a folder."""
+    datasets = [pydicom.dcmread(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    made = []
+    for n in range(number):
+        dataset = datasets[n % len(datasets)]
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{n + 1}"
+        path = at / f"{n:06d}.dcm"
+        dataset.save_as(path)
+        made.append(path)
+    return made
+
+
+def reference(files: list[Path], out: Path) -> None:
+    """pydicom → float → Pillow → one row a commit."""
+    out.mkdir()
+    connection = sqlite3.connect(out / "reference.sqlite")
+    connection.execute("CREATE TABLE image (uid TEXT PRIMARY KEY, series TEXT, path TEXT, center REAL, width REAL)")
+    for path in files:
+        dataset = pydicom.dcmread(path)
+        x = dataset.pixel_array.astype(float) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        c, w = WINDOW
+        grey = np.clip((x - (c - w / 2)) / w * 255, 0, 255).astype(np.uint8)
+        png = out / f"{path.stem}.png"
+        Image.fromarray(grey).save(png)
+        row = (str(dataset.SOPInstanceUID), str(dataset.SeriesInstanceUID), str(png), c, w)
+        connection.execute("INSERT INTO image VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+    connection.close()
+
+
+def floor(files: list[Path], out: Path) -> None:
+    """Read, decode, look up, encode, write: nothing else."""
+    out.mkdir()
+    table = (np.arange(65536) >> 4).astype(np.uint8)
+    for path in files:
+        words = pydicom.dcmread(path).pixel_array
+        (out / f"{path.stem}.png").write_bytes(encode(np.take(table, words.view("u2"), mode="clip")))
+
+
+def ours(workers: int, again: bool = False) -> Callable[[list[Path], Path], None]:
+    """The product, with this number of worker processes."""
+
+    def run(files: list[Path], out: Path) -> None:
+        database = Database(f"sqlite:///{out / 'catalogue.sqlite'}")
+        database.create()
+        tally = catalogue(Folder(files[0].parent), database, Options(target=out / "png"), workers=workers)
+        database.close()
+        if tally.unchanged != len(files) if again else tally.rendered != len(files):
+            raise SystemExit(f"not every file was rendered: {tally}")
+
+    return run
+
+
+def compare(folder: Path, number: int, rounds: int) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary, "source")
+        source.mkdir()
+        files = copies(folder, number, source)
+        variants = {"reference": reference, "floor": floor, "ours, 1 worker": ours(1), "ours, 2 workers": ours(2)}
+        seconds: dict[str, list[float]] = {name: [] for name in [*variants, "ours, unchanged"]}
+        for _ in range(rounds):
+            for name, variant in variants.items():
+                out = Path(temporary, "out")
+                seconds[name].append(timed(variant, files, out))
+                if name == "ours, 1 worker":
+                    seconds["ours, unchanged"].append(timed(ours(1, again=True), files, out))
+                shutil.rmtree(out)
+    best = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"| {number} images of {folder.name} | images/s | × reference | % of floor |")
+    print("|---|---:|---:|---:|")
+    for name, taken in best.items():
+        times, part = best["reference"] / taken, best["floor"] / taken
+        print(f"| {name} | {number / taken:.0f} | {times:.1f} | {100 * part:.0f} |")
+    print(f"\nunchanged re-run: {best['ours, 1 worker'] / best['ours, unchanged']:.0f} × faster than the first run")
+
+
+def timed(variant: Callable[[list[Path], Path], None], files: list[Path], out: Path) -> float:
+    """Seconds of one run."""
+    started = time.perf_counter()
+    variant(files, out)
+    return time.perf_counter() - started
+
+
+def counts(rows: int) -> None:
+    """Time of the global counts with this many instances in the catalogue, against a scan."""
+    with tempfile.TemporaryDirectory() as temporary:
+        database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
+        database.create()
+        with database.writing() as session:
+            session.execute(insert(Patient), [{"patient_key": "P"}])
+            session.execute(insert(Study), [{"study_instance_uid": "1.1", "patient_key": "P"}])
+            session.execute(insert(Series), [{"series_instance_uid": "1.1.1", "study_instance_uid": "1.1"}])
+            for start in range(0, rows, 10_000):
+                session.connection().exec_driver_sql(
+                    "INSERT INTO instance (sop_instance_uid, series_instance_uid, source) VALUES (?, ?, ?)",
+                    [(f"1.1.1.{n}", "1.1.1", str(n)) for n in range(start, min(start + 10_000, rows))],
+                )
+            names = {"patient": 1, "study": 1, "series": 1, "instance": rows}
+            session.execute(insert(Total), [{"name": name, "number": number} for name, number in names.items()])
+        with database.reading() as session:
+            totals(session)
+            started = time.perf_counter()
+            for _ in range(200):
+                assert_counts(totals(session), rows)
+                session.expire_all()
+            kept = (time.perf_counter() - started) / 200
+            started = time.perf_counter()
+            session.query(Instance.sop_instance_uid).count()
+            scanned = time.perf_counter() - started
+        database.close()
+    print(f"\n{rows} instances: counts kept {kept * 1e3:.2f} ms, scanned {scanned * 1e3:.0f} ms")
+
+
+def assert_counts(found: Counts, rows: int) -> None:
+    """The counts must be right before they may be fast."""
+    if found != Counts(1, 1, 1, rows):
+        raise SystemExit(f"wrong counts: {found}")
+
+
+def memory(numbers: list[int]) -> None:
+    """Peak memory of a run over this many headers, each in a process of its own."""
+    found = []
+    for number in numbers:
+        command = [sys.executable, __file__, "--peak", str(number)]
+        found.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        print(f"{number} headers: peak {found[-1] / 1024:.0f} MiB, {found[-1] / found[0]:.2f} × the first")
+
+
+def peak(number: int) -> None:
+    """Catalogue `number` small objects and print the peak resident memory in KiB."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from dicom_objects import as_file, nothing
+
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary, "source")
+        source.mkdir()
+        for n in range(1, number + 1):
+            (source / f"{n:06d}").write_bytes(as_file(nothing(n)))
+        database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
+        database.create()
+        tally = catalogue(Folder(source), database, Options(target=Path(temporary, "png")))
+        if tally.added != number:
+            raise SystemExit(f"not every object was catalogued: {tally}")
+        database.close()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def main() -> None:
+    """Read the arguments and run what they ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of CT images of one size")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, metavar="ROWS", help="time the counts with this many instances")
+    parser.add_argument("--headers", type=int, nargs="+", metavar="N", help="peak memory over this many headers")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.folder:
+        compare(arguments.folder, arguments.images, arguments.rounds)
+    if arguments.count:
+        counts(arguments.count)
+    if arguments.headers:
+        memory(arguments.headers)
+    if arguments.peak:
+        peak(arguments.peak)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A catalogue on either database, and a folder of objects made by code."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postgres import new_database
+
+from etl.extract import Folder
+from etl.load import Tally
+from etl.options import Options
+from etl.run import catalogue
+from minipacs.database import Database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty catalogue on SQLite, and on PostgreSQL."""
+    with new_database(request.param, tmp_path) as empty:
+        yield empty
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    """The default options, into a folder of the test's own."""
+    return Options(target=tmp_path / "png")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """An empty folder for files."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run(database: Database, options: Options, source: Path) -> Callable[..., Tally]:
+    """Catalogue a folder: the test's own, under the default options, unless told otherwise."""
+
+    def run_over(folder: Path = source, options: Options = options, **how: Any) -> Tally:
+        return catalogue(Folder(folder), database, options, **how)
+
+    return run_over
