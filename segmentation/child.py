@@ -78,8 +78,12 @@ def _typed(name: str, value: Any) -> Any:
     return Path(value) if name in ("home", "output", "ohif") else value
 
 
+_SAYING = threading.Lock()
+
+
 def _say(channel: TextIO, message: dict[str, Any]) -> None:
-    channel.write(json.dumps(message) + "\n")
+    with _SAYING:
+        channel.write(json.dumps(message) + "\n")
 
 
 def _end_with_parent() -> None:

@@ -6,6 +6,7 @@ there, so that SEG, surfaces and volumes cannot disagree.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +24,8 @@ from segmentation.mesh import surfaces, write_glb
 from segmentation.nifti import label_table, write_labels, write_nifti
 from segmentation.preview import write_preview
 from segmentation.results import MANIFEST
-from segmentation.scene import Scene
-from segmentation.volume import Slices, gate, load, read_images
+from segmentation.scene import Scene, warm
+from segmentation.volume import Slices, gate, is_image_file, load, load_file, read_images
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 class Result:
     """What there is to write from: the source, its voxels, the labelmap on them, and who made it."""
 
-    slices: Slices
+    slices: Slices | None
+    """None for a file that is not DICOM: there is nothing a SEG could refer to."""
     volume: "Volume"
     labelmap: Labelmap
     identity: Identity
@@ -42,9 +44,10 @@ class Result:
 
 @dataclass
 class Stopwatch:
-    """Seconds of each stage, in their order; tells the stage to `progress` when it begins."""
+    """Seconds of each stage; stages of two threads overlap. Tells the stage to `progress` when it begins."""
 
     progress: Progress
+    began: float = field(default_factory=perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -73,26 +76,45 @@ def segment_files(
     progress: Progress = no_progress,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Segment the series in these files; write every form below `out`; the manifest, written last.
+    """Segment the series in these DICOM files, or one NIfTI or NRRD file; the manifest, written last.
 
-    `digest`: of the series' SOP Instance UIDs, as the archive has them. Raises `NotAVolume`,
-    `Unreadable`, `EngineFailed`, `WrongPrompts`.
+    Every form goes below `out`. `digest`: of the series' SOP Instance UIDs, as the archive has them,
+    or of the file. `options`: `type` (BINARY, LABELMAP), `modality` (of a file that is not DICOM).
+    Raises `NotAVolume`, `Unreadable`, `EngineFailed`, `WrongPrompts`.
     """
+    options = options or {}
     watch = Stopwatch(progress)
-    with watch.stage("read"):
-        slices = gate(read_images(files), engine.modalities)
-        volume = load(slices)
-        for image in slices.images:  # decoded: the file's bytes are no longer needed
-            del image.PixelData
-    identity = identify(str(slices.images[0].SeriesInstanceUID), digest, engine, prompts)
-    modality = str(slices.images[0].get("Modality", ""))
-    with watch.stage("segment"):
-        labelmap = checked(engine.segment(volume, prompts, progress, modality=modality), volume).compact()
-    if not labelmap.segments:
-        raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
-    result = Result(slices, volume, labelmap, identity)
-    write_forms(result, out, watch, options or {})
+    with ThreadPoolExecutor(1) as lane:
+        lane.submit(warm)
+        with watch.stage("read"):
+            volume, slices, modality, name = _read(files, engine, options)
+        identity = identify(name, digest, engine, prompts)
+        with watch.stage("segment"):
+            found = engine.segment(volume, prompts, progress, modality=modality)
+            labelmap = checked(found, volume).compact()
+        if not labelmap.segments:
+            raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
+        result = Result(slices, volume, labelmap, identity)
+        out.mkdir(parents=True, exist_ok=True)
+        shapes = lane.submit(write_shapes, result, out, watch)
+        write_objects(result, out, watch, str(options.get("type") or BINARY))
+        shapes.result()
     return write_manifest(result, engine, watch, out)
+
+
+def _read(
+    files: Sequence[Path], engine: Engine, options: Mapping[str, Any]
+) -> tuple["Volume", Slices | None, str, str]:
+    """Voxels, images (of DICOM), modality and the series' UID or the file's name."""
+    if is_image_file(files[0]):
+        volume, modality = load_file(files[0], engine.modalities, str(options.get("modality") or ""))
+        return volume, None, modality, files[0].name
+    slices = gate(read_images(files), engine.modalities)
+    volume = load(slices)
+    for image in slices.images:  # decoded: the file's bytes are no longer needed
+        del image.PixelData
+    first = slices.images[0]
+    return volume, slices, str(first.get("Modality", "")), str(first.SeriesInstanceUID)
 
 
 def checked(labelmap: Labelmap, volume: "Volume") -> Labelmap:
@@ -108,48 +130,55 @@ def checked(labelmap: Labelmap, volume: "Volume") -> Labelmap:
     raise EngineFailed("The engine returned another geometry than the series has.")
 
 
-def write_forms(result: Result, out: Path, watch: Stopwatch, options: Mapping[str, Any]) -> None:
-    """Every form of a result, below `out`."""
+def write_objects(result: Result, out: Path, watch: Stopwatch, type: str) -> None:
+    """SEG, SR, NIfTI and the picture: made by Python and numpy."""
     labelmap, slices, identity = result.labelmap, result.slices, result.identity
-    out.mkdir(parents=True, exist_ok=True)
-    with watch.stage("SEG"):
-        seg = encode(labelmap, slices, identity, str(options.get("type", BINARY)))
-        seg.save_as(out / "seg.dcm")
-    with watch.stage("SR"):
-        measured = measure(labelmap, result.volume)
-        report(labelmap, measured, slices, seg, identity).save_as(out / "sr.dcm")
+    if slices is not None:
+        with watch.stage("SEG"):
+            seg = encode(labelmap, slices, identity, type)
+            seg.save_as(out / "seg.dcm")
+        with watch.stage("SR"):
+            measured = measure(labelmap, result.volume)
+            report(labelmap, measured, slices, seg, identity).save_as(out / "sr.dcm")
     with watch.stage("NIfTI"):
         write_nifti(labelmap, out / "labels.nii.gz")
         write_labels(labelmap, out / "labels.json")
+    with watch.stage("preview"):
+        write_preview(labelmap, result.volume, out / "preview.png")
+
+
+def write_shapes(result: Result, out: Path, watch: Stopwatch) -> None:
+    """Surfaces and Slicer's scene: made by native code, beside `write_objects`."""
+    labelmap, identity = result.labelmap, result.identity
     with watch.stage("surfaces"):
         meshes = surfaces(labelmap)
     with watch.stage("GLB"):
         write_glb(out / "model.glb", meshes, labelmap.segments, {"series": identity.series_instance_uid})
     with watch.stage("seg.nrrd"):
         Scene(labelmap, meshes).save(out / "segmentation.seg.nrrd")
-    with watch.stage("preview"):
-        write_preview(labelmap, result.volume, out / "preview.png")
 
 
 def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) -> dict[str, Any]:
     """`manifest.json`: what was made of what by whom, and how long it took."""
-    identity, first = result.identity, result.slices.images[0]
+    identity = result.identity
     manifest: dict[str, Any] = {
         "identity": identity.as_json(),
         "parameters": dict(engine.parameters),
-        "study_instance_uid": str(first.StudyInstanceUID),
         "series_instance_uid": identity.series_instance_uid,
-        "images": len(result.slices.images),
-        "seg_series_instance_uid": identity.uid("SEG series"),
-        "seg_sop_instance_uid": identity.uid("SEG instance"),
-        "sr_series_instance_uid": identity.uid("SR series"),
-        "sr_sop_instance_uid": identity.uid("SR instance"),
+        "shape": list(result.labelmap.array.shape),
         "segments": label_table(result.labelmap),
         "durations_s": watch.seconds,
+        "seconds": round(perf_counter() - watch.began, 3),
         "software": software(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": sorted(f.name for f in out.iterdir()),
     }
+    if result.slices is not None:
+        first = result.slices.images[0]
+        manifest |= {"study_instance_uid": str(first.StudyInstanceUID), "images": len(result.slices.images)}
+        for kind in ("SEG", "SR"):
+            manifest[f"{kind.lower()}_series_instance_uid"] = identity.uid(f"{kind} series")
+            manifest[f"{kind.lower()}_sop_instance_uid"] = identity.uid(f"{kind} instance")
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     return manifest
 

@@ -34,7 +34,7 @@ class Request:
     prompts: Sequence[Mapping[str, Any]] = ()
     """JSON prompts; see `child.prompt_of`."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """`type`: BINARY or LABELMAP."""
+    """`type`: BINARY or LABELMAP; `modality`: of a file that is not DICOM."""
 
     def as_json(self, settings: Settings) -> str:
         """One line; the settings travel without their secrets."""

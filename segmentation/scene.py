@@ -69,6 +69,11 @@ class Scene:
             raise EngineFailed(f"3D Slicer could not write {path.name}.", "Is the disk full?")
 
 
+def warm() -> None:
+    """Load Slicer's libraries: seconds, which another thread can spend while pixels are read."""
+    import slicer  # noqa: F401  for its side effect
+
+
 def terminology(segment: Segment) -> str:
     """The entry as Slicer serialises it: context~category~type~modifier~context~region~modifier."""
     category = segment.category

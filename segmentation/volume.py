@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MIN_SLICES = 10
 """Fewer planes are pictures, not a volume."""
+AIR_HU = -500
+"""A file without a modality that goes below this is a CT."""
 TILT_DEGREES = 0.1
 """A step between planes further off their normal than this is a shear worth naming."""
 
@@ -101,6 +103,38 @@ def load(slices: Slices) -> "Volume":
     whole = all(plane.dtype == np.int16 for plane in planes)
     array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
+
+
+def is_image_file(file: Path) -> bool:
+    """Whether it is a volume in one file, NIfTI or NRRD, by its name."""
+    return file.name.lower().endswith((".nii", ".nii.gz", ".nrrd", ".nhdr"))
+
+
+def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
+    """A NIfTI or NRRD volume in LPS mm, and its modality: the one given, else CT where values say so.
+
+    Array (slices, rows, columns) as the file has them; the affine may be left-handed.
+    """
+    import SimpleITK
+    from highdicom import Volume
+
+    try:
+        image = SimpleITK.ReadImage(str(file))
+    except RuntimeError as error:
+        raise Unreadable(f"{file.name} is not a NIfTI or NRRD image.", "Check the file.") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        _refuse(f"{file.name} is not one grey-scale volume")
+    array = SimpleITK.GetArrayFromImage(image)
+    if min(array.shape) < 2:
+        _refuse(f"it has the shape {array.shape}")
+    affine = np.eye(4)
+    affine[:3, :3] = (np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing()))[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    found = modality or ("CT" if array.min() <= AIR_HU else "MR")
+    taken = sorted(modalities)
+    if taken and found not in taken:
+        _refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
+    return Volume(np.ascontiguousarray(_narrow(array)), affine, "PATIENT"), found
 
 
 # -- the rules --------------------------------------------------------------------------------------
