@@ -1,0 +1,60 @@
+"""The rate limit on passwords: failures are counted in the database, so that all processes know them."""
+
+from sqlalchemy import Double, delete, func, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from minipacs.database import Base, Database
+from minipacs.errors import MinipacsError
+
+WINDOW_S = 300.0
+"""Failures older than this are forgotten."""
+PER_USER = 10
+"""Failures for one user name from one address within the window."""
+PER_ADDRESS = 50
+"""Failures from one address, whatever the name."""
+
+
+class TooManyAttempts(MinipacsError):
+    """Too many wrong passwords."""
+
+    status = 429
+
+
+class LoginFailure(Base):
+    """A wrong password."""
+
+    __tablename__ = "api_login_failure"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    address: Mapped[str] = mapped_column(index=True)
+    at: Mapped[float] = mapped_column(Double)
+
+
+def check(database: Database, name: str, address: str) -> None:
+    """Raise when there were too many failures."""
+    with database.reading() as session:
+        recent = (LoginFailure.address == address, LoginFailure.at > database.now() - WINDOW_S)
+        of_address = session.scalar(select(func.count()).where(*recent)) or 0
+        of_user = 0
+        if of_address:
+            of_user = session.scalar(select(func.count()).where(*recent, LoginFailure.name == name)) or 0
+    if of_user >= PER_USER or of_address >= PER_ADDRESS:
+        raise TooManyAttempts("Too many wrong passwords.", f"Wait {WINDOW_S / 60:.0f} minutes, then try again.")
+
+
+def failed(database: Database, name: str, address: str) -> None:
+    """Count a failure; sweep what is forgotten."""
+    with database.writing() as session:
+        session.execute(delete(LoginFailure).where(LoginFailure.at < database.now() - WINDOW_S))
+        session.execute(database.insert(LoginFailure).values(name=name[:64], address=address, at=database.now()))
+
+
+def forget(database: Database, name: str, address: str) -> None:
+    """A right password clears the user's failures from this address."""
+    with database.writing() as session:
+        session.execute(
+            delete(LoginFailure).where(
+                or_(LoginFailure.at < database.now() - WINDOW_S, LoginFailure.name == name),
+                LoginFailure.address == address,
+            )
+        )

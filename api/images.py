@@ -1,0 +1,115 @@
+"""Images, as the older clients call instances: what is known of each, its pictures."""
+
+import os
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api import describe, listing
+from api.files import send
+from api.state import state
+from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, totals
+from minipacs.errors import NotFound
+
+blueprint = Blueprint("images", __name__)
+FILTERS = {
+    "SeriesInstanceUID": listing.equals(Instance.series_instance_uid),
+    "SOPClassUID": listing.equals(Instance.sop_class_uid),
+    "InstanceNumber": listing.equals(Instance.instance_number),
+    "split": lambda text: Instance.sop_instance_uid.in_(
+        select(Rendering.sop_instance_uid).where(Rendering.split == text)
+    ),
+    "modality": lambda text: Instance.series_instance_uid.in_(
+        select(Series.series_instance_uid).where(Series.modality == text)
+    ),
+    "StudyInstanceUID": lambda text: Instance.series_instance_uid.in_(
+        select(Series.series_instance_uid).where(Series.study_instance_uid == text)
+    ),
+}
+
+
+@blueprint.get("/images")
+def images() -> dict[str, Any]:
+    """Instances, a page at a time."""
+    with state().database.reading() as session:
+        chosen = listing.filtered(select(Instance), FILTERS)
+        return listing.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
+
+
+@blueprint.get("/images/count")
+def image_count() -> dict[str, int]:
+    """How many instances there are, of any kind: images, SEG, SR."""
+    with state().database.reading() as session:
+        return {"images_count": totals(session).images}
+
+
+@blueprint.get("/images/<sop_instance_uid>")
+def image(sop_instance_uid: str) -> dict[str, Any]:
+    """An instance, by its UID, with its pictures or its segments."""
+    with state().database.reading() as session:
+        entity = found(session, sop_instance_uid)
+        pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
+        segments = select(Segment).where(Segment.sop_instance_uid == sop_instance_uid)
+        return {
+            **describe.row(entity),
+            "renderings": [describe.row(r) for r in session.scalars(pictures.order_by(Rendering.frame_number))],
+            "segments": [describe.row(s) for s in session.scalars(segments.order_by(Segment.segment_number))],
+        }
+
+
+@blueprint.get("/images/<sop_instance_uid>/png")
+def png(sop_instance_uid: str) -> Any:
+    """The first picture of an instance."""
+    with state().database.reading() as session:
+        found(session, sop_instance_uid)
+        pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
+        picture = session.scalars(pictures.order_by(Rendering.frame_number, Rendering.window_number).limit(1)).first()
+    if picture is None:
+        raise NotFound(f"There is no picture of {sop_instance_uid!r}.", "It may be no image, or not rendered yet.")
+    output = state().settings.output
+    return send(output, os.path.relpath(os.path.join(output, picture.png_path), output))
+
+
+@blueprint.get("/imageinfo/<path:filename>")
+def image_info(filename: str) -> dict[str, Any]:
+    """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
+    name = filename.rpartition("/")[2].removesuffix(".png")
+    with state().database.reading() as session:
+        wanted = (
+            select(Rendering, Instance, Series, Study, Patient)
+            .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
+            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+            .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+            .join(Patient, Patient.patient_key == Study.patient_key)
+        )
+        known = None
+        if name and "\x00" not in name:
+            known = session.execute(wanted.where(Rendering.rendering_id == name)).first()
+            known = known or session.execute(wanted.where(Rendering.sop_instance_uid == name).limit(1)).first()
+        if known is None:
+            raise NotFound(f"There is no PNG {name!r}.", "Give the name of a file below the PNG folder.")
+        picture, instance, series, study, patient = known
+        return {
+            **describe.row(picture),
+            "InstanceNumber": instance.instance_number,
+            "PatientID": patient.patient_id,
+            "RescaleIntercept": picture.rescale_intercept,
+            "RescaleSlope": picture.rescale_slope,
+            "SeriesDescription": series.series_description,
+            "StudyDescription": study.study_description,
+            "WindowCenter": picture.window_center,
+            "WindowWidth": picture.window_width,
+            "Modality": series.modality,
+            "SeriesInstanceUID": series.series_instance_uid,
+            "StudyInstanceUID": study.study_instance_uid,
+        }
+
+
+def found(session: Session, sop_instance_uid: str) -> Instance:
+    """The instance, or `NotFound`."""
+    entity = None if "\x00" in sop_instance_uid else session.get(Instance, sop_instance_uid)
+    if entity is None:
+        raise NotFound(f"The catalogue has no image {sop_instance_uid!r}.", "GET /images lists them.")
+    return entity

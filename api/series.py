@@ -1,0 +1,66 @@
+"""Series: what they are, what they hold."""
+
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api import describe, listing
+from api.state import state
+from minipacs.catalogue import Instance, Series, Study, totals
+from minipacs.errors import NotFound
+
+blueprint = Blueprint("series", __name__)
+FILTERS = {
+    "Modality": listing.equals(Series.modality),
+    "modality": listing.equals(Series.modality),
+    "StudyInstanceUID": listing.equals(Series.study_instance_uid),
+    "SeriesDescription": listing.equals(Series.series_description),
+    "BodyPartExamined": listing.equals(Series.body_part_examined),
+    "Manufacturer": listing.equals(Series.manufacturer),
+    "PatientID": lambda text: Series.study_instance_uid.in_(
+        select(Study.study_instance_uid).where(Study.patient_key == text)
+    ),
+}
+
+
+@blueprint.get("/series")
+def all_series() -> dict[str, Any]:
+    """Series, a page at a time."""
+    with state().database.reading() as session:
+        chosen = listing.filtered(select(Series), FILTERS)
+        return listing.page(session, chosen, [(Series.series_instance_uid, False)], "series")
+
+
+@blueprint.get("/series/count")
+def series_count() -> dict[str, int]:
+    """How many series there are."""
+    with state().database.reading() as session:
+        return {"series_count": totals(session).series}
+
+
+@blueprint.get("/series/<series_instance_uid>")
+def series(series_instance_uid: str) -> dict[str, Any]:
+    """A series, by its UID, with its study's patient."""
+    with state().database.reading() as session:
+        entity = found(session, series_instance_uid)
+        study = session.get_one(Study, entity.study_instance_uid)
+        return {**describe.row(entity), "patient_key": study.patient_key}
+
+
+@blueprint.get("/series/<series_instance_uid>/images")
+def images_of_series(series_instance_uid: str) -> dict[str, Any]:
+    """The instances of a series, a page at a time."""
+    with state().database.reading() as session:
+        found(session, series_instance_uid)
+        chosen = listing.filtered(select(Instance).where(Instance.series_instance_uid == series_instance_uid), {})
+        return listing.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
+
+
+def found(session: Session, series_instance_uid: str) -> Series:
+    """The series, or `NotFound`."""
+    entity = None if "\x00" in series_instance_uid else session.get(Series, series_instance_uid)
+    if entity is None:
+        raise NotFound(f"The catalogue has no series {series_instance_uid!r}.", "GET /series lists them.")
+    return entity

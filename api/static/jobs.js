@@ -1,0 +1,44 @@
+// Live rows by server-sent events; when they fail, ask every few seconds. Buttons post.
+const table = document.getElementById("jobs");
+
+function show(job) {
+  const row = table?.querySelector(`[data-job="${job.id}"]`);
+  if (!row) return;
+  const field = (name) => row.querySelector(`[data-field="${name}"]`);
+  const before = field("state").textContent;
+  field("state").textContent = job.state;
+  field("state").className = `badge ${job.state}`;
+  field("what").textContent = job.error ? job.error.message : job.summary;
+  field("elapsed").textContent = job.elapsed_s === null ? "" : `${job.elapsed_s} s` + (job.left_s ? ` (${job.left_s} s left)` : "");
+  const bar = row.querySelector("progress");
+  if (job.percent === null && job.state === "running") bar.removeAttribute("value");
+  else bar.value = job.percent ?? 0;
+  const open = ["queued", "running"];
+  if (open.includes(before) !== open.includes(job.state)) location.reload();
+}
+
+async function poll() {
+  try {
+    const answer = await fetch("/jobs" + location.search, { headers: { Accept: "application/json" } });
+    if (answer.ok) (await answer.json()).jobs.forEach(show);
+  } finally {
+    setTimeout(poll, 3000);
+  }
+}
+
+if (table) {
+  const events = new EventSource(table.dataset.live);
+  events.addEventListener("job", (event) => show(JSON.parse(event.data)));
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) poll();
+  };
+}
+
+for (const button of document.querySelectorAll("[data-post]")) {
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    const answer = await fetch(button.dataset.post, { method: "POST", headers: { Accept: "application/json" } });
+    if (!answer.ok) alert((await answer.json()).error.message);
+    location.reload();
+  });
+}
