@@ -24,6 +24,7 @@ BLUEPRINTS = (
     "series",
     "images",
     "results",
+    "output",
     "jobs",
     "gateway",
     "ohif",
