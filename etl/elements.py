@@ -1,6 +1,7 @@
 """Data elements to column values: by the VR of the dictionary, without pydicom's slower conversions."""
 
 import math
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
@@ -40,15 +41,21 @@ def columns_of(table: type[Base]) -> list[Column]:
     return found
 
 
-def row(dataset: Dataset, columns: list[Column], remarks: list[str]) -> dict[str, Any]:
+Raw = Mapping[int, bytes] | None
+"""Values of little-endian elements by tag, as a scan found them; None: pydicom read the file."""
+
+
+def row(dataset: Dataset, columns: list[Column], remarks: list[str], raw: Raw = None) -> dict[str, Any]:
     """Column values; what breaks its VR is None, and remarked upon."""
-    return {column.name: value(dataset, column, remarks) for column in columns}
+    return {column.name: value(dataset, column, remarks, raw) for column in columns}
 
 
-def value(dataset: Dataset, column: Column, remarks: list[str]) -> Any:
+def value(dataset: Dataset, column: Column, remarks: list[str], raw: Raw = None) -> Any:
     """The element as the column wants it, None when it is absent, empty or broken."""
+    if raw is not None and not raw.get(column.tag):
+        return None
     try:
-        parts = _parts(dataset, column)
+        parts = _parts(dataset, column, raw)
         read = [converted(part, column) for part in parts]
     except (ValueError, TypeError, OverflowError, ArithmeticError, LookupError, AttributeError, NotImplementedError):
         # pydicom's many ways of finding a value broken
@@ -59,23 +66,24 @@ def value(dataset: Dataset, column: Column, remarks: list[str]) -> Any:
     return next(iter(read), None)
 
 
-def _parts(dataset: Dataset, column: Column) -> list[Any]:
+def _parts(dataset: Dataset, column: Column, raw: Raw) -> list[Any]:
     """The values of an element, each as text or number."""
-    raw = dataset.get_item(column.tag)
-    if raw is None:
-        return []
-    if isinstance(raw, RawDataElement) and column.vr not in BINARY and _is_plain(raw.value):
-        text = raw.value.decode("ascii")
+    if raw is not None:
+        data = raw[column.tag]
+        if column.vr == "US" and len(data) == 2:
+            return [int.from_bytes(data, "little")]
+    else:
+        element = dataset.get_item(column.tag)
+        if element is None:
+            return []
+        data = element.value if isinstance(element, RawDataElement) and isinstance(element.value, bytes) else b"\x1b"
+    if column.vr not in BINARY and data.isascii() and b"\x1b" not in data:  # PS3.5 6.1: no character set is needed
+        text = data.decode("ascii")
         return text.split("\\") if column.several else [text]
     held = dataset[column.tag].value
     if isinstance(held, MultiValue | list | tuple):
         return list(held) if column.several or column.vr in BINARY else ["\\".join(str(part) for part in held)]
     return [] if held is None else [held]
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether no character set is needed to read it (PS3.5 6.1)."""
-    return isinstance(value, bytes) and value.isascii() and b"\x1b" not in value
 
 
 def converted(part: Any, column: Column) -> Any:

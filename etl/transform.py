@@ -12,12 +12,13 @@ import pydicom
 from isal import isal_zlib
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from etl import render
-from etl.elements import columns_of, row
+from etl.elements import Raw, columns_of, row
 from etl.frames import PIXELS, NoPicture, is_image
 from etl.options import Options
+from etl.scan import scan
 from etl.segments import segments
 from etl.split import split
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
@@ -37,6 +38,7 @@ AlphaPaletteColorLookupTableDescriptor SmallestImagePixelValue SpacingBetweenSli
 TAGS: list[Any] = sorted({column.tag for columns in COLUMNS.values() for column in columns})
 TAGS += [pydicom.datadict.tag_for_keyword(keyword) for keyword in (*NEEDED.split(), *PIXELS)]
 """What is read of a file: the rest is skipped, which halves the time."""
+WANTED = frozenset(int(tag) for tag in TAGS)
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,12 @@ def transformed(found: Found, data: bytes, options: Options, folder: Path) -> Ou
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom merely warns of, we remark upon or reject
         try:
-            dataset = read(data)
+            dataset, raw = scan(data, WANTED) or (read(data), None)
         except Unread as error:
             return outcome.reject("not_dicom", str(error), "Remove it, or send it again.")
         except Cut as error:
             return outcome.reject("truncated", str(error), "Send the object again.")
-        if not described(dataset, outcome):
+        if not described(dataset, outcome, raw):
             return outcome
         _rendered(dataset, data, outcome, options, folder)
     return outcome
@@ -116,15 +118,19 @@ def read(data: bytes) -> Dataset:
         raise kind(f"The header cannot be read ({type(error).__name__}).") from error
     if not marked and "SOPInstanceUID" not in dataset and "SOPClassUID" not in dataset:
         raise Unread("The file is not DICOM (PS3.10 7.1): no DICM mark, no SOP Class.")
+    if marked and dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise Unread("The file is a DICOMDIR: a list of files (PS3.10 8), no object itself.")
     if marked and not len(dataset):
         raise Cut("The file ends after its preamble and meta information (PS3.10 7): it is cut off.")
     return dataset
 
 
-def described(dataset: Dataset, outcome: Outcome) -> bool:
+def described(dataset: Dataset, outcome: Outcome, raw: Raw = None) -> bool:
     """Fill in the rows of patient, study, series and instance; False when identity is missing."""
     remarks: list[str] = []
-    patient, study, series, instance = (row(dataset, COLUMNS[t], remarks) for t in (Patient, Study, Series, Instance))
+    patient, study, series, instance = (
+        row(dataset, COLUMNS[table], remarks, raw) for table in (Patient, Study, Series, Instance)
+    )
     needed = {
         "SOP Instance UID": instance["sop_instance_uid"],
         "Series Instance UID": series["series_instance_uid"],
