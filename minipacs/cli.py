@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.configure(subparsers.add_parser(name, help=command.HELP, description=command.HELP))
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "pynetdicom", "distributed"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return commands[arguments.command].run(arguments, Settings.from_env())
     except MinipacsError as error:
