@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import BadRequest, NotAVolume
 from minipacs.settings import Settings
+from segmentation.rules import DEFAULT_TYPE, TYPES
 
 if TYPE_CHECKING:
     from minipacs.archive import Archive
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="Study Instance UID, folder of DICOM files, .nii.gz, .nii or .nrrd file")
     parser.add_argument("--engine", help="segmentation engine (default: MINIPACS_ENGINE, and the rules)")
     parser.add_argument("--out", type=Path, help="folder for the results, one below it a series (default: ./segmented)")
-    parser.add_argument("--type", choices=("BINARY", "LABELMAP"), default="BINARY", help="form of the DICOM SEG")
+    parser.add_argument("--type", choices=TYPES, default=DEFAULT_TYPE, help="form of the DICOM SEG")
     parser.add_argument("--modality", default="", help="of a file that is not DICOM (default: CT where values say so)")
 
 

@@ -1,8 +1,12 @@
 """A labelmap as DICOM Segmentation (PS3.3 A.51), by highdicom: one object, one series.
 
 Patient and study modules are copied whole from the source, because an archive answers a study-level
-query from any one instance of the study. BINARY is the default: OHIF 3.13 shows it right, and a
-LABELMAP with every colour shifted by one segment.
+query from any one instance of the study.
+
+BINARY is read by everything. LABELMAP is 30 times smaller, but not yet read by 3D Slicer (dcmqi), nor
+known to Debian's dciodvfy. OHIF 3.13 counts a LABELMAP's segments from the first item of Segment
+Sequence, so that highdicom's item for the background, number 0, shifts every colour by one. The item
+says nothing (Pixel Padding Value names the background) and is left out: then OHIF's colours are right.
 """
 
 from collections.abc import Sequence
@@ -43,7 +47,7 @@ def encode(labelmap: Labelmap, slices: Slices, identity: Identity, type: str = B
     """The labelmap, whose slices are those of `slices` in their order, as a DICOM SEG.
 
     Segments without a voxel must have been left out (`Labelmap.compact`); frames without a voxel are
-    left out here (BINARY). LABELMAP is compressed by JPEG-LS, without loss. All UIDs are derived from
+    left out here. LABELMAP is compressed by JPEG-LS, without loss. All UIDs are derived from
     `identity`: encoding twice makes the same object but for its creation time.
     """
     import highdicom as hd
@@ -65,6 +69,7 @@ def encode(labelmap: Labelmap, slices: Slices, identity: Identity, type: str = B
         **equipment(identity),
     )
     adopt(seg, source, f"{identity.engine} segmentation")
+    seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
     organization = identity.uid("dimension organization")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import minipacs
 from minipacs.errors import EngineFailed
-from segmentation.encode import BINARY, encode
+from segmentation.encode import encode
 from segmentation.engine import Engine, Labelmap, Progress, Prompt, no_progress
 from segmentation.identity import Identity, parameters_digest
 from segmentation.measure import measure, report
@@ -24,6 +24,7 @@ from segmentation.mesh import surfaces, write_glb
 from segmentation.nifti import label_table, write_labels, write_nifti
 from segmentation.preview import write_preview
 from segmentation.results import MANIFEST
+from segmentation.rules import DEFAULT_TYPE
 from segmentation.scene import Scene, warm
 from segmentation.volume import Slices, gate, is_image_file, load, load_file, read_images
 
@@ -97,7 +98,7 @@ def segment_files(
         result = Result(slices, volume, labelmap, identity)
         out.mkdir(parents=True, exist_ok=True)
         shapes = lane.submit(write_shapes, result, out, watch)
-        write_objects(result, out, watch, str(options.get("type") or BINARY))
+        write_objects(result, out, watch, str(options.get("type") or DEFAULT_TYPE))
         shapes.result()
     return write_manifest(result, engine, watch, out)
 

@@ -27,6 +27,7 @@ from minipacs.settings import Settings
 FILE = "segmentation.toml"
 SUPERSEDED = ("keep", "remove")
 TYPES = ("BINARY", "LABELMAP")
+DEFAULT_TYPE = "BINARY"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Rules:
 
     rules: tuple[Rule, ...]
     superseded: str = "keep"
-    type: str = "BINARY"
+    type: str = DEFAULT_TYPE
 
     @property
     def need_body_part(self) -> bool:
@@ -84,7 +85,7 @@ def read_rules(settings: Settings) -> Rules:
         rules = Rules(
             (*(_rule(row) for row in table.pop("rule", [])), last),
             _one_of(SUPERSEDED, table.pop("superseded", "keep")),
-            _one_of(TYPES, table.pop("type", "BINARY")),
+            _one_of(TYPES, table.pop("type", DEFAULT_TYPE)),
         )
         if table:
             raise ValueError(f"{', '.join(table)} is not known")

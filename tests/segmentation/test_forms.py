@@ -99,6 +99,14 @@ def test_each_segment_is_named_coded_and_coloured(made, tmp_path):
     assert tuple(bone.RecommendedDisplayCIELabValue) == tuple(lab.value)
 
 
+def test_a_labelmap_describes_its_segments_from_one_on_as_ohif_counts_them(made, tmp_path):
+    seg = saved(tmp_path, made.seg("LABELMAP"), "seg.dcm")
+    assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2, 3, 4]
+    assert seg.PixelPaddingValue == 0
+    read = hd.seg.segread(tmp_path / "seg.dcm")
+    assert list(read.segment_numbers) == [1, 2, 3, 4]
+
+
 def test_empty_frames_are_left_out(made):
     seg, frames = made.seg(), 0
     for value in range(1, 5):
