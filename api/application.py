@@ -25,6 +25,7 @@ BLUEPRINTS = (
     "images",
     "results",
     "output",
+    "scene",
     "jobs",
     "gateway",
     "ohif",
