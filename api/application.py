@@ -26,6 +26,7 @@ BLUEPRINTS = (
     "results",
     "output",
     "scene",
+    "upload",
     "jobs",
     "gateway",
     "ohif",

@@ -1,0 +1,130 @@
+"""Upload: DICOM files, folders and ZIPs go to the archive, with a verdict for each file.
+
+Everything is looked at before anything is stored: a ZIP that breaks a limit, or is broken itself, stores nothing.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from api.answers import wants_page
+from api.doors import requires
+from api.received import look
+from api.state import state
+from minipacs.errors import MinipacsError
+
+blueprint = Blueprint("upload", __name__)
+MOST_BYTES = 8 * 2**30
+"""Of one request, and of what a ZIP unpacks to."""
+MOST_FILES = 20_000
+MOST_RATIO = 200
+"""Unpacked to packed size of a ZIP; real studies stay below 10, a bomb is above 1000."""
+ZIP = b"PK\x03\x04"
+
+
+class TooLarge(MinipacsError):
+    """An upload breaks a limit."""
+
+    status = 413
+
+
+@dataclass
+class Verdict:
+    """What became of one file."""
+
+    name: str
+    verdict: str
+    reason: str = ""
+    kind: str = ""
+    study: str = ""
+
+
+@blueprint.get("/upload")
+@requires("operator")
+def form() -> ResponseReturnValue:
+    """The page."""
+    return render_template("upload.html", verdicts=None)
+
+
+@blueprint.post("/")
+@blueprint.post("/upload")
+@requires("operator")
+def upload() -> ResponseReturnValue:
+    """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
+    request.max_content_length = MOST_BYTES
+    request.max_form_parts = MOST_FILES
+    verdicts = [v for name, stream in received() for v in taken(name, stream)]
+    stored = [v for v in verdicts if v.verdict == "stored"]
+    studies = sorted({v.study for v in stored if v.study})
+    status = 200 if stored or not verdicts else 422
+    answer: dict[str, Any] = {
+        "files": [asdict(v) for v in verdicts],
+        "stored": len(stored),
+        "refused": len(verdicts) - len(stored),
+        "studies": studies,
+    }
+    if wants_page():
+        return render_template("upload.html", verdicts=verdicts, **answer), status
+    return answer, status
+
+
+def received() -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every file sent, whatever its field is called."""
+    sent = [file for field in request.files for file in request.files.getlist(field) if file.filename]
+    if len(sent) > MOST_FILES:
+        raise TooLarge(f"{len(sent)} files at once; the limit is {MOST_FILES}.", "Send them in parts.")
+    for file in sent:
+        yield str(file.filename), file.stream
+
+
+def taken(name: str, stream: IO[bytes]) -> list[Verdict]:
+    """Store a file, or every file of a ZIP; a verdict each."""
+    if stream.read(4) != ZIP:
+        stream.seek(0)
+        return [stored(name, stream.read())]
+    stream.seek(0)
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = checked(name, archive)
+            return [stored(f"{name}/{entry.filename}", archive.read(entry)) for entry in entries]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        return [Verdict(name, "refused", f"The ZIP cannot be read ({error}).", "ZIP")]
+
+
+def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files of a ZIP, after its limits, its encryption and its checksums were looked at."""
+    entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
+    packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
+    if len(entries) > MOST_FILES:
+        raise TooLarge(f"{name} holds {len(entries)} files; the limit is {MOST_FILES}.", "Send it in parts.")
+    if unpacked > MOST_BYTES or unpacked > MOST_RATIO * max(packed, 1024):
+        raise TooLarge(
+            f"{name} would unpack to {unpacked / 2**20:.0f} MB, {unpacked / max(packed, 1):.0f} times its size; "
+            f"the limits are {MOST_BYTES / 2**20:.0f} MB and {MOST_RATIO} times.",
+            "Send the files without ZIP, or in parts.",
+        )
+    if any(e.flag_bits & 1 for e in entries):
+        raise RuntimeError("it is encrypted")
+    broken = archive.testzip()  # reads no more than file_size of each entry: the sizes above are the truth
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{broken} has a wrong checksum")
+    return entries
+
+
+def stored(name: str, file: bytes) -> Verdict:
+    """Store one file; why not, where not."""
+    found = look(name, file)
+    if isinstance(found, str):
+        return Verdict(name, "refused", found)
+    try:
+        for instance in found.files:
+            state().archive.store(instance)
+    except MinipacsError as error:
+        if error.status == 503:
+            raise
+        return Verdict(name, "refused", str(error), found.kind)
+    return Verdict(name, "stored", found.remark, found.kind, found.study)
