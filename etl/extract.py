@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from etl.transform import Found
-from minipacs.archive import Archive
 from minipacs.errors import BadRequest, NotInArchive
 from minipacs.settings import Settings
 from minipacs.work import SeriesContent, StudyContent
@@ -105,6 +104,8 @@ class ArchiveReader:
 
     def read(self, found: Sequence[Found]) -> Iterator[tuple[Found, bytes | Unavailable]]:
         """The bytes of each instance, in order."""
+        from minipacs.archive import Archive  # not in workers that read files
+
         archive = Archive(self.settings)
         waiting = deque(found)
         under_way: deque[tuple[Found, Future[bytes]]] = deque()

@@ -145,7 +145,9 @@ def cluster(address: str) -> Iterator[Executor | None]:
 def _executor(workers: int, executor: Executor | None):  # type: ignore[no-untyped-def]  # of either kind of context
     if executor is not None or workers < 2:
         return nullcontext(executor)
-    return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["etl.run"])  # imported once, not once a worker
+    return ProcessPoolExecutor(workers, mp_context=context)
 
 
 @contextmanager

@@ -178,6 +178,10 @@ def _rendered(dataset: Dataset, data: bytes, outcome: Outcome, options: Options,
                 (folder / rendering["rendering_id"]).unlink(missing_ok=True)
             outcome.renderings = []
             outcome.reject("no_picture", error.message, error.hint)
+    elif sop_class_name(outcome.instance["sop_class_uid"]).endswith("Image Storage"):
+        outcome.reject(
+            "no_pixels", "An image must have pixel data (PS3.3 C.7.6.3): it is incomplete.", "Send it again."
+        )
     outcome.segments = segments(dataset, remarks)
     outcome.instance["content_checksum"] = sums[0] or isal_zlib.crc32(data)
     outcome.instance["remarks"] = " ".join(dict.fromkeys(remarks)) or None
@@ -185,5 +189,5 @@ def _rendered(dataset: Dataset, data: bytes, outcome: Outcome, options: Options,
 
 
 def sop_class_name(uid: str | None) -> str:
-    """The name of a SOP class, for people."""
-    return UID(uid or "").name
+    """The name of a SOP class, for people; the UID itself when it is unknown."""
+    return str(UID(uid or "").name)

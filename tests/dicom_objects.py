@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
 ROOT = "1.2.826.0.1.3680043.10.1338"
 
@@ -14,7 +14,7 @@ ROOT = "1.2.826.0.1.3680043.10.1338"
 def image(pixels: np.ndarray[Any, Any], /, number: int = 1, **elements: Any) -> Dataset:
     """A CT image of (rows, columns), (frames, rows, columns) or (…, 3); keyword elements win."""
     colour = pixels.ndim >= 3 and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
-    dataset = nothing(number)
+    dataset = nothing(number, SOPClassUID=CTImageStorage, Modality="CT")
     dataset.Rows, dataset.Columns = pixels.shape[-3:-1] if colour else pixels.shape[-2:]
     if pixels.ndim - colour == 3:
         dataset.NumberOfFrames = pixels.shape[0]
@@ -36,12 +36,12 @@ def nothing(number: int = 1, **elements: Any) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPClassUID = BasicTextSRStorage
     dataset.SOPInstanceUID = f"{ROOT}.1.1.{number}"
     dataset.SeriesInstanceUID = f"{ROOT}.1.1"
     dataset.StudyInstanceUID = f"{ROOT}.1"
     dataset.PatientID, dataset.PatientName = "P1", "Test^Object"
-    dataset.Modality, dataset.InstanceNumber = "CT", number
+    dataset.Modality, dataset.InstanceNumber = "SR", number
     dataset.StudyDate, dataset.StudyTime = "20240229", "235958.5"
     return changed(dataset, elements)
 
