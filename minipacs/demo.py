@@ -85,7 +85,7 @@ def _slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: s
     ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = uid("study"), uid("series"), uid("frame")
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Demo^Synthetic", patient_id, "19700101", "O"
-    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260101", "120000", "1", "DEMO"
+    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260101", "120000", "1", patient_id[:16]
     ds.StudyDescription, ds.SeriesDescription = "Synthetic chest", "Chest CT, synthetic"
     ds.Modality, ds.Manufacturer, ds.SeriesNumber, ds.InstanceNumber = "CT", "synthetic", 1, index + 1
     ds.SeriesDate, ds.SeriesTime, ds.ReferringPhysicianName = "20260101", "120000", ""
