@@ -10,7 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 import minipacs.catalogue
 import minipacs.follow
 import minipacs.jobs
-from api import answers, guard, login
+from api import accounts, answers, attempts, audit, guard, login, share
 from api.state import State
 from minipacs.secrets import secret
 from minipacs.settings import Settings
@@ -27,6 +27,13 @@ BLUEPRINTS = (
     "output",
     "scene",
     "upload",
+    "share",
+    "audit",
+    "live",
+    "admin",
+    "metrics",
+    "docs",
+    "export",
     "jobs",
     "gateway",
     "ohif",
@@ -61,6 +68,7 @@ def build(settings: Settings) -> Flask:
     state.database.create()
     app.extensions["minipacs"] = state
     answers.install(app)
+    audit.install(app)
     guard.install(app)
     app.context_processor(login.globals_of_pages)
     for name in BLUEPRINTS:
@@ -69,5 +77,5 @@ def build(settings: Settings) -> Flask:
     return app
 
 
-TABLES = (minipacs.catalogue, minipacs.follow, minipacs.jobs)
+TABLES = (accounts, attempts, audit, share, minipacs.catalogue, minipacs.follow, minipacs.jobs)
 """Imported so that their tables are known when the database is created."""

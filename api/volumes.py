@@ -131,7 +131,7 @@ def write(
     """One classic image a slice; index 0 of the volume runs along a row, 1 along a column, 2 over slices."""
     import numpy as np
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     values, slope, intercept = stored_values(array)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -149,7 +149,7 @@ def write(
         ds = Dataset()
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CT if modality == "CT" else MR
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = UID(CT if modality == "CT" else MR)
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid(seed, "instance", k)
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.StudyInstanceUID, ds.SeriesInstanceUID = uid(seed, "study"), uid(seed, "series")

@@ -1,0 +1,223 @@
+"""The audit: who did what, when, from where, to which study. Rows are added, never changed.
+
+Requests put entries in a queue; a thread writes them in batches, so that nobody waits for it. The same
+user looking at the same study again within minutes is one entry (a viewer fetches thousands of frames).
+"""
+
+import atexit
+import csv
+import io
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, g, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Double, Select, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api import listing
+from api.answers import wants_page
+from api.doors import requires
+from api.jobs import moment
+from api.state import state
+from minipacs.catalogue import Study
+from minipacs.database import Base, Database
+from minipacs.errors import BadRequest, CatalogueUnavailable
+
+blueprint = Blueprint("audit", __name__)
+log = logging.getLogger(__name__)
+AGAIN_S = 300.0
+WRITE_S = 0.5
+MOST_WAITING = 100_000
+UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+ACTIONS = {
+    "login.enter": "login",
+    "login.leave": "logout",
+    "login.choose_password": "password",
+    "upload.upload": "upload",
+    "gateway.store": "upload",
+    "results.result_file": "download",
+    "share.download": "download",
+    "output.filtered_scan": "download",
+    "output.filtered_voxels": "download",
+    "output.filtered_result": "download",
+    "output.browse": "download",
+    "share.make": "share",
+    "share.revoke": "share",
+    "share.fetch": "download",
+    "jobs.cancel": "job",
+    "jobs.retry": "job",
+    "admin.add_user": "admin",
+    "admin.remove_user": "admin",
+    "admin.add_token": "admin",
+    "admin.remove_token": "admin",
+    "export.export": "download",
+}
+"""Everything else that names a study is a view."""
+
+
+class Entry(Base):
+    """One act of one user."""
+
+    __tablename__ = "api_audit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(Double, index=True)
+    user: Mapped[str] = mapped_column(index=True)
+    by: Mapped[str]
+    address: Mapped[str]
+    action: Mapped[str] = mapped_column(index=True)
+    method: Mapped[str]
+    path: Mapped[str]
+    status: Mapped[int]
+    study_instance_uid: Mapped[str | None] = mapped_column(index=True)
+    patient_key: Mapped[str | None] = mapped_column(index=True)
+
+
+class Writer:
+    """The queue and its thread; one per process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
+        self._seen: dict[tuple[str, ...], float] = {}
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Queue an entry, unless the same was queued minutes ago. Nothing is let go when the queue is full: we wait."""
+        if entry["action"] == "view":
+            key, now = (entry["user"], entry["study_instance_uid"] or entry["path"]), time.monotonic()
+            if self._seen.get(key, 0) > now:
+                return
+            if len(self._seen) > MOST_WAITING:
+                self._seen.clear()
+            self._seen[key] = now + AGAIN_S
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+        self._queue.put(entry)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting = []
+        while not self._queue.empty():
+            waiting.append(self._queue.get())
+        if not waiting:
+            return
+        with self._database.writing() as session:
+            uids = {e["study_instance_uid"] for e in waiting if e["study_instance_uid"]}
+            of = dict(
+                session.execute(
+                    select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
+                )
+                .tuples()
+                .all()
+            )
+            for entry in waiting:
+                entry["patient_key"] = entry.get("patient_key") or of.get(entry["study_instance_uid"])
+            session.execute(self._database.insert(Entry), waiting)
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(WRITE_S):
+            self._try()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            self.flush()
+        except CatalogueUnavailable:
+            log.exception("audit entries were not written")
+
+
+def install(app: Flask) -> None:
+    """Note every answer that concerns a study, a login or an act."""
+    app.extensions["minipacs_audit"] = Writer(app.extensions["minipacs"].database)
+    app.after_request(note)
+
+
+def note(response: Response) -> Response:
+    """Queue an entry for this request, where it is worth one."""
+    endpoint = request.endpoint or ""
+    action = ACTIONS.get(endpoint, "")
+    uid = UID.search(request.full_path)
+    refused = response.status_code in (401, 403, 429)
+    if request.method == "OPTIONS" or (not action and not uid and not refused):
+        return response
+    if refused:
+        action = "failure"
+    user = g.get("user")
+    name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
+    patient = (request.view_args or {}).get("patient_id")
+    current_app.extensions["minipacs_audit"].add(
+        {
+            "at": time.time(),
+            "user": name or "nobody",
+            "by": user.by if user else "none",
+            "address": request.remote_addr or "",
+            "action": action or "view",
+            "method": request.method,
+            "path": (endpoint if patient else request.path)[:500],
+            "status": response.status_code,
+            "study_instance_uid": (request.view_args or {}).get("study_instance_uid") or (uid.group() if uid else None),
+            "patient_key": patient,
+        }
+    )
+    return response
+
+
+FILTERS = {
+    "user": listing.equals(Entry.user),
+    "action": listing.equals(Entry.action),
+    "study": listing.equals(Entry.study_instance_uid),
+    "patient": listing.equals(Entry.patient_key),
+}
+
+
+@blueprint.get("/audit")
+@requires("admin")
+def entries() -> ResponseReturnValue:
+    """The audit, the newest first; `?format=csv` for a table of everything that matches."""
+    current_app.extensions["minipacs_audit"].flush()
+    wanted = {k: v for k, v in request.args.items() if v and k != "format"}
+    kind = request.args.get("format", "")
+    if kind not in ("", "json", "csv"):
+        raise BadRequest(f"There is no format {kind!r}.", "There are json and csv.")
+    chosen = listing.filtered(select(Entry), FILTERS, wanted)
+    if kind == "csv":
+        return Response(as_csv(chosen.order_by(Entry.id.desc())), mimetype="text/csv")
+    with state().database.reading() as session:
+        answer = listing.page(session, chosen, [(Entry.id, True)], "entries")
+    for entry in answer["entries"]:
+        entry["at"] = moment(entry["at"])
+    return render_template("audit.html", wanted=wanted, **answer) if wants_page() and kind != "json" else answer
+
+
+def as_csv(chosen: Select[Any]) -> Iterator[str]:
+    """The rows as CSV (RFC 4180), streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
+    names = [column.key for column in Entry.__table__.columns]
+    with state().database.reading() as session:
+        rows = list(session.scalars(chosen.limit(100_000)))
+        for row in [None, *rows]:
+            line = io.StringIO()
+            values = names if row is None else [safe(getattr(row, name)) for name in names]
+            csv.writer(line).writerow(values)
+            yield line.getvalue()
+
+
+def safe(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
