@@ -40,14 +40,14 @@ class Scene:
         segmentation = self.node.GetSegmentation()
         segmentation.SetSourceRepresentationName(LABELMAP)
         shared = _oriented(labelmap)  # exclusive segments share one labelmap: one layer
-        found = {surface.value: surface for surface in surfaces}
         for value, described in enumerate(labelmap.segments, 1):
             segment = _segment(value, described)
             segment.AddRepresentation(LABELMAP, shared)
-            if value in found:
-                segment.AddRepresentation(CLOSED_SURFACE, _poly_data(found[value]))
             if not segmentation.AddSegment(segment, _identifier(value, described)):
                 raise EngineFailed(f"3D Slicer did not take the segment {described.label}.")
+        # only now: Slicer would convert every segment that is added to a segmentation with surfaces
+        for surface in surfaces:
+            segmentation.GetNthSegment(surface.value - 1).AddRepresentation(CLOSED_SURFACE, _poly_data(surface))
 
     def save(self, path: Path) -> None:
         """The segmentation as `.seg.nrrd` (labelmap, names, colours, terminology)."""
