@@ -114,13 +114,8 @@ class Writer:
             return
         with self._database.writing() as session:
             uids = {e["study_instance_uid"] for e in waiting if e["study_instance_uid"]}
-            of = dict(
-                session.execute(
-                    select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
-                )
-                .tuples()
-                .all()
-            )
+            known = select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
+            of = {str(row[0]): str(row[1]) for row in session.execute(known)}
             for entry in waiting:
                 entry["patient_key"] = entry.get("patient_key") or of.get(entry["study_instance_uid"])
             session.execute(self._database.insert(Entry), waiting)

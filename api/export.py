@@ -24,7 +24,7 @@ FILTERS = {
     "from": listing.on_or_after(Study.study_date),
     "to": listing.on_or_before(Study.study_date),
 }
-COLUMNS = (
+COLUMNS: tuple[Any, ...] = (
     Rendering.rendering_id, Rendering.split, Rendering.frame_number, Rendering.bit_depth, Rendering.window_center,
     Rendering.window_width, Rendering.window_source, Rendering.rescale_slope, Rendering.rescale_intercept,
     Rendering.sha256, Instance.sop_instance_uid, Instance.instance_number, Instance.rows, Instance.columns,

@@ -41,11 +41,11 @@ class Memory:
         kept = self._kept.get(proof)
         return kept[1] if kept and kept[0] > time.monotonic() else None
 
-    def put(self, proof: str, principal: Principal, seconds: float = REMEMBERED_S) -> Principal:
+    def put(self, proof: str, principal: Principal, seconds: float | None = None) -> Principal:
         """Remember; forget everything when there is too much."""
         if len(self._kept) > REMEMBERED:
             self._kept.clear()
-        self._kept[proof] = (time.monotonic() + seconds, principal)
+        self._kept[proof] = (time.monotonic() + (REMEMBERED_S if seconds is None else seconds), principal)
         return principal
 
 

@@ -71,7 +71,7 @@ def listed() -> dict[str, Any]:
     with state().database.reading() as session:
         found = [told(job) for job in session.scalars(chosen)]
         counts = dict.fromkeys(STATES, 0)
-        counts.update(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
+        counts |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
         return {"jobs": found, "counts": counts}
 
 

@@ -21,7 +21,7 @@ def metrics() -> Response:
     with state().database.reading() as session:
         counts = vars(totals(session))
         states = dict.fromkeys(STATES, 0)
-        states.update(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
+        states |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
         oldest = session.scalar(select(func.min(Job.created)).where(Job.state == "queued"))
         rejected = session.scalar(select(func.count()).select_from(Rejection)) or 0
     lines = [

@@ -156,6 +156,8 @@ class Entry:
 def browse(where: str) -> ResponseReturnValue:
     """A folder of the tree as a page (JSON for scripts), or a file of it."""
     head, sep, tail = split(where.rstrip("/"))
+    with state().database.reading() as session:
+        patients.found(session, head)
     if not sep:
         return listing(where, [Entry(kind, f"/output/{where.rstrip('/')}/{kind}/") for kind in KINDS])
     parts = [part for part in tail.split("/") if part]
@@ -166,8 +168,6 @@ def browse(where: str) -> ResponseReturnValue:
         return voxels_folder(head, parts[1:], where)
     if parts[1:]:
         raise NotFound("There is no such file.", "No source volumes are kept as NIfTI.")
-    with state().database.reading() as session:
-        patients.found(session, head)
     return listing(where, [])
 
 
