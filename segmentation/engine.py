@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minipacs.errors import EngineFailed
-from segmentation.codes import ARTIFICIAL_INTELLIGENCE, Code
+from segmentation.codes import ARTIFICIAL_INTELLIGENCE, TISSUE, Code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +70,11 @@ class Segment:
     """Whether a surface of it shows something: not of fat or of what is left over."""
     encloses: bool = False
     """The labelmap holds what is left of it; its surface is drawn around all segments together (body)."""
+
+    @property
+    def of_voxels(self) -> "Segment":
+        """What the labelmap's voxels alone are: of a segment that encloses others, some tissue within it."""
+        return replace(self, category=TISSUE, type=TISSUE, laterality=None, region=self.type) if self.encloses else self
 
     def __post_init__(self) -> None:
         if not 0 < len(self.label) <= 64:  # Segment Label (0062,0005), VR LO

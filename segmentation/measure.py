@@ -66,7 +66,7 @@ def report(
         )
     )
     groups = [
-        _group(number, segment, values, source, seg, identity)
+        _group(number, segment.of_voxels, values, source, seg, identity)
         for number, (segment, values) in enumerate(zip(labelmap.segments, measured, strict=True), 1)
     ]
     content = hd.sr.MeasurementReport(

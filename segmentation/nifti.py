@@ -39,7 +39,7 @@ def label_table(labelmap: Labelmap) -> list[dict[str, Any]]:
     """Value, label, codes, colour, voxels and volume (mL) of each segment."""
     millilitres = float(labelmap.geometry.voxel_volume) / 1000
     return [
-        {**described(n, segment), "voxels": int(count), "volume_ml": round(int(count) * millilitres, 3)}
+        {**described(n, segment.of_voxels), "voxels": int(count), "volume_ml": round(int(count) * millilitres, 3)}
         for n, (segment, count) in enumerate(zip(labelmap.segments, labelmap.counts(), strict=True), 1)
     ]
 

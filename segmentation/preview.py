@@ -12,10 +12,10 @@ from segmentation.engine import Labelmap, Segment
 if TYPE_CHECKING:
     from highdicom import Volume
 
-HEIGHT = 320
-"""Pixels of each plane."""
+HEIGHT = 400
+"""Pixels of the volume's longest side; all planes have one scale."""
 ALPHA = 0.45
-CT_WINDOW = (-200.0, 300.0)
+CT_WINDOW = (-600.0, 350.0)
 """HU shown black and white."""
 LINE = 18
 """Pixels of a line of the legend."""
@@ -35,13 +35,15 @@ def write_preview(labelmap: Labelmap, volume: "Volume", path: Path) -> None:
     middle = _middle(labels, labelmap.segments)
     black, white = _window(values.array, labelmap)
     colors = np.array([(0, 0, 0), *(segment.color for segment in labelmap.segments)], np.float32)
+    extents = [n * s for n, s in zip(labels.shape, values.spacing, strict=True)]
+    pixels_per_mm = HEIGHT / max(extents)
     planes = []
     for axis in range(3):
-        across = [k for k in range(3) if k != axis]
+        size = tuple(max(1, round(extents[k] * pixels_per_mm)) for k in range(3) if k != axis)
         plane = np.take(values.array, middle[axis], axis).astype(np.float32)
         grey = np.clip((plane - black) / max(white - black, 1e-6), 0, 1) * 255
-        planes.append(_picture(grey, np.take(labels, middle[axis], axis), colors, [values.spacing[k] for k in across]))
-    row = np.concatenate([_with_edge(plane) for plane in planes], axis=1)
+        planes.append(_picture(grey, np.take(labels, middle[axis], axis), colors, size))
+    row = np.concatenate([_padded(plane, max(p.shape[0] for p in planes)) for plane in planes], axis=1)
     picture = Image.fromarray(row)
     _with_legend(picture, labelmap.segments).save(path, optimize=True)
 
@@ -70,25 +72,23 @@ def _window(values: NDArray[Any], labelmap: Labelmap) -> tuple[float, float]:
 
 
 def _picture(
-    grey: NDArray[Any],
-    labels: NDArray[Any],
-    colors: NDArray[np.float32],
-    spacing: Sequence[float],
+    grey: NDArray[Any], labels: NDArray[Any], colors: NDArray[np.float32], size: tuple[int, ...]
 ) -> NDArray[np.uint8]:
-    """The plane with square pixels, `HEIGHT` high; segments over it."""
+    """The plane at this size (rows, columns); segments over it."""
     import cv2
 
-    rows, columns = grey.shape
-    size = (max(1, round(columns * spacing[1] / (rows * spacing[0]) * HEIGHT)), HEIGHT)
-    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if rows > HEIGHT else cv2.INTER_LINEAR)
-    labels = cv2.resize(labels.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
+    shrinks = size[0] < grey.shape[0]
+    grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    labels = cv2.resize(labels.astype(np.uint16), size[::-1], interpolation=cv2.INTER_NEAREST)
     over = (labels > 0)[..., None] * np.float32(ALPHA)
     picture: NDArray[np.uint8] = (grey[..., None] * (1 - over) + colors[labels] * over).astype(np.uint8)
     return picture
 
 
-def _with_edge(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.pad(plane, ((0, 0), (0, 4), (0, 0)))
+def _padded(plane: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """In the middle of this height, with an edge between planes."""
+    above = (height - plane.shape[0]) // 2
+    return np.pad(plane, ((above, height - plane.shape[0] - above), (0, 4), (0, 0)))
 
 
 def _with_legend(picture: "Image", segments: Sequence[Segment]) -> "Image":  # type: ignore[name-defined]  # noqa: F821
