@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
@@ -87,7 +88,7 @@ def _plain(dataset: Dataset) -> Iterator[Array]:
     size = int(dataset.BitsAllocated) // 8
     kind = "i" if dataset.get("PixelRepresentation") else "u"
     order = ">" if _syntax(dataset) == ExplicitVRBigEndian and size > 1 else "<"
-    data, length = dataset.PixelData, rows * columns * size
+    data, length = raw_pixels(dataset), rows * columns * size
     if len(data) < length * count:
         raise NoPicture(
             f"Pixel Data has {len(data)} bytes where {length * count} are needed (PS3.5 8.2): it is cut off.",
@@ -100,8 +101,17 @@ def _plain(dataset: Dataset) -> Iterator[Array]:
         yield frame.astype(f"{kind}{size}") if order == ">" else frame
 
 
+def raw_pixels(dataset: Dataset) -> bytes | memoryview:
+    """Pixel Data as it lies in the file: bytes, or a view of them."""
+    element = dataset.get_item("PixelData")
+    return getattr(element, "value", None) or b""
+
+
 def _decoded(dataset: Dataset, photometric: str) -> Iterator[Array]:
     """By pydicom's maintained decoders; YBR becomes RGB (PS3.3 C.7.6.3.1.2), palettes are applied."""
+    element = dataset.get_item("PixelData")
+    if isinstance(element, RawDataElement) and isinstance(element.value, memoryview):
+        dataset[element.tag] = element._replace(value=bytes(element.value))
     pixels = iter_pixels(dataset, raw=False)
     while True:
         try:

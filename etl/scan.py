@@ -6,9 +6,9 @@ else or odd: then pydicom reads. What it finds becomes a pydicom dataset of raw 
 """
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import cache
-from typing import NamedTuple
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
@@ -21,10 +21,11 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 UNDEFINED = 0xFFFFFFFF
 LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """VRs with a length of 32 bits (PS3.5 7.1.2)."""
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+ITEM_ENDS = b"\xfe\xff\x0d\xe0\0\0\0\0"
 CHARACTER_SET, SOP_INSTANCE_UID, TRANSFER_SYNTAX = 0x00080005, 0x00080018, 0x00020010
+PIXEL_DATA = 0x7FE00010
 
-TAG = struct.Struct("<HH")
 IMPLICIT_HEAD = struct.Struct("<HHL")
 EXPLICIT_HEAD = struct.Struct("<HH2sH")
 LENGTH = struct.Struct("<L")
@@ -34,17 +35,11 @@ class Odd(Exception):
     """The file is not of the plain kind."""
 
 
-class Element(NamedTuple):
-    """An element on its way by: where its value begins, and how long it is."""
-
-    tag: int
-    vr: bytes
-    start: int
-    length: int
-
-
 def scan(data: bytes, wanted: Collection[int]) -> tuple[Dataset, dict[int, bytes]] | None:
-    """The wanted top-level elements, as a dataset and as bare values; None: let pydicom read the file."""
+    """The wanted top-level elements, as a dataset and as bare values; None: let pydicom read the file.
+
+    Pixel Data is a view of the file's bytes: a copy would cost more than all the rest.
+    """
     if data[128:132] != b"DICM":
         return None
     try:
@@ -55,22 +50,28 @@ def scan(data: bytes, wanted: Collection[int]) -> tuple[Dataset, dict[int, bytes
         values: dict[int, bytes] = {}
         elements: dict[BaseTag, DataElement | RawDataElement] = {}
         implicit = syntax == IMPLICIT
-        for tag, vr, at, length in _elements(data, start, len(data), implicit):
-            if tag in wanted and length != UNDEFINED:
-                value = values[tag] = data[at : at + length]
-                key, name = BaseTag(tag), None if implicit else vr.decode("ascii")
-                elements[key] = RawDataElement(key, name, length, value, at, implicit, True)
-            elif tag in wanted:
-                return None
+        whole = memoryview(data)
+        for tag, vr, at, length in _elements(data, start, implicit, wanted):
+            value: Any = (whole if tag == PIXEL_DATA else data)[at : at + length]
+            values[tag] = value
+            name = None if implicit else vr.decode("ascii")
+            elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, length, value, at, implicit, True)
     except (Odd, struct.error, KeyError, UnicodeDecodeError, RecursionError):
         return None
     if not values.get(SOP_INSTANCE_UID):
         return None
     dataset = Dataset(elements)
     dataset.set_original_encoding(implicit, True, _character_set(values.get(CHARACTER_SET, b"")))
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.file_meta = _file_meta(syntax)
     return dataset, values
+
+
+@cache
+def _file_meta(syntax: str) -> FileMetaDataset:
+    """File meta information that says the transfer syntax and nothing else."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    return meta
 
 
 @cache
@@ -84,40 +85,46 @@ def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
     """The file meta information, explicit VR (PS3.10 7.1), and where the dataset begins."""
     values: dict[int, bytes] = {}
     position = 132
-    for tag, _vr, start, length in _elements(data, position, len(data), False):
-        if tag >> 16 != 2:
-            break
+    while data[position : position + 2] == b"\2\0":
+        tag, _vr, start, length = _head(data, position, False)
         values[tag] = data[start : start + length]
         position = start + length
-        if data[position : position + 2] != b"\2\0":  # what follows may be implicit VR
-            break
     return values, position
 
 
-def _elements(data: bytes, position: int, end: int, implicit: bool) -> Iterator[Element]:
-    """Elements of a dataset, in order, each tag above the one before; sequences are stepped over."""
-    last = -1
+Head = tuple[int, bytes, int, int]
+"""Of an element: tag, VR (empty when implicit), where its value begins, how long it is."""
+
+
+def _head(data: bytes, position: int, implicit: bool) -> Head:
+    if implicit:
+        group, number, length = IMPLICIT_HEAD.unpack_from(data, position)
+        return group << 16 | number, b"", position + 8, length
+    group, number, vr, length = EXPLICIT_HEAD.unpack_from(data, position)
+    if vr in LONG:
+        return group << 16 | number, vr, position + 12, LENGTH.unpack_from(data, position + 8)[0]
+    if not vr.isalpha():
+        raise Odd
+    return group << 16 | number, vr, position + 8, length
+
+
+def _elements(data: bytes, position: int, implicit: bool, wanted: Collection[int]) -> list[Head]:
+    """The wanted elements of a dataset; each tag must be above the one before, the last must end with the file."""
+    found: list[Head] = []
+    last, end = -1, len(data)
     while position < end:
-        if implicit:
-            group, number, length = IMPLICIT_HEAD.unpack_from(data, position)
-            vr, start = b"", position + 8
-        else:
-            group, number, vr, length = EXPLICIT_HEAD.unpack_from(data, position)
-            start = position + 8
-            if vr in LONG:
-                length, start = LENGTH.unpack_from(data, start)[0], start + 4
-            elif not vr.isalpha():
-                raise Odd
-        tag = group << 16 | number
+        head = tag, vr, start, length = _head(data, position, implicit)
         if tag <= last:
             raise Odd
-        yield Element(tag, vr, start, length)
+        if tag in wanted:
+            if length == UNDEFINED:
+                raise Odd
+            found.append(head)
         position = _past_items(data, start, implicit or vr == b"UN") if length == UNDEFINED else start + length
-        if position > end:
-            raise Odd
         last = tag
     if position != end:
         raise Odd
+    return found
 
 
 def _past_items(data: bytes, position: int, implicit: bool) -> int:
@@ -135,11 +142,7 @@ def _past_items(data: bytes, position: int, implicit: bool) -> int:
 
 def _past_item(data: bytes, position: int, implicit: bool) -> int:
     """The end of an item of undefined length."""
-    while True:
-        group, number = TAG.unpack_from(data, position)
-        if group << 16 | number == ITEM_END:
-            return position + 8
-        element = next(_elements(data, position, len(data), implicit))
-        inside = element.length == UNDEFINED
-        within = implicit or element.vr == b"UN"
-        position = _past_items(data, element.start, within) if inside else element.start + element.length
+    while data[position : position + 8] != ITEM_ENDS:
+        _tag, vr, start, length = _head(data, position, implicit)
+        position = _past_items(data, start, implicit or vr == b"UN") if length == UNDEFINED else start + length
+    return position + 8
