@@ -114,7 +114,9 @@ def _answer(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
 
 
 def _json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
-    body = mends.mended_json(path, answer.read())
+    body = answer.read()
+    if request.method == "GET":
+        body = mends.mended_json(path, body)
     answer.release_conn()
     headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
     headers.append(("Vary", "Accept-Encoding"))

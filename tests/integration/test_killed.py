@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pydicom
 import pytest
-from stack import running, until
+from stack import RunningStack, running, settings_for, until
 
 from minipacs import orthanc
 from minipacs.demo import write_chest_ct
@@ -41,8 +41,9 @@ def test_orthanc_killed_before_the_study_is_stable_loses_nothing(tmp_path: Path)
 def test_a_study_that_became_stable_while_we_were_away_is_processed(tmp_path: Path) -> None:
     source = tmp_path / "source"
     write_chest_ct(source)
-    with running(tmp_path / "home") as stack:
-        settings = stack.settings
+    settings = settings_for(tmp_path / "home")
+    settings.home.mkdir()
+    stack = RunningStack(settings)
     alone = subprocess.Popen(orthanc.command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(stack.orthanc_answers, 30)
