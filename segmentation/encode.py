@@ -92,6 +92,8 @@ def adopt(result: Any, source: Dataset, description: str) -> None:
         result.SpecificCharacterSet = source.SpecificCharacterSet
     result.copy_patient_and_study_information(source)
     result.SoftwareVersions = [str(result.SoftwareVersions), f"minipacs {minipacs.__version__}"]
+    if source.get("BodyPartExamined"):
+        result.BodyPartExamined = source.BodyPartExamined
     of = str(source.get("SeriesDescription") or source.get("SeriesNumber") or "series")
     result.SeriesDescription = f"{description}: {of}"[:64].strip()  # VR LO
 

@@ -2,7 +2,10 @@
 
 import json
 import struct
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import highdicom as hd
 import nibabel as nib
@@ -65,6 +68,23 @@ def test_every_form_puts_the_shape_where_it_is(placed, tmp_path):
     agree(described, truth, *by_simpleitk(tmp_path / "labels.seg.nrrd"))
     write_glb(tmp_path / "exact.glb", surfaces(labelmap, exact=True), labelmap.segments, {})
     vertices_are_half_way(described, truth, by_gltf(tmp_path / "exact.glb"))
+
+
+def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_path):
+    tool = Path(sys.executable).with_name("segimage2itkimage")
+    if not tool.exists():
+        pytest.skip("dcmqi is not installed")
+    described, truth, labelmap, slices = placed
+    identity = Identity(described.uid, "d", "threshold", "1", "-")
+    encode(labelmap, slices, identity).save_as(tmp_path / "seg.dcm")
+    line = [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
+    subprocess.run(line, check=True, capture_output=True)
+    for value in (1, 2):
+        labels, to_index = by_simpleitk(tmp_path / f"{value}.nrrd")
+        agree(described, np.where(truth == value, value, 0), labels, to_index)
+    attributes = json.loads((tmp_path / "meta.json").read_text())["segmentAttributes"]
+    assert [a[0]["SegmentLabel"] for a in attributes] == ["Bone", "Left lung"]
+    assert attributes[0][0]["recommendedDisplayRGBValue"] == pytest.approx(BONE.color, abs=1)
 
 
 def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_path):
