@@ -7,12 +7,13 @@ else or odd: then pydicom reads. What it finds becomes a pydicom dataset of raw 
 
 import struct
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
@@ -25,6 +26,7 @@ ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 ITEM_ENDS = b"\xfe\xff\x0d\xe0\0\0\0\0"
 CHARACTER_SET, SOP_INSTANCE_UID, TRANSFER_SYNTAX = 0x00080005, 0x00080018, 0x00020010
 PIXEL_DATA = 0x7FE00010
+SHORT = 64
 
 IMPLICIT_HEAD = struct.Struct("<HHL")
 EXPLICIT_HEAD = struct.Struct("<HH2sH")
@@ -55,7 +57,10 @@ def scan(data: bytes, wanted: Collection[int]) -> tuple[Dataset, dict[int, bytes
             value: Any = (whole if tag == PIXEL_DATA else data)[at : at + length]
             values[tag] = value
             name = None if implicit else vr.decode("ascii")
-            elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, length, value, at, implicit, True)
+            if length <= SHORT and _is_shared(tag):
+                elements[BaseTag(tag)] = _shared(tag, name, value, implicit)
+            else:
+                elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, length, value, at, implicit, True)
     except (Odd, struct.error, KeyError, UnicodeDecodeError, RecursionError):
         return None
     if not values.get(SOP_INSTANCE_UID):
@@ -64,6 +69,22 @@ def scan(data: bytes, wanted: Collection[int]) -> tuple[Dataset, dict[int, bytes
     dataset.set_original_encoding(implicit, True, _character_set(values.get(CHARACTER_SET, b"")))
     dataset.file_meta = _file_meta(syntax)
     return dataset, values
+
+
+@cache
+def _is_shared(tag: int) -> bool:
+    """Whether the value depends on nothing but its bytes: no character set, no Pixel Representation."""
+    return dictionary_VR(tag) in ("US", "DS", "CS", "IS")
+
+
+@lru_cache(maxsize=4096)
+def _shared(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataElement | RawDataElement:
+    """An element that many headers have, converted once; nobody changes it. Broken ones stay raw."""
+    raw = RawDataElement(BaseTag(tag), vr, len(value), value, 0, implicit, True)
+    try:
+        return convert_raw_data_element(raw)
+    except (ValueError, TypeError, OverflowError, NotImplementedError, KeyError):
+        return raw
 
 
 @cache
