@@ -35,6 +35,7 @@ AGAIN_S = 300.0
 WRITE_S = 0.5
 MOST_WAITING = 100_000
 UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
 ACTIONS = {
     "login.enter": "login",
     "login.leave": "logout",
@@ -150,11 +151,13 @@ def note(response: Response) -> Response:
     action = ACTIONS.get(endpoint, "")
     uid = UID.search(request.full_path)
     refused = response.status_code in (401, 403, 429)
-    if request.method == "OPTIONS" or (not action and not uid and not refused):
+    user = g.get("user")
+    thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted
+    if request.method == "OPTIONS" or thumbnail or (not action and not uid and not refused):
         return response
     if refused:
         action = "failure"
-    user = g.get("user")
+    study = STUDY.search(request.full_path)
     name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
     patient = (request.view_args or {}).get("patient_id")
     current_app.extensions["minipacs_audit"].add(
@@ -167,7 +170,7 @@ def note(response: Response) -> Response:
             "method": request.method,
             "path": (endpoint if patient else request.path)[:500],
             "status": response.status_code,
-            "study_instance_uid": (request.view_args or {}).get("study_instance_uid") or (uid.group() if uid else None),
+            "study_instance_uid": (study.group(1) or study.group(2)) if study else None,
             "patient_key": patient,
         }
     )
@@ -193,7 +196,7 @@ def entries() -> ResponseReturnValue:
         raise BadRequest(f"There is no format {kind!r}.", "There are json and csv.")
     chosen = listing.filtered(select(Entry), FILTERS, wanted)
     if kind == "csv":
-        return Response(as_csv(chosen.order_by(Entry.id.desc())), mimetype="text/csv")
+        return Response(as_csv(state().database, chosen.order_by(Entry.id.desc())), mimetype="text/csv")
     with state().database.reading() as session:
         answer = listing.page(session, chosen, [(Entry.id, True)], "entries")
     for entry in answer["entries"]:
@@ -201,10 +204,10 @@ def entries() -> ResponseReturnValue:
     return render_template("audit.html", wanted=wanted, **answer) if wants_page() and kind != "json" else answer
 
 
-def as_csv(chosen: Select[Any]) -> Iterator[str]:
+def as_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
     """The rows as CSV (RFC 4180), streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
     names = [column.key for column in Entry.__table__.columns]
-    with state().database.reading() as session:
+    with database.reading() as session:
         rows = list(session.scalars(chosen.limit(100_000)))
         for row in [None, *rows]:
             line = io.StringIO()

@@ -65,8 +65,11 @@ def cut_off(ds: object) -> str | None:
     """Why the pixels are not whole (PS3.5 8.1.1), for native transfer syntaxes."""
     from pydicom.dataset import FileDataset
 
-    if not isinstance(ds, FileDataset) or "PixelData" not in ds:
+    if not isinstance(ds, FileDataset):
         return None
+    if "PixelData" not in ds:
+        pixels = "FloatPixelData" in ds or "DoubleFloatPixelData" in ds
+        return "The file is cut off: it has rows, but no pixels." if "Rows" in ds and not pixels else None
     syntax = getattr(ds.file_meta, "TransferSyntaxUID", None)
     if syntax is None or syntax.is_compressed:
         return None
