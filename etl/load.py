@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from etl.counters import Counts
@@ -72,6 +72,21 @@ class Loader:
     def __init__(self, database: Database, options: Options) -> None:
         self.database, self.options = database, options
         self._made: set[Path] = set()
+        self._new: dict[type[Base], Any] = {table: self._if_new(table) for table in (Patient, Study, Series, Instance)}
+        self._rendering = self._in_place_of(Rendering)
+
+    def _if_new(self, model: type[Base]) -> Any:
+        """Insert rows whose key is new; answers those keys."""
+        table = cast(Table, model.__table__)
+        return self.database.insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+
+    def _in_place_of(self, model: type[Base]) -> Any:
+        """Insert rows, or write them over those with their key."""
+        table = cast(Table, model.__table__)
+        keys = [column.name for column in table.primary_key.columns]
+        new = self.database.insert(table)
+        values = {column.name: new.excluded[column.name] for column in table.columns if column.name not in keys}
+        return new.on_conflict_do_update(index_elements=keys, set_=values)
 
     def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
         """One chunk, one transaction; the PNGs of the outcomes lie in `folder`."""
@@ -104,8 +119,7 @@ class Loader:
 
     def _fill(self, session: Session, table: type[Base], column: Any, key: str, row: dict[str, Any]) -> bool:
         """Insert a row, or fill the gaps of the one that is there; True when it is new."""
-        new = self.database.insert(table).values(row).on_conflict_do_nothing().returning(column)
-        if session.execute(new).first() is not None:
+        if session.execute(self._new[table], [row]).first() is not None:
             return True
         there = session.get_one(table, key)
         gaps = {name: said for name, said in row.items() if said is not None and getattr(there, name) is None}
@@ -120,8 +134,7 @@ class Loader:
         if not outcomes:
             return set()
         rows = {o.uid: {**o.instance, "series_instance_uid": o.series["series_instance_uid"]} for o in outcomes}
-        new = self.database.insert(Instance).on_conflict_do_nothing().returning(Instance.sop_instance_uid)
-        added = set(session.scalars(new, [rows[uid] for uid in sorted(rows)]))
+        added = set(session.scalars(self._new[Instance], [rows[uid] for uid in sorted(rows)]))
         moved = Counter(rows[uid]["series_instance_uid"] for uid in added)
         for uid in sorted(rows.keys() - added):
             moved.update(self._again(session, rows[uid], unwanted))
@@ -150,9 +163,7 @@ class Loader:
             return
         ids = [row["rendering_id"] for row in rows]
         unwanted += session.scalars(select(Rendering.png_path).where(Rendering.rendering_id.in_(ids)))
-        new = self.database.insert(Rendering)
-        columns = {c.name: new.excluded[c.name] for c in Rendering.__table__.columns if not c.primary_key}
-        session.execute(new.on_conflict_do_update(index_elements=["rendering_id"], set_=columns), rows)
+        session.execute(self._rendering, rows)
         for row in rows:
             (folder / row["rendering_id"]).replace(row["png_path"])
         places = {row["png_path"] for row in rows}

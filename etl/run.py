@@ -22,7 +22,7 @@ from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 
-CHUNK = 32
+CHUNK = 64
 """Sources in one transaction: the most that a killed run does again."""
 LOOK = 512
 """Sources looked up in the catalogue at once."""
