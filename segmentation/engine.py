@@ -72,6 +72,11 @@ class Segment:
     """The labelmap holds what is left of it; its surface is drawn around all segments together (body)."""
 
     @property
+    def whole_label(self) -> str:
+        """The name of its surface: of a segment that encloses others, without the word for what is left."""
+        return self.label.removesuffix(" (remainder)") if self.encloses else self.label
+
+    @property
     def of_voxels(self) -> "Segment":
         """What the labelmap's voxels alone are: of a segment that encloses others, some tissue within it."""
         return replace(self, category=TISSUE, type=TISSUE, laterality=None, region=self.type) if self.encloses else self

@@ -206,11 +206,11 @@ def write_glb(path: Path, meshes: Iterable[Surface], segments: Sequence[Segment]
         indices = accessor(corners, 34963, 0, componentType=5123 if short else 5125, count=corners.size, type="SCALAR")
         attributes = {"POSITION": position, "NORMAL": normal}
         primitive = {"attributes": attributes, "indices": indices, "material": len(materials)}
-        gltf_meshes.append({"name": segment.label, "primitives": [primitive]})
+        gltf_meshes.append({"name": segment.whole_label, "primitives": [primitive]})
         materials.append(_material(segment))
         nodes.append(
             {
-                "name": segment.label,
+                "name": segment.whole_label,
                 "mesh": len(gltf_meshes) - 1,
                 "translation": centre.tolist(),
                 "scale": [scale] * 3,
@@ -251,7 +251,7 @@ def _material(segment: Segment) -> dict[str, Any]:
     alpha = ENCLOSING_ALPHA if segment.encloses else 1.0
     factor = [*(_linear(channel) for channel in segment.color), alpha]
     material: dict[str, Any] = {
-        "name": segment.label,
+        "name": segment.whole_label,
         "doubleSided": True,
         "pbrMetallicRoughness": {"baseColorFactor": factor, "metallicFactor": 0, "roughnessFactor": 0.6},
     }
