@@ -28,8 +28,20 @@ class Picture:
     frame_number: int
     label: str
     """Which window: part of the file's name."""
-    pixels: Array
+    values: Array
+    """(rows, columns) grey or words, or (rows, columns, 3) RGB."""
     facts: dict[str, Any]
+    table: Array | None = None
+    """Grey by word, when `values` are words."""
+
+    @property
+    def pixels(self) -> Array:
+        """What the PNG shows."""
+        return self.values if self.table is None else np.take(self.table, self.values, mode="clip")
+
+    def png(self) -> bytes:
+        """The PNG."""
+        return encode(self.values, self.table)
 
 
 def rendered(dataset: Dataset, options: Options, remarks: list[str], sums: list[int]) -> Iterator[Picture]:
@@ -54,11 +66,11 @@ def _grey(dataset: Dataset, n: int, words: Array, options: Options, remarks: lis
     remarks += [remark for remark in wrong if remark not in remarks]
     chosen = header.choose(choice(options.window), windows, luts)
     for voi in chosen or [full_range(*extent(words, stored, pipeline))]:
+        facts = {"bit_depth": 8, **_facts(pipeline, voi)}
         if stored.tabular:
-            pixels = np.take(table(stored, pipeline, voi), unsigned(words), mode="clip")
+            yield Picture(n + 1, label(voi), unsigned(words), facts, table(stored, pipeline, voi))
         else:
-            pixels = pipeline.grey(stored.values(words), voi)
-        yield Picture(n + 1, label(voi), pixels, {"bit_depth": 8, **_facts(pipeline, voi)})
+            yield Picture(n + 1, label(voi), pipeline.grey(stored.values(words), voi), facts)
 
 
 def _values(n: int, words: Array, stored: Stored, pipeline: Pipeline) -> Picture:
@@ -115,7 +127,7 @@ def aspect(dataset: Dataset) -> float:
 def written(picture: Picture, sop_instance_uid: str, folder: Path, pixel_aspect: float) -> dict[str, Any]:
     """Write the PNG below `folder` under its name; the row of `rendering`, but for split and final path."""
     name = str(uuid5(NAMESPACE, f"{sop_instance_uid}/{picture.frame_number}/{picture.label}"))
-    data = encode(picture.pixels)
+    data = picture.png()
     (folder / name).write_bytes(data)
     return {
         **EMPTY,
@@ -124,8 +136,8 @@ def written(picture: Picture, sop_instance_uid: str, folder: Path, pixel_aspect:
         "frame_number": picture.frame_number,
         "sha256": sha256(data).hexdigest(),
         "bytes": len(data),
-        "rows": picture.pixels.shape[0],
-        "columns": picture.pixels.shape[1],
+        "rows": picture.values.shape[0],
+        "columns": picture.values.shape[1],
         "pixel_aspect": pixel_aspect,
         "rules": RULES,
         **picture.facts,
