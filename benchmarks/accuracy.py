@@ -1,0 +1,140 @@
+"""How well the embedded engine agrees with published references, and what it reports that is not there.
+
+    MINIPACS_TEST_DATA=FOLDER .venv/bin/python benchmarks/accuracy.py [--overlays FOLDER]
+
+References: TotalSegmentator's published mask of its 20-slice example (classes joined to ours). For the
+other studies there is no reference mask here: the table says which structures are reported.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import highdicom
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a benchmark bears the package's name
+
+from minipacs.settings import Settings
+from segmentation.engine import Labelmap
+from segmentation.engines.slicer import create
+from segmentation.volume import gate, load, read_images
+
+BONES = (
+    "vertebrae",
+    "rib_",
+    "sternum",
+    "scapula",
+    "clavicula",
+    "humerus",
+    "hip_",
+    "sacrum",
+    "femur",
+    "skull",
+)
+STUDIES = {
+    "ct_chest_lungdx_A0001": {"lung", "airways", "bone"},
+    "ct_totalseg_20slices/uids_filled": {"bone"},
+    "petctmr_sts_001/CT": {"bone"},
+    "mr_t1_brain_studyforrest": {"outline"},
+}
+"""Studies, and which of lung, airways, bone, outline are truly in them."""
+
+
+def main() -> None:
+    """Segment every study, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--overlays", type=Path, help="write pictures to look at")
+    arguments = parser.parse_args()
+    root = Path(os.environ["MINIPACS_TEST_DATA"])
+    print("| study | slices × rows × columns | reported, mL | not there, yet reported | there, not reported |")
+    print("|---|---|---|---|---|")
+    found: dict[str, tuple[highdicom.Volume, Labelmap]] = {}
+    for name, there in STUDIES.items():
+        volume, modality = read(root / name)
+        labelmap = create(Settings()).segment(volume, modality=modality)
+        found[name] = volume, labelmap
+        print(row(name, volume, labelmap, there))
+        if arguments.overlays:
+            overlay(volume, labelmap, arguments.overlays / (name.replace("/", "_") + ".png"))
+    print("\n| structure | reference | Dice | floor |\n|---|---|---:|---:|")
+    volume, labelmap = found["ct_totalseg_20slices/uids_filled"]
+    for structure, dice, floor in against_totalsegmentator(root / "ct_totalseg_20slices", volume, labelmap):
+        print(f"| {structure} | TotalSegmentator `--fast`, 20 slices | {dice:.3f} | {floor} |")
+
+
+def read(folder: Path) -> tuple[highdicom.Volume, str]:
+    """The volume of a folder's series, and its modality."""
+    slices = gate(read_images(sorted(folder.iterdir())))
+    return load(slices), str(slices.images[0].Modality)
+
+
+def row(name: str, volume: highdicom.Volume, labelmap: Labelmap, there: set[str]) -> str:
+    """One line of the first table."""
+    millilitres = labelmap.counts() * float(np.prod(volume.spacing)) / 1000
+    reported = {s.label: ml for s, ml in zip(labelmap.segments, millilitres, strict=True)}
+    kinds = {kind for kind in ("lung", "airways", "bone", "outline") if any(kind in s.lower() for s in reported)}
+    text = ", ".join(f"{label} {ml:.0f}" for label, ml in reported.items())
+    shape = "×".join(map(str, volume.spatial_shape))
+    return f"| {name} | {shape} | {text} | {_words(kinds - there)} | {_words(there - kinds)} |"
+
+
+def against_totalsegmentator(
+    folder: Path, volume: highdicom.Volume, labelmap: Labelmap
+) -> Iterable[tuple[str, float, float]]:
+    """(structure, Dice, floor) where the published mask has the structure."""
+    reference = nibabel.load(folder / "example_seg_dicom.nii.gz")
+    mask = highdicom.Volume(
+        np.asarray(reference.dataobj).astype(np.uint8), np.diag([-1, -1, 1, 1]) @ reference.affine, "PATIENT"
+    ).match_geometry(volume.get_geometry())
+    names = {int(k): v for k, v in json.loads((folder / "labels_total_v2.json").read_text()).items()}
+    groups = {
+        "Right lung (aerated)": (lambda n: n.startswith("lung_") and n.endswith("_right"), 0.95),
+        "Left lung (aerated)": (lambda n: n.startswith("lung_") and n.endswith("_left"), 0.95),
+        "Bone": (lambda n: n.startswith(BONES), 0.70),
+    }
+    for label, (is_part, floor) in groups.items():
+        theirs = np.isin(mask.array, [value for value, name in names.items() if is_part(name)])
+        ours = _of(labelmap, label)
+        if theirs.any():
+            yield label, 2 * float((theirs & ours).sum()) / float(theirs.sum() + ours.sum()), floor
+
+
+def _of(labelmap: Labelmap, label: str) -> NDArray[np.bool_]:
+    values = [n for n, segment in enumerate(labelmap.segments, 1) if segment.label == label]
+    return np.isin(labelmap.array, values)
+
+
+def overlay(volume: highdicom.Volume, labelmap: Labelmap, path: Path) -> None:
+    """Five axial slices and a coronal one, segments in their colours."""
+    upright = volume.to_patient_orientation("HPL")
+    labels = volume.with_array(labelmap.array).to_patient_orientation("HPL").array
+    low, high = np.percentile(upright.array, [1, 99])
+    colors = np.array([(0, 0, 0), *(segment.color for segment in labelmap.segments)], np.float32)
+
+    def tile(values: NDArray[np.generic], segments: NDArray[np.generic]) -> NDArray[np.uint8]:
+        grey = np.clip((values.astype(np.float32) - low) / max(high - low, 1), 0, 1)[..., None] * 255
+        mixed = np.where((segments > 0)[..., None], 0.5 * grey + 0.5 * colors[segments], grey)
+        return np.asarray(
+            Image.fromarray(np.repeat(mixed, 3 // mixed.shape[-1], 2).astype(np.uint8)).resize((320, 320))
+        )
+
+    count, rows = upright.spatial_shape[:2]
+    tiles = [tile(upright.array[count * k // 8], labels[count * k // 8]) for k in (1, 3, 4, 5, 7)]
+    tiles.append(tile(upright.array[::-1, rows // 2], labels[::-1, rows // 2]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.hstack(tiles)).save(path)
+
+
+def _words(kinds: set[str]) -> str:
+    return ", ".join(sorted(kinds)) or "–"
+
+
+if __name__ == "__main__":
+    main()
