@@ -11,6 +11,7 @@ import minipacs.catalogue
 import minipacs.follow
 import minipacs.jobs
 from api import accounts, answers, attempts, audit, guard, login, share
+from api.cookie import Sessions
 from api.state import State
 from minipacs.secrets import secret
 from minipacs.settings import Settings
@@ -55,6 +56,7 @@ def build(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
     app.json = Json(app)
+    app.session_interface = Sessions()
     app.secret_key = secret(settings.home, "session_key")
     app.config.update(
         SESSION_COOKIE_NAME="minipacs",

@@ -149,7 +149,7 @@ def note(response: Response) -> Response:
     """Queue an entry for this request, where it is worth one."""
     endpoint = request.endpoint or ""
     action = ACTIONS.get(endpoint, "")
-    uid = UID.search(request.full_path)
+    uid = UID.search(request.environ["PATH_INFO"]) or UID.search(request.environ.get("QUERY_STRING", ""))
     refused = response.status_code in (401, 403, 429)
     user = g.get("user")
     thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted

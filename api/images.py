@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api import describe, listing
 from api.files import send
 from api.state import state
-from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, totals
+from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("images", __name__)
@@ -41,22 +41,21 @@ def images() -> dict[str, Any]:
 @blueprint.get("/images/count")
 def image_count() -> dict[str, int]:
     """How many instances there are, of any kind: images, SEG, SR."""
-    with state().database.reading() as session:
-        return {"images_count": totals(session).images}
+    return {"images_count": state().quick.totals().images}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
 def image(sop_instance_uid: str) -> dict[str, Any]:
     """An instance, by its UID, with its pictures or its segments."""
-    with state().database.reading() as session:
-        entity = found(session, sop_instance_uid)
-        pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
-        segments = select(Segment).where(Segment.sop_instance_uid == sop_instance_uid)
-        return {
-            **describe.row(entity),
-            "renderings": [describe.row(r) for r in session.scalars(pictures.order_by(Rendering.frame_number))],
-            "segments": [describe.row(s) for s in session.scalars(segments.order_by(Segment.segment_number))],
-        }
+    quick = state().quick
+    row = None if "\x00" in sop_instance_uid else quick.row(Instance, sop_instance_uid)
+    if row is None:
+        raise missing(sop_instance_uid)
+    return {
+        **row,
+        "renderings": quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number),
+        "segments": quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number),
+    }
 
 
 @blueprint.get("/images/<sop_instance_uid>/png")
@@ -111,5 +110,10 @@ def found(session: Session, sop_instance_uid: str) -> Instance:
     """The instance, or `NotFound`."""
     entity = None if "\x00" in sop_instance_uid else session.get(Instance, sop_instance_uid)
     if entity is None:
-        raise NotFound(f"The catalogue has no image {sop_instance_uid!r}.", "GET /images lists them.")
+        raise missing(sop_instance_uid)
     return entity
+
+
+def missing(sop_instance_uid: str) -> NotFound:
+    """The error for an unknown instance."""
+    return NotFound(f"The catalogue has no image {sop_instance_uid!r}.", "GET /images lists them.")

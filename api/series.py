@@ -6,9 +6,9 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import describe, listing
+from api import listing
 from api.state import state
-from minipacs.catalogue import Instance, Series, Study, totals
+from minipacs.catalogue import Instance, Series, Study
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("series", __name__)
@@ -36,17 +36,17 @@ def all_series() -> dict[str, Any]:
 @blueprint.get("/series/count")
 def series_count() -> dict[str, int]:
     """How many series there are."""
-    with state().database.reading() as session:
-        return {"series_count": totals(session).series}
+    return {"series_count": state().quick.totals().series}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 def series(series_instance_uid: str) -> dict[str, Any]:
     """A series, by its UID, with its study's patient."""
-    with state().database.reading() as session:
-        entity = found(session, series_instance_uid)
-        study = session.get_one(Study, entity.study_instance_uid)
-        return {**describe.row(entity), "patient_key": study.patient_key}
+    row = None if "\x00" in series_instance_uid else state().quick.row(Series, series_instance_uid)
+    if row is None:
+        raise missing(series_instance_uid)
+    study = state().quick.row(Study, row["StudyInstanceUID"]) or {}
+    return {**row, "patient_key": study.get("patient_key")}
 
 
 @blueprint.get("/series/<series_instance_uid>/images")
@@ -62,5 +62,10 @@ def found(session: Session, series_instance_uid: str) -> Series:
     """The series, or `NotFound`."""
     entity = None if "\x00" in series_instance_uid else session.get(Series, series_instance_uid)
     if entity is None:
-        raise NotFound(f"The catalogue has no series {series_instance_uid!r}.", "GET /series lists them.")
+        raise missing(series_instance_uid)
     return entity
+
+
+def missing(series_instance_uid: str) -> NotFound:
+    """The error for an unknown series."""
+    return NotFound(f"The catalogue has no series {series_instance_uid!r}.", "GET /series lists them.")

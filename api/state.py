@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
+from api.quick import Reader
 from minipacs.database import Database
 from minipacs.settings import Settings
 
@@ -18,6 +19,7 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
+        self.quick = Reader(self.database)
         self._archive: Archive | None = None
         self._lock = threading.Lock()
 
@@ -36,6 +38,7 @@ class State:
         with self._lock:
             if self._archive is not None:
                 self._archive.close()
+            self.quick.close()
             self.database.close()
 
 
