@@ -15,16 +15,17 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from etl import render
-from etl.elements import Raw, columns_of, row
+from etl.elements import Column, Raw, columns_of, row
 from etl.frames import PIXELS, NoPicture, is_image
 from etl.options import Options
-from etl.scan import scan
+from etl.scan import CHARACTER_SET, scan
 from etl.segments import segments
 from etl.split import split
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
+from minipacs.database import Base
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings may hold a patient's name; remarks do not
-COLUMNS = {table: columns_of(table) for table in (Patient, Study, Series, Instance)}
+COLUMNS: dict[type[Base], list[Column]] = {table: columns_of(table) for table in (Patient, Study, Series, Instance)}
 NEEDED = """
 SpecificCharacterSet PhotometricInterpretation HighBit PlanarConfiguration PixelPaddingValue
 PixelPaddingRangeLimit ModalityLUTSequence VOILUTSequence PresentationLUTShape SharedFunctionalGroupsSequence
@@ -128,9 +129,8 @@ def read(data: bytes) -> Dataset:
 def described(dataset: Dataset, outcome: Outcome, raw: Raw = None) -> bool:
     """Fill in the rows of patient, study, series and instance; False when identity is missing."""
     remarks: list[str] = []
-    patient, study, series, instance = (
-        row(dataset, COLUMNS[table], remarks, raw) for table in (Patient, Study, Series, Instance)
-    )
+    patient, study, series = (_same_row(dataset, table, remarks, raw) for table in (Patient, Study, Series))
+    instance = row(dataset, COLUMNS[Instance], remarks, raw)
     needed = {
         "SOP Instance UID": instance["sop_instance_uid"],
         "Series Instance UID": series["series_instance_uid"],
@@ -160,6 +160,24 @@ def described(dataset: Dataset, outcome: Outcome, raw: Raw = None) -> bool:
         "remarks": remarks,
     }
     return True
+
+
+_rows: dict[type[Base], tuple[object, dict[str, Any], list[str]]] = {}
+"""The last row of each table, and of which values it was made: the next object mostly says the same."""
+
+
+def _same_row(dataset: Dataset, table: type[Base], remarks: list[str], raw: Raw) -> dict[str, Any]:
+    """The row of patient, study or series; made anew only when the object says something else."""
+    if raw is None:
+        return row(dataset, COLUMNS[table], remarks)
+    said = (raw.get(CHARACTER_SET), *(raw.get(column.tag) for column in COLUMNS[table]))
+    before, values, found = _rows.get(table, (None, {}, []))
+    if said != before:
+        found = []
+        values = row(dataset, COLUMNS[table], found, raw)
+        _rows[table] = (said, values, found)
+    remarks += found
+    return dict(values)
 
 
 def _rendered(dataset: Dataset, data: bytes, outcome: Outcome, options: Options, folder: Path) -> None:
