@@ -76,17 +76,18 @@ def _unforeseen(error: Exception) -> ResponseReturnValue:
 def _headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("X-Frame-Options", "SAMEORIGIN")
-    if response.mimetype == "text/html" and request.blueprint not in ("ohif", "gateway"):
+    if request.blueprint in ("ohif", "gateway"):
+        return response
+    if response.mimetype == "text/html":
         scripts = f"script-src 'self' 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else "script-src 'self'"
         headers.setdefault(
             "Content-Security-Policy",
             f"default-src 'self'; {scripts}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' blob:; "
             "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'",
         )
+        headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("X-Frame-Options", "SAMEORIGIN")
         headers.setdefault("Cache-Control", "no-store")
-    if request.blueprint not in ("ohif", "gateway"):
-        headers.setdefault("Cache-Control", "private, no-cache")
-        headers.add("Vary", "Accept, Authorization, Cookie")
+    headers.setdefault("Cache-Control", "private, no-cache")
+    headers.add("Vary", "Accept, Authorization, Cookie")
     return response
