@@ -6,7 +6,6 @@ there, so that SEG, surfaces and volumes cannot disagree.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,12 +19,11 @@ from segmentation.encode import encode
 from segmentation.engine import Engine, Labelmap, Progress, Prompt, no_progress
 from segmentation.identity import Identity, parameters_digest
 from segmentation.measure import measure, report
-from segmentation.mesh import surfaces, write_glb
 from segmentation.nifti import label_table, write_labels, write_nifti
 from segmentation.preview import write_preview
 from segmentation.results import MANIFEST
 from segmentation.rules import DEFAULT_TYPE
-from segmentation.scene import Scene, warm
+from segmentation.shapes import beside
 from segmentation.volume import Slices, gate, is_image_file, load, load_file, read_images
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class Result:
 
 @dataclass
 class Stopwatch:
-    """Seconds of each stage; stages of two threads overlap. Tells the stage to `progress` when it begins."""
+    """Seconds of each stage; surfaces, GLB and seg.nrrd are made beside the others. Tells `progress` what begins."""
 
     progress: Progress
     began: float = field(default_factory=perf_counter)
@@ -85,11 +83,10 @@ def segment_files(
     """
     options = options or {}
     watch = Stopwatch(progress)
-    with ThreadPoolExecutor(1) as lane:
-        lane.submit(warm)
-        with watch.stage("read"):
-            volume, slices, modality, name = _read(files, engine, options)
-        identity = identify(name, digest, engine, prompts)
+    with watch.stage("read"):
+        volume, slices, modality, name = _read(files, engine, options)
+    identity = identify(name, digest, engine, prompts)
+    with beside() as shapes:
         with watch.stage("segment"):
             found = engine.segment(volume, prompts, progress, modality=modality)
             labelmap = checked(found, volume).compact()
@@ -97,9 +94,9 @@ def segment_files(
             raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
         result = Result(slices, volume, labelmap, identity)
         out.mkdir(parents=True, exist_ok=True)
-        shapes = lane.submit(write_shapes, result, out, watch)
+        shapes.begin(labelmap, out, identity.series_instance_uid)
         write_objects(result, out, watch, str(options.get("type") or DEFAULT_TYPE))
-        shapes.result()
+        watch.seconds |= shapes.end()
     return write_manifest(result, engine, watch, out)
 
 
@@ -146,17 +143,6 @@ def write_objects(result: Result, out: Path, watch: Stopwatch, type: str) -> Non
         write_labels(labelmap, out / "labels.json")
     with watch.stage("preview"):
         write_preview(labelmap, result.volume, out / "preview.png")
-
-
-def write_shapes(result: Result, out: Path, watch: Stopwatch) -> None:
-    """Surfaces and Slicer's scene: made by native code, beside `write_objects`."""
-    labelmap, identity = result.labelmap, result.identity
-    with watch.stage("surfaces"):
-        meshes = surfaces(labelmap)
-    with watch.stage("GLB"):
-        write_glb(out / "model.glb", meshes, labelmap.segments, {"series": identity.series_instance_uid})
-    with watch.stage("seg.nrrd"):
-        Scene(labelmap, meshes).save(out / "segmentation.seg.nrrd")
 
 
 def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) -> dict[str, Any]:
