@@ -58,9 +58,10 @@ def _fetch() -> bool:
         _say("npm is missing: install the Debian packages nodejs and npm, then start again")
         return False
     _say("fetching the viewer (OHIF) from npm")
-    done = subprocess.run(["npm", "ci", "--silent"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["npm", "ci", "--loglevel=error"], capture_output=True, text=True, check=False)
     if done.returncode or not (PACKAGE / "dist" / "index.html").is_file():
-        _say(f"npm could not fetch @ohif/app: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+        words = (done.stderr or done.stdout).strip().splitlines()
+        _say(f"npm could not fetch the viewer: {words[0] if words else 'it said nothing'}")
         return False
     return True
 
