@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from etl.transform import Found
 from minipacs.errors import BadRequest, NotInArchive
@@ -18,6 +19,7 @@ from minipacs.settings import Settings
 from minipacs.work import SeriesContent, StudyContent
 
 ARCHIVE = "archive:"
+SCHEME = "file://"
 AHEAD = 4
 """Instances fetched from the archive ahead of the one at work."""
 
@@ -56,7 +58,7 @@ class FileReader:
         """The bytes of each file, in order."""
         for one in found:
             try:
-                yield one, Path(one.source).read_bytes()
+                yield one, path_of(one.source).read_bytes()
             except OSError as error:
                 yield one, Unavailable(f"The file cannot be read: {error.strerror}.")
 
@@ -80,8 +82,12 @@ class Folder:
 
 
 def _below(folder: str) -> Iterator[Found]:
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        yield Found(source_of(folder))  # reading it will say why
+        return
     for entry in ordered:
         if entry.is_dir(follow_symlinks=False):
             yield from _below(entry.path)
@@ -93,7 +99,23 @@ def _below(folder: str) -> Iterator[Found]:
 
 
 def _file(stat: os.stat_result, path: str) -> Found:
-    return Found(os.fsencode(path).decode("utf-8", "surrogateescape"), stat.st_size, stat.st_mtime_ns)
+    return Found(source_of(path), stat.st_size, stat.st_mtime_ns)
+
+
+def source_of(path: str) -> str:
+    """What the catalogue calls a file: its path; a name that is no text, percent-encoded behind `file://`."""
+    raw = os.fsencode(path)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return SCHEME + quote_from_bytes(raw)
+
+
+def path_of(source: str) -> Path:
+    """The file behind a source."""
+    if source.startswith(SCHEME):
+        return Path(os.fsdecode(unquote_to_bytes(source.removeprefix(SCHEME))))
+    return Path(source)
 
 
 @dataclass(frozen=True)

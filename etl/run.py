@@ -5,7 +5,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing import get_context
@@ -50,7 +50,7 @@ def catalogue(
     """
     tally, seen = Tally(), 0
     loader = Loader(database, options)
-    with working_folder(options.target) as folder, _executor(workers, executor) as pool, _disk_full_named():
+    with working_folder(options.target) as folder, _executor(workers, executor) as pool, _named():
         do = partial(transform_chunk, source.reader, options=options, folder=folder)
         under_way: deque[Future[list[Outcome]]] = deque()
         for look in chunked(source.found(), LOOK):
@@ -113,7 +113,7 @@ def working_folder(target: Path) -> Iterator[Path]:
         if time.time() - left.stat().st_mtime > STALE_S:
             shutil.rmtree(left, ignore_errors=True)
     folder = target / PARTIAL / uuid4().hex
-    with _disk_full_named():
+    with _named():
         folder.mkdir(parents=True)
     try:
         yield folder
@@ -151,9 +151,13 @@ def _executor(workers: int, executor: Executor | None):  # type: ignore[no-untyp
 
 
 @contextmanager
-def _disk_full_named() -> Iterator[None]:
+def _named() -> Iterator[None]:
     try:
         yield
+    except BrokenExecutor as error:
+        raise MinipacsError(
+            "A worker process died while it decoded an image.", "Run it again with --workers 1 to see which."
+        ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

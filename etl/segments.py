@@ -14,7 +14,7 @@ def segments(dataset: Dataset, remarks: list[str]) -> list[dict[str, Any]]:
     items = [item for item in dataset.get("SegmentSequence") or [] if item.get("SegmentNumber") is not None]
     if not items:
         return []
-    volumes: dict[int, float] = {}
+    volumes: dict[int, float] | None = None
     try:
         volumes = volumes_ml(dataset)
     except NoPicture as error:
@@ -29,7 +29,7 @@ def segments(dataset: Dataset, remarks: list[str]) -> list[dict[str, Any]]:
             "laterality": _laterality(item),
             "segment_algorithm_type": _text(item.get("SegmentAlgorithmType")),
             "segment_algorithm_name": _text(item.get("SegmentAlgorithmName")),
-            "volume_ml": volumes.get(int(item.SegmentNumber), 0.0) if volumes or not remarks else None,
+            "volume_ml": None if volumes is None else volumes.get(int(item.SegmentNumber), 0.0),
         }
         for item in {int(item.SegmentNumber): item for item in items}.values()
     ]

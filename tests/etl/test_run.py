@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from dicom_objects import ROOT, as_file, image, nothing
 from PIL import Image
 from sqlalchemy import func, select
 
+from etl import run as run_module
 from etl.extract import FileReader, Folder
 from etl.folder import prune_folder
 from etl.load import Tally
@@ -188,11 +190,11 @@ def test_prune_leaves_other_folders_alone(run: Run, source: Path, database: Data
 def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     workers: int, source: Path, options: Options, tmp_path: Path, database: Database
 ) -> None:
-    put(source, *range(1, 200))
+    put(source, *range(1, 700))
     (source / "notes.txt").write_text("no DICOM")
     program = textwrap.dedent(f"""
         from pathlib import Path
-        from etl.extract import FileReader, Folder
+        from etl.extract import Folder
         from etl.options import Options
         from etl.run import catalogue
         from minipacs.database import Database
@@ -203,14 +205,17 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     script = tmp_path / "killed.py"
     script.write_text(program)
     deadline = time.monotonic() + 60
-    for wanted in (1, 60):
+    for wanted in (1, 150):
         process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
         while process.poll() is None and time.monotonic() < deadline:
             with database.reading() as session:
                 if totals(session).images >= wanted:
                     break
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        with database.reading() as session:
+            assert 0 < totals(session).images < 699
     catalogue(Folder(source), database, options)
     resumed = everything(database, options.target)
     for left in (options.target / ".partial").glob("*/*"):
@@ -273,6 +278,46 @@ def test_objects_without_pixels_are_catalogued(run: Run, source: Path) -> None:
     (source / "a").write_bytes(as_file(nothing(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR")))
     tally = run()
     assert (tally.added, tally.others, tally.rendered) == (1, 1, 0)
+
+
+def test_a_file_name_that_is_no_text_is_catalogued_all_the_same(run: Run, source: Path, database: Database) -> None:
+    name = os.fsdecode(b"\xff\xfe.dcm")
+    (source / name).write_bytes(as_file(image(PIXELS)))
+    assert run().added == 1
+    assert run().unchanged == 1
+    with database.reading() as session:
+        assert session.scalars(select(Instance.source)).one().endswith("%FF%FE.dcm")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_rejected(
+    run: Run, source: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(source, 1)
+    (source / "closed").mkdir()
+    look = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tally = run()
+    assert (tally.added, tally.rejected) == (1, {"unavailable": 1})
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_sentence(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(source, 1)
+    monkeypatch.setattr(run_module, "transform_chunk", dies)
+    with pytest.raises(MinipacsError, match="A worker process died"):
+        run(executor=None, workers=2)
+
+
+def dies(*_: object, **__: object) -> None:
+    """What a decoder's crash looks like."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_modality_never_leads_out_of_the_target(run: Run, source: Path, options: Options) -> None:
