@@ -43,12 +43,14 @@ _EMPTY = (
 # fmt: on
 
 
-def encode(labelmap: Labelmap, slices: Slices, identity: Identity, type: str = BINARY) -> "hd.seg.Segmentation":
+def encode(
+    labelmap: Labelmap, slices: Slices, identity: Identity, type: str = BINARY, kind: str = "SEG"
+) -> "hd.seg.Segmentation":
     """The labelmap, whose slices are those of `slices` in their order, as a DICOM SEG.
 
     Segments without a voxel must have been left out (`Labelmap.compact`); frames without a voxel are
     left out here. LABELMAP is compressed by JPEG-LS, without loss. All UIDs are derived from
-    `identity`: encoding twice makes the same object but for its creation time.
+    `identity` and `kind`: encoding twice makes the same object but for its creation time.
     """
     import highdicom as hd
 
@@ -58,9 +60,9 @@ def encode(labelmap: Labelmap, slices: Slices, identity: Identity, type: str = B
         pixel_array=labelmap.array,
         segmentation_type=type,
         segment_descriptions=[_description(n, s.of_voxels, identity) for n, s in enumerate(labelmap.segments, 1)],
-        series_instance_uid=identity.uid("SEG series"),
+        series_instance_uid=identity.uid(f"{kind} series"),
         series_number=SERIES_NUMBER + series_number(source),
-        sop_instance_uid=identity.uid("SEG instance"),
+        sop_instance_uid=identity.uid(f"{kind} instance"),
         instance_number=1,
         transfer_syntax_uid=ExplicitVRLittleEndian if type == BINARY else JPEGLSLossless,
         content_label="SEGMENTATION",

@@ -236,7 +236,7 @@ def write_glb(path: Path, meshes: Iterable[Surface], segments: Sequence[Segment]
 
 def described(value: int, segment: Segment) -> dict[str, Any]:
     """A segment's label and codes as JSON: in GLB extras, label tables and manifests."""
-    codes = {"category": segment.category, "type": segment.type}
+    codes = {"category": segment.category, "type": segment.type, "family": segment.family}
     codes |= {k: v for k, v in (("laterality", segment.laterality), ("region", segment.region)) if v}
     return {
         "value": value,

@@ -163,6 +163,10 @@ def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) 
     if result.slices is not None:
         first = result.slices.images[0]
         manifest |= {"study_instance_uid": str(first.StudyInstanceUID), "images": len(result.slices.images)}
+        manifest["source"] = {
+            "sop_class_uid": str(first.SOPClassUID),
+            "sop_instance_uids": [str(image.SOPInstanceUID) for image in result.slices.images],
+        }
         for kind in ("SEG", "SR"):
             manifest[f"{kind.lower()}_series_instance_uid"] = identity.uid(f"{kind} series")
             manifest[f"{kind.lower()}_sop_instance_uid"] = identity.uid(f"{kind} instance")
