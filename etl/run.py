@@ -133,7 +133,7 @@ def cluster(address: str) -> Iterator[Executor | None]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="5s")
     except OSError as error:
         raise MinipacsError(
             f"No Dask scheduler answers at {address}.", "Start it, or correct MINIPACS_SCHEDULER."

@@ -1,0 +1,38 @@
+"""The same rows and files from a Dask cluster, by the address of its scheduler."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_objects import as_file, image
+from distributed import LocalCluster
+
+from etl.extract import Folder
+from etl.options import Options
+from etl.run import catalogue, cluster
+from minipacs.database import Database
+from minipacs.errors import MinipacsError
+
+PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
+
+
+def test_a_dask_cluster_does_the_work(source: Path, database: Database, options: Options) -> None:
+    for number in range(1, 150):
+        (source / f"{number:03d}").write_bytes(as_file(image(PIXELS + number, number)))
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as local,
+        cluster(local.scheduler_address) as executor,
+    ):
+        tally = catalogue(Folder(source), database, options, executor=executor)
+    assert (tally.added, tally.rendered) == (149, 149)
+    assert len(list(options.target.rglob("*.png"))) == 149
+
+
+def test_no_scheduler_is_said_in_a_sentence() -> None:
+    with pytest.raises(MinipacsError, match="No Dask scheduler answers"), cluster("tcp://127.0.0.1:9"):
+        pass
+
+
+def test_without_an_address_there_is_no_cluster() -> None:
+    with cluster("") as executor:
+        assert executor is None
