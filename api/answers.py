@@ -5,6 +5,7 @@ from secrets import token_urlsafe
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from minipacs.errors import MinipacsError
@@ -40,6 +41,7 @@ def install(app: Flask) -> None:
     """Turn every error into an answer; add headers."""
     app.register_error_handler(MinipacsError, _ours)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(Exception, _unforeseen)
     app.after_request(_headers)
     app.jinja_env.globals["csp_nonce"] = nonce
@@ -65,6 +67,11 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         if name not in ("Content-Type", "Content-Length", "WWW-Authenticate"):
             response.headers[name] = value
     return response
+
+
+def _unstorable(error: DataError) -> ResponseReturnValue:
+    """A text with NUL, a number beyond the column: PostgreSQL refuses what SQLite would take."""
+    return error_answer("bad_request", "A value of this request cannot be in the database.", "Correct it.", 400)
 
 
 def _unforeseen(error: Exception) -> ResponseReturnValue:

@@ -163,15 +163,15 @@ def note(response: Response) -> Response:
     current_app.extensions["minipacs_audit"].add(
         {
             "at": time.time(),
-            "user": name or "nobody",
+            "user": name.replace("\x00", "") or "nobody",
             "by": user.by if user else "none",
             "address": request.remote_addr or "",
             "action": action or "view",
             "method": request.method,
-            "path": (endpoint if patient else request.path)[:500],
+            "path": (endpoint if patient else request.path)[:500].replace("\x00", ""),
             "status": response.status_code,
             "study_instance_uid": (study.group(1) or study.group(2)) if study else None,
-            "patient_key": patient,
+            "patient_key": patient.replace("\x00", "") if patient else None,
         }
     )
     return response

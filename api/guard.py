@@ -19,7 +19,7 @@ from api.accounts import NOBODY, Principal, Token, User, digest, matches, stamp
 from api.answers import error_answer, wants_page
 from api.doors import includes
 from api.state import state
-from minipacs.errors import NotAllowed
+from minipacs.errors import NotAllowed, NotFound
 from minipacs.secrets import secret
 
 REMEMBERED_S = 5.0
@@ -65,6 +65,8 @@ def guard() -> ResponseReturnValue | None:
     if request.endpoint == "static" or getattr(view, "minipacs_public", False) or request.path in ALWAYS_PUBLIC:
         return None
     g.user = principal()
+    if "\x00" in request.environ["PATH_INFO"] and g.user is not None:
+        raise NotFound("There is nothing at an address with a NUL character.", "Leave it out.")
     if g.user is None:
         return _login_first()
     if request.method not in SAFE and g.user.by == "session" and not _from_our_pages():
@@ -128,6 +130,8 @@ def _by_password(name: str, password: str) -> Principal | None:
 
 def check_password(name: str, password: str) -> User | None:
     """The user, when this is the password; counts failures and refuses after too many."""
+    if "\x00" in name:
+        return None
     database = state().database
     attempts.check(database, name, request.remote_addr or "")
     with database.reading() as db:

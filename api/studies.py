@@ -1,10 +1,11 @@
 """Studies: the list, one study with its series, as JSON for scripts and as pages for people."""
 
+from datetime import date
 from typing import Any
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Date, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api import describe, listing, results
@@ -17,7 +18,7 @@ from minipacs.jobs import Job
 from minipacs.work import MANUFACTURER
 
 blueprint = Blueprint("studies", __name__)
-DATE = func.coalesce(Study.study_date, "0001-01-01", type_=Study.study_date.type)
+DATE = func.coalesce(Study.study_date, literal(date.min, Date()), type_=Date())
 ORDER = [(DATE, True), (Study.study_instance_uid, False)]
 """The newest first; studies without a date last."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from postgres import new_url
 from werkzeug.test import TestResponse
 
 from api import accounts, create_app
@@ -40,9 +41,20 @@ class Caller:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def kind() -> str:
+    """Which database; modules that ask it odd things override this with both."""
+    return "sqlite"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, kind: str) -> Settings:
     """Everything below a folder of its own; nobody answers at the archive's address."""
-    values = {"HOME": str(tmp_path / "home"), "ORTHANC_URL": "http://127.0.0.1:9", "ADMIN_PASSWORD": "the admin's own"}
+    values = {
+        "DATABASE_URL": new_url(kind, tmp_path),
+        "HOME": str(tmp_path / "home"),
+        "ORTHANC_URL": "http://127.0.0.1:9",
+        "ADMIN_PASSWORD": "the admin's own",
+    }
     return Settings.from_env({f"MINIPACS_{name}": value for name, value in values.items()})
 
 

@@ -16,6 +16,12 @@ PAGES = ["/", "/studies", f"/studies/{STUDY}", "/jobs", "/jobs/1", "/files", "/u
          f"/studies/{STUDY}/3d/{SERIES}/slicer", "/account", "/output/P1/", "/studies?q=nothing+matches"]  # fmt: skip
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both databases."""
+    return str(request.param)
+
+
 @pytest.fixture
 def page(admin: Any) -> Callable[[str], str]:
     """A page as an administrator's browser gets it."""

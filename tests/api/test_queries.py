@@ -10,6 +10,12 @@ ODD = "A/B 50%-ü"
 PICTURE = "0b6f6c3e-5f0e-5f0e-8f0e-000000000001"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both databases."""
+    return str(request.param)
+
+
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
