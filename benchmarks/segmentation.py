@@ -1,6 +1,7 @@
 """Segmentation of a 200×512×512 CT, DICOM in to every form out, and the plain way beside it, in one run.
 
-    .venv/bin/python benchmarks/segmentation.py [--folder FOLDER] [--slices N] [--engine NAME] [--no-plain] [--many]
+    .venv/bin/python benchmarks/segmentation.py [--folder FOLDER] [--slices N] [--engine NAME]
+        [--type TYPE] [--no-plain] [--many]
 
 The plain way makes the same structures at full resolution with scipy's morphology, surfaces with
 skimage's marching cubes, a BINARY SEG from a stack of masks, and a NIfTI by nibabel. `--many`: 104
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a CT series, resampled to N slices (default: the synthetic chest)")
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--engine", default="slicer")
+    parser.add_argument("--type", default="BINARY", help="form of our SEG: BINARY or LABELMAP")
     parser.add_argument("--no-plain", action="store_true")
     parser.add_argument("--many", action="store_true")
     parser.add_argument("--part", help=argparse.SUPPRESS)
@@ -57,6 +59,7 @@ def main() -> None:
 def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one part in a process of its own; its numbers."""
     line = [sys.executable, __file__, "--part", name, "--folder", str(folder), "--engine", arguments.engine]
+    line += ["--type", arguments.type]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr[-2000:]}")
@@ -134,7 +137,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     files = sorted(arguments.folder.iterdir())
     with tempfile.TemporaryDirectory() as out:
         began = perf_counter()
-        runs = [segment_files(files, "d", engine, Path(out)) for _ in range(2)]
+        runs = [segment_files(files, "d", engine, Path(out), options={"type": arguments.type}) for _ in range(2)]
         sizes = {f.name: f.stat().st_size for f in sorted(Path(out).iterdir())}
         glb = Path(out, "model.glb").read_bytes()
     document = json.loads(glb[20 : 20 + int.from_bytes(glb[12:16], "little")])
