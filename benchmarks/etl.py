@@ -5,7 +5,7 @@
 All variants run in turn over the same files in the same run; the median of the rounds counts. Reference: as
 the older notebook does it, pydicom → float → Pillow's default PNG → one row a commit. Floor: read and
 decode by pydicom, look-up in a ready table, the fastest lossless PNG encoder found, a file written; no
-catalogue at all.
+catalogue at all. CPU time is less disturbed by what else runs on the machine.
 """
 
 import argparse
@@ -98,28 +98,37 @@ def compare(folder: Path, number: int, rounds: int) -> None:
         source.mkdir()
         files = copies(folder, number, source)
         variants = {"reference": reference, "floor": floor, "ours, 1 worker": ours(1), "ours, 2 workers": ours(2)}
-        seconds: dict[str, list[float]] = {name: [] for name in [*variants, "ours, unchanged"]}
+        names = [*variants, "ours, unchanged"]
+        seconds: dict[str, list[float]] = {name: [] for name in names}
+        work: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(rounds):
             for name, variant in variants.items():
                 out = Path(temporary, "out")
-                seconds[name].append(timed(variant, files, out))
+                timed(variant, files, out, seconds[name], work[name])
                 if name == "ours, 1 worker":
-                    seconds["ours, unchanged"].append(timed(ours(1, again=True), files, out))
+                    again = "ours, unchanged"
+                    timed(ours(1, again=True), files, out, seconds[again], work[again])
                 shutil.rmtree(out)
     best = {name: statistics.median(times) for name, times in seconds.items()}
-    print(f"| {number} images of {folder.name} | images/s | × reference | % of floor |")
-    print("|---|---:|---:|---:|")
+    cpu = {name: statistics.median(times) for name, times in work.items()}
+    print(f"| {number} images of {folder.name} | images/s | × reference | % of floor | CPU ms an image | × reference |")
+    print("|---|---:|---:|---:|---:|---:|")
     for name, taken in best.items():
         times, part = best["reference"] / taken, best["floor"] / taken
-        print(f"| {name} | {number / taken:.0f} | {times:.1f} | {100 * part:.0f} |")
+        own = f"{1e3 * cpu[name] / number:.2f} | {cpu['reference'] / cpu[name]:.1f}" if "2" not in name else "– | –"
+        print(f"| {name} | {number / taken:.0f} | {times:.1f} | {100 * part:.0f} | {own} |")
     print(f"\nunchanged re-run: {best['ours, 1 worker'] / best['ours, unchanged']:.0f} × faster than the first run")
 
 
-def timed(variant: Callable[[list[Path], Path], None], files: list[Path], out: Path) -> float:
-    """Seconds of one run."""
-    started = time.perf_counter()
+Variant = Callable[[list[Path], Path], None]
+
+
+def timed(variant: Variant, files: list[Path], out: Path, seconds: list[float], work: list[float]) -> None:
+    """Append the seconds that one run took, and those this process worked."""
+    started, worked = time.perf_counter(), time.process_time()
     variant(files, out)
-    return time.perf_counter() - started
+    seconds.append(time.perf_counter() - started)
+    work.append(time.process_time() - worked)
 
 
 def counts(rows: int) -> None:
