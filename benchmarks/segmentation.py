@@ -121,7 +121,7 @@ def make_series_from(files: list[Path], folder: Path, slices: int, cv2: Any) -> 
         x, y, z = images[0].ImagePositionPatient
         image.PixelSpacing, image.SliceThickness = [width, width], MILLIMETRES
         image.ImagePositionPatient = [x, y, float(z) + k * MILLIMETRES]
-        image.SeriesInstanceUID, image.SOPInstanceUID = series, f"{series}.{k}"[:64]
+        image.SeriesInstanceUID, image.SOPInstanceUID = series, generate_uid()
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.save_as(folder / f"{k:04d}.dcm")
 
