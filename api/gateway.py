@@ -2,16 +2,18 @@
 
 One origin, one login: no CORS, no second password. Only the resources that PS3.18 10 names for
 retrieving, searching and storing studies pass; never Orthanc's own `/servers` and the like. Answers
-stream through. `api.mends` makes good what Orthanc 1.10.1 is known to get wrong.
+stream through; the list of studies is the catalogue's (`api.qido`). `api.mends` makes good what
+Orthanc 1.10.1 is known to get wrong.
 """
 
 import gzip
+import logging
 from collections.abc import Iterator
 
 import urllib3
 from flask import Blueprint, Response, current_app, request
 
-from api import mends
+from api import mends, qido
 from api.state import state
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
 from minipacs.secrets import secret
@@ -37,12 +39,16 @@ OURS_ALONE = frozenset(["cookie", "authorization", "host", "content-length", "ac
 NEVER_ANSWERED = frozenset(["www-authenticate", "set-cookie"])
 FRAMES_KEPT_S = 3600
 
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings of retries show names asked for
+
 
 @blueprint.get("/<path:path>")
 def retrieve(path: str) -> Response:
     """QIDO-RS and WADO-RS."""
     if not mends.may_be_read(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
+    if path.strip("/") == "studies" and (listed := qido.answer()) is not None:
+        return _packed(listed.get_data(), 200, list(listed.headers))
     return _answer(path, _ask("GET", path))
 
 
@@ -118,13 +124,18 @@ def _json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, 
     if request.method == "GET":
         body = mends.mended_json(path, body)
     answer.release_conn()
+    return _packed(body, answer.status, headers)
+
+
+def _packed(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
+    """JSON, compressed when the client can."""
     headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
     headers.append(("Vary", "Accept-Encoding"))
     headers.append(("Cache-Control", "no-cache"))
     if request.accept_encodings.quality("gzip") and len(body) > 1024:  # 300 slices of metadata: 1.35 MB → 35 kB
         body = gzip.compress(body, 5, mtime=0)
         headers.append(("Content-Encoding", "gzip"))
-    return Response(body, answer.status, headers)
+    return Response(body, status, headers)
 
 
 def _stream(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

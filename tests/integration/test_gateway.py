@@ -56,6 +56,7 @@ def test_metadata_are_compressed_and_point_to_our_own_address(
 def test_a_query_with_encoded_characters_finds_the_study(
     stack: RunningStack, stored: tuple[str, pydicom.Dataset]
 ) -> None:
+    stack.wait_jobs(str(stored[1].StudyInstanceUID), "catalogue")  # the list of studies is the catalogue's
     found = stack.get_json("/dicom-web/studies?PatientID=GATE%57AY&includefield=00081030%2C00080061")
     assert [s["00100020"]["Value"] for s in found] == [["GATEWAY"]]
 
