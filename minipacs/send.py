@@ -57,11 +57,16 @@ def send_folder(
     try:
         for index, (path, header) in enumerate(files, 1):
             status = association.send_c_store(path)
-            if status and status.Status == 0:
+            if not status:  # aborted, or no answer in time
+                raise ArchiveRefused(
+                    f"The archive ended the association after {sent.stored} instances.",
+                    "Check MINIPACS_AET and MINIPACS_PEERS, and the archive's log.",
+                )
+            if status.Status == 0:
                 sent.stored += 1
                 sent.studies.add(str(header.StudyInstanceUID))
             else:
-                sent.left_out.append((path, f"refused with status {status.Status:#06x}" if status else "no answer"))
+                sent.left_out.append((path, f"refused with status {status.Status:#06x}"))
             told(index, len(files))
     finally:
         association.release()

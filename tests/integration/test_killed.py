@@ -11,6 +11,7 @@ from stack import RunningStack, running, settings_for, until
 
 from minipacs import orthanc
 from minipacs.demo import write_chest_ct
+from minipacs.errors import ArchiveRefused
 from minipacs.send import send_folder
 
 pytestmark = pytest.mark.integration
@@ -85,3 +86,12 @@ def test_an_occupied_port_is_said_in_one_sentence(tmp_path: Path) -> None:
         assert second.returncode == 1
         assert f"Port {stack.settings.http_port} is in use" in second.stderr
         assert "Traceback" not in second.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")  # pynetdicom's own
+def test_an_unknown_peer_is_refused_in_one_sentence_where_peers_are_named(tmp_path: Path) -> None:
+    write_chest_ct(tmp_path / "source", slices=3)
+    with running(tmp_path / "home", peers="CT1=SCANNER@127.0.0.1:104") as stack:
+        with pytest.raises(ArchiveRefused, match="MINIPACS_PEERS"):
+            stack.send(tmp_path / "source")
+        assert stack.archive.studies() == []
