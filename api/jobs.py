@@ -32,7 +32,7 @@ def told(job: Job) -> dict[str, Any]:
         "stage": job.stage,
         "percent": 100 if job.state == "done" else min(round(100 * done), 100) if done is not None else None,
         "note": job.note,
-        "summary": job.summary,
+        "summary": ": ".join(filter(None, (job.stage, job.note))) if running else job.summary,
         "error": {"message": job.error, "hint": job.hint} if job.error else None,
         "attempt": job.attempt,
         "attempts": job.attempts,

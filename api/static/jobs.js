@@ -3,7 +3,11 @@ const table = document.getElementById("jobs");
 
 function show(job) {
   const row = table?.querySelector(`[data-job="${job.id}"]`);
-  if (!row) return;
+  if (!row) {
+    const newest = Math.max(0, ...[...table.querySelectorAll("[data-job]")].map((r) => Number(r.dataset.job)));
+    if (job.id > newest && !location.search) location.reload();
+    return;
+  }
   const field = (name) => row.querySelector(`[data-field="${name}"]`);
   const before = field("state").textContent;
   field("state").textContent = job.state;
