@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from etl import command
 from minipacs import catalogue
-from minipacs.database import Base
+from minipacs.database import Base, Database
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r'reject\(\s*"(\w+)"')
@@ -33,3 +34,12 @@ def test_every_option_is_described() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_every_reason_is_described(code: str) -> None:
     assert f"| `{code}` |" in TEXT
+
+
+def test_the_query_in_the_text_runs(tmp_path: Path) -> None:
+    (query,) = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+    database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    database.create()
+    with database.reading() as session:
+        assert session.execute(text(query)).all() == []
+    database.close()
