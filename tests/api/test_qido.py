@@ -20,6 +20,12 @@ NAMES = {"00080005", "00080056", "00081190", "0020000D", "00100010", "00100020",
 Ask = Callable[..., list[str]]
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both databases."""
+    return str(request.param)
+
+
 @pytest.fixture
 def reply(app: Flask, caller: Callable[..., Any]) -> Callable[..., Any]:
     """The answer to a question. The archive of this application answers nobody: only the catalogue can."""
