@@ -147,3 +147,10 @@ def test_a_name_asked_of_an_archive_that_is_down_reaches_no_log(
 ) -> None:
     assert reply(PatientName="Secret*", InstitutionName="X").status_code == 503
     assert "Secret" not in caplog.text
+
+
+def test_an_answer_cut_at_the_most_says_so(reply: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.qido.MOST", 5)
+    assert len(reply().get_json(force=True)) == 5
+    assert "more results" in reply(limit="101").headers["Warning"]
+    assert "Warning" not in reply(limit="2").headers
