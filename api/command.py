@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 "bind": f"{settings.http_host}:{settings.http_port}",
                 "workers": settings.http_workers,
                 "threads": settings.http_threads,
-                "worker_class": "gthread",
+                "worker_class": "api.server.Worker",
                 "graceful_timeout": GRACE_S,
                 "timeout": SILENT_S,
                 "keepalive": 30,
