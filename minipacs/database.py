@@ -9,15 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Engine, cast, create_engine, event, extract, func, make_url
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    cast,
+    create_engine,
+    event,
+    extract,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from minipacs.errors import CatalogueUnavailable
 
 BUSY_TIMEOUT_S = 30
 JULIAN_DAY_1970 = 2440587.5
+CREATING = 0x6D696E69
+"""PostgreSQL's advisory lock for creating tables."""
 
 
 class Base(DeclarativeBase):
@@ -38,11 +52,11 @@ class Database:
         return self.engine.dialect.name == "postgresql"
 
     def create(self) -> None:
-        """Create the tables that are missing. Two processes may do it at once."""
-        try:
-            Base.metadata.create_all(self.engine)
-        except DBAPIError:  # the other process was first: look again
-            Base.metadata.create_all(self.engine)
+        """Create the tables that are missing. Processes that do it at once wait for each other."""
+        with _translated(), self._writing.begin() as connection:
+            if self.is_postgresql:
+                connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
+            Base.metadata.create_all(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
