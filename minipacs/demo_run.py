@@ -18,6 +18,7 @@ from minipacs.errors import MinipacsError, NotAVolume, SettingsError
 from minipacs.jobs import Job, Jobs
 from minipacs.send import Sent, send_folder
 from minipacs.settings import Settings
+from minipacs.work import series_made
 
 Say = Callable[[str], None]
 LONGEST_S = 3600.0
@@ -75,15 +76,14 @@ def _judge(study: str, rows: Sequence[Job], settings: Settings, stop: threading.
     for job in rows:
         if job.state != "done":
             raise MinipacsError(f"Job {job.id} ({job.kind}) {job.state}: {job.error}", job.hint)
-    segmented = [s for job in rows for s in (job.result or {}).get("segmentations", ())]
+    segmented = {uid for job in rows for uid in series_made(job.result or {})}
     if not segmented:
         reasons = "; ".join(job.summary for job in rows if job.kind == "segment" and job.summary)
         raise NotAVolume(
             "No segmentation was made.", reasons or "No engine is set for this study: see MINIPACS_ENGINE."
         )
     listed = _listed_by_qido(study, settings)
-    missing = [s for s in segmented if s["seg_series_instance_uid"] not in listed]
-    if missing:
+    if not segmented <= listed:
         raise MinipacsError(
             "The segmentation is stored, but OHIF's query does not list it.", f"See {settings.home / 'log'}."
         )

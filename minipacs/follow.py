@@ -151,6 +151,7 @@ class Follower:
             return 0
         orders = [order for work in works().values() for order in work.orders(study, self.settings)]
         with self.database.writing() as session:
+            self.jobs.rearm(session, study)
             fresh = sum(self.jobs.submit(session, order) for order in orders)
             planned = update(FollowedStudy).where(FollowedStudy.study_id == study_id, FollowedStudy.due == due)
             session.execute(planned.values(due=None, study_instance_uid=study.study_instance_uid))
@@ -173,12 +174,13 @@ class Follower:
             self._set_due(session, held - followed, after_s=0, rung=False)
 
     def _forget(self, study_id: str) -> None:
-        """A deleted study: every kind of work hears that it is empty now."""
+        """A deleted study: every kind of work hears that it is empty now, and nothing counts as done for it."""
         with self.database.writing() as session:
             followed = session.get(FollowedStudy, study_id)
             if followed is None:
                 return
             if followed.study_instance_uid:
+                self.jobs.drop_ended(session, followed.study_instance_uid)
                 gone = StudyContent(study_id, followed.study_instance_uid, ())
                 for work in works().values():
                     for order in work.orders(gone, self.settings):

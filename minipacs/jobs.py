@@ -14,15 +14,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import JSON, ColumnElement, CursorResult, Double, Index, Text, Update, and_, case, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    CursorResult,
+    Double,
+    Index,
+    Text,
+    Update,
+    and_,
+    case,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.database import Base, Database
 from minipacs.errors import MinipacsError, NotFound
-from minipacs.work import Order
+from minipacs.work import Order, StudyContent, series_made
 
 BACK_OFF_S = 5.0
 """Wait before the second attempt; doubled before each further one."""
+FRESH: dict[str, Any] = {
+    **{"state": "queued", "attempt": 0, "not_before": 0.0, "cancel": False, "worker": None, "finished": None},
+    **{"stage": "", "done": 0, "total": 0, "note": "", "error": "", "hint": "", "detail": "", "result": None},
+}
+"""A row as if it had never been tried."""
 STATES = ("queued", "running", "done", "failed", "cancelled")
 
 
@@ -125,6 +144,18 @@ class Jobs:
             session.execute(insert.on_conflict_do_nothing(index_elements=["key"]).returning(Job.id)).first() is not None
         )
 
+    def rearm(self, session: Session, study: StudyContent) -> int:
+        """Queue done work again whose results the archive lost (the study was deleted and sent again); how many."""
+        held = {series.series_instance_uid for series in study.series}
+        done = select(Job).where(Job.study_instance_uid == study.study_instance_uid, Job.state == "done")
+        lost = [job.id for job in session.scalars(done) if not set(series_made(job.result or {})) <= held]
+        return _changed(session, update(Job).where(Job.id.in_(lost)).values(**FRESH))
+
+    def drop_ended(self, session: Session, study_instance_uid: str) -> None:
+        """Forget the ended work of a study that was deleted: when it is sent again, it is new."""
+        ended = Job.state.in_(("done", "failed", "cancelled"))
+        session.execute(delete(Job).where(Job.study_instance_uid == study_instance_uid, ended))
+
     def get(self, job_id: int) -> Job:
         """A row, detached; raises `NotFound`."""
         with self.database.reading() as session:
@@ -155,17 +186,7 @@ class Jobs:
         """Queue a finished job again, with all its attempts; `False` when it is queued or running."""
         with self.database.writing() as session:
             ended = and_(Job.id == job_id, Job.state.in_(("failed", "cancelled", "done")))
-            fresh = {
-                "attempt": 0,
-                "not_before": 0.0,
-                "cancel": False,
-                "error": "",
-                "hint": "",
-                "detail": "",
-                "result": None,
-            }
-            cleared = {"stage": "", "done": 0, "total": 0, "note": "", "finished": None, "worker": None}
-            return bool(_changed(session, update(Job).where(ended).values(state="queued", **fresh, **cleared)))
+            return bool(_changed(session, update(Job).where(ended).values(**FRESH)))
 
     # -- the runner ---------------------------------------------------------------------------------
     def due(self, needs: str, limit: int, besides: Sequence[int]) -> Sequence[int]:

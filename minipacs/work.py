@@ -97,8 +97,14 @@ class Work(Protocol):
         """What this study needs of this kind of work; called in the job service: no heavy imports."""
 
     def run(self, task: Task) -> dict[str, Any]:
-        """Do it, in a pool worker. Doing it twice makes the same result. The answer must be JSON;
-        its `summary`, if there is one, is a sentence for people."""
+        """Do it, in a pool worker. Doing it twice makes the same result. The answer must be JSON: its
+        `summary`, if there is one, is a sentence for people; its `segmentations`, if there are any, name
+        the series that were stored in the archive (`series_made`)."""
+
+
+def series_made(result: dict[str, Any]) -> list[str]:
+    """Series Instance UIDs of the segmentations that a finished job stored in the archive."""
+    return [str(made["seg_series_instance_uid"]) for made in result.get("segmentations", ())]
 
 
 class Cancelled(Exception):

@@ -173,3 +173,32 @@ def test_reconcile_tells_of_deleted_studies(archive: ArchiveInMemory, follower: 
     assert jobs(database)[-1] == f"count/1.2.3/{empty}"
     with database.reading() as session:
         assert session.get(FollowedStudy, "study-a") is None
+
+
+def test_a_study_deleted_and_sent_again_is_new(
+    archive: ArchiveInMemory, follower: Follower, database: Database
+) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    ended(follower, {})
+    archive.held.clear()
+    follower.reconcile()
+    ended(follower, {})
+    arrives(archive)
+    assert follower.step(rung={"study-a"}) == 1
+
+
+def test_work_whose_result_was_lost_with_its_study_is_done_again(archive: ArchiveInMemory, follower: Follower) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    ended(follower, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
+    follower.step(rung={"study-a"})
+    assert [job.state for job in follower.jobs.of_study("1.2.3")] == ["queued"]
+
+
+def ended(follower: Follower, result: dict[str, object]) -> None:
+    for job in follower.jobs.of_study("1.2.3"):
+        claim = follower.jobs.claim(job.id, "here/1/1")
+        assert claim is None or follower.jobs.finish(claim, result)
