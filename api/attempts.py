@@ -4,7 +4,7 @@ from sqlalchemy import Double, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from minipacs.database import Base, Database
-from minipacs.errors import MinipacsError
+from minipacs.errors import TooManyAttempts
 
 WINDOW_S = 300.0
 """Failures older than this are forgotten."""
@@ -12,12 +12,6 @@ PER_USER = 10
 """Failures for one user name from one address within the window."""
 PER_ADDRESS = 50
 """Failures from one address, whatever the name."""
-
-
-class TooManyAttempts(MinipacsError):
-    """Too many wrong passwords."""
-
-    status = 429
 
 
 class LoginFailure(Base):

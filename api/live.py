@@ -10,7 +10,7 @@ from sqlalchemy import or_, select
 
 from api.jobs import told
 from api.state import State, state
-from minipacs.errors import CatalogueUnavailable, MinipacsError
+from minipacs.errors import CatalogueUnavailable, TooManyListeners
 from minipacs.jobs import Job
 
 blueprint = Blueprint("live", __name__)
@@ -21,17 +21,11 @@ LOOK_S = 1.0
 RECENT_S = 30.0
 
 
-class NoPlace(MinipacsError):
-    """Too many listeners."""
-
-    status = 503
-
-
 @blueprint.get("/jobs/events")
 def events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
-        raise NoPlace("Too many pages listen already.", "GET /jobs every few seconds instead.")
+        raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
     response = Response(stream(state()), mimetype="text/event-stream")
     response.call_on_close(LISTENERS.release)
     response.headers["Cache-Control"] = "no-store"

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request, send_file
 from werkzeug.security import safe_join
 
 from api.state import state
-from minipacs.errors import MinipacsError, NotFound
+from minipacs.errors import NotFound, ViewerMissing
 from minipacs.settings import ROOT
 
 blueprint = Blueprint("ohif", __name__, url_prefix="/ohif")
@@ -32,12 +32,6 @@ TYPES = {
     ".ico": "image/x-icon",
 }
 YEAR_S = 31_536_000
-
-
-class ViewerMissing(MinipacsError):
-    """The OHIF build was not prepared."""
-
-    status = 503
 
 
 @blueprint.get("/", defaults={"name": "index.html"})

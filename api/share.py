@@ -28,19 +28,13 @@ from api.jobs import moment
 from api.listing import whole
 from api.state import state
 from minipacs.database import Base
-from minipacs.errors import BadRequest, MinipacsError, NotFound
+from minipacs.errors import BadRequest, Gone, NotFound
 
 blueprint = Blueprint("share", __name__)
 USUAL_S = 3600
 LONGEST_S = 7 * 86400
 MOST_FILES = 1000
 CHUNK = 256 * 1024
-
-
-class Gone(MinipacsError):
-    """A link that has ended."""
-
-    status = 410
 
 
 class Share(Base):

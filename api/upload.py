@@ -15,7 +15,7 @@ from api.answers import wants_page
 from api.doors import requires
 from api.received import look
 from api.state import state
-from minipacs.errors import MinipacsError
+from minipacs.errors import MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
 MOST_BYTES = 8 * 2**30
@@ -24,12 +24,6 @@ MOST_FILES = 20_000
 MOST_RATIO = 200
 """Unpacked to packed size of a ZIP; real studies stay below 10, a bomb is above 1000."""
 ZIP = b"PK\x03\x04"
-
-
-class TooLarge(MinipacsError):
-    """An upload breaks a limit."""
-
-    status = 413
 
 
 @dataclass

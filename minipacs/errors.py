@@ -4,6 +4,11 @@ MinipacsError
 ├─ NotFound               404  asked for something that is not there
 ├─ BadRequest             400  the caller's fault; the hint says what to send instead
 ├─ NotAllowed             403  this user may not do this
+├─ Gone                   410  a link that has ended or was revoked
+├─ TooLarge               413  an upload breaks a limit
+├─ TooManyAttempts        429  too many wrong passwords
+├─ TooManyListeners       503  more pages listen than the front door can serve
+├─ ViewerMissing          503  the OHIF build was not prepared
 ├─ SettingsError               a setting is missing or wrong; the hint names it
 ├─ CatalogueUnavailable   503  the database does not answer
 ├─ ArchiveError           502
@@ -62,6 +67,36 @@ class NotAllowed(MinipacsError):
     """This user may not do this."""
 
     status = 403
+
+
+class TooManyAttempts(MinipacsError):
+    """Too many wrong passwords; the hint says how long to wait."""
+
+    status = 429
+
+
+class TooLarge(MinipacsError):
+    """An upload breaks a limit."""
+
+    status = 413
+
+
+class TooManyListeners(MinipacsError):
+    """More pages listen than the front door can serve."""
+
+    status = 503
+
+
+class Gone(MinipacsError):
+    """A link that has ended or was revoked."""
+
+    status = 410
+
+
+class ViewerMissing(MinipacsError):
+    """The OHIF build was not prepared."""
+
+    status = 503
 
 
 class SettingsError(MinipacsError):
