@@ -17,7 +17,7 @@ from pydicom.uid import (
 )
 
 from etl.grey import Array, Stored
-from minipacs.errors import Unreadable
+from minipacs.errors import NoPicture
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -25,10 +25,6 @@ COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 LABELS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation and Label Map Segmentation: their pixels are labels, not an image; they have Segment rows."""
-
-
-class NoPicture(Unreadable):
-    """The object is catalogued, but its pixels cannot be shown."""
 
 
 def is_image(dataset: Dataset) -> bool:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from etl.frames import NoPicture, frame_count, frames
+from etl.frames import frame_count, frames
 from etl.header import group, numbers
+from minipacs.errors import NoPicture
 
 
 def segments(dataset: Dataset, remarks: list[str]) -> list[dict[str, Any]]:

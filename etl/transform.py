@@ -16,13 +16,14 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from etl import render
 from etl.elements import Column, Raw, columns_of, row
-from etl.frames import PIXELS, NoPicture, is_image
+from etl.frames import PIXELS, is_image
 from etl.options import Options
 from etl.scan import CHARACTER_SET, scan
 from etl.segments import segments
 from etl.split import split
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
 from minipacs.database import Base
+from minipacs.errors import NoPicture
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings may hold a patient's name; remarks do not
 COLUMNS: dict[type[Base], list[Column]] = {table: columns_of(table) for table in (Patient, Study, Series, Instance)}

@@ -16,7 +16,8 @@ MinipacsError
 │  ├─ ArchiveRefused           Orthanc answered, but not with what was asked
 │  └─ NotInArchive        404
 ├─ Unreadable             422  a file or object breaks a rule of the Standard
-│  └─ NotAVolume          422  the series has no regular 3-D geometry
+│  ├─ NotAVolume          422  the series has no regular 3-D geometry
+│  └─ NoPicture           422  catalogued, but its pixels cannot be shown
 └─ EngineError            500
    ├─ EngineUnavailable   503  not installed or not configured; the hint says what to do
    ├─ WrongPrompts        400  needed and absent, or given and unusable
@@ -139,6 +140,10 @@ class Unreadable(MinipacsError):
 
 class NotAVolume(Unreadable):
     """The series has no regular three-dimensional geometry."""
+
+
+class NoPicture(Unreadable):
+    """The object is catalogued, but its pixels cannot be shown."""
 
 
 class EngineError(MinipacsError):

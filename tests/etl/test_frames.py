@@ -9,8 +9,9 @@ from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from etl.frames import NoPicture, frames, is_image, stored_of
+from etl.frames import frames, is_image, stored_of
 from etl.grey import Array
+from minipacs.errors import NoPicture
 
 
 def stored(dataset: Dataset) -> list[Array]:
