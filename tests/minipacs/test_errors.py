@@ -1,7 +1,17 @@
+import importlib
+import pkgutil
+
+import api
+import etl
+import minipacs
+import segmentation
 from minipacs import errors
 
 
 def every_error() -> list[type[errors.MinipacsError]]:
+    for box in (minipacs, etl, segmentation, api):
+        for module in pkgutil.walk_packages(box.__path__, box.__name__ + "."):
+            importlib.import_module(module.name)
     found = [errors.MinipacsError]
     for each in found:
         found.extend(each.__subclasses__())
