@@ -215,7 +215,7 @@ def plain_masks(values: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
     body = ndimage.binary_opening(values > -250, iterations=3)
     body = ndimage.binary_fill_holes(largest(body)[0])
     air = ndimage.binary_opening(body & (values < -500), iterations=2)
-    right, left = largest(air, 2)
+    right, left = [*largest(air, 2), np.zeros_like(air)][:2]
     right, left = (ndimage.binary_closing(lung, iterations=7) for lung in (right, left))
     bone = ndimage.binary_closing(body & (values > 180), iterations=4)
     lean = ndimage.binary_closing(body & (values > -29) & (values < 150), iterations=7)
