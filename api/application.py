@@ -25,6 +25,7 @@ BLUEPRINTS = (
     "series",
     "images",
     "results",
+    "engines",
     "output",
     "scene",
     "upload",

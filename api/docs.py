@@ -36,6 +36,7 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
         "application/json",
         {"files": {"type": "array", "items": {"type": "string"}}, "seconds": {"type": "integer"}},
     ),
+    "engines.segment": ("application/json", {"engine": TEXT}),
     "admin.add_user": ("application/x-www-form-urlencoded", {"name": TEXT, "role": TEXT, "password": TEXT}),
     "admin.add_token": ("application/x-www-form-urlencoded", {"name": TEXT, "role": TEXT}),
 }

@@ -102,6 +102,16 @@ class Work(Protocol):
         the series that were stored in the archive (`series_made`)."""
 
 
+class Asked(Work, Protocol):
+    """Work that people may ask for as well, by an engine of their choice."""
+
+    def engines(self, settings: "Settings") -> list[dict[str, Any]]:
+        """`{"name", "available", "version", "modalities", "reason", "hint"}` of each engine."""
+
+    def asked(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
+        """The order for this study by this engine; raises `EngineUnavailable` and `NotAVolume`."""
+
+
 def series_made(result: dict[str, Any]) -> list[str]:
     """Series Instance UIDs of the segmentations that a finished job stored in the archive."""
     return [str(made["seg_series_instance_uid"]) for made in result.get("segmentations", ())]

@@ -6,7 +6,7 @@ in the archive, and whose files are there, is done already; our own objects neve
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,6 +50,22 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     return [Order(KIND, key, uid, {"study_instance_uid": uid})]
 
 
+def asked(study: StudyContent, settings: Settings, engine: str) -> Order:
+    """What a person asks for: the study by this engine. It is the automatic order where that would be the same."""
+    if not any(is_candidate(series) for series in study.series):
+        raise NotAVolume("The study has no image series of its own.")
+    made = registry.create(engine, settings)
+    parameters = parameters_digest(dict(made.parameters))
+    uid = study.study_instance_uid
+    key = f"{KIND}/{uid}/{study.digest(ours=False)}/{engine}/{made.version}/{parameters}"
+    return Order(KIND, key, uid, {"study_instance_uid": uid, "engine": engine}, priority=1)
+
+
+def engines(settings: Settings) -> list[dict[str, Any]]:
+    """Every installed engine: available, or why not and what to do."""
+    return [asdict(listed) for listed in registry.listing(settings)]
+
+
 def is_candidate(series: SeriesContent) -> bool:
     """Whether a series may be worth segmenting: images, and not ours."""
     return not series.ours and series.modality not in NO_IMAGES and bool(series.instances)
@@ -64,6 +80,8 @@ def run(task: Task) -> dict[str, Any]:
     """
     study = task.archive.study(task.archive.study_id(task.args["study_instance_uid"]))
     rules = read_rules(task.settings)
+    if engine := task.args.get("engine"):
+        rules = replace(rules, rules=(Rule(engine),))
     done: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     failed: list[EngineError] = []

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from pydicom import dcmread
 
-from minipacs.errors import EngineFailed, EngineUnavailable
+from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume
 from minipacs.work import MANUFACTURER, Cancelled, SeriesContent, StudyContent
 from segmentation import work
 
@@ -130,6 +130,25 @@ def test_a_late_slice_is_another_order(archive, settings, engines, series, phant
 
 def test_no_engine_no_order(archive, settings, engines):
     assert work.orders(the_study(archive), replace(settings, engine="")) == []
+
+
+def test_asking_for_what_is_done_automatically_is_the_same_order(archive, settings, engines):
+    study = the_study(archive)
+    (automatic,) = work.orders(study, settings)
+    assert work.asked(study, settings, settings.engine).key == automatic.key
+
+
+def test_asking_for_another_engine_is_another_order_that_runs_it(archive, settings, engines):
+    order = work.asked(the_study(archive), replace(settings, engine=""), "threshold")
+    task = FakeTask(archive, replace(settings, engine=""))
+    task.args = order.args
+    (made,) = work.run(task)["segmentations"]
+    assert made["engine"] == "threshold"
+
+
+def test_nothing_can_be_asked_of_a_study_without_images(settings, engines):
+    with pytest.raises(NotAVolume):
+        work.asked(StudyContent("s", "1", ()), settings, "threshold")
 
 
 def test_a_study_without_images_of_its_own_is_no_order(settings, engines):

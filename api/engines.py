@@ -1,0 +1,45 @@
+"""Segmentation engines: which there are, and asking one to segment a study."""
+
+from typing import Any, cast
+
+from flask import Blueprint, request
+from sqlalchemy import select
+
+from api.doors import requires
+from api.jobs import told
+from api.state import state
+from minipacs.errors import BadRequest
+from minipacs.jobs import Job, Jobs
+from minipacs.work import Asked, works
+
+blueprint = Blueprint("engines", __name__)
+
+
+@blueprint.get("/engines")
+def engines() -> dict[str, Any]:
+    """Every engine: available, or why not and what to do; `automatic` is the one for new studies."""
+    settings = state().settings
+    return {"engines": _segmentation().engines(settings), "automatic": settings.automatic_engine or None}
+
+
+@blueprint.post("/studies/<study_instance_uid>/segment")
+@requires("annotator")
+def segment(study_instance_uid: str) -> tuple[dict[str, Any], int]:
+    """Segment a study by `{"engine"}` (by default the automatic one). The same work is the same job, queued again."""
+    body = request.get_json(silent=True) or {}
+    engine = (body.get("engine") if isinstance(body, dict) else None) or state().settings.automatic_engine
+    if not isinstance(engine, str) or not engine:
+        raise BadRequest("No engine is named.", 'Send {"engine": "…"}; GET /engines lists them.')
+    study = state().archive.study(state().archive.study_id(study_instance_uid))
+    order = _segmentation().asked(study, state().settings, engine)
+    jobs = Jobs(state().database, lease_s=state().settings.lease_s, attempts=state().settings.attempts)
+    with state().database.writing() as session:
+        fresh = jobs.submit(session, order)
+        job_id = session.scalars(select(Job.id).where(Job.key == order.key)).one()
+    if not fresh:
+        jobs.retry(job_id)
+    return told(jobs.get(job_id)), 202
+
+
+def _segmentation() -> Asked:
+    return cast(Asked, works()["segment"])
