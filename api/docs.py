@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, current_app, render_template
 from werkzeug.routing import Rule
 
-from api import audit, export, images, patients, series, studies
+from api import audit, export, images, patients, schemas, series, studies
 from minipacs import __version__
 
 blueprint = Blueprint("docs", __name__)
@@ -116,14 +116,7 @@ def operation(rule: Rule, method: str) -> dict[str, Any]:
         "summary": first,
         "description": rest.strip() or ("For everyone." if public else f"For the role {role}."),
         "parameters": inside + query,
-        "responses": {
-            "2XX": {"description": "The answer."},
-            "3XX": {"description": "Elsewhere."},
-            "4XX": {
-                "description": "An error, in the one shape.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-            },
-        },
+        "responses": responses(rule.endpoint),
     }
     if public:
         entry["security"] = []
@@ -131,6 +124,26 @@ def operation(rule: Rule, method: str) -> dict[str, Any]:
         kind, properties = BODIES[rule.endpoint]
         entry["requestBody"] = {"content": {kind: {"schema": {"type": "object", "properties": properties}}}}
     return entry
+
+
+def responses(endpoint: str) -> dict[str, Any]:
+    """What a route answers, by status."""
+    error: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
+    good, refused = schemas.content(endpoint), error
+    if endpoint == "upload.upload":  # nothing of it could be stored: a verdict for each file
+        refused = {"anyOf": [error, schemas.VERDICTS]}
+    unready = schemas.JSON_ANSWERS[endpoint] if endpoint == "health.ready" else error
+    return {
+        "2XX": {"description": "The answer.", **({"content": good} if good else {})},
+        "3XX": {"description": "Elsewhere, or the client has it."},
+        "4XX": {"description": "An error, in the one shape.", "content": _said(refused)},
+        "503": {"description": "Something it needs does not answer.", "content": _said(unready)},
+    }
+
+
+def _said(schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON for scripts, a page for people."""
+    return {"application/json": {"schema": schema}, schemas.PAGE: {}}
 
 
 def _type(rule: Rule, name: str) -> str:
