@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from minipacs import migrations
 from minipacs.errors import CatalogueUnavailable
 
 BUSY_TIMEOUT_S = 30
@@ -52,11 +53,21 @@ class Database:
         return self.engine.dialect.name == "postgresql"
 
     def create(self) -> None:
-        """Create the tables that are missing. Processes that do it at once wait for each other."""
-        with _translated(), self._writing.begin() as connection:
-            if self.is_postgresql:
-                connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
-            Base.metadata.create_all(connection)
+        """Bring the schema to the newest step, in one transaction. Processes that do it at once wait for each other."""
+        with _translated(), self.engine.connect() as connection:
+            if migrations.current(connection) == migrations.head():
+                return
+        with _translated(), self.engine.connect().execution_options(minipacs_migrating=True) as connection:
+            connection.detach()  # closed afterwards: a connection that checks no foreign keys serves nobody else
+            with connection.begin():
+                if self.is_postgresql:
+                    connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
+                migrations.upgrade(connection)
+                if not self.is_postgresql and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise CatalogueUnavailable(
+                        "The upgraded catalogue would have rows that point nowhere; it was left as it was.",
+                        "Restore a backup, or rebuild the catalogue from the archive.",
+                    )
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -106,7 +117,11 @@ def _open(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get("minipacs_writing")
+        options = connection.get_execution_options()
+        migrating = options.get("minipacs_migrating")
+        if migrating:  # Alembic rebuilds tables; dropping the old one would delete what points to it
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        writing = options.get("minipacs_writing") or migrating
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine

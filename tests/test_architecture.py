@@ -2,10 +2,16 @@
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from minipacs.database import Base, Database
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"minipacs", "etl", "segmentation", "api", "orthanc_plugin"}
@@ -68,6 +74,18 @@ def test_commands_are_light_to_import() -> None:
     ]
     for path in light:
         assert not set(imports(path, top_level_only=True)) & HEAVY, path
+
+
+def test_every_change_of_a_table_has_its_step(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for module in project["entry-points"]["minipacs.tables"].values():
+        import_module(module)
+    database = Database(f"sqlite:///{tmp_path / 'new.sqlite'}")
+    database.create()
+    with database.engine.connect() as connection:
+        lacking = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    database.close()
+    assert not lacking, "make it with: python -m minipacs.migrations 'what changed'"
 
 
 def test_no_file_is_long_and_no_name_is_vague() -> None:

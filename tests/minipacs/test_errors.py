@@ -11,7 +11,8 @@ from minipacs import errors
 def every_error() -> list[type[errors.MinipacsError]]:
     for box in (minipacs, etl, segmentation, api):
         for module in pkgutil.walk_packages(box.__path__, box.__name__ + "."):
-            importlib.import_module(module.name)
+            if module.name != "minipacs.migrations.env":  # Alembic runs it
+                importlib.import_module(module.name)
     found = [errors.MinipacsError]
     for each in found:
         found.extend(each.__subclasses__())

@@ -1,0 +1,65 @@
+"""The schema's history: each file in `versions/` takes a database one step further (Alembic).
+
+`Database.create()` upgrades at every start, one process at a time. A database of before this folder
+existed has some of the first step's tables; that step makes those it lacks. After changing a model, make
+the next step with `python -m minipacs.migrations WHAT`, read it, and commit it with the change.
+"""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, inspect, text
+
+from minipacs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+FOLDER = Path(__file__).parent
+
+
+def head() -> str:
+    """The newest step, `0001` and up; from the file names, so that a start without news loads no Alembic."""
+    return max(file.stem[1:5] for file in (FOLDER / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def current(connection: Connection) -> str:
+    """The step this database stands at; empty where it has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
+
+
+def upgrade(connection: Connection) -> None:
+    """Take the database to the newest step, in the caller's transaction."""
+    now, newest = current(connection), head()
+    if now == newest:
+        return
+    if now > newest:
+        raise SettingsError(
+            f"The database has schema {now}, and this version of minipacs knows up to {newest}.",
+            "Update minipacs, or restore the backup that was made before the update.",
+        )
+    from alembic import command
+
+    command.upgrade(configuration(connection), "head")
+
+
+def configuration(connection: Connection) -> "Config":
+    """Alembic's, without a file of its own."""
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    made.attributes["connection"] = connection
+    return made
+
+
+def load_tables() -> Any:
+    """Import every module that has tables (entry points `minipacs.tables`); their metadata."""
+    from minipacs.database import Base
+
+    for point in entry_points(group="minipacs.tables"):
+        point.load()
+    return Base.metadata

@@ -1,0 +1,117 @@
+"""The steps make what the models say, on both databases, and lose nothing of an older one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from postgres import new_url
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from minipacs import migrations
+from minipacs.database import Database
+from minipacs.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of each kind."""
+    database = Database(new_url(request.param, tmp_path))
+    yield database
+    database.close()
+
+
+def differences(database: Database) -> list[Any]:
+    """What Alembic would still change."""
+    tables = migrations.load_tables()
+    with database.engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), tables))
+
+
+def test_the_steps_make_exactly_what_the_models_say(empty: Database) -> None:
+    empty.create()
+    assert differences(empty) == []
+
+
+def test_a_database_of_before_the_steps_keeps_its_rows(empty: Database) -> None:
+    from minipacs.catalogue import Patient, Study
+
+    tables = migrations.load_tables()
+    older = [t for name, t in tables.tables.items() if not name.startswith("api_")]  # made by `minipacs etl` alone
+    with empty.writing() as session:
+        tables.create_all(session.connection(), tables=older)
+        session.add(Patient(patient_key="P1", patient_id="P1"))
+        session.flush()
+        session.add(Study(study_instance_uid="1.2.3", patient_key="P1"))
+    empty.create()
+    assert differences(empty) == []
+    with empty.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Study)) == 1
+
+
+def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite drops the old table, which with foreign keys on would delete the tokens (ON DELETE CASCADE)."""
+
+    def rebuild(connection: Connection) -> None:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("api_user", recreate="auto") as table:
+            table.alter_column("role", new_column_name="duty")
+
+    empty.create()
+    with empty.writing() as session:
+        session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0)"))
+        session.execute(text("INSERT INTO api_token VALUES ('t', 'x', 'admin', 'a', 0)"))
+    monkeypatch.setattr(migrations, "head", lambda: "0002")
+    monkeypatch.setattr(migrations, "upgrade", rebuild)
+    empty.create()
+    with empty.reading() as session:
+        assert session.scalar(text("SELECT duty FROM api_user")) == "admin"
+        assert session.scalar(text("SELECT count(*) FROM api_token")) == 1
+    with pytest.raises(IntegrityError), empty.writing() as session:
+        session.execute(text("INSERT INTO api_token VALUES ('u', 'y', 'admin', 'nobody', 0)"))
+
+
+def test_an_upgrade_in_the_middle_of_a_failure_leaves_the_database_as_it_was(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: Any) -> None:
+        upgrade(connection)
+        raise ZeroDivisionError
+
+    upgrade = migrations.upgrade
+    monkeypatch.setattr(migrations, "upgrade", fail)
+    with pytest.raises(ZeroDivisionError):
+        empty.create()
+    with empty.engine.connect() as connection:
+        assert migrations.current(connection) == ""
+    monkeypatch.undo()
+    empty.create()
+    assert differences(empty) == []
+
+
+def test_a_database_of_a_newer_version_is_refused(empty: Database) -> None:
+    empty.create()
+    with empty.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SettingsError, match="Update minipacs"):
+        empty.create()
+
+
+def test_the_file_names_tell_the_newest_step() -> None:
+    assert ScriptDirectory(str(migrations.FOLDER)).get_current_head() == migrations.head()
+
+
+def test_every_module_with_tables_is_known() -> None:
+    listed = {point.value for point in migrations.entry_points(group="minipacs.tables")}
+    for path in (p for box in ("minipacs", "etl", "segmentation", "api") for p in (ROOT / box).rglob("*.py")):
+        classes = [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
+        if any(isinstance(b, ast.Name) and b.id == "Base" for c in classes for b in c.bases):
+            assert ".".join(path.relative_to(ROOT).with_suffix("").parts) in listed
