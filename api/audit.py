@@ -21,7 +21,6 @@ from sqlalchemy import Double, Select, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api import listing
-from api.accounts import Principal
 from api.answers import wants_page
 from api.doors import requires
 from api.jobs import moment
@@ -52,6 +51,7 @@ ACTIONS = {
     "share.make": "share",
     "share.revoke": "share",
     "share.fetch": "download",
+    "prompts.accept": "segment",
     "jobs.cancel": "job",
     "jobs.retry": "job",
     "admin.add_user": "admin",
@@ -94,8 +94,7 @@ class Writer:
     def add(self, entry: dict[str, Any]) -> None:
         """Queue an entry, unless the same was queued minutes ago. Nothing is let go when the queue is full: we wait."""
         if entry["action"] == "view":
-            about = entry["study_instance_uid"] or entry["patient_key"] or entry["path"]
-            key, now = (entry["user"], about), time.monotonic()
+            key, now = (entry["user"], entry["study_instance_uid"] or entry["path"]), time.monotonic()
             if self._seen.get(key, 0) > now:
                 return
             if len(self._seen) > MOST_WAITING:
@@ -152,43 +151,32 @@ def note(response: Response) -> Response:
     endpoint = request.endpoint or ""
     action = ACTIONS.get(endpoint, "")
     uid = UID.search(request.environ["PATH_INFO"]) or UID.search(request.environ.get("QUERY_STRING", ""))
+    uid = uid or g.get("audited_study")
     refused = response.status_code in (401, 403, 429)
     user = g.get("user")
     thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted
-    patient = (request.view_args or {}).get("patient_id")
-    if request.method == "OPTIONS" or thumbnail or not (action or uid or patient or refused):
+    if request.method == "OPTIONS" or thumbnail or (not action and not uid and not refused):
         return response
     if refused:
         action = "failure"
     study = STUDY.search(request.full_path)
     name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
+    patient = (request.view_args or {}).get("patient_id")
     current_app.extensions["minipacs_audit"].add(
-        entry(
-            user or Principal(name.replace("\x00", "") or "nobody", "", "none"), request.remote_addr or "",
-            action or "view", request.method, endpoint if patient else request.path, response.status_code,
-            (study.group(1) or study.group(2)) if study else None, patient,
-        )
-    )  # fmt: skip
+        {
+            "at": time.time(),
+            "user": name.replace("\x00", "") or "nobody",
+            "by": user.by if user else "none",
+            "address": request.remote_addr or "",
+            "action": action or "view",
+            "method": request.method,
+            "path": (endpoint if patient else request.path)[:500].replace("\x00", ""),
+            "status": response.status_code,
+            "study_instance_uid": (study.group(1) or study.group(2)) if study else g.get("audited_study") or None,
+            "patient_key": patient.replace("\x00", "") if patient else None,
+        }
+    )
     return response
-
-
-def entry(
-    who: Principal, address: str, action: str, method: str, path: str, status: int, study: str | None,
-    patient: str | None,
-) -> dict[str, Any]:  # fmt: skip
-    """A row to be. With a PatientID the path is the endpoint: the ID stands in its own column."""
-    return {
-        "at": time.time(),
-        "user": who.name,
-        "by": who.by,
-        "address": address,
-        "action": action,
-        "method": method,
-        "path": path[:500].replace("\x00", ""),
-        "status": status,
-        "study_instance_uid": study,
-        "patient_key": patient.replace("\x00", "") if patient else None,
-    }
 
 
 FILTERS = {

@@ -24,6 +24,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "output.filtered_scan": ("label_ids",),
     "output.filtered_voxels": ("label_ids",),
     "output.filtered_result": ("labels",),
+    "prompts.terminology": ("q",),
     "share.qr_of_file": ("filename",),
     "series.images_of_series": ("limit", "after"),
     "admin.rejections": ("code", "limit", "after"),
@@ -35,6 +36,25 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "share.make": (
         "application/json",
         {"files": {"type": "array", "items": {"type": "string"}}, "seconds": {"type": "integer"}},
+    ),
+    "prompts.prompt": (
+        "application/json",
+        {
+            "series": TEXT,
+            "engine": TEXT,
+            "session": TEXT,
+            "window": {"type": "array", "items": {"type": "number"}},
+            "propagate": {"type": "boolean"},
+            "prompts": {"type": "array", "items": {"type": "object"}},
+        },
+    ),
+    "prompts.accept": (
+        "application/json",
+        {
+            "label": TEXT,
+            **{name: {"type": "object"} for name in ("category", "type", "laterality")},
+            "color": {"type": "array", "items": {"type": "integer"}},
+        },
     ),
     "engines.segment": ("application/json", {"engine": TEXT}),
     "admin.add_user": ("application/x-www-form-urlencoded", {"name": TEXT, "role": TEXT, "password": TEXT}),

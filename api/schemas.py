@@ -90,9 +90,6 @@ VERDICTS = thing(files=many(VERDICT), stored=WHOLE, refused=WHOLE, studies=many(
 USER = thing(name=TEXT, role=TEXT, created=TEXT)
 SERIES_OF_STUDY = row(Series, ours=YES_NO)
 WHOLE_STUDY = row(Study, patient=row(Patient), series=many(SERIES_OF_STUDY), results=many(RESULT))
-ENGINE = thing(
-    name=TEXT, available=YES_NO, version=maybe(TEXT), modalities=many(TEXT), reason=maybe(TEXT), hint=maybe(TEXT)
-)
 IMAGE = row(Instance, renderings=many(row(Rendering)), segments=many(row(Segment)))
 IMAGE_INFO = row(
     Rendering, InstanceNumber=maybe(WHOLE), PatientID=maybe(TEXT), SeriesDescription=maybe(TEXT),
@@ -106,6 +103,15 @@ OBJECT: Schema = {"type": "object"}
 def counted(**names: Schema) -> Schema:
     """A patient's counts."""
     return thing(patient_id=TEXT, **names)
+
+
+CODE = thing(value=TEXT, scheme=TEXT, meaning=TEXT)
+TERM = thing(label=TEXT, category=CODE, type=CODE, laterality=maybe(CODE), color=many(WHOLE))
+SLICE = thing(sop_instance_uid=TEXT, frame=WHOLE, runs=many(WHOLE))
+ANSWERED = thing(
+    session=TEXT, engine=TEXT, seconds=NUMBER, study_instance_uid=TEXT, voxels=WHOLE, rows=WHOLE, columns=WHOLE,
+    slices=many(SLICE),
+)  # fmt: skip
 
 
 JSON_ANSWERS: dict[str, Schema] = {
@@ -149,8 +155,6 @@ JSON_ANSWERS: dict[str, Schema] = {
     "jobs.cancel": thing(**JOB),
     "jobs.retry": thing(**JOB),
     "jobs.status": thing(new_files=YES_NO, current_file=maybe(TEXT), queue_size=WHOLE),
-    "engines.engines": thing(engines=many(ENGINE), automatic=maybe(TEXT)),
-    "engines.segment": thing(**JOB),
     "admin.users": many(USER),
     "admin.add_user": thing(name=TEXT),
     "admin.remove_user": thing(name=TEXT, removed=YES_NO),
@@ -159,6 +163,11 @@ JSON_ANSWERS: dict[str, Schema] = {
     "admin.remove_token": thing(name=TEXT, revoked=YES_NO),
     "admin.rejections": paged("rejections", row(Rejection)),
     "audit.entries": paged("entries", AUDITED),
+    "prompts.engines": thing(engines=many(thing(name=TEXT, available=YES_NO, reason=TEXT, hint=TEXT))),
+    "prompts.terminology": thing(terms=many(TERM)),
+    "prompts.prompt": ANSWERED,
+    "prompts.accept": thing(study_instance_uid=TEXT, series_instance_uid=TEXT, sop_instance_uid=TEXT),
+    "prompts.discard": thing(discarded=TEXT),
     "docs.openapi": OBJECT,
 }
 OTHER_ANSWERS: dict[str, tuple[str, ...]] = {

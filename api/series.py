@@ -6,7 +6,7 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import listing, lookups
+from api import listing
 from api.state import state
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.errors import NotFound
@@ -34,18 +34,19 @@ def all_series() -> dict[str, Any]:
 
 
 @blueprint.get("/series/count")
-def series_count() -> dict[str, Any]:
+def series_count() -> dict[str, int]:
     """How many series there are."""
-    return lookups.totals(state().quick, "series") or {}
+    return {"series_count": state().quick.totals().series}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 def series(series_instance_uid: str) -> dict[str, Any]:
     """A series, by its UID, with its study's patient."""
-    row = lookups.series(state().quick, series_instance_uid)
+    row = None if "\x00" in series_instance_uid else state().quick.row(Series, series_instance_uid)
     if row is None:
         raise missing(series_instance_uid)
-    return row
+    study = state().quick.row(Study, row["StudyInstanceUID"]) or {}
+    return {**row, "patient_key": study.get("patient_key")}
 
 
 @blueprint.get("/series/<series_instance_uid>/images")

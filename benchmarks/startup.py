@@ -50,10 +50,10 @@ def start_and_stop(settings: Settings) -> tuple[float, float]:
 
 def settings_in(home: Path) -> Settings:
     """Free ports, data below `home`."""
-    sockets = [socket.socket() for _ in range(4)]
+    sockets = [socket.socket() for _ in range(5)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
-    http, archive, dicom, bell = (str(s.getsockname()[1]) for s in sockets)
+    http, archive, dicom, bell, prompts = (str(s.getsockname()[1]) for s in sockets)
     for s in sockets:
         s.close()
     return Settings.from_env(
@@ -63,6 +63,7 @@ def settings_in(home: Path) -> Settings:
             "MINIPACS_ORTHANC_PORT": archive,
             "MINIPACS_DICOM_PORT": dicom,
             "MINIPACS_DOORBELL": f"127.0.0.1:{bell}",
+            "MINIPACS_PROMPTS": f"127.0.0.1:{prompts}",
         }
     )
 

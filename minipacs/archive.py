@@ -46,15 +46,13 @@ class Changes:
 class Archive:
     """The archive, over HTTP. Threads may share one; each process opens its own."""
 
-    def __init__(
-        self, settings: Settings, transport: httpx.BaseTransport | None = None, *, timeout_s: float = TIMEOUT_S
-    ) -> None:
+    def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
         self.url = settings.orthanc_url
         self._client = Orthanc(
             self.url,
             username=settings.orthanc_user,
             password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
-            timeout=timeout_s,
+            timeout=TIMEOUT_S,
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             return_raw_response=True,
             transport=transport,
@@ -64,22 +62,6 @@ class Archive:
     def version(self) -> str:
         """Orthanc's version; raises `ArchiveUnreachable` when nobody answers."""
         return str(self._json("GET", "/system")["Version"])
-
-    def system(self) -> dict[str, Any]:
-        """What Orthanc says of itself: version, application entity title, where its index is."""
-        return dict(self._json("GET", "/system"))
-
-    def plugins(self) -> list[str]:
-        """Names of the loaded plugins."""
-        return [str(name) for name in self._json("GET", "/plugins")]
-
-    def answers_dicomweb(self) -> None:
-        """Ask QIDO-RS for one study; raises when that is not answered."""
-        self._json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
-
-    def last_change(self) -> int:
-        """Number of the newest entry of the change log."""
-        return int(self._json("GET", "/changes?last")["Last"])
 
     def changes(self, since: int, limit: int = PAGE) -> Changes:
         """The change log after entry `since`. Deletions do not stand in it."""
@@ -124,18 +106,20 @@ class Archive:
             uid = str(entry["MainDicomTags"].get("SOPInstanceUID", ""))
             instances.setdefault(str(entry["ParentSeries"]), []).append((uid, str(entry["ID"])))
         series = [
-            SeriesContent(
-                series_id=str(s["ID"]),
-                series_instance_uid=str(s["MainDicomTags"].get("SeriesInstanceUID", "")),
-                modality=str(s["MainDicomTags"].get("Modality", "")),
-                manufacturer=str(s["MainDicomTags"].get("Manufacturer", "")),
-                description=str(s["MainDicomTags"].get("SeriesDescription", "")),
-                instances=tuple(sorted(instances.get(str(s["ID"]), []))),
-            )
-            for s in self._json("GET", f"/studies/{study_id}/series?expand")
+            _series(s, instances.get(str(s["ID"]), [])) for s in self._json("GET", f"/studies/{study_id}/series?expand")
         ]
         uid = str(study["MainDicomTags"].get("StudyInstanceUID", ""))
         return StudyContent(study_id, uid, tuple(sorted(series, key=lambda s: s.series_instance_uid)))
+
+    def series(self, series_id: str) -> tuple[str, SeriesContent]:
+        """The Study Instance UID of a series, and what it holds, without pixels."""
+        series = self._json("GET", f"/series/{series_id}")
+        study = self._json("GET", f"/studies/{series['ParentStudy']}")
+        instances = [
+            (str(entry["MainDicomTags"].get("SOPInstanceUID", "")), str(entry["ID"]))
+            for entry in self._json("GET", f"/series/{series_id}/instances?expand")
+        ]
+        return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _series(series, instances)
 
     # -- taking and giving --------------------------------------------------------------------------
     def file(self, instance_id: str) -> bytes:
@@ -194,3 +178,16 @@ class Archive:
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         response: httpx.Response = self._client.request(method, self.url + path, **options)
         return response
+
+
+def _series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
+    """Orthanc's description of a series in our words."""
+    tags = series["MainDicomTags"]
+    return SeriesContent(
+        series_id=str(series["ID"]),
+        series_instance_uid=str(tags.get("SeriesInstanceUID", "")),
+        modality=str(tags.get("Modality", "")),
+        manufacturer=str(tags.get("Manufacturer", "")),
+        description=str(tags.get("SeriesDescription", "")),
+        instances=tuple(sorted(instances)),
+    )

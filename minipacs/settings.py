@@ -57,6 +57,8 @@ class Settings:
 
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
+    prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
+    prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps at hand"] = 1024
     # fmt: on
 
     @classmethod
@@ -96,6 +98,7 @@ class Settings:
         if not 1 <= len(self.aet) <= 16:  # PS3.5 6.2, VR AE: 16 bytes maximum
             raise SettingsError("MINIPACS_AET must have 1 to 16 characters.", "Correct it in .env.")
         self.doorbell_address  # noqa: B018  raises when it cannot be read
+        self.prompts_address  # noqa: B018  the same
         return replace(self, **filled)
 
     def as_environment(self) -> dict[str, str]:
@@ -105,10 +108,12 @@ class Settings:
     @property
     def doorbell_address(self) -> tuple[str, int]:
         """Host and UDP port of the doorbell."""
-        host, _, port = self.doorbell.rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError(f"MINIPACS_DOORBELL must be host:port, not {self.doorbell!r}.", "Correct it in .env.")
-        return host, int(port)
+        return _address("doorbell", self.doorbell)
+
+    @property
+    def prompts_address(self) -> tuple[str, int]:
+        """Host and TCP port of the prompt service."""
+        return _address("prompts", self.prompts)
 
     @property
     def automatic_engine(self) -> str:
@@ -124,6 +129,13 @@ class Settings:
     def host_name(self) -> str:
         """This machine's name, as it stands in job rows."""
         return socket.gethostname()
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsError(f"{PREFIX}{name.upper()} must be host:port, not {text!r}.", "Correct it in .env.")
+    return host, int(port)
 
 
 def described() -> dict[str, tuple[type, str]]:

@@ -1,4 +1,4 @@
-"""The three processes of one machine, started, watched and stopped together.
+"""The processes of one machine, started, watched and stopped together.
 
 A part that ends by itself is started again; one that keeps ending within a minute ends everything,
 with its last words. Each child dies with us (PR_SET_PDEATHSIG), so that even `kill -9` of the parent leaves no orphans.
@@ -114,6 +114,7 @@ class Stack:
         ready_file(settings).unlink(missing_ok=True)
         self._add("Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.ENVIRONMENT)
         self._add("job service", [*ours, "service"], ready_file(settings).exists)
+        self._add("prompt service", [*ours, "prompts"], self._prompts_answer)
         self._add("front door", [*ours, "api"], self._front_door_answers)
         for part in self._parts:
             self._say(f"starting {part.name}")
@@ -149,15 +150,16 @@ class Stack:
             ) from error
 
     def _front_door_answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http_port}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return _is_well(f"http://127.0.0.1:{self.settings.http_port}/healthz")
+
+    def _prompts_answer(self) -> bool:
+        host, port = self.settings.prompts_address
+        return _is_well(f"http://{host}:{port}/healthz")
 
     def _check_ports(self) -> None:
-        for name in ("http_port", "orthanc_port", "dicom_port"):
-            port = getattr(self.settings, name)
+        settings = self.settings
+        ports = {name: getattr(settings, name) for name in ("http_port", "orthanc_port", "dicom_port")}
+        for name, port in {**ports, "prompts": settings.prompts_address[1]}.items():
             if not _is_free(port):
                 raise SettingsError(
                     f"Port {port} is in use by another program.",
@@ -177,6 +179,14 @@ class Stack:
                 f"{self.settings.home} has {free_mb} MB free, below MINIPACS_RESERVE_MB={self.settings.reserve_mb}.",
                 "Free some disk space, or set MINIPACS_HOME to another disk.",
             )
+
+
+def _is_well(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _is_free(port: int) -> bool:

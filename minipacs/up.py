@@ -1,6 +1,6 @@
-"""`minipacs up`: Orthanc, the job service and the front door on this machine, in the foreground.
+"""`minipacs up`: Orthanc, the job service, the prompt service and the front door on this machine, in the foreground.
 
-`scripts/up` sets the machine up and then comes here. Three child processes are started, watched and
+`scripts/up` sets the machine up and then comes here. Four child processes are started, watched and
 stopped together; each logs to HOME/log. With `--demo` a study is sent and followed to its end.
 """
 

@@ -10,6 +10,8 @@ from minipacs.settings import Settings
 from segmentation.engine import Engine
 
 GROUP = "minipacs.engines"
+PROMPTERS = "minipacs.prompters"
+"""Those of them that answer prompts slice by slice (`prompting/wish.py`)."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,12 @@ class Listing:
     hint: str = ""
 
 
-def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None) -> Engine:
+def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None, group: str = GROUP) -> Engine:
     """The engine of this name, ready to use; raises `EngineUnavailable`.
 
     `parameters` (a rule's, or the command line's) reach the factory as keyword arguments.
     """
-    points = _points()
+    points = _points(group)
     if name not in points:
         raise EngineUnavailable(
             f"There is no engine {name!r}.", f"Set MINIPACS_ENGINE to one of: {', '.join(points) or 'none installed'}."
@@ -62,5 +64,10 @@ def _listed(name: str, settings: Settings) -> Listing:
     return Listing(name, True, engine.version, tuple(sorted(engine.modalities)))
 
 
-def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+def prompters() -> list[str]:
+    """Names of the engines that answer prompts, available or not."""
+    return list(_points(PROMPTERS))
+
+
+def _points(group: str = GROUP) -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda p: p.name)}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +42,17 @@ class Slices:
     """(4, 4): (slice, row, column) indices, 0-based, to LPS mm."""
 
 
-def read_images(files: Iterable[Path]) -> list[Dataset]:
+def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     """The DICOM files, with pixels still encoded; raises `Unreadable` at the first that is none."""
     images: list[Dataset] = []
-    for file in files:
+    for number, file in enumerate(files, 1):
+        name = file.name if isinstance(file, Path) else f"instance {number}"
         try:
             images.append(_mended(dcmread(file)))
         except (InvalidDicomError, EOFError, OSError) as error:
-            raise Unreadable(f"{file.name} is not a whole DICOM file.", "Send the series again.") from error
+            raise Unreadable(f"{name} is not a whole DICOM file.", "Send the series again.") from error
         if "Rows" in images[-1] and "PixelData" not in images[-1]:
-            raise Unreadable(f"{file.name} is not a whole DICOM file: it has no pixels.", "Send the series again.")
+            raise Unreadable(f"{name} is not a whole DICOM file: it has no pixels.", "Send the series again.")
     return images
 
 

@@ -40,13 +40,14 @@ def free_ports(count: int) -> list[int]:
 
 def settings_for(home: Path, **changes: object) -> Settings:
     """Settings with everything below `home` and free ports; keywords are settings."""
-    http, archive, dicom, bell = free_ports(4)
+    http, archive, dicom, bell, prompts = free_ports(5)
     values: dict[str, object] = {
         "home": home,
         "http_port": http,
         "orthanc_port": archive,
         "dicom_port": dicom,
         "doorbell": f"127.0.0.1:{bell}",
+        "prompts": f"127.0.0.1:{prompts}",
         "stable_age_s": 2,
         "quiet_s": 4,
         "poll_s": 0.3,

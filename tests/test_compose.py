@@ -29,8 +29,9 @@ def test_it_keeps_the_compose_specification() -> None:
 
 
 def test_one_service_per_box(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"orthanc", "service", "api"}
+    assert set(compose["services"]) == {"orthanc", "service", "prompts", "api"}
     assert compose["services"]["service"]["command"] == ["minipacs", "service"]
+    assert compose["services"]["prompts"]["command"] == ["minipacs", "prompts"]
     assert compose["services"]["api"]["command"] == ["minipacs", "api"]
 
 

@@ -53,6 +53,7 @@ def settings(tmp_path: Path, kind: str) -> Settings:
         "DATABASE_URL": new_url(kind, tmp_path),
         "HOME": str(tmp_path / "home"),
         "ORTHANC_URL": "http://127.0.0.1:9",
+        "PROMPTS": "127.0.0.1:9",
         "ADMIN_PASSWORD": "the admin's own",
     }
     return Settings.from_env({f"MINIPACS_{name}": value for name, value in values.items()})

@@ -1,0 +1,124 @@
+"""An answer becomes a result: DICOM SEG in the archive, files and provenance beside the other results.
+
+The SEG's mask is the answer's, voxel for voxel; its algorithm type is SEMIAUTOMATIC. Who prompted, and
+with what, stands in the manifest. UIDs are derived from all that: accepting twice makes one object.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from minipacs.archive import Archive
+from minipacs.settings import Settings
+from segmentation import results
+from segmentation.encode import encode
+from segmentation.engine import Labelmap, Segment
+from segmentation.identity import Identity, parameters_digest
+from segmentation.nifti import label_table, write_labels, write_nifti
+from segmentation.pipeline import software
+from segmentation.preview import write_preview
+from segmentation.prompting import runs
+from segmentation.prompting.sessions import Answer
+from segmentation.prompting.wish import Prompter
+from segmentation.rules import read_rules
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What is accepted, as what, by whom."""
+
+    answer: Answer
+    segment: Segment
+    user: str
+    engine: Prompter
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the answer came to be: enough to ask again."""
+        answer = self.answer
+        return {
+            "user": self.user,
+            "prompts": answer.prompts,
+            "propagate": answer.propagate,
+            "window": list(answer.window) if answer.window else None,
+            "answer": sha256(json.dumps(answer.runs, sort_keys=True).encode()).hexdigest(),
+        }
+
+    @property
+    def identity(self) -> Identity:
+        """Of series, engine, prompts, user, and what the result is called."""
+        made_of = parameters_digest({**self.provenance, "segment": asdict(self.segment)})
+        series = self.answer.held.series
+        return Identity(series.series_instance_uid, series.digest, self.engine.name, self.engine.version, made_of)
+
+
+def accept(acceptance: Acceptance, settings: Settings, archive: Archive) -> dict[str, str]:
+    """Write the result's folder, store the SEG; its study, series and instance UID."""
+    answer, identity = acceptance.answer, acceptance.identity
+    held = answer.held
+    place = results.root(settings) / held.study_instance_uid / identity.series_instance_uid
+    place /= f"{identity.engine}-{identity.parameters}"
+    manifest = results.manifest(place)
+    if manifest is None:
+        results.root(settings).mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=results.PARTIAL, dir=results.root(settings)) as temporary:
+            made = Path(temporary, "result")
+            made.mkdir()
+            manifest = results.put(made, place, _write(acceptance, identity, read_rules(settings).type, made), None)
+    results.store(archive, place, manifest, read_rules(settings))
+    return {
+        "study_instance_uid": held.study_instance_uid,
+        "series_instance_uid": manifest["seg_series_instance_uid"],
+        "sop_instance_uid": manifest["seg_sop_instance_uid"],
+    }
+
+
+def labelmap_of(acceptance: Acceptance) -> Labelmap:
+    """The answer as a labelmap of one segment."""
+    source = acceptance.answer.held.source
+    array = np.zeros(source.shape, np.uint8)
+    for k, of_slice in acceptance.answer.runs.items():
+        array[k] = runs.decode(of_slice, source.shape[1:])
+    return Labelmap(array, source.volume.get_geometry(), (acceptance.segment,))
+
+
+def _write(acceptance: Acceptance, identity: Identity, type: str, made: Path) -> dict[str, Any]:
+    """SEG, NIfTI, label table, picture and manifest below `made`; the manifest."""
+    held, labelmap = acceptance.answer.held, labelmap_of(acceptance)
+    seg = encode(labelmap, held.slices, identity, type)
+    seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
+    seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
+    seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN
+    seg.save_as(made / "seg.dcm")
+    write_nifti(labelmap, made / "labels.nii.gz")
+    write_labels(labelmap, made / "labels.json")
+    write_preview(labelmap, held.volume, made / "preview.png")
+    manifest = {
+        "identity": identity.as_json(),
+        "parameters": {},
+        "prompted": acceptance.provenance,
+        "study_instance_uid": held.study_instance_uid,
+        "series_instance_uid": identity.series_instance_uid,
+        "shape": list(labelmap.array.shape),
+        "images": len(held.slices.images),
+        "segments": label_table(labelmap),
+        "durations_s": {},
+        "seconds": 0.0,
+        "software": software(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": sorted(f.name for f in made.iterdir()),
+        "source": {
+            "sop_class_uid": str(held.slices.images[0].SOPClassUID),
+            "sop_instance_uids": list(held.source.names),
+        },
+        "seg_series_instance_uid": identity.uid("SEG series"),
+        "seg_sop_instance_uid": identity.uid("SEG instance"),
+    }
+    (made / results.MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    return manifest

@@ -1,0 +1,219 @@
+"""The embedded method in one plane: geodesic distances from seeds, smoothed by a max-flow cut.
+
+A region around the prompts is cropped. Seeds of the segment are discs at the positive points (or in
+the middle of a box); seeds of the rest are discs at the negative points, the region's border and all
+that lies outside the box. Two distances are measured, with steps that cost where grey values change
+and where they are unlikely for their side; the nearer side wins, smoothed along edges.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Pixel = tuple[int, int]
+"""(row, column), 0-based."""
+Rectangle = tuple[int, int, int, int]
+"""First row, first column, last row, last column; all inside."""
+
+SEED = 4
+"""Radius of the disc of a click, pixels."""
+MARGIN = 90
+"""Around clicks without a box, pixels."""
+BOX_MARGIN = 0.2
+"""Around a box, of its size; 8 pixels at least."""
+BIN = 8.0
+"""Width of a histogram's bin, levels."""
+LEAST_STEP, PER_LEVEL, UNLIKELY = 0.02, 0.05, 0.35
+"""Cost of a step: anywhere, per level of the gradient, and where the value speaks for the other side."""
+SMOOTH, SMOOTH_ANYWHERE, EDGE = 1.5, 0.2, 12.0
+"""Cost of a cut between neighbours: where they are alike, anywhere, and the difference (levels) that ends it."""
+CERTAIN = 1e4
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What was prompted in one plane."""
+
+    boxes: tuple[Rectangle, ...] = ()
+    positive: tuple[Pixel, ...] = ()
+    negative: tuple[Pixel, ...] = ()
+
+
+def segment(levels: Plane, clues: Clues) -> Mask:
+    """The segment in one plane. Every box gives a part; points outside of boxes together give one more.
+
+    `levels`: (rows, columns), HU for CT, else values brought to a similar range (`levels.py`).
+    """
+    mask = np.zeros(levels.shape, np.bool_)
+    free = [p for p in clues.positive if not any(_within(p, box) for box in clues.boxes)]
+    for box in clues.boxes:
+        inside = [p for p in clues.positive if _within(p, box)]
+        window, found = _part(levels, inside, clues.negative, box)
+        mask[window] |= found
+    if free:
+        window, found = _part(levels, free, clues.negative, None)
+        mask[window] |= found
+    return mask
+
+
+def carry(levels: Plane, previous: Mask, negative: Sequence[Pixel] = ()) -> Mask:
+    """The segment in a neighbouring plane: its core is sure to belong to it, what is far from it is not."""
+    empty = np.zeros(levels.shape, np.bool_)
+    rows, columns = np.nonzero(previous)
+    if not rows.size:
+        return empty
+    reach = max(2, int(0.18 * np.sqrt(rows.size)))
+    margin = reach + 12
+    window = (
+        slice(max(0, int(rows.min()) - margin), int(rows.max()) + margin + 1),
+        slice(max(0, int(columns.min()) - margin), int(columns.max()) + margin + 1),
+    )
+    values, before = levels[window], previous[window].astype(np.uint8)
+    inside = cv2.erode(before, _ellipse(reach)) > 0
+    if inside.sum() < 6:
+        inside = cv2.erode(before, _ellipse(1)) > 0
+    if inside.sum() < 6:
+        return empty
+    inside &= np.abs(_smooth(values) - np.median(values[inside])) < 60
+    outside = cv2.dilate(before, _ellipse(min(reach, 8) + 2)) == 0
+    outside |= _discs(values.shape, negative, window) & ~inside
+    inside &= ~outside
+    if inside.sum() < 6:
+        return empty
+    empty[window] = _finished(_cut(values, inside, outside), inside)
+    return empty
+
+
+# -- one part ---------------------------------------------------------------------------------------
+def _part(
+    levels: Plane, positive: Sequence[Pixel], negative: Sequence[Pixel], box: Rectangle | None
+) -> tuple[tuple[slice, slice], Mask]:
+    window = _window(levels.shape, positive, box)
+    values = np.ascontiguousarray(levels[window])
+    outside = np.zeros(values.shape, np.bool_)
+    outside[:2] = outside[-2:] = outside[:, :2] = outside[:, -2:] = True
+    if box is not None:
+        hard = np.zeros(values.shape, np.bool_)
+        top, left = window[0].start, window[1].start
+        hard[box[0] - top : box[2] - top + 1, box[1] - left : box[3] - left + 1] = True
+        outside |= ~hard
+    inside = np.zeros(values.shape, np.bool_)
+    for pixel in positive:
+        disc = _discs(values.shape, [pixel], window)
+        middle = float(np.median(values[disc]))
+        spread = max(12.0, 1.4826 * float(np.median(np.abs(values[disc] - middle))))
+        inside |= disc & (np.abs(values - middle) < 2.5 * spread)
+    if box is not None and not positive:
+        inside = _core(values.shape, window, box)
+    outside |= _discs(values.shape, negative, window) & ~inside
+    inside &= ~outside
+    if not inside.any():
+        return window, inside
+    return window, _finished(_cut(values, inside, outside), inside)
+
+
+def _window(shape: tuple[int, ...], positive: Sequence[Pixel], box: Rectangle | None) -> tuple[slice, slice]:
+    if box is not None:
+        top, left, bottom, right = box
+        down, across = max(8, int(BOX_MARGIN * (bottom - top))), max(8, int(BOX_MARGIN * (right - left)))
+    else:
+        rows, columns = [p[0] for p in positive], [p[1] for p in positive]
+        top, left, bottom, right = min(rows), min(columns), max(rows), max(columns)
+        down = across = MARGIN
+    return (
+        slice(max(0, top - down), min(shape[0], bottom + down + 1)),
+        slice(max(0, left - across), min(shape[1], right + across + 1)),
+    )
+
+
+def _core(shape: tuple[int, ...], window: tuple[slice, slice], box: Rectangle) -> Mask:
+    """A disc in the middle of a box: what a box without a point is taken to be drawn around."""
+    centre = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+    radius = max(3, int(0.2 * min(box[2] - box[0], box[3] - box[1])))
+    return _discs(shape, [centre], window, radius)
+
+
+def _discs(shape: tuple[int, ...], pixels: Sequence[Pixel], window: tuple[slice, slice], radius: int = SEED) -> Mask:
+    drawn = np.zeros(shape, np.uint8)
+    for row, column in pixels:
+        cv2.circle(drawn, (column - window[1].start, row - window[0].start), radius, (1,), -1)
+    return drawn > 0
+
+
+def _within(pixel: Pixel, box: Rectangle) -> bool:
+    return box[0] <= pixel[0] <= box[2] and box[1] <= pixel[1] <= box[3]
+
+
+# -- the cut ----------------------------------------------------------------------------------------
+def _cut(values: Plane, inside: Mask, outside: Mask) -> Mask:
+    """Distances to both kinds of seeds, and the cut between them."""
+    import maxflow
+    from skimage.graph import MCP_Geometric
+
+    smooth = _smooth(values)
+    likelihood = _likelihood(smooth, inside, outside)
+    probability = cv2.GaussianBlur((1 / (1 + np.exp(-np.clip(likelihood, -8, 8)))).astype(np.float32), (0, 0), 0.8)
+    steep = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8))
+    cost = LEAST_STEP + PER_LEVEL * steep
+
+    def distance(costs: NDArray[Any], seeds: Mask) -> NDArray[np.float64]:
+        rim = seeds & ~ndimage.binary_erosion(seeds)
+        return np.asarray(MCP_Geometric(costs).find_costs(np.argwhere(rim))[0])
+
+    near = distance(cost + UNLIKELY * (1 - probability), inside)
+    far = distance(cost + UNLIKELY * probability, outside)
+    preference = 4 * (far - near) / (near + far + 1e-6) + 0.25 * np.clip(likelihood, -4, 4)
+    graph = maxflow.Graph[float]()
+    nodes = graph.add_grid_nodes(values.shape)
+    for axis, structure in ((1, [[0, 0, 0], [0, 0, 1], [0, 0, 0]]), (0, [[0, 0, 0], [0, 0, 0], [0, 1, 0]])):
+        change = np.diff(smooth, axis=axis, append=np.take(smooth, [-1], axis))
+        weights = SMOOTH * np.exp(-(change**2) / (2 * EDGE**2)) + SMOOTH_ANYWHERE
+        graph.add_grid_edges(nodes, weights=weights, structure=np.array(structure), symmetric=True)
+    source, sink = np.maximum(preference, 0), np.maximum(-preference, 0)
+    source[inside], sink[inside] = CERTAIN, 0
+    sink[outside], source[outside] = CERTAIN, 0
+    graph.add_grid_tedges(nodes, source, sink)
+    graph.maxflow()
+    return ~np.asarray(graph.get_grid_segments(nodes), np.bool_)
+
+
+def _likelihood(smooth: Plane, inside: Mask, outside: Mask) -> NDArray[np.float64]:
+    """log p(value | segment) − log p(value | rest), from histograms of the seeds."""
+    lowest = float(smooth.min())
+    bins = ((smooth - lowest) / BIN).astype(np.intp)
+    size = int(bins.max()) + 1
+    ours = ndimage.gaussian_filter1d(_histogram(bins[inside], size, 1.5), 1.5)
+    theirs = _histogram(bins[outside], size, 2.0) if outside.sum() > 50 else np.full(size, 1 / 81)
+    theirs = 0.7 * theirs + 0.3 / 81
+    ratio = np.log(ours + 1e-6) - np.log(theirs + 1e-6)
+    return np.asarray(ratio[bins])
+
+
+def _histogram(bins: NDArray[np.intp], size: int, blur: float) -> NDArray[np.float64]:
+    counts = ndimage.gaussian_filter1d(np.bincount(bins, minlength=size).astype(float), blur)
+    counts += 1e-3 * max(1.0, float(counts.sum())) / 81
+    return np.asarray(counts / counts.sum())
+
+
+def _smooth(values: Plane) -> Plane:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), 1.0))
+
+
+def _ellipse(radius: int) -> Any:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _finished(mask: Mask, inside: Mask) -> Mask:
+    """The parts that touch a seed, without whiskers and holes."""
+    parts, _ = ndimage.label(mask)
+    kept = np.unique(parts[inside])
+    mask = np.isin(parts, kept[kept > 0])
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.asarray(ndimage.binary_fill_holes(opened), np.bool_)
