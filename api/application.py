@@ -30,6 +30,7 @@ BLUEPRINTS = (
     "scene",
     "upload",
     "share",
+    "exchange",
     "audit",
     "live",
     "admin",

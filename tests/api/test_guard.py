@@ -14,7 +14,8 @@ from api.login import safe_next
 from minipacs.settings import Settings
 
 HTML = {"Accept": "text/html"}
-PUBLIC = {"/healthz", "/login", "/shared/<token>", "/static/<path:filename>", "/ohif/manifest.json"}
+EXCHANGE = "/exchange/<folder>/<int:ends>/<signature>/<name>"  # a signed link, as /shared is
+PUBLIC = {"/healthz", "/login", "/shared/<token>", EXCHANGE, "/static/<path:filename>", "/ohif/manifest.json"}
 PASSWORD = "the admin's own"
 
 

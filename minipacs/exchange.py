@@ -1,0 +1,67 @@
+"""A file lent to another server for a while: a signed link of the front door that opens it without login.
+
+A server that segments (VISTA-3D) fetches its image by URL. The link names one file in a folder of its
+own, ends at a time, and dies with the folder when the lender is done.
+"""
+
+import hashlib
+import hmac
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipacs.errors import Gone, NotFound
+from minipacs.secrets import secret
+from minipacs.settings import Settings
+
+FOLDER = "exchange"
+
+
+@dataclass(frozen=True)
+class Loan:
+    """Where the lender writes the file, and the path and query of its link."""
+
+    file: Path
+    link: str
+
+
+@contextmanager
+def lend(settings: Settings, name: str, seconds: int) -> Iterator[Loan]:
+    """A place for a file called `name`, reachable for `seconds` at most, gone afterwards."""
+    root = settings.home / FOLDER
+    _sweep(root)
+    ends = int(time.time()) + seconds
+    folder = f"{ends}-{secrets.token_urlsafe(16)}"
+    (root / folder).mkdir(parents=True, mode=0o700)
+    try:
+        link = f"/{FOLDER}/{folder}/{ends}/{_signature(settings, folder, ends, name)}/{name}"
+        yield Loan(root / folder / name, link)
+    finally:
+        shutil.rmtree(root / folder, ignore_errors=True)
+
+
+def lent(settings: Settings, folder: str, ends: int, signature: str, name: str) -> Path:
+    """The file of a link. Raises `NotFound` for a link we did not make, `Gone` for one that has ended."""
+    expected = _signature(settings, folder, ends, name)
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
+        raise NotFound("There is no such link.", "Ask for a new one.")
+    file = settings.home / FOLDER / folder / name  # signed by us: these are the names we chose
+    if ends < time.time() or not file.is_file():
+        raise Gone("This link has ended.", "Ask for a new one.")
+    return file
+
+
+def _signature(settings: Settings, folder: str, ends: int, name: str) -> str:
+    key = secret(settings.home, "exchange_key").encode()
+    return hmac.new(key, f"{folder}/{ends}/{name}".encode(), hashlib.sha256).hexdigest()
+
+
+def _sweep(root: Path) -> None:
+    """Take away what killed processes left behind: every folder whose time is over."""
+    for folder in root.iterdir() if root.is_dir() else ():
+        if int(folder.name.partition("-")[0]) < time.time():
+            shutil.rmtree(folder, ignore_errors=True)
