@@ -59,6 +59,11 @@ class Settings:
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
     prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps at hand"] = 1024
+    slicer_executable: Annotated[str, "program of a full 3D Slicer, for the engine slicer-desktop"] = ""
+    totalsegmentator_python: Annotated[str, "Python of an environment that has TotalSegmentator"] = ""
+    totalsegmentator_weights: Annotated[str, "folder of TotalSegmentator's models; nothing is fetched"] = ""
+    vista3d_url: Annotated[str, "address of a self-hosted VISTA-3D NIM; no other server is asked"] = ""
+    vista3d_address: Annotated[str, "the front door as the VISTA-3D server reaches it (default: localhost)"] = ""
     # fmt: on
 
     @classmethod

@@ -11,9 +11,9 @@ orders stay inside engines and exporters.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from minipacs.errors import EngineFailed
 from segmentation.codes import ARTIFICIAL_INTELLIGENCE, TISSUE, Code
@@ -101,6 +101,8 @@ class Labelmap:
     array: "NDArray[np.uint8] | NDArray[np.uint16]"
     geometry: "VolumeGeometry"
     segments: tuple[Segment, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What the engine made besides, to be kept beside the results: name (may hold a folder) → content."""
 
     def __post_init__(self) -> None:
         if self.array.dtype.name not in ("uint8", "uint16"):
@@ -193,3 +195,11 @@ class Engine(Protocol):
         Raises `EngineFailed`, `WrongPrompts`, `EngineUnavailable`; `NotAVolume` for a series that it
         cannot take (too small a field of view), which is then left out with that reason.
         """
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """An engine on another server, which may be away while its identity is known."""
+
+    def check(self) -> None:
+        """Raises `EngineUnavailable` while it cannot be asked."""

@@ -138,6 +138,9 @@ def write_objects(result: Result, out: Path, watch: Stopwatch, type: str) -> Non
         with watch.stage("SR"):
             measured = measure(labelmap, result.volume)
             report(labelmap, measured, slices, seg, identity).save_as(out / "sr.dcm")
+    for name, content in labelmap.files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
     with watch.stage("NIfTI"):
         write_nifti(labelmap, out / "labels.nii.gz")
         write_labels(labelmap, out / "labels.json")
@@ -158,7 +161,7 @@ def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) 
         "seconds": round(perf_counter() - watch.began, 3),
         "software": software(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": sorted(f.name for f in out.iterdir()),
+        "files": sorted(f.relative_to(out).as_posix() for f in out.rglob("*") if f.is_file()),
     }
     if result.slices is not None:
         first = result.slices.images[0]

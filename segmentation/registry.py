@@ -7,7 +7,7 @@ from typing import Any
 
 from minipacs.errors import EngineUnavailable
 from minipacs.settings import Settings
-from segmentation.engine import Engine
+from segmentation.engine import Engine, Remote
 
 GROUP = "minipacs.engines"
 PROMPTERS = "minipacs.prompters"
@@ -59,6 +59,8 @@ def listing(settings: Settings) -> list[Listing]:
 def _listed(name: str, settings: Settings) -> Listing:
     try:
         engine = create(name, settings)
+        if isinstance(engine, Remote):
+            engine.check()
     except EngineUnavailable as error:
         return Listing(name, False, reason=error.message, hint=error.hint)
     return Listing(name, True, engine.version, tuple(sorted(engine.modalities)))

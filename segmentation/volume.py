@@ -113,9 +113,19 @@ def is_image_file(file: Path) -> bool:
 
 
 def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
-    """A NIfTI or NRRD volume in LPS mm, and its modality: the one given, else CT where values say so.
+    """A NIfTI or NRRD volume in LPS mm, and its modality: the one given, else CT where values say so."""
+    volume = read_file(file)
+    found = modality or ("CT" if volume.array.min() <= AIR_HU else "MR")
+    taken = sorted(modalities)
+    if taken and found not in taken:
+        _refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
+    return volume, found
 
-    Array (slices, rows, columns) as the file has them; the affine may be left-handed.
+
+def read_file(file: Path) -> "Volume":
+    """A NIfTI or NRRD volume in LPS mm: array (slices, rows, columns) as the file has them.
+
+    The affine may be left-handed. Raises `Unreadable` and `NotAVolume`.
     """
     import SimpleITK
     from highdicom import Volume
@@ -132,11 +142,7 @@ def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") ->
     affine = np.eye(4)
     affine[:3, :3] = (np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing()))[:, ::-1]
     affine[:3, 3] = image.GetOrigin()
-    found = modality or ("CT" if array.min() <= AIR_HU else "MR")
-    taken = sorted(modalities)
-    if taken and found not in taken:
-        _refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
-    return Volume(np.ascontiguousarray(_narrow(array)), affine, "PATIENT"), found
+    return Volume(np.ascontiguousarray(_narrow(array)), affine, "PATIENT")
 
 
 # -- the rules --------------------------------------------------------------------------------------

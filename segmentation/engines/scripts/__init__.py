@@ -1,0 +1,1 @@
+"""Scripts that run in other interpreters: each imports the standard library and its own program's packages alone."""

@@ -1,0 +1,105 @@
+"""A full 3D Slicer on this machine, without its window: TotalSegmentator as Slicer's extension has it.
+
+MINIPACS_SLICER_EXECUTABLE names the program. Its extensions are looked for when it runs: Slicer itself
+must start to know them. Parameters of a rule: `task`, `quality` (normal, fast, faster), `cpu`, and
+`open_anatomy` (keep the glTF of the extension OpenAnatomy beside the results). Light to import.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
+from minipacs.settings import Settings
+from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+
+NAME = "slicer-desktop"
+SAYS = "3D Slicer"
+QUALITIES = ("normal", "fast", "faster")
+SET_IT = "Set MINIPACS_SLICER_EXECUTABLE to the Slicer program (download.slicer.org)."
+
+
+class SlicerDesktop:
+    """See the module."""
+
+    name = NAME
+    modalities = frozenset({"CT", "MR"})
+    needs_prompts = False
+
+    def __init__(self, command: Sequence[str], version: str, parameters: Mapping[str, Any]) -> None:
+        self._command = command
+        self.version = version
+        self.parameters = parameters
+
+    def segment(
+        self,
+        volume: "Volume",
+        prompts: Sequence[Prompt] = (),
+        progress: Progress = no_progress,
+        *,
+        modality: str = "CT",
+    ) -> Labelmap:
+        """What the task finds; the extension's own names, colours and SNOMED codes."""
+        from segmentation.engines import foreign
+
+        if prompts:
+            raise WrongPrompts(f"The engine {NAME} takes no prompts.", "Leave them out.")
+        with TemporaryDirectory(prefix="minipacs-slicer-") as temporary:
+            folder = Path(temporary)
+            progress("hand over")
+            foreign.write_volume(volume, folder / "volume.nii.gz")
+            (folder / "request.json").write_text(json.dumps(dict(self.parameters)), "utf-8")
+            progress(SAYS)
+            script = str(foreign.SCRIPTS / "in_slicer.py")
+            arguments = ("--no-main-window", "--no-splash", "--python-script", script, str(folder))
+            answer = foreign.run(SAYS, (*self._command, *arguments), folder, {})
+            progress("take back")
+            labels = foreign.read_labels(SAYS, folder / "labels.nrrd", volume)
+            files = {name: (folder / name).read_bytes() for name in answer["files"]}
+        array, segments = foreign.exclusive(labels, foreign.segments_of(answer["segments"]), SAYS)
+        if not segments:
+            raise EngineFailed("TotalSegmentator in 3D Slicer found nothing in this series.")
+        return Labelmap(array, volume.get_geometry(), segments, files)
+
+
+def create(
+    settings: Settings, *, task: str = "total", quality: str = "fast", cpu: bool = True, open_anatomy: bool = False
+) -> SlicerDesktop:
+    """The engine; raises `EngineUnavailable` where no 3D Slicer is set, or it does not start."""
+    if not settings.slicer_executable:
+        raise EngineUnavailable("No 3D Slicer is set.", SET_IT)
+    program = Path(settings.slicer_executable).expanduser()
+    if not program.is_file() or not os.access(program, os.X_OK):
+        raise EngineUnavailable(f"{program.name} is not a program that can be started.", SET_IT)
+    if quality not in QUALITIES:
+        raise EngineUnavailable(f"The quality {quality!r} is none of {', '.join(QUALITIES)}.", "Correct the rule.")
+    command = _with_screen(program)
+    parameters = {"task": task, "quality": quality, "cpu": bool(cpu), "open_anatomy": bool(open_anatomy)}
+    return SlicerDesktop(command, _version(command, program.stat().st_mtime), parameters)
+
+
+def _with_screen(program: Path) -> tuple[str, ...]:
+    """Slicer needs a display even without its window: on a server, a virtual one."""
+    if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return (str(program),)
+    if virtual := shutil.which("xvfb-run"):
+        return (virtual, "-a", str(program))
+    raise EngineUnavailable("3D Slicer needs a display, and this machine has none.", "Install xvfb (xvfb-run).")
+
+
+@lru_cache
+def _version(command: tuple[str, ...], changed: float) -> str:
+    """What `Slicer --version` prints, without the program's name; asked once for each state of the file."""
+    from segmentation.engines import foreign
+
+    told = foreign.ask(SAYS, (*command, "--no-main-window", "--version"), SET_IT)
+    return told.removeprefix("Slicer").strip() or "unknown"
