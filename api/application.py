@@ -12,6 +12,7 @@ import minipacs.follow
 import minipacs.jobs
 from api import accounts, answers, attempts, audit, guard, login, share
 from api.cookie import Sessions
+from api.lane import Lane
 from api.state import State
 from minipacs.secrets import secret
 from minipacs.settings import Settings
@@ -79,6 +80,7 @@ def build(settings: Settings) -> Flask:
     for name in BLUEPRINTS:
         if find_spec(f"api.{name}") is not None:
             app.register_blueprint(import_module(f"api.{name}").blueprint)
+    app.wsgi_app = Lane(app, app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

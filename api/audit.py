@@ -21,6 +21,7 @@ from sqlalchemy import Double, Select, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api import listing
+from api.accounts import Principal
 from api.answers import wants_page
 from api.doors import requires
 from api.jobs import moment
@@ -94,7 +95,8 @@ class Writer:
     def add(self, entry: dict[str, Any]) -> None:
         """Queue an entry, unless the same was queued minutes ago. Nothing is let go when the queue is full: we wait."""
         if entry["action"] == "view":
-            key, now = (entry["user"], entry["study_instance_uid"] or entry["path"]), time.monotonic()
+            about = entry["study_instance_uid"] or entry["patient_key"] or entry["path"]
+            key, now = (entry["user"], about), time.monotonic()
             if self._seen.get(key, 0) > now:
                 return
             if len(self._seen) > MOST_WAITING:
@@ -155,28 +157,40 @@ def note(response: Response) -> Response:
     refused = response.status_code in (401, 403, 429)
     user = g.get("user")
     thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted
-    if request.method == "OPTIONS" or thumbnail or (not action and not uid and not refused):
+    patient = (request.view_args or {}).get("patient_id")
+    if request.method == "OPTIONS" or thumbnail or not (action or uid or patient or refused):
         return response
     if refused:
         action = "failure"
     study = STUDY.search(request.full_path)
     name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
-    patient = (request.view_args or {}).get("patient_id")
     current_app.extensions["minipacs_audit"].add(
-        {
-            "at": time.time(),
-            "user": name.replace("\x00", "") or "nobody",
-            "by": user.by if user else "none",
-            "address": request.remote_addr or "",
-            "action": action or "view",
-            "method": request.method,
-            "path": (endpoint if patient else request.path)[:500].replace("\x00", ""),
-            "status": response.status_code,
-            "study_instance_uid": (study.group(1) or study.group(2)) if study else g.get("audited_study") or None,
-            "patient_key": patient.replace("\x00", "") if patient else None,
-        }
-    )
+        entry(
+            user or Principal(name.replace("\x00", "") or "nobody", "", "none"), request.remote_addr or "",
+            action or "view", request.method, endpoint if patient else request.path, response.status_code,
+            (study.group(1) or study.group(2)) if study else g.get("audited_study") or None, patient,
+        )
+    )  # fmt: skip
     return response
+
+
+def entry(
+    who: Principal, address: str, action: str, method: str, path: str, status: int, study: str | None,
+    patient: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A row to be. With a PatientID the path is the endpoint: the ID stands in its own column."""
+    return {
+        "at": time.time(),
+        "user": who.name,
+        "by": who.by,
+        "address": address,
+        "action": action,
+        "method": method,
+        "path": path[:500].replace("\x00", ""),
+        "status": status,
+        "study_instance_uid": study,
+        "patient_key": patient.replace("\x00", "") if patient else None,
+    }
 
 
 FILTERS = {

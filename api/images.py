@@ -7,10 +7,10 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import describe, listing
+from api import describe, listing, lookups
 from api.files import send
 from api.state import state
-from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study
+from minipacs.catalogue import Instance, Patient, Rendering, Series, Study
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("images", __name__)
@@ -39,23 +39,18 @@ def images() -> dict[str, Any]:
 
 
 @blueprint.get("/images/count")
-def image_count() -> dict[str, int]:
+def image_count() -> dict[str, Any]:
     """How many instances there are, of any kind: images, SEG, SR."""
-    return {"images_count": state().quick.totals().images}
+    return lookups.totals(state().quick, "images") or {}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
 def image(sop_instance_uid: str) -> dict[str, Any]:
     """An instance, by its UID, with its pictures or its segments."""
-    quick = state().quick
-    row = None if "\x00" in sop_instance_uid else quick.row(Instance, sop_instance_uid)
+    row = lookups.image(state().quick, sop_instance_uid)
     if row is None:
         raise missing(sop_instance_uid)
-    return {
-        **row,
-        "renderings": quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number),
-        "segments": quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number),
-    }
+    return row
 
 
 @blueprint.get("/images/<sop_instance_uid>/png")

@@ -6,9 +6,9 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import describe, listing
+from api import describe, listing, lookups
 from api.state import state
-from minipacs.catalogue import Counts, Patient, Study
+from minipacs.catalogue import Patient, Study
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("patients", __name__)
@@ -29,15 +29,15 @@ def patients() -> dict[str, Any]:
 
 
 @blueprint.get("/patients/count")
-def patient_count() -> dict[str, int]:
+def patient_count() -> dict[str, Any]:
     """How many patients there are."""
-    return {"patient_count": state().quick.totals().patients}
+    return lookups.totals(state().quick, "patients") or {}
 
 
 @blueprint.get("/patients/<path:patient_id>")
 def patient(patient_id: str) -> dict[str, Any]:
     """A patient, by PatientID."""
-    return told(patient_id)
+    return there(lookups.patient(state().quick, patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/studies")
@@ -52,31 +52,25 @@ def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
 @blueprint.get("/patients/<path:patient_id>/studycount")
 def study_count(patient_id: str) -> dict[str, Any]:
     """How many studies the patient has."""
-    return {"patient_id": patient_id, "study_count": counted(patient_id).studies}
+    return there(lookups.study_count(state().quick, patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/seriescount")
 def series_count(patient_id: str) -> dict[str, Any]:
     """How many series the patient has."""
-    return {"patient_id": patient_id, "series_count": counted(patient_id).series}
+    return there(lookups.series_count(state().quick, patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/imagecount")
 def image_count(patient_id: str) -> dict[str, Any]:
     """How many instances the patient has."""
-    return {"patient_id": patient_id, "images_count": counted(patient_id).images}
+    return there(lookups.image_count(state().quick, patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/counts")
 def counts(patient_id: str) -> dict[str, Any]:
     """How many studies, series and instances the patient has."""
-    count = counted(patient_id)
-    return {
-        "patient_id": patient_id,
-        "study_count": count.studies,
-        "series_count": count.series,
-        "image_count": count.images,
-    }
+    return there(lookups.counts(state().quick, patient_id), patient_id)
 
 
 def found(session: Session, patient_id: str) -> Patient:
@@ -87,18 +81,11 @@ def found(session: Session, patient_id: str) -> Patient:
     return patient
 
 
-def told(patient_id: str) -> dict[str, Any]:
-    """The patient as JSON, or `NotFound`."""
-    row = None if "\x00" in patient_id else state().quick.row(Patient, patient_id)
+def there(row: lookups.Found, patient_id: str) -> dict[str, Any]:
+    """What was looked up, or `NotFound`."""
     if row is None:
         raise missing(patient_id)
     return row
-
-
-def counted(patient_id: str) -> Counts:
-    """The patient's counts, or `NotFound`."""
-    row = told(patient_id)
-    return Counts(1, *(row[f"NumberOfPatientRelated{what}"] for what in ("Studies", "Series", "Instances")))
 
 
 def missing(patient_id: str) -> NotFound:

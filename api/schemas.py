@@ -90,6 +90,9 @@ VERDICTS = thing(files=many(VERDICT), stored=WHOLE, refused=WHOLE, studies=many(
 USER = thing(name=TEXT, role=TEXT, created=TEXT)
 SERIES_OF_STUDY = row(Series, ours=YES_NO)
 WHOLE_STUDY = row(Study, patient=row(Patient), series=many(SERIES_OF_STUDY), results=many(RESULT))
+ENGINE = thing(
+    name=TEXT, available=YES_NO, version=maybe(TEXT), modalities=many(TEXT), reason=maybe(TEXT), hint=maybe(TEXT)
+)
 IMAGE = row(Instance, renderings=many(row(Rendering)), segments=many(row(Segment)))
 IMAGE_INFO = row(
     Rendering, InstanceNumber=maybe(WHOLE), PatientID=maybe(TEXT), SeriesDescription=maybe(TEXT),
@@ -155,6 +158,8 @@ JSON_ANSWERS: dict[str, Schema] = {
     "jobs.cancel": thing(**JOB),
     "jobs.retry": thing(**JOB),
     "jobs.status": thing(new_files=YES_NO, current_file=maybe(TEXT), queue_size=WHOLE),
+    "engines.engines": thing(engines=many(ENGINE), automatic=maybe(TEXT)),
+    "engines.segment": thing(**JOB),
     "admin.users": many(USER),
     "admin.add_user": thing(name=TEXT),
     "admin.remove_user": thing(name=TEXT, removed=YES_NO),

@@ -6,7 +6,7 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import listing
+from api import listing, lookups
 from api.state import state
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.errors import NotFound
@@ -34,19 +34,18 @@ def all_series() -> dict[str, Any]:
 
 
 @blueprint.get("/series/count")
-def series_count() -> dict[str, int]:
+def series_count() -> dict[str, Any]:
     """How many series there are."""
-    return {"series_count": state().quick.totals().series}
+    return lookups.totals(state().quick, "series") or {}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 def series(series_instance_uid: str) -> dict[str, Any]:
     """A series, by its UID, with its study's patient."""
-    row = None if "\x00" in series_instance_uid else state().quick.row(Series, series_instance_uid)
+    row = lookups.series(state().quick, series_instance_uid)
     if row is None:
         raise missing(series_instance_uid)
-    study = state().quick.row(Study, row["StudyInstanceUID"]) or {}
-    return {**row, "patient_key": study.get("patient_key")}
+    return row
 
 
 @blueprint.get("/series/<series_instance_uid>/images")

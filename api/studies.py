@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Date, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from api import describe, listing, results
+from api import describe, listing, lookups, results
 from api.answers import wants_page
 from api.jobs import told
 from api.state import state
@@ -75,9 +75,9 @@ def studies() -> ResponseReturnValue:
 
 
 @blueprint.get("/studies/count")
-def study_count() -> dict[str, int]:
+def study_count() -> dict[str, Any]:
     """How many studies there are."""
-    return {"study_count": state().quick.totals().studies}
+    return lookups.totals(state().quick, "studies") or {}
 
 
 @blueprint.get("/studies/<study_instance_uid>")

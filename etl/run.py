@@ -1,8 +1,6 @@
 """A run: what a source finds → what is new of it → rows and pictures. Chunks, so that memory does not grow."""
 
 import errno
-import shutil
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
@@ -10,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from uuid import uuid4
 
 from sqlalchemy import select
 
@@ -21,6 +18,7 @@ from etl.transform import Found, Outcome, transformed
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
+from minipacs.scratch import scratch
 
 CHUNK = 64
 """Sources in one transaction: the most that a killed run does again."""
@@ -28,8 +26,6 @@ LOOK = 512
 """Sources looked up in the catalogue at once."""
 FAR = 32
 """Chunks under way on a cluster: the memory of this process, bounded."""
-PARTIAL = ".partial"
-STALE_S = 3600.0
 
 Progress = Callable[[Tally, int], None]
 """Told the tally so far and how many sources were seen."""
@@ -50,7 +46,7 @@ def catalogue(
     """
     tally, seen = Tally(), 0
     loader = Loader(database, options)
-    with working_folder(options.target) as folder, _executor(workers, executor) as pool, _named():
+    with _named(), scratch(options.target) as folder, _executor(workers, executor) as pool:
         do = partial(transform_chunk, source.reader, options=options, folder=folder)
         under_way: deque[Future[list[Outcome]]] = deque()
         for look in chunked(source.found(), LOOK):
@@ -104,21 +100,6 @@ def sort_out(database: Database, look: Sequence[Found], options: Options, tally:
     tally.rejected.update(Counter(refused[one] for one in look if one in refused))
     tally.unchanged += sum(one in done and one not in refused for one in look)
     return [one for one in look if one not in done and one not in refused]
-
-
-@contextmanager
-def working_folder(target: Path) -> Iterator[Path]:
-    """Where PNGs lie until their rows are written; folders that killed runs left are swept."""
-    for left in target.glob(f"{PARTIAL}/*"):
-        if time.time() - left.stat().st_mtime > STALE_S:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = target / PARTIAL / uuid4().hex
-    with _named():
-        folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

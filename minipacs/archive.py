@@ -46,13 +46,15 @@ class Changes:
 class Archive:
     """The archive, over HTTP. Threads may share one; each process opens its own."""
 
-    def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, transport: httpx.BaseTransport | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.url = settings.orthanc_url
         self._client = Orthanc(
             self.url,
             username=settings.orthanc_user,
             password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             return_raw_response=True,
             transport=transport,
@@ -62,6 +64,22 @@ class Archive:
     def version(self) -> str:
         """Orthanc's version; raises `ArchiveUnreachable` when nobody answers."""
         return str(self._json("GET", "/system")["Version"])
+
+    def system(self) -> dict[str, Any]:
+        """What Orthanc says of itself: version, application entity title, where its index is."""
+        return dict(self._json("GET", "/system"))
+
+    def plugins(self) -> list[str]:
+        """Names of the loaded plugins."""
+        return [str(name) for name in self._json("GET", "/plugins")]
+
+    def answers_dicomweb(self) -> None:
+        """Ask QIDO-RS for one study; raises when that is not answered."""
+        self._json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
+
+    def last_change(self) -> int:
+        """Number of the newest entry of the change log."""
+        return int(self._json("GET", "/changes?last")["Last"])
 
     def changes(self, since: int, limit: int = PAGE) -> Changes:
         """The change log after entry `since`. Deletions do not stand in it."""

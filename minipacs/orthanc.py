@@ -27,10 +27,26 @@ ENVIRONMENT = {"TCP_NODELAY": "1", "LC_ALL": "C.UTF-8"}
 
 def command(settings: Settings) -> list[str]:
     """The command line that starts Orthanc; writes its configuration first."""
-    binary = next((found for name in BINARIES if (found := shutil.which(name))), None)
+    binary = find_binary()
     if binary is None:
         raise SettingsError("Orthanc is not installed.", "apt-get install orthanc orthanc-dicomweb orthanc-python")
     return [binary, str(write_configuration(settings))]
+
+
+def find_binary() -> str | None:
+    """Where Orthanc's program is."""
+    return next((found for name in BINARIES if (found := shutil.which(name))), None)
+
+
+def started_with(settings: Settings) -> list[str] | None:
+    """Keys in which the last start's configuration differs from what the settings make now; `None`: never started."""
+    folder = settings.home / "orthanc"
+    try:
+        last = json.loads((folder / "configuration" / "machine.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    now = machine_configuration(settings, folder)
+    return sorted(key for key in {*last, *now} if last.get(key) != now.get(key))
 
 
 def write_configuration(settings: Settings) -> Path:

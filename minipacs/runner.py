@@ -1,7 +1,7 @@
 """Rows to the pool. The runner holds no state that matters: kill it, start it again, run two.
 
 It gives out only as many rows as there are free slots, the most urgent first, so that priorities
-work and a restart loses nothing. The pool is an embedded Dask `LocalCluster`, or an existing
+work and a restart loses nothing. The pool is an embedded one (`pool.py`), or an existing
 scheduler by address; either way the row is the record and the pool only executes.
 """
 
@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future
 
 from minipacs.database import Database
 from minipacs.jobs import Jobs
+from minipacs.pool import EmbeddedPool
 from minipacs.settings import Settings
 from minipacs.task import end_worker, is_alive, run_job
 
@@ -23,18 +23,6 @@ UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
 DEAF_S = 10.0
 """A running job may take so long to hear its cancellation."""
-QUIET_POOL = {
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.admin.event-loop": "tornado",
-    "distributed.worker.profile.enabled": False,
-    "distributed.worker.daemon": False,
-    "distributed.scheduler.active-memory-manager.start": False,
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.worker.memory.spill": False,
-}
-"""An idle embedded pool costs 4 to 13 % of a core with Dask's defaults, about 2 % with these."""
-
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +42,7 @@ class Runner:
         self.settings = settings
         self.jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
         self._flights: dict[int, Flight] = {}
-        self._pool: Any = None
+        self._pool: EmbeddedPool | None = None
         self._client: Any = None
         self._below_reserve = False
         self._asked: dict[int, float] = {}
@@ -66,36 +54,28 @@ class Runner:
         if self.settings.scheduler:
             self._client = Client(self.settings.scheduler, set_as_default=False)
             return
-        with dask.config.set(QUIET_POOL):
-            self._pool = LocalCluster(
-                n_workers=self.settings.workers,
-                threads_per_worker=1,
-                resources={"cpu": 1},
-                dashboard_address=None,
-                silence_logs=logging.ERROR,
-            )
-            self._client = Client(self._pool, set_as_default=False)
+        self._pool = EmbeddedPool(self.settings)
+        self._client = self._pool.client
 
     def stop(self) -> None:
         """Close the pool and hand running work back without counting the attempt."""
-        if self._client is not None:
-            self._client.close(timeout=2)
         if self._pool is not None:
-            self._pool.close(timeout=5)
+            self._pool.close()
             self.jobs.hand_back(f"{self.settings.host_name}/")
+        elif self._client is not None:
+            self._client.close(timeout=2)
 
     def step(self) -> int:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
+        if self._pool is not None:
+            self._pool.tend()
         self._requeue_dead()
         self.jobs.requeue_expired()
         self._end_deaf()
         self._land()
         if self._disk_is_low():
             return 0
-        slots = self._slots()
-        if not slots and self._pool is not None:
-            self._rebuild()
-        return sum(self._give_out(needs, count) for needs, count in slots.items())
+        return sum(self._give_out(needs, count) for needs, count in self._slots().items())
 
     def _give_out(self, needs: str, count: int) -> int:
         free = count - sum(flight.needs == needs for flight in self._flights.values())
@@ -143,14 +123,6 @@ class Runner:
             for needs, count in (worker["resources"] or {"cpu": worker["nthreads"]}).items():
                 slots[needs] = slots.get(needs, 0) + int(count)
         return slots
-
-    def _rebuild(self) -> None:
-        """Workers that died too often in a row are not replaced by Dask: build the embedded pool anew."""
-        log.warning("the embedded pool has no workers left; starting it anew")
-        self._client.close(timeout=2)
-        self._pool.close(timeout=5)
-        self._flights.clear()
-        self.start()
 
     def _disk_is_low(self) -> bool:
         """Below the reserve no new work starts: results could not be written."""

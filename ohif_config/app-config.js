@@ -2,7 +2,7 @@
 window.config = {
   name: 'minipacs',
   routerBasename: window.PUBLIC_URL || '/',
-  extensions: [],
+  extensions: [window.PUBLIC_URL + 'extension/index.js'],
   modes: [],
   customizationService: {
     global: {
@@ -10,6 +10,9 @@ window.config = {
       // What OHIF's own "save segmentation" writes: a form that highdicom and we can read back.
       'segmentation.store.defaultMode': { $set: 'bitmap' },
       'segmentation.store.transferSyntaxUID': { $set: '1.2.840.10008.1.2.1' },
+    },
+    mode: {
+      '*': { rightPanels: { $push: ['minipacs.panelModule.segment'] } },
     },
   },
   showStudyList: true,

@@ -6,10 +6,7 @@ again.
 """
 
 import json
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
-from time import time
 from typing import Any
 
 from minipacs.archive import Archive
@@ -18,7 +15,6 @@ from segmentation.identity import Identity
 from segmentation.rules import Rules
 
 MANIFEST = "manifest.json"
-PARTIAL = ".partial-"
 OBJECTS = {"seg.dcm": "seg_sop_instance_uid", "sr.dcm": "sr_sop_instance_uid"}
 """The files that go into the archive, and the manifest's field with their SOP Instance UID."""
 
@@ -42,19 +38,16 @@ def manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def put(made: Path, place: Path, manifest: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-    """Move a finished folder to its place; what lay there is superseded, and named in the manifest."""
+    """Move a finished folder from its scratch folder to its place; what lay there is superseded, and named
+    in the manifest."""
     if before is not None and before["identity"] != manifest["identity"]:
         superseded = [before["seg_series_instance_uid"], before.get("sr_series_instance_uid")]
         manifest = {**manifest, "supersedes": [*before.get("supersedes", []), *filter(None, superseded)]}
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
-        aside = Path(mkdtemp(prefix=PARTIAL, dir=place.parent))
-        place.rename(aside / "old")
-        made.rename(place)
-        shutil.rmtree(aside)
-    else:
-        made.rename(place)
+        place.rename(made.with_name("before"))
+    made.rename(place)
     return manifest
 
 
@@ -79,11 +72,3 @@ def answer(manifest: dict[str, Any]) -> dict[str, Any]:
         "segments": [segment["label"] for segment in manifest["segments"]],
         "durations_s": manifest["durations_s"],
     }
-
-
-def sweep(settings: Settings) -> None:
-    """Remove what workers that were killed have left behind, when no running one can own it."""
-    oldest = time() - 2 * settings.engine_limit_s - 3600
-    for left in root(settings).glob(f"{PARTIAL}*"):
-        if left.stat().st_mtime < oldest:
-            shutil.rmtree(left, ignore_errors=True)

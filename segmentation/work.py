@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from minipacs.errors import EngineError, EngineUnavailable, NotAVolume, Unreadable
+from minipacs.scratch import scratch
 from minipacs.settings import Settings
 from minipacs.work import Order, SeriesContent, StudyContent, Task
 from segmentation import process, registry, results
@@ -138,16 +138,13 @@ def _make(task: Task, piece: _Piece, folder: Path, before: dict[str, Any] | None
     def listen(stage: str, done: int = 0, total: int = 0) -> None:
         task.progress(stage, done, total, place)
 
-    root = results.root(task.settings)
-    root.mkdir(parents=True, exist_ok=True)
-    results.sweep(task.settings)
     name = f"{piece.identity.series_instance_uid}-{piece.identity.engine}.log"
-    with TemporaryDirectory(prefix=results.PARTIAL, dir=root) as temporary:
+    with scratch(results.root(task.settings)) as temporary:
         request = process.Request(
-            files=_download(task, piece.series, Path(temporary), listen),
+            files=_download(task, piece.series, temporary, listen),
             digest=piece.series.digest,
             engine=piece.rule.engine,
-            out=Path(temporary, "results"),
+            out=temporary / "results",
             parameters=piece.rule.parameters,
             options={"type": piece.rules.type},
         )

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from minipacs.archive import Archive
+from minipacs.scratch import scratch
 from minipacs.settings import Settings
 from segmentation import results
 from segmentation.encode import encode
@@ -66,9 +66,8 @@ def accept(acceptance: Acceptance, settings: Settings, archive: Archive) -> dict
     place /= f"{identity.engine}-{identity.parameters}"
     manifest = results.manifest(place)
     if manifest is None:
-        results.root(settings).mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=results.PARTIAL, dir=results.root(settings)) as temporary:
-            made = Path(temporary, "result")
+        with scratch(results.root(settings)) as temporary:
+            made = temporary / "result"
             made.mkdir()
             manifest = results.put(made, place, _write(acceptance, identity, read_rules(settings).type, made), None)
     results.store(archive, place, manifest, read_rules(settings))

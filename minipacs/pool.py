@@ -1,0 +1,87 @@
+"""The embedded pool: a Dask scheduler in this process, and worker processes that are started again when they end.
+
+Dask's own nannies give up after a few dozen deaths in a row, and a worker that dies while it starts
+ends the whole pool; these do not.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+import dask
+from distributed import Client, LocalCluster
+
+from minipacs.settings import Settings
+from minipacs.worker import QUIET
+
+AGAIN_S = (0.0, 0.0, 0.0, 1.0, 5.0)
+"""Wait before a worker is started again, by how often it ended in the last minute; then the last one."""
+STOP_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddedPool:
+    """So many workers, whatever ends them; `tend` is to be called often."""
+
+    def __init__(self, settings: Settings) -> None:
+        with dask.config.set(QUIET):
+            self._cluster = LocalCluster(
+                n_workers=0,
+                host="127.0.0.1",
+                protocol="tcp://",
+                silence_logs=logging.ERROR,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            )
+        environment = {
+            **os.environ,
+            **settings.as_environment(),
+            "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address),
+        }
+        self._places = [_Place(environment) for _ in range(settings.workers)]
+        self.client = Client(self._cluster, set_as_default=False)
+
+    def tend(self) -> None:
+        """Start again what has ended."""
+        for place in self._places:
+            place.tend()
+
+    def close(self) -> None:
+        """End the workers, then the scheduler."""
+        for place in self._places:
+            place.empty()
+        self.client.close(timeout=STOP_S)
+        self._cluster.close(timeout=STOP_S)
+
+
+class _Place:
+    """One place in the pool, and the process that fills it."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._ended: list[float] = []
+        """When a process of this place was seen to have ended, in the last minute; on the monotonic clock."""
+        self._process = self._start()
+
+    def tend(self) -> None:
+        """Fill the place again, at once; later, if that did not help the last times."""
+        now = time.monotonic()
+        if self._process is not None and self._process.poll() is not None:
+            log.warning("a worker of the pool ended (%s); another is started", self._process.returncode)
+            self._ended = [t for t in self._ended if now - t < 60] + [now]
+            self._process = None
+        if self._process is None and now - self._ended[-1] >= AGAIN_S[min(len(self._ended), len(AGAIN_S)) - 1]:
+            self._process = self._start()
+
+    def empty(self) -> None:
+        """End the process: what it does is given back by the runner."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> "subprocess.Popen[bytes] | None":
+        command = [sys.executable, "-m", "minipacs.cli", "worker", "--die-with-parent"]
+        return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL)

@@ -1,0 +1,63 @@
+"""Folders for unfinished work: who is killed leaves one behind, and the next one who works removes it.
+
+Each folder has a lock file beside it, held (flock) by its process as long as that lives, whatever ends
+it: a folder whose lock is free belongs to nobody.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+PREFIX = ".partial-"
+LOCK = ".lock"
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """A new folder below `root`, gone at the end; what the dead left there is removed first."""
+    root.mkdir(parents=True, exist_ok=True)
+    sweep(root)
+    folder = root / f"{PREFIX}{uuid4().hex}"
+    lock = folder.with_name(folder.name + LOCK)
+    held = _hold(lock)
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+def sweep(root: Path) -> None:
+    """Remove the folders below `root` whose process has ended."""
+    for lock in root.glob(f"{PREFIX}*{LOCK}"):
+        try:
+            held = os.open(lock, os.O_RDWR)
+        except FileNotFoundError:  # its owner, or another sweeper, was faster
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            folder = lock.with_name(lock.name.removesuffix(LOCK))
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                lock.unlink(missing_ok=True)
+        finally:
+            os.close(held)
+
+
+def _hold(lock: Path) -> int:
+    """Make and hold a lock file; made again when a sweeper took it in the moment between."""
+    while True:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if lock.exists():  # nobody else makes this name
+            return held
+        os.close(held)

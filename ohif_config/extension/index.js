@@ -1,0 +1,69 @@
+/** A run-time extension of the stock OHIF 3.13 build: no rebuild. docs/viewer.md tells how it is loaded. */
+
+import { automatic } from './automatic.js';
+import { component, dress } from './dom.js';
+import { ask } from './http.js';
+import { JobWatch } from './jobs.js';
+import { Viewer } from './ohif.js';
+
+const here = name => new URL(name, import.meta.url).href;
+
+/** What lives while a study is open. */
+const open = { viewer: null, watch: null };
+
+/** Lay the results of a finished job over the images. */
+async function show({ id, study }) {
+  const { result } = await ask(`/jobs/${id}`);
+  for (const made of result?.segmentations ?? []) {
+    const segmentation = await open.viewer.fetchSeries(study, made.seg_series_instance_uid);
+    await open.viewer.showSegmentation(segmentation);
+  }
+}
+
+async function appear({ detail: job }) {
+  if (job.kind !== 'segment') return;
+  try {
+    await show(job);
+    open.viewer.tell(job.summary || 'The segmentation is done.', 'success');
+  } catch (error) {
+    open.viewer.tell(`The result could not be shown: ${error.message}`, 'error');
+  }
+}
+
+export default {
+  id: 'minipacs',
+  version: '1.0.0',
+
+  onModeEnter(managers) {
+    open.viewer = new Viewer(managers);
+    if (!open.viewer.study) return;
+    open.watch = new JobWatch(open.viewer.study, { ask, EventSource });
+    open.watch.addEventListener('done', appear);
+    open.watch.start();
+  },
+
+  onModeExit() {
+    open.watch?.stop();
+    open.watch = null;
+  },
+
+  getPanelModule() {
+    dress(here('panel.css'));
+    const mount = node => {
+      const ends = open.watch ? [automatic(node, open.watch, show)] : [];
+      return () => {
+        ends.forEach(end => end());
+        node.replaceChildren();
+      };
+    };
+    return [
+      {
+        name: 'segment',
+        iconName: 'icon-tool-click-segment',
+        iconLabel: 'Segment',
+        label: 'Segment',
+        component: component('minipacs-panel', mount),
+      },
+    ];
+  },
+};

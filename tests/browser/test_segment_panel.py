@@ -1,0 +1,60 @@
+"""The "Segment" panel: automatic engines are started and cancelled, and their results appear without a reload."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from stack import RunningStack, until
+from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
+
+from minipacs.demo import write_chest_ct
+from minipacs.jobs import Job, Jobs
+
+pytestmark = pytest.mark.browser
+
+
+def without_result(stack: RunningStack, folder: Path) -> str:
+    """A study whose automatic segmentation was cancelled as soon as it was there; its UID."""
+    (study,) = stack.send(folder)
+
+    def cancelled() -> bool:
+        jobs: list[Job] = [job for job in stack.jobs(study) if job.kind == "segment"]
+        for job in jobs:
+            if job.state in ("queued", "running"):
+                Jobs(stack.database).cancel(job.id)
+        return bool(jobs) and all(job.state == "cancelled" for job in jobs)
+
+    until(cancelled, 60, what="the end of the cancelled segmentation")
+    assert stack.segs(study) == []
+    return study
+
+
+def test_an_engine_is_started_cancelled_and_its_result_appears(
+    page: Page, stack: RunningStack, tmp_path: Path, artefacts: Path
+) -> None:
+    files = write_chest_ct(tmp_path, patient_id="APPEARS-BY-ITSELF")
+    study = without_result(stack, tmp_path)
+    middle = len(files) // 2
+    open_study(page, stack, study, middle)
+    open_panel(page)
+    page.evaluate("window.stillTheSamePage = true")
+    job = page.locator(".mp-job").first
+    expect(job).to_have_attribute("data-state", "cancelled", timeout=15_000)
+
+    page.get_by_role("button", name="Start").click()
+    expect(job).to_have_attribute("data-state", "running", timeout=30_000)
+    job.get_by_role("button", name="Cancel").click()
+    expect(job).to_have_attribute("data-state", "cancelled", timeout=30_000)
+    assert stack.segs(study) == []
+
+    page.get_by_role("button", name="Start").click()
+    expect(job.locator("progress")).to_be_visible(timeout=30_000)
+    page.screenshot(path=artefacts / "segment-panel-running.png")
+    assert coloured(viewport(page)) == 0
+    page.wait_for_function(HAS_SEGMENTATION, timeout=120_000)
+    expect(job).to_have_attribute("data-state", "done")
+    show(page, middle)
+    picture = viewport(page)
+    page.screenshot(path=artefacts / "segment-panel-done.png")
+    assert coloured(picture) > 0.1 * picture.shape[0] * picture.shape[1]
+    assert page.evaluate("window.stillTheSamePage")

@@ -1,0 +1,165 @@
+"""The doctor on a healthy product, and on one broken part after the other."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from stack import RunningStack, free_ports, settings_for
+
+from minipacs import checks, checks_of_work, cli
+from minipacs.database import Database
+from minipacs.findings import Finding
+from minipacs.jobs import Job
+from minipacs.settings import Settings
+
+FAR = 2**31
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a folder of its own, where nothing runs."""
+    return settings_for(tmp_path)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """The database of these settings, with every table."""
+    database = Database(settings.database_url)
+    database.create()
+    yield database
+    database.close()
+
+
+def add_job(database: Database, **values: object) -> None:
+    fixed = {"key": "k", "kind": "catalogue", "study_instance_uid": "1.2", "args": {}, "needs": "cpu", "priority": 0}
+    with database.writing() as session:
+        session.add(Job(**{**fixed, "attempts": 3, "created": 0.0, **values}))
+
+
+def findings(settings: Settings) -> dict[str, Finding]:
+    return dict(checks.examine(settings))
+
+
+@pytest.mark.integration
+def test_a_healthy_product_has_nothing_wrong(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in stack.settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MINIPACS_TEST_DATA", raising=False)
+    assert cli.main(["doctor", "--json"]) == 0
+    said = {line["part"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert list(said) == [check.part for check in checks.CHECKS]
+    assert {part: line for part, line in said.items() if line["state"] == "failed"} == {}
+    assert {part for part, line in said.items() if line["state"] == "warning"} <= {"queue", "disk"}
+    assert "schema" in said["database"]["seen"]
+
+
+@pytest.mark.integration
+def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
+    found = findings(replace(stack.settings, orthanc_password="wrong"))
+    for part in ("archive", "dicomweb", "change log"):
+        assert found[part].state == "failed"
+        assert "MINIPACS_ORTHANC_USER" in found[part].remedy
+
+
+@pytest.mark.integration
+def test_settings_changed_after_the_start_are_named(stack: RunningStack) -> None:
+    changed = replace(stack.settings, stable_age_s=77, aet="OTHER")
+    assert checks.check_archive(changed).state == "warning"
+    assert "DicomAet, StableAge" in checks.check_stable_age(changed).seen
+
+
+@pytest.mark.integration
+def test_a_catalogue_of_another_archive_is_recognised(stack: RunningStack, database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text(f"INSERT INTO letter_box (name, last) VALUES ('follow', {FAR})"))
+    found = checks_of_work.check_letter_box(replace(stack.settings, database_url=database.url))
+    assert found.state == "failed"
+    assert "another archive" in found.seen
+
+
+def test_where_nothing_runs_the_exit_code_and_the_remedy_say_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    for part in ("archive", "dicomweb", "dicom", "job service", "front door"):
+        assert f"failed   {part:12s}" in said
+    assert said.count("scripts/up") >= 5
+    assert not (settings.home / "catalogue.sqlite").exists(), "a look changes nothing"
+
+
+def test_a_misspelt_setting_is_named(settings: Settings) -> None:
+    found = checks.check_settings(settings, {"MINIPACS_WORKRES": "3", "MINIPACS_WORKERS": "3"})
+    assert found.state == "warning"
+    assert "MINIPACS_WORKRES" in found.seen
+
+
+def test_a_home_that_cannot_be_made_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert checks.check_home(replace(settings, home=tmp_path / "file" / "home")).state == "failed"
+
+
+def test_secrets_open_to_others_are_named(settings: Settings) -> None:
+    (settings.home / "secrets.json").write_text("{}")
+    (settings.home / "secrets.json").chmod(0o644)
+    assert "chmod 600" in checks.check_home(settings).remedy
+
+
+def test_a_full_disk_is_named(settings: Settings) -> None:
+    assert checks.check_disk(replace(settings, reserve_mb=FAR)).state == "failed"
+
+
+def test_a_missing_viewer_and_a_missing_engine_are_named(settings: Settings, tmp_path: Path) -> None:
+    assert checks.check_viewer(replace(settings, ohif=tmp_path / "no")).state == "failed"
+    assert "no such engine" in checks.check_engines(replace(settings, engine="nobody")).seen
+
+
+def test_an_orthanc_that_is_not_installed_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_binary", lambda: None)
+    monkeypatch.setattr(checks, "PLUGIN_FOLDERS", ())
+    assert checks.check_orthanc_installed(settings).remedy == "apt-get install orthanc orthanc-dicomweb orthanc-python"
+
+
+def test_a_database_that_is_away_older_or_newer_is_named(settings: Settings, database: Database) -> None:
+    away = replace(settings, database_url="postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=2")
+    assert findings(away)["database"].state == "failed"
+    assert checks_of_work.check_database(settings).state == "ok"
+    for number, state in (("0000", "warning"), ("9999", "failed")):
+        with database.writing() as session:
+            session.execute(text(f"UPDATE alembic_version SET version_num = '{number}'"))
+        assert checks_of_work.check_database(settings).state == state
+
+
+def test_a_failed_job_is_a_warning_with_the_command_that_tells_why(settings: Settings, database: Database) -> None:
+    add_job(database, state="failed")
+    found = checks_of_work.check_queue(settings)
+    assert (found.state, found.seen) == ("warning", "1 failed")
+    assert "--state failed" in found.remedy
+
+
+def test_a_job_that_waits_long_is_a_warning(settings: Settings, database: Database) -> None:
+    add_job(database, state="queued")
+    assert "waits for" in checks_of_work.check_queue(settings).seen
+
+
+def test_a_job_whose_worker_fell_silent_is_a_failure(settings: Settings, database: Database) -> None:
+    add_job(database, state="running", lease_until=1.0)
+    assert checks_of_work.check_queue(settings).state == "failed"
+
+
+def test_a_scheduler_that_is_away_or_has_no_workers_is_named(settings: Settings) -> None:
+    from distributed import LocalCluster
+
+    away = checks_of_work.check_scheduler(replace(settings, scheduler=f"tcp://127.0.0.1:{free_ports(1)[0]}"))
+    assert (away.state, "MINIPACS_SCHEDULER" in away.remedy) == ("failed", True)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+        assert (
+            "no workers" in checks_of_work.check_scheduler(replace(settings, scheduler=cluster.scheduler_address)).seen
+        )
