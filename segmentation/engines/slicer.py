@@ -50,7 +50,7 @@ class SlicerEngine:
     """See the module."""
 
     name = "slicer"
-    version = "1"
+    version = "2"
     parameters: Mapping[str, Any] = {}
     modalities = frozenset({"CT", "MR"})
     needs_prompts = False
