@@ -88,7 +88,8 @@ def _spread(densities: Densities, grid: Grid) -> NDArray[np.float32]:
     def one(k: int) -> NDArray[np.float32]:
         values = densities[k].astype(np.float32)
         mean = cv2.blur(values, window)
-        return np.sqrt(np.maximum(cv2.sqrBoxFilter(values, cv2.CV_32F, window) - mean * mean, 0))
+        variance: NDArray[np.float32] = cv2.sqrBoxFilter(values, cv2.CV_32F, window) - mean * mean
+        return np.sqrt(np.maximum(variance, 0))
 
     by_slice(one, out)
     return out
