@@ -83,5 +83,5 @@ class _Place:
             self._process.wait()
 
     def _start(self) -> "subprocess.Popen[bytes] | None":
-        command = [sys.executable, "-m", "minipacs.cli", "worker", "--die-with-parent"]
+        command = [sys.executable, "-m", "minipacs.worker", str(os.getpid()), "cpu"]
         return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL)

@@ -124,7 +124,9 @@ def is_alive(worker: str) -> bool:
     """Whether this process of this machine still runs."""
     _, pid, created = worker.rsplit("/", 2)
     try:
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) < 2)
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(created)) < 2
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

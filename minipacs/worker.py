@@ -10,6 +10,8 @@ import ctypes
 import logging
 import os
 import signal
+import sys
+from collections.abc import Sequence
 
 from minipacs.errors import SettingsError
 from minipacs.settings import Settings
@@ -29,32 +31,33 @@ PR_SET_PDEATHSIG = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """--needs, --die-with-parent."""
+    """--needs."""
     parser.add_argument(
         "--needs", nargs="+", default=["cpu"], metavar="TAG", help="kinds of work it takes: cpu, gpu (default: cpu)"
     )
-    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM, SIGINT, or the end of the scheduler."""
     if not settings.scheduler:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
-    if arguments.die_with_parent:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it has died already
-            return 1
-    import dask
-
-    import minipacs.task  # noqa: F401  before the first job, not with it
-
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    with dask.config.set(QUIET):
-        asyncio.run(_serve(settings, arguments.needs))
+    serve(settings, arguments.needs)
     return 0
 
 
-async def _serve(settings: Settings, needs: list[str]) -> None:
+def serve(settings: Settings, needs: Sequence[str]) -> None:
+    """Do one job after the other until somebody ends it."""
+    import dask
+    import distributed
+
+    import minipacs.task  # noqa: F401  before the first job, not with it
+
+    logging.getLogger(distributed.__name__).setLevel(logging.ERROR)  # after the import, which sets it
+    with dask.config.set(QUIET):
+        asyncio.run(_serve(settings, needs))
+
+
+async def _serve(settings: Settings, needs: Sequence[str]) -> None:
     from distributed import Worker
 
     async with Worker(
@@ -69,3 +72,11 @@ async def _serve(settings: Settings, needs: list[str]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: asyncio.ensure_future(worker.close(timeout=1)))
         await worker.finished()
+
+
+if __name__ == "__main__":  # a worker of the embedded pool, which ends with the job service, whatever ends that
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):  # it has ended already
+        sys.exit(1)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    serve(Settings.from_env(), sys.argv[2:])

@@ -21,7 +21,7 @@ PARTS = {
     "service": "minipacs.cli service",
     "front door": "minipacs.cli api",
     "archive": "Orthanc",
-    "worker": "multiprocessing.spawn",
+    "worker": "-m minipacs.worker",
     "child": "segmentation.child",
 }
 """Each part by words of its command line."""
