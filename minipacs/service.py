@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     runner.start()
     follower = threading.Thread(target=_follow, args=(settings, database, doorbell, stop), name="follower")
     follower.start()
-    ready_file(settings).touch()
+    ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
     try:
         while not stop.wait(RUNNER_STEP_S):
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def ready_file(settings: Settings) -> Path:
-    """Touched when the service is ready; `minipacs up` waits for it."""
+    """Holds the process id of a service that is ready; `minipacs up` waits for it."""
     return settings.home / "service.ready"
 
 

@@ -1,7 +1,8 @@
 """The processes of one machine, started, watched and stopped together.
 
-A part that ends by itself is started again; one that keeps ending within a minute ends everything,
-with its last words. Each child dies with us (PR_SET_PDEATHSIG), so that even `kill -9` of the parent leaves no orphans.
+A part that ends by itself is started again, after a wait that grows while that does not help. One that
+ends again and again without having been ready ends everything, with its last words. Each child dies with
+us (PR_SET_PDEATHSIG), so that even `kill -9` of the parent leaves no orphans.
 """
 
 import ctypes
@@ -29,7 +30,10 @@ READY_S = 60.0
 """Longest wait for a part to become ready."""
 GRACE_S = 15.0
 """Time a part has to stop by itself; then it is killed."""
-ENDS_A_MINUTE = 5
+ENDS_UNREADY = 3
+"""So often may a part end before it is ready: what was killed starts again, what cannot start is said."""
+WAIT_S = (0.0, 0.0, 1.0, 2.0, 5.0)
+"""Wait before a part is started again, by how often it ended in the last minute; then the last one."""
 PR_SET_PDEATHSIG = 1
 NOTHING: Mapping[str, str] = {}
 
@@ -45,10 +49,15 @@ class Part:
     log: Path
     process: "subprocess.Popen[bytes] | None" = None
     ended: list[float] = field(default_factory=list)
-    """When it ended by itself, on the monotonic clock."""
+    """When it was seen to have ended by itself, in the last minute; on the monotonic clock."""
+    unready: int = 0
+    """How often it ended since it was last ready."""
+    was_ready: bool = False
+    """Whether this process was seen ready."""
 
     def start(self) -> None:
         """Start it in a session of its own: Ctrl+C reaches us alone, and we stop the parts in order."""
+        self.was_ready = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
@@ -101,19 +110,27 @@ class Stack:
         """Start what has ended by itself again; raises when that does not help."""
         for part in self._parts:
             if not part.has_ended():
+                if not part.was_ready and part.ready():
+                    part.was_ready, part.unready = True, 0
                 continue
             now = time.monotonic()
-            part.ended = [t for t in part.ended if now - t < 60] + [now]
-            if len(part.ended) > ENDS_A_MINUTE:
-                raise MinipacsError(f"{part.name} keeps ending by itself.", _tail(part.log) or f"See {part.log}.")
-            self._say(f"{part.name} ended by itself; starting it again ({part.log})")
-            part.start()
+            if part.process is not None:
+                self._note_end(part, now)
+            if now - part.ended[-1] >= WAIT_S[min(len(part.ended), len(WAIT_S)) - 1]:
+                part.start()
+
+    def _note_end(self, part: Part, now: float) -> None:
+        part.process = None
+        part.ended = [t for t in part.ended if now - t < 60] + [now]
+        part.unready += not part.was_ready
+        if part.unready >= ENDS_UNREADY:
+            raise MinipacsError(f"{part.name} ended before it was ready.", _tail(part.log) or f"See {part.log}.")
+        self._say(f"{part.name} ended by itself; starting it again ({part.log})")
 
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
-        ready_file(settings).unlink(missing_ok=True)
         self._add("Orthanc", orthanc.command(settings), self._orthanc_answers, orthanc.ENVIRONMENT)
-        self._add("job service", [*ours, "service"], ready_file(settings).exists)
+        self._add("job service", [*ours, "service"], self._service_is_ready)
         self._add("prompt service", [*ours, "prompts"], self._prompts_answer)
         self._add("front door", [*ours, "api"], self._front_door_answers)
         for part in self._parts:
@@ -131,13 +148,18 @@ class Stack:
     def _await(self, part: Part) -> None:
         deadline = time.monotonic() + READY_S
         while not part.ready() and not self._stop.is_set():
-            if part.has_ended():
-                raise MinipacsError(f"{part.name} ended before it was ready.", _tail(part.log) or f"See {part.log}.")
+            self.check()
             if time.monotonic() > deadline:
                 raise MinipacsError(
                     f"{part.name} is not ready after {READY_S:.0f} s.", _tail(part.log) or f"See {part.log}."
                 )
             time.sleep(0.05)
+
+    def _service_is_ready(self) -> bool:
+        try:
+            return any(str(p.process.pid) == ready_file(self.settings).read_text() for p in self._parts if p.process)
+        except FileNotFoundError:
+            return False
 
     def _orthanc_answers(self) -> bool:
         try:

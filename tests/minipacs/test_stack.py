@@ -1,15 +1,18 @@
 """What stands in the way of a start is said in one sentence, before anything is started."""
 
 import socket
+import sys
 import threading
 from pathlib import Path
 
 import pytest
-from stack import settings_for
+from stack import settings_for, until
 
 from minipacs import orthanc
-from minipacs.errors import SettingsError
-from minipacs.stack import Stack
+from minipacs import stack as stack_module
+from minipacs.archive import Archive
+from minipacs.errors import MinipacsError, SettingsError
+from minipacs.stack import Part, Stack
 
 
 def start(home: Path, **changes: object) -> None:
@@ -47,3 +50,42 @@ def test_the_configuration_keeps_its_password_to_its_owner(tmp_path: Path) -> No
     folder = orthanc.write_configuration(settings_for(tmp_path))
     assert (folder / "machine.json").stat().st_mode & 0o077 == 0
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+class PartsInHand(Stack):
+    """A stack of one part: a program of the test."""
+
+    def __init__(self, home: Path, program: str) -> None:
+        self.said: list[str] = []
+        super().__init__(settings_for(home), threading.Event(), self.said.append)
+        self.flag = home / "ready"
+        log = home / "log" / "part.log"
+        self._parts = [Part("part", [sys.executable, "-c", program, str(self.flag)], self.flag.exists, {}, log)]
+        self._archive = Archive(self.settings)
+        self._parts[0].start()
+
+
+READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+
+
+def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_module, "WAIT_S", (0.0,))
+    stack = PartsInHand(tmp_path, READY)
+    (part,) = stack._parts
+    try:
+        for _ in range(2 * stack_module.ENDS_UNREADY):
+            stack.flag.unlink(missing_ok=True)
+            until(lambda: stack.check() or part.was_ready, 10)
+            assert part.process is not None
+            part.process.kill()
+            part.process.wait()
+    finally:
+        stack.__exit__()
+    assert len(stack.said) == 2 * stack_module.ENDS_UNREADY - 1
+
+
+def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_path: Path) -> None:
+    stack = PartsInHand(tmp_path, "raise SystemExit('this cannot be')")
+    with pytest.raises(MinipacsError, match=r"part ended before it was ready\..*last words: this cannot be"):
+        until(stack.check, 20)
+    stack.__exit__()
