@@ -2,18 +2,17 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.killer import Blow, Killer
+from chaos.grounds import Ground
+from chaos.killer import Killer
 from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import SmallStudy, write_studies
 from chaos.verdict import Verdict, is_complete, judge, open_jobs
 
 from minipacs.errors import MinipacsError
-from minipacs.settings import Settings
 
 RULES = 'superseded = "remove"\n'
 """Of a study that was cut in two by a kill, the results of the first part go when those of the whole come."""
@@ -35,23 +34,22 @@ class Run:
 
 
 def flow(
-    settings: Settings,
+    ground: Ground,
     seed: int,
     *,
     studies: int,
-    blows: Callable[[Product], Mapping[str, Blow]],
     pace_s: float,
     limit: int,
     rest_s: float,
     source: Path,
 ) -> Run:
     """Send `studies` while about every `pace_s` a blow falls, `limit` of them; wait `rest_s` at most for rest."""
-    run = Run(seed, studies)
+    run, settings = Run(seed, studies), ground.settings
     sent = write_studies(source, seed, studies)
     settings.home.mkdir(parents=True, exist_ok=True)
     (settings.home / "segmentation.toml").write_text(RULES, "utf-8")
     with Product(settings) as product:
-        killer = Killer(seed, blows(product), pace_s, limit)
+        killer = Killer(seed, ground.blows(product), pace_s, limit)
         modality = Modality(sent, settings, pace_s=limit * pace_s / studies / 2)
         began = time.monotonic()
         killer.start()

@@ -12,8 +12,10 @@ from chaos.product import Product
 
 Blow = Callable[[], bool]
 """Strikes; whether there was anything to strike."""
-KILLS = ("child", "worker", "service", "front door", "archive", "up")
-"""Parts that are killed with `kill -9`."""
+LOCAL = ("child", "worker", "service", "front door", "archive", "up")
+"""Parts of one machine that are killed with `kill -9`."""
+REMOTE = ("child", "remote worker", "scheduler", "service", "front door", "archive", "up")
+"""Parts of a cluster."""
 
 
 class Killer(threading.Thread):
@@ -42,7 +44,7 @@ class Killer(threading.Thread):
         self.join(60)
 
 
-def kills(product: Product, seed: int, parts: Sequence[str] = KILLS) -> dict[str, Blow]:
+def kills(product: Product, seed: int, parts: Sequence[str] = LOCAL) -> dict[str, Blow]:
     """`kill -9` of one process of each of these parts."""
     chance = random.Random(seed)
 
@@ -63,12 +65,12 @@ def _strike(product: Product, part: str, chance: random.Random) -> bool:
     return True
 
 
-def stop_worker(product: Product, seconds: float) -> Blow:
+def stop_worker(product: Product, seconds: float, part: str = "worker") -> Blow:
     """SIGSTOP of a pool worker for so long: past its lease, when that is longer. SIGCONT comes then, or death."""
     chance = random.Random(0)
 
     def blow() -> bool:
-        alive = sorted(product.processes("worker"), key=lambda p: p.pid)
+        alive = sorted(product.processes(part), key=lambda p: p.pid)
         if not alive:
             return False
         victim = chance.choice(alive)

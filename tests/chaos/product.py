@@ -23,6 +23,8 @@ PARTS = {
     "archive": "Orthanc",
     "worker": "-m minipacs.worker",
     "child": "segmentation.child",
+    "remote worker": "minipacs.cli worker",
+    "scheduler": "dask_scheduler",
 }
 """Each part by words of its command line."""
 

@@ -1,0 +1,121 @@
+"""The parts of a cluster beside `minipacs up`: a PostgreSQL, a Dask scheduler, and two workers of other machines.
+
+The workers have host names of their own (a UTS namespace), so that the job service cannot look at their
+processes and must wait for their leases. Each part is started again when it ends, as a supervisor does.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from chaos.killer import Blow
+from postgres import BINARIES, USER
+from stack import free_ports, until
+
+from minipacs.settings import Settings
+
+AGAIN_S = 0.5
+
+
+class Postgres:
+    """A PostgreSQL of its own, on disk as in production (fsync), that can be killed."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="minipacs-chaos-postgres-"))
+        shutil.chown(self.folder, USER, USER)
+        (self.port,) = free_ports(1)
+        self.url = f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/postgres"
+        self._data = str(self.folder / "data")
+        self._command("initdb", "-D", self._data, "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8")
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        self._command("pg_ctl", "-D", self._data, "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """For good."""
+        self._command("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self, seconds: float) -> Blow:
+        """`kill -9` of the postmaster; it comes again after so long."""
+
+        def blow() -> bool:
+            postmaster = psutil.Process(int((self.folder / "data/postmaster.pid").read_text().split()[0]))
+            backends = postmaster.children()
+            postmaster.kill()
+            psutil.wait_procs([postmaster, *backends], timeout=10)
+            threading.Event().wait(seconds)
+            self.start()
+            return True
+
+        return blow
+
+    def _command(self, name: str, *arguments: str) -> None:
+        command = ["runuser", "-u", USER, "--", str(BINARIES[-1] / name), *arguments]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL, gone at the end."""
+    database = Postgres()
+    database.start()
+    try:
+        yield database
+    finally:
+        database.stop()
+
+
+class Pool:
+    """A scheduler and workers, each started again when it ends."""
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        _, port = settings.scheduler.rsplit(":", 1)
+        self._environment = {**os.environ, **settings.as_environment(), "TMPDIR": str(settings.home / "tmp")}
+        self._log = settings.home / "pool.log"
+        scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
+        worker = f"exec {sys.executable} -m minipacs.cli worker"
+        self._commands = {
+            "scheduler": [*scheduler, "--no-dashboard"],
+            **{
+                f"worker {number}": ["unshare", "--uts", "sh", "-c", f"hostname chaos-{number}; {worker}"]
+                for number in range(workers)
+            },
+        }
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stop = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+
+    def __enter__(self) -> "Pool":
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        (self._log.parent / "tmp").mkdir(exist_ok=True)
+        self._supervisor.start()
+        until(lambda: self._running.keys() == self._commands.keys(), 20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._supervisor.join()
+        for process in self._running.values():
+            process.kill()
+            process.wait()
+
+    def _supervise(self) -> None:
+        while not self._stop.wait(AGAIN_S):
+            for name, command in self._commands.items():
+                if name not in self._running or self._running[name].poll() is not None:
+                    self._running[name] = _started(command, self._environment, self._log)
+
+
+def _started(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as stream:
+        return subprocess.Popen(command, env=dict(environment), stdout=stream, stderr=stream)
