@@ -11,6 +11,7 @@ MinipacsError
 ├─ ViewerMissing          503  the OHIF build was not prepared
 ├─ SettingsError               a setting is missing or wrong; the hint names it
 ├─ CatalogueUnavailable   503  the database does not answer
+├─ PoolUnavailable        503  the Dask scheduler does not answer
 ├─ ArchiveError           502
 │  ├─ ArchiveUnreachable  503  Orthanc does not answer
 │  ├─ ArchiveRefused           Orthanc answered, but not with what was asked
@@ -106,6 +107,12 @@ class SettingsError(MinipacsError):
 
 class CatalogueUnavailable(MinipacsError):
     """The database does not answer."""
+
+    status = 503
+
+
+class PoolUnavailable(MinipacsError):
+    """The Dask scheduler does not answer."""
 
     status = 503
 

@@ -36,7 +36,10 @@ from minipacs.errors import MinipacsError, NotFound
 from minipacs.work import Order, StudyContent, series_made
 
 BACK_OFF_S = 5.0
-"""Wait before the second attempt; doubled before each further one."""
+"""Wait before the second attempt; doubled before each further one, up to `BACK_OFF_MOST_S`."""
+BACK_OFF_MOST_S = 60.0
+AWAY_S = 2.0
+"""Wait before work is tried again that could not be done because a part was away; it costs no attempt."""
 FRESH: dict[str, Any] = {
     **{"state": "queued", "attempt": 0, "not_before": 0.0, "cancel": False, "worker": None, "finished": None},
     **{"stage": "", "done": 0, "total": 0, "note": "", "error": "", "hint": "", "detail": "", "result": None},
@@ -209,6 +212,12 @@ class Jobs:
             asked = select(Job.id, Job.worker).where(Job.state == "running", Job.cancel)
             return [(j, w or "") for j, w in session.execute(asked) if (w or "").startswith(worker_prefix)]
 
+    def silent(self) -> Sequence[str]:
+        """Workers whose lease is over."""
+        with self.database.reading() as session:
+            over = select(Job.worker).where(Job.state == "running", Job.lease_until < self.database.now()).distinct()
+            return [worker for worker in session.scalars(over) if worker]
+
     def queued_again(self, job_ids: Sequence[int]) -> set[int]:
         """Which of these rows nobody holds."""
         with self.database.reading() as session:
@@ -305,12 +314,23 @@ class Jobs:
         values = {"error": error.message, "hint": error.hint, "detail": detail[-8000:]}
         with self.database.writing() as session:
             now = self.database.now()
-            again = {"not_before": now + BACK_OFF_S * 2 ** (claim.attempt - 1), "worker": None, "lease_until": None}
+            wait_s = min(BACK_OFF_S * 2.0 ** (claim.attempt - 1), BACK_OFF_MOST_S)
+            again = {"not_before": now + wait_s, "worker": None, "lease_until": None}
             if not permanent:
                 retried = update(Job).where(*_held(claim), Job.attempt < Job.attempts, ~Job.cancel)
                 if _changed(session, retried.values(state="queued", **values, **again)):
                     return True
         return self._end(claim, state="failed", **values)
+
+    def postpone(self, claim: Claim, error: MinipacsError) -> bool:
+        """Queued again, for the fault is not the job's: a part is away, or the disk is full. No attempt is lost."""
+        with self.database.writing() as session:
+            values = {"state": "queued", "attempt": Job.attempt - 1, "not_before": self.database.now() + AWAY_S}
+            note = f"Waiting: {error}"
+            postponed = update(Job).where(*_held(claim), ~Job.cancel)
+            if _changed(session, postponed.values(**values, note=note, worker=None, lease_until=None)):
+                return True
+        return self.cancelled(claim)
 
     def _end(self, claim: Claim, **values: Any) -> bool:
         with self.database.writing() as session:

@@ -1,7 +1,8 @@
-"""The embedded pool: a Dask scheduler in this process, and worker processes that are started again when they end.
+"""The pool: workers of our own on this machine, or those of an existing Dask scheduler.
 
-Dask's own nannies give up after a few dozen deaths in a row, and a worker that dies while it starts
-ends the whole pool; these do not.
+The embedded pool is a scheduler in this process, and worker processes that are started again when they
+end. (Dask's own nannies give up after a few dozen deaths in a row, and a worker that dies while it
+starts ends the whole pool.)
 """
 
 import logging
@@ -10,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import dask
 from distributed import Client, LocalCluster
 
+from minipacs.errors import PoolUnavailable
 from minipacs.settings import Settings
 from minipacs.worker import QUIET
 
@@ -24,11 +27,58 @@ STOP_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class EmbeddedPool:
-    """So many workers, whatever ends them; `tend` is to be called often."""
+class Pool(Protocol):
+    """What the runner needs; `tend` is to be called often."""
+
+    client: Client
+
+    def tend(self) -> bool:
+        """Mend what has broken; whether what was submitted before is still known. Raises `PoolUnavailable`."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        """What the scheduler says of each worker. Raises `PoolUnavailable`."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class RemotePool:
+    """The workers of a scheduler somewhere; a scheduler that comes again is met again."""
 
     def __init__(self, settings: Settings) -> None:
-        with dask.config.set(QUIET):
+        self._address = settings.scheduler
+        self.client = self._met()
+
+    def tend(self) -> bool:
+        """A client that lost its scheduler knows nothing any more; another one is made."""
+        if self.client.status == "running":
+            return True
+        self.client.close(timeout=0.5)
+        self.client = self._met()
+        return False
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Those that are connected now."""
+        return _workers(self.client)
+
+    def close(self) -> None:
+        """The workers go on with what they do."""
+        self.client.close(timeout=STOP_S)
+
+    def _met(self) -> Client:
+        try:
+            return Client(self._address, set_as_default=False, timeout=STOP_S)
+        except (OSError, TimeoutError) as error:
+            raise PoolUnavailable(
+                f"No Dask scheduler answers at {self._address}.", "Start it, or correct MINIPACS_SCHEDULER."
+            ) from error
+
+
+class EmbeddedPool:
+    """So many workers, whatever ends them."""
+
+    def __init__(self, settings: Settings) -> None:
+        with dask.config.set({**QUIET, "temporary-directory": str(settings.home / "pool")}):
             self._cluster = LocalCluster(
                 n_workers=0,
                 host="127.0.0.1",
@@ -44,10 +94,15 @@ class EmbeddedPool:
         self._places = [_Place(environment) for _ in range(settings.workers)]
         self.client = Client(self._cluster, set_as_default=False)
 
-    def tend(self) -> None:
+    def tend(self) -> bool:
         """Start again what has ended."""
         for place in self._places:
             place.tend()
+        return True
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Those that are ready."""
+        return _workers(self.client)
 
     def close(self) -> None:
         """End the workers, then the scheduler."""
@@ -55,6 +110,13 @@ class EmbeddedPool:
             place.empty()
         self.client.close(timeout=STOP_S)
         self._cluster.close(timeout=STOP_S)
+
+
+def _workers(client: Client) -> list[dict[str, Any]]:
+    try:
+        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+    except (OSError, TimeoutError) as error:
+        raise PoolUnavailable("The Dask scheduler does not answer.", "See its log.") from error
 
 
 class _Place:

@@ -9,18 +9,20 @@ import logging
 import shutil
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from distributed import Client, Future
+from distributed import Future
 
 from minipacs.database import Database
+from minipacs.errors import CatalogueUnavailable
 from minipacs.jobs import Jobs
-from minipacs.pool import EmbeddedPool
+from minipacs.pool import EmbeddedPool, Pool, RemotePool
 from minipacs.settings import Settings
 from minipacs.task import end_worker, is_alive, run_job
 
 UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
+GAP_S = 5.0
+"""After a gap of so long in our looks, workers have so long to renew their leases before one counts as over."""
 DEAF_S = 10.0
 """A running job may take so long to hear its cancellation."""
 log = logging.getLogger(__name__)
@@ -42,36 +44,38 @@ class Runner:
         self.settings = settings
         self.jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
         self._flights: dict[int, Flight] = {}
-        self._pool: EmbeddedPool | None = None
-        self._client: Any = None
+        self._pool: Pool | None = None
         self._below_reserve = False
+        self._looked = -float("inf")
+        """When we last looked at the leases without trouble, on the monotonic clock."""
+        self._trusted = -float("inf")
+        """Since when we have looked without a gap."""
         self._asked: dict[int, float] = {}
         """When we first saw that a running job is to be cancelled."""
 
     def start(self) -> None:
         """Open the pool; work that died with an earlier service of this machine is given back."""
         self._requeue_dead()
-        if self.settings.scheduler:
-            self._client = Client(self.settings.scheduler, set_as_default=False)
-            return
-        self._pool = EmbeddedPool(self.settings)
-        self._client = self._pool.client
+        self._pool = RemotePool(self.settings) if self.settings.scheduler else EmbeddedPool(self.settings)
 
     def stop(self) -> None:
-        """Close the pool and hand running work back without counting the attempt."""
-        if self._pool is not None:
-            self._pool.close()
-            self.jobs.hand_back(f"{self.settings.host_name}/")
-        elif self._client is not None:
-            self._client.close(timeout=2)
+        """Close the pool; of the embedded one, running work is handed back without counting the attempt."""
+        if self._pool is None:
+            return
+        self._pool.close()
+        if not self.settings.scheduler:
+            try:
+                self.jobs.hand_back(f"{self.settings.host_name}/")
+            except CatalogueUnavailable as error:  # the next start gives it back
+                log.warning("%s", error)
 
     def step(self) -> int:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
-        if self._pool is not None:
-            self._pool.tend()
         self._requeue_dead()
-        self.jobs.requeue_expired()
+        self._requeue_silent()
         self._end_deaf()
+        if not self._the_pool.tend():
+            self._flights.clear()
         self._land()
         if self._disk_is_low():
             return 0
@@ -84,7 +88,7 @@ class Runner:
         chosen = self.jobs.due(needs, free, list(self._flights))
         for job_id in chosen:
             name = f"job-{job_id}-{time.monotonic_ns()}"
-            future = self._client.submit(
+            future = self._the_pool.client.submit(
                 run_job, self.settings, job_id, key=name, resources={needs: 1}, retries=0, pure=False
             )
             self._flights[job_id] = Flight(future, needs, time.monotonic())
@@ -106,6 +110,24 @@ class Runner:
             if not is_alive(worker):
                 self.jobs.requeue_of(worker, "The worker process ended unexpectedly.")
 
+    def _requeue_silent(self) -> None:
+        """Who let its lease run out holds nothing any more; on this machine it is ended, for it hangs or is stopped.
+
+        After a gap (the database was away, the machine slept) everybody's lease is over and nobody had a chance to
+        renew it: the living get the time for it first.
+        """
+        now = time.monotonic()
+        if now - self._looked > GAP_S:
+            self._trusted = now
+        self._looked = now
+        if now - self._trusted < GAP_S:
+            return
+        for worker in self.jobs.silent():
+            if worker.startswith(f"{self.settings.host_name}/"):
+                log.warning("a worker of this machine has been silent for %g s; it is ended", self.settings.lease_s)
+                end_worker(worker)
+        self.jobs.requeue_expired()
+
     def _end_deaf(self) -> None:
         """A job of this machine that does not hear its cancellation is ended with its worker."""
         cancelling = dict(self.jobs.cancelling(f"{self.settings.host_name}/"))
@@ -116,10 +138,16 @@ class Runner:
                 log.warning("job %d does not hear its cancellation; its worker is ended", job_id)
                 end_worker(cancelling[job_id])
 
+    @property
+    def _the_pool(self) -> Pool:
+        if self._pool is None:
+            raise ValueError("the runner was not started")
+        return self._pool
+
     def _slots(self) -> dict[str, int]:
         """How many jobs of each need the pool can run at once."""
         slots: dict[str, int] = {}
-        for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
+        for worker in self._the_pool.workers():
             for needs, count in (worker["resources"] or {"cpu": worker["nthreads"]}).items():
                 slots[needs] = slots.get(needs, 0) + int(count)
         return slots

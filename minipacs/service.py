@@ -11,13 +11,14 @@ from types import FrameType
 import minipacs.catalogue  # noqa: F401  its tables must exist before the first row
 from minipacs.archive import Archive
 from minipacs.database import Database
-from minipacs.errors import ArchiveError, CatalogueUnavailable, SettingsError
+from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
 from minipacs.follow import Doorbell, Follower
 from minipacs.runner import Runner
 from minipacs.settings import Settings
 
 HELP = "run the job service: follow the archive, do the work"
 RUNNER_STEP_S = 0.2
+AWAY_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
-    database.create()
-    runner = Runner(settings, database)
     doorbell = _doorbell(settings)
-    runner.start()
+    runner = Runner(settings, database)
+    while not _started(database, runner):
+        if stop.wait(AWAY_S):
+            return 0
     follower = threading.Thread(target=_follow, args=(settings, database, doorbell, stop), name="follower")
     follower.start()
     ready_file(settings).write_text(str(os.getpid()))
@@ -74,10 +76,21 @@ def _doorbell(settings: Settings) -> Doorbell:
         ) from error
 
 
+def _started(database: Database, runner: Runner) -> bool:
+    """Make the tables and open the pool; a database or a scheduler that is away is waited for."""
+    try:
+        database.create()
+        runner.start()
+    except (CatalogueUnavailable, PoolUnavailable) as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
 def _step(runner: Runner) -> None:
     try:
         runner.step()
-    except CatalogueUnavailable as error:
+    except (CatalogueUnavailable, PoolUnavailable) as error:
         log.warning("%s", error)
 
 

@@ -1,5 +1,6 @@
 """A job while it runs, in a pool worker: claim the row, beat its heart, do the work, tell the end."""
 
+import errno
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ import psutil
 from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import (
+    ArchiveUnreachable,
     BadRequest,
     CatalogueUnavailable,
     EngineUnavailable,
@@ -28,6 +30,9 @@ from minipacs.work import Cancelled, works
 BEAT_S = 1.0
 PERMANENT = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
 """Errors that another attempt would only repeat."""
+AWAY = (ArchiveUnreachable, CatalogueUnavailable)
+"""Errors that are not the job's fault."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
 
@@ -92,17 +97,36 @@ def _do(settings: Settings, jobs: Jobs, claim: Claim) -> str:
             result = works()[claim.kind].run(task)
     except Cancelled:
         return _told(lambda: jobs.cancelled(claim), "cancelled")
-    except MinipacsError as error:
-        mistake, detail = error, traceback.format_exc()
-        return _told(lambda: jobs.fail(claim, mistake, detail, permanent=isinstance(mistake, PERMANENT)), "failed")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it
-        detail = traceback.format_exc()
-        log.error("job %d broke (%s); its detail column has the trace", claim.id, type(error).__name__)
-        unexpected = MinipacsError(
-            f"An unexpected {type(error).__name__} ended the job.", "Please report it with the job's detail."
-        )
-        return _told(lambda: jobs.fail(claim, unexpected, detail, permanent=False), "failed")
+        return _failed(jobs, claim, error)
     return _told(lambda: jobs.finish(claim, result), "done")
+
+
+def _failed(jobs: Jobs, claim: Claim, error: Exception) -> str:
+    """Say to the database what went wrong; what is not the job's fault is done again."""
+    detail = traceback.format_exc()
+    if _is_full(error):
+        full = MinipacsError("The disk is full.", "Free some disk space.")
+        return _told(lambda: jobs.postpone(claim, full), "postponed")
+    if isinstance(error, AWAY):
+        away = error
+        return _told(lambda: jobs.postpone(claim, away), "postponed")
+    if isinstance(error, MinipacsError):
+        known = error
+    else:
+        name, hint = type(error).__name__, "Please report it with the job's detail."
+        log.error("job %d broke (%s); its detail column has the trace", claim.id, name)
+        known = MinipacsError(f"An unexpected {name} ended the job.", hint)
+    return _told(lambda: jobs.fail(claim, known, detail, permanent=isinstance(known, PERMANENT)), "failed")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether it comes, however far down, of a full disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _told(tell: Callable[[], bool], outcome: str) -> str:

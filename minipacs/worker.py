@@ -13,8 +13,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from minipacs.database import Database
 from minipacs.errors import SettingsError
+from minipacs.jobs import Jobs
 from minipacs.settings import Settings
+from minipacs.task import worker_name
 
 HELP = "run one worker of the pool, for the scheduler at MINIPACS_SCHEDULER"
 QUIET = {
@@ -42,15 +45,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not settings.scheduler:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
     serve(settings, arguments.needs)
-    return 0
+    database = Database(settings.database_url)
+    Jobs(database).requeue_of(worker_name(settings), "The worker was stopped.")
+    os._exit(0)  # at once: what it still does belongs to nobody
 
 
 def serve(settings: Settings, needs: Sequence[str]) -> None:
     """Do one job after the other until somebody ends it."""
     import dask
     import distributed
-
-    import minipacs.task  # noqa: F401  before the first job, not with it
 
     logging.getLogger(distributed.__name__).setLevel(logging.ERROR)  # after the import, which sets it
     with dask.config.set(QUIET):

@@ -1,10 +1,11 @@
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from minipacs.database import Database
 from minipacs.errors import EngineFailed, NotFound, Unreadable
-from minipacs.jobs import Claim, Jobs, Progress
+from minipacs.jobs import Claim, Job, Jobs, Progress
 from minipacs.work import Order
 
 
@@ -142,3 +143,26 @@ def test_retry_gives_all_attempts_back(jobs: Jobs) -> None:
 def test_an_unknown_job_is_named(jobs: Jobs) -> None:
     with pytest.raises(NotFound, match="no job 77"):
         jobs.get(77)
+
+
+def test_back_off_grows_but_not_for_ever(database: Database) -> None:
+    jobs = Jobs(database, attempts=100)
+    (job_id,) = submitted(jobs)
+    waits = []
+    for _ in range(12):
+        with database.writing() as session:
+            session.execute(update(Job).values(not_before=0))
+        claim = claimed(jobs, job_id)
+        jobs.fail(claim, EngineFailed("It crashed."), "", permanent=False)
+        job = jobs.get(job_id)
+        waits.append(job.not_before - (job.started or 0))
+    assert [round(wait) for wait in waits[:4]] == [5, 10, 20, 40]
+    assert round(waits[-1]) == 60
+
+
+def test_a_cancelled_job_is_not_postponed(jobs: Jobs) -> None:
+    (job_id,) = submitted(jobs)
+    claim = claimed(jobs, job_id)
+    jobs.cancel(job_id)
+    assert jobs.postpone(claim, EngineFailed("Away."))
+    assert jobs.get(job_id).state == "cancelled"

@@ -1,5 +1,6 @@
 """The runner with a pool that is a list; the embedded Dask pool is in tests/integration."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import update
 
 from minipacs import runner as runner_module
 from minipacs.database import Database
-from minipacs.jobs import Jobs
+from minipacs.jobs import Job, Jobs
 from minipacs.runner import Runner
 from minipacs.settings import Settings
 from minipacs.work import Order
@@ -30,15 +32,23 @@ class FutureInHand:
 
 
 class PoolInHand:
-    """What the runner asks of a Dask client."""
+    """A pool, and its Dask client in one."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
+        self.remembers = True
         self.given: list[int] = []
         self.futures: list[FutureInHand] = []
 
-    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
-        return {"workers": {str(i): {"resources": {"cpu": 1}, "nthreads": 1} for i in range(self.slots)}}
+    @property
+    def client(self) -> "PoolInHand":
+        return self
+
+    def tend(self) -> bool:
+        return self.remembers
+
+    def workers(self) -> list[dict[str, Any]]:
+        return [{"resources": {"cpu": 1}, "nthreads": 1}] * self.slots
 
     def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FutureInHand:
         self.given.append(job_id)
@@ -59,7 +69,7 @@ def pool() -> PoolInHand:
 @pytest.fixture
 def runner(settings: Settings, database: Database, pool: PoolInHand) -> Runner:
     runner = Runner(settings, database)
-    runner._client = pool
+    runner._pool = pool
     return runner
 
 
@@ -87,7 +97,7 @@ def test_the_most_urgent_goes_first(runner: Runner, pool: PoolInHand) -> None:
 
 def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Settings, database: Database) -> None:
     other = Runner(settings, database)
-    other._client = PoolInHand(slots=2)
+    other._pool = PoolInHand(slots=2)
     queue(runner.jobs, "a")
     assert (runner.step(), other.step()) == (1, 1)
     claims = [runner.jobs.claim(1, f"elsewhere/{n}/1") for n in range(2)]
@@ -128,8 +138,48 @@ def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
     settings: Settings, database: Database, pool: PoolInHand
 ) -> None:
     full = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RESERVE_MB": str(10**9)}), database)
-    full._client = pool
+    full._pool = pool
     queue(full.jobs, "a")
     assert full.step() == 0
     assert pool.given == []
     assert "MINIPACS_RESERVE_MB" in full.jobs.get(1).note
+
+
+def over(runner: Runner) -> None:
+    """Every lease is over."""
+    with runner.jobs.database.writing() as session:
+        session.execute(update(Job).values(lease_until=1.0))
+
+
+def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
+    runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "GAP_S", 0.0)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
+        created = psutil.Process(worker.pid).create_time()
+        queue(runner.jobs, "a")
+        runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
+        over(runner)
+        worker.send_signal(signal.SIGSTOP)
+        runner.step()
+        assert worker.wait(10) == -signal.SIGKILL
+    assert runner.jobs.get(1).state == "queued"
+
+
+def test_after_a_gap_the_living_may_renew_their_leases_first(runner: Runner) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, "elsewhere/999999/1")
+    over(runner)
+    runner.step()
+    assert runner.jobs.get(1).state == "running"
+    runner._trusted -= runner_module.GAP_S
+    runner.step()
+    assert runner.jobs.get(1).state == "queued"
+
+
+def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a")
+    assert runner.step() == 1
+    pool.remembers = False
+    assert runner.step() == 1
+    assert pool.given == [1, 1]
