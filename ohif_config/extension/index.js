@@ -5,11 +5,14 @@ import { component, dress } from './dom.js';
 import { ask } from './http.js';
 import { JobWatch } from './jobs.js';
 import { Viewer } from './ohif.js';
+import { Prompting, prompts } from './prompting.js';
+import { PromptSession } from './session.js';
+import { PromptTools } from './tools.js';
 
 const here = name => new URL(name, import.meta.url).href;
 
 /** What lives while a study is open. */
-const open = { viewer: null, watch: null };
+const open = { viewer: null, watch: null, prompting: null };
 
 /** Lay the results of a finished job over the images. */
 async function show({ id, study }) {
@@ -40,17 +43,20 @@ export default {
     open.watch = new JobWatch(open.viewer.study, { ask, EventSource });
     open.watch.addEventListener('done', appear);
     open.watch.start();
+    open.prompting = new Prompting(open.viewer, new PromptTools(open.viewer), new PromptSession({ ask }));
   },
 
   onModeExit() {
     open.watch?.stop();
-    open.watch = null;
+    open.prompting?.stop();
+    Object.assign(open, { watch: null, prompting: null });
   },
 
   getPanelModule() {
     dress(here('panel.css'));
     const mount = node => {
-      const ends = open.watch ? [automatic(node, open.watch, show)] : [];
+      if (!open.watch) return () => {};
+      const ends = [automatic(node, open.watch, show), prompts(node, open.prompting, ask)];
       return () => {
         ends.forEach(end => end());
         node.replaceChildren();

@@ -42,6 +42,38 @@ export class Viewer {
     return ids.filter(id => this.imagesIn(id)?.displaySetInstanceUID === displaySetInstanceUID);
   }
 
+  /** What an image ID stands for: `{ sopInstanceUid, frame }`, frames counted from 1. */
+  imageOf(imageId, core = window.cornerstone) {
+    const instance = core.metaData.get('instance', imageId);
+    const frame = /\/frames\/(\d+)/.exec(imageId)?.[1] ?? instance.frameNumber ?? 1;
+    return { sopInstanceUid: instance.SOPInstanceUID, frame: Number(frame), series: instance.SeriesInstanceUID };
+  }
+
+  /** The image of a display set whose plane is nearest to a point (LPS, mm). */
+  nearestImage(displaySet, point, core = window.cornerstone) {
+    const far = imageId => {
+      const plane = core.metaData.get('imagePlaneModule', imageId);
+      if (!plane?.imagePositionPatient || !plane.rowCosines) return Infinity;
+      const [r, c, p] = [plane.rowCosines, plane.columnCosines, plane.imagePositionPatient];
+      const normal = [r[1] * c[2] - r[2] * c[1], r[2] * c[0] - r[0] * c[2], r[0] * c[1] - r[1] * c[0]];
+      return Math.abs(normal.reduce((sum, n, i) => sum + n * (point[i] - p[i]), 0));
+    };
+    const ranked = displaySet.imageIds.map(imageId => [far(imageId), imageId]);
+    return ranked.reduce((best, one) => (one[0] < best[0] ? one : best))[1];
+  }
+
+  /** The window of a viewport as `[center, width]`, or `null`. */
+  window(viewport, core = window.cornerstone) {
+    const range = viewport.getProperties?.().voiRange;
+    if (!range) return null;
+    const { windowCenter, windowWidth } = core.utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+    return [windowCenter, windowWidth];
+  }
+
+  render() {
+    for (const engine of window.cornerstone.getRenderingEngines()) engine.render();
+  }
+
   /** Fetch a series that was stored after the page was opened; its display set. */
   async fetchSeries(study, series) {
     const { displaySetService } = this.services;

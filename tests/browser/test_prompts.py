@@ -1,0 +1,159 @@
+"""Two clicks and a box on a structure: a segment at once, stored under a coded name as it was answered."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from data import shared_data
+from numpy.typing import NDArray
+from playwright.sync_api import Page, Response, expect
+from stack import RunningStack
+from viewer_page import coloured, open_panel, open_study, show, viewport
+
+pytestmark = pytest.mark.browser
+
+MIDDLE = 30
+AORTA = (5.5, 197.3)
+"""The descending aorta on that slice: LPS, mm, x and y."""
+NEARER_THE_EDGE = (9.6, 187.5)
+BOX = ((-16.0, 172.0), (27.5, 218.0))
+ON_SCREEN = """([x, y]) => {
+    const [viewport] = window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports());
+    const z = window.cornerstone.metaData.get('imagePlaneModule', viewport.getCurrentImageId()).imagePositionPatient[2];
+    const [left, top] = viewport.worldToCanvas([x, y, z]);
+    const frame = viewport.element.getBoundingClientRect();
+    return [frame.left + left, frame.top + top];
+}"""
+NAMES = """() => window.cornerstoneTools.segmentation.state.getSegmentations()
+    .flatMap(segmentation => Object.values(segmentation.segments).map(segment => segment.label))"""
+CLICK_TO_OVERLAY = "() => performance.getEntriesByName('minipacs: click to overlay').map(entry => entry.duration)"
+
+
+class Answers:
+    """What the prompt service has answered to this page."""
+
+    def __init__(self, page: Page) -> None:
+        self.all: list[dict[str, Any]] = []
+        page.on("response", self._keep)
+
+    def _keep(self, response: Response) -> None:
+        if response.url.endswith("/prompts") and response.request.method == "POST" and response.ok:
+            self.all.append(response.json())
+
+
+def at(page: Page, place: tuple[float, float]) -> tuple[float, float]:
+    """Where a place in the patient is on the screen."""
+    x, y = page.evaluate(ON_SCREEN, place)
+    return x, y
+
+
+def wait_answers(page: Page, count: int) -> None:
+    page.wait_for_function(f"() => ({CLICK_TO_OVERLAY})().length >= {count}", timeout=60_000)
+
+
+def prompt_for_the_aorta(page: Page) -> None:
+    """Two clicks and a box."""
+    page.get_by_role("button", name="+ Point").click()
+    page.mouse.click(*at(page, AORTA))
+    wait_answers(page, 1)
+    page.mouse.click(*at(page, NEARER_THE_EDGE))
+    wait_answers(page, 2)
+    page.get_by_role("button", name="Box").click()
+    (left, top), (right, bottom) = at(page, BOX[0]), at(page, BOX[1])
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move((left + right) / 2, bottom, steps=4)
+    page.mouse.move(right, bottom, steps=4)
+    page.mouse.up()
+    wait_answers(page, 3)
+
+
+def answered_mask(answer: dict[str, Any], instances: list[str]) -> NDArray[np.uint8]:
+    """The runs of an answer as an array (slices, rows, columns)."""
+    shape = (answer["rows"], answer["columns"])
+    mask = np.zeros((len(instances), *shape), np.uint8)
+    for of_slice in answer["slices"]:
+        plane = mask[instances.index(of_slice["sop_instance_uid"])].ravel()
+        for start, length in zip(of_slice["runs"][::2], of_slice["runs"][1::2], strict=True):
+            plane[start : start + length] = 1
+    return mask
+
+
+def stored_mask(seg: hd.seg.Segmentation, instances: list[str]) -> NDArray[np.uint8]:
+    pixels = seg.get_pixels_by_source_instance(instances, assert_missing_frames_are_empty=True)
+    return np.asarray(pixels[..., 0], np.uint8)
+
+
+def test_two_clicks_and_a_box_become_a_stored_segment(page: Page, stack: RunningStack, artefacts: Path) -> None:
+    folder = shared_data("ct_chest_lungdx_A0001")
+    files = sorted((pydicom.dcmread(p) for p in folder.iterdir()), key=lambda d: d.ImagePositionPatient[2])
+    study, instances = str(files[0].StudyInstanceUID), [str(d.SOPInstanceUID) for d in files]
+    stack.send(folder)
+    stack.wait_segmented(study)
+    answers = Answers(page)
+    open_study(page, stack, study, MIDDLE)
+    open_panel(page)
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_function(f"() => ({NAMES})().length > 0", timeout=60_000)
+    show(page, MIDDLE)
+    assert {"Right lung (aerated)", "Left lung (aerated)", "Bone"} <= set(page.evaluate(NAMES))
+    assert coloured(viewport(page)) > 10_000
+
+    prompt_for_the_aorta(page)
+    answer = answers.all[-1]
+    expect(page.locator(".minipacs-panel [role=status]").last).to_contain_text(f"{answer['voxels']} voxels")
+    page.screenshot(path=artefacts / "prompts-answered.png")
+    page.get_by_label("Name of the segment").fill("aorta")
+    page.get_by_role("option", name="Aorta", exact=True).first.click()
+    with page.expect_response(lambda r: r.url.endswith("/accept")) as accepted:
+        page.get_by_role("button", name="Accept").click()
+    stored = accepted.value.json()
+    page.wait_for_function(f"() => ({NAMES})().includes('Aorta')", timeout=60_000)
+    show(page, MIDDLE)
+    page.screenshot(path=artefacts / "prompts-stored.png")
+
+    (instance,) = stack.archive.find("Instance", stored["sop_instance_uid"])
+    seg = hd.seg.segread(BytesIO(stack.archive.file(instance)))
+    assert seg.SeriesInstanceUID == stored["series_instance_uid"]
+    assert (seg.StudyInstanceUID, seg.FrameOfReferenceUID) == (study, files[0].FrameOfReferenceUID)
+    segment = seg.get_segment_description(1)
+    assert (segment.segment_label, segment.algorithm_type.value) == ("Aorta", "SEMIAUTOMATIC")
+    mask = stored_mask(seg, instances)
+    assert mask.sum() == answer["voxels"] > 500
+    np.testing.assert_array_equal(mask, answered_mask(answer, instances))
+
+    k, rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((1, 2), (0, 2), (0, 1)))
+    (found,) = k
+    spacing, corner = files[found].PixelSpacing, files[found].ImagePositionPatient
+    x = float(corner[0]) + float(spacing[1]) * columns.mean()
+    y = float(corner[1]) + float(spacing[0]) * rows.mean()
+    assert abs(x - AORTA[0]) < 10
+    assert abs(y - AORTA[1]) < 15
+    assert at(page, (x, y))[0] > at(page, (-100, y))[0]  # LPS: the patient's left is on the right of the screen
+
+
+def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack) -> None:
+    folder = shared_data("ct_chest_lungdx_A0001")
+    study = str(pydicom.dcmread(next(folder.iterdir()), stop_before_pixels=True).StudyInstanceUID)
+    stack.send(folder)
+    stack.wait_segmented(study)
+    held = stack.segs(study)
+    answers = Answers(page)
+    open_study(page, stack, study, MIDDLE)
+    open_panel(page)
+    prompt_for_the_aorta(page)
+    page.get_by_role("button", name="Undo").click()
+    status = page.locator(".minipacs-panel [role=status]").last
+    page.wait_for_function("() => document.querySelector('.minipacs-panel progress[hidden]') !== null")
+    expect(status).to_contain_text(f"{answers.all[1]['voxels']} voxels")
+    assert coloured(viewport(page)) > 100
+    with page.expect_response(lambda r: r.request.method == "DELETE" and "/prompts/" in r.url):
+        page.get_by_role("button", name="Discard").click()
+    page.wait_for_function(f"() => ({NAMES})().length === 0")
+    show(page, MIDDLE)
+    assert coloured(viewport(page)) == 0
+    assert stack.segs(study) == held
