@@ -35,6 +35,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class StoredFile:
+    """A DICOM file as Orthanc keeps it: a new `uuid` whenever it is stored anew."""
+
+    instance_id: str
+    uuid: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Changes:
     """A page of the change log: its entries, the cursor after them, and whether it was the last page."""
 
@@ -138,6 +147,22 @@ class Archive:
             for entry in self._json("GET", f"/series/{series_id}/instances?expand")
         ]
         return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _series(series, instances)
+
+    def instances(self) -> list[str]:
+        """Orthanc's identifiers of all instances, as they are at one moment."""
+        return [str(i) for i in self._json("GET", "/instances")]
+
+    def stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
+        """How these instances are kept; those deleted meanwhile are left out."""
+        ids = list(instance_ids)
+        for start in range(0, len(ids), PAGE):
+            query = {"Resources": ids[start : start + PAGE], "Level": "Instance", "Metadata": False}
+            for entry in self._json("POST", "/tools/bulk-content", json=query):
+                yield StoredFile(str(entry["ID"]), str(entry["FileUuid"]), int(entry["FileSize"]))
+
+    def count_instances(self) -> int:
+        """How many instances it holds."""
+        return int(self._json("GET", "/statistics")["CountInstances"])
 
     # -- taking and giving --------------------------------------------------------------------------
     def file(self, instance_id: str) -> bytes:

@@ -52,17 +52,21 @@ class Database:
         """Whether the other dialect than SQLite's is spoken."""
         return self.engine.dialect.name == "postgresql"
 
-    def create(self) -> None:
-        """Bring the schema to the newest step, in one transaction. Processes that do it at once wait for each other."""
+    def create(self, step: str = "") -> None:
+        """Bring the schema to the newest step (or to this one), in one transaction.
+
+        Processes that do it at once wait for each other.
+        """
+        step = step or migrations.head()
         with _translated(), self.engine.connect() as connection:
-            if migrations.current(connection) == migrations.head():
+            if migrations.current(connection) == step:
                 return
         with _translated(), self.engine.connect().execution_options(minipacs_migrating=True) as connection:
             connection.detach()  # closed afterwards: a connection that checks no foreign keys serves nobody else
             with connection.begin():
                 if self.is_postgresql:
                     connection.execute(select(func.pg_advisory_xact_lock(CREATING)))
-                migrations.upgrade(connection)
+                migrations.upgrade(connection, step)
                 if not self.is_postgresql and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                     raise CatalogueUnavailable(
                         "The upgraded catalogue would have rows that point nowhere; it was left as it was.",

@@ -31,19 +31,19 @@ def current(connection: Connection) -> str:
     return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
-def upgrade(connection: Connection) -> None:
-    """Take the database to the newest step, in the caller's transaction."""
-    now, newest = current(connection), head()
-    if now == newest:
+def upgrade(connection: Connection, step: str) -> None:
+    """Take the database to this step, in the caller's transaction."""
+    now = current(connection)
+    if now == step:
         return
-    if now > newest:
+    if now > step:
         raise SettingsError(
-            f"The database has schema {now}, and this version of minipacs knows up to {newest}.",
+            f"The database has schema {now}, and this version of minipacs knows up to {step}.",
             "Update minipacs, or restore the backup that was made before the update.",
         )
     from alembic import command
 
-    command.upgrade(configuration(connection), "head")
+    command.upgrade(configuration(connection), step)
 
 
 def configuration(connection: Connection) -> "Config":

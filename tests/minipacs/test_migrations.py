@@ -60,7 +60,7 @@ def test_a_database_of_before_the_steps_keeps_its_rows(empty: Database) -> None:
 def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite drops the old table, which with foreign keys on would delete the tokens (ON DELETE CASCADE)."""
 
-    def rebuild(connection: Connection) -> None:
+    def rebuild(connection: Connection, step: str) -> None:
         operations = Operations(MigrationContext.configure(connection))
         with operations.batch_alter_table("api_user", recreate="auto") as table:
             table.alter_column("role", new_column_name="duty")
@@ -82,8 +82,8 @@ def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, m
 def test_an_upgrade_in_the_middle_of_a_failure_leaves_the_database_as_it_was(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(connection: Any) -> None:
-        upgrade(connection)
+    def fail(connection: Any, step: str) -> None:
+        upgrade(connection, step)
         raise ZeroDivisionError
 
     upgrade = migrations.upgrade

@@ -1,0 +1,208 @@
+"""Where a backup is written and read: a folder (taken up again, it copies only what is new) or one tar file.
+
+manifest.json              written last: a backup without it is not one
+SNAPSHOT/settings.env      the settings, without passwords
+SNAPSHOT/tables/*.jsonl    one row a line
+SNAPSHOT/files.jsonl       name, size and SHA-256 of every file
+home/…  output/…           files as they are        instances/ab/cd/UUID   DICOM files, byte by byte
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from minipacs.errors import BadRequest
+
+MANIFEST = "manifest.json"
+BLOCK = 1 << 20
+
+
+class Target(Protocol):
+    """What a backup is written to."""
+
+    def keeps(self, name: str, size: int) -> str:
+        """SHA-256 of this file of an earlier backup, when it can stay; otherwise empty."""
+
+    def add(self, name: str, stream: IO[bytes], size: int) -> str:
+        """Write a file; its SHA-256."""
+
+    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+        """Write the manifest; from now on this is the backup. What is not named goes."""
+
+
+class Hashed:
+    """A stream that is hashed as it is read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._sum = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's."""
+        block = self._stream.read(size)
+        self._sum.update(block)
+        return block
+
+    def hexdigest(self) -> str:
+        """Of what was read."""
+        return self._sum.hexdigest()
+
+
+class FolderTarget:
+    """A folder; an earlier backup in it stays valid until this one is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+            raise BadRequest(f"{folder} holds something that is no backup.", "Name an empty folder, or a new one.")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._earlier = dict(_digests(FolderSource(folder))) if (folder / MANIFEST).exists() else {}
+
+    def keeps(self, name: str, size: int) -> str:
+        """Of the same name and size: instances and pictures are named by what they are."""
+        path = self._folder / name
+        return self._earlier.get(name, "") if path.is_file() and path.stat().st_size == size else ""
+
+    def add(self, name: str, stream: IO[bytes], size: int) -> str:
+        """Beside its place first, so that no half file bears the name."""
+        path = self._folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        hashed = Hashed(stream)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            shutil.copyfileobj(hashed, file, BLOCK)
+        partial.replace(path)
+        return hashed.hexdigest()
+
+    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+        """The manifest is replaced in one step; then what only the earlier backup had is removed."""
+        os.sync()
+        self.add(MANIFEST, io.BytesIO(_as_json(manifest)), 0)
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            if path.is_file() and path.relative_to(self._folder).as_posix() not in names | {MANIFEST}:
+                path.unlink()
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+class TarTarget:
+    """One new tar file, which gets its name when it is whole."""
+
+    def __init__(self, file: Path) -> None:
+        if file.exists():
+            raise BadRequest(f"{file} exists.", "Name a new file, or a folder: that is brought up to date.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file, self._partial = file, file.with_name(f".{file.name}.partial")
+        self._stream = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        self._tar = tarfile.open(fileobj=self._stream, mode="w")  # noqa: SIM115  closed by finish()
+
+    def keeps(self, name: str, size: int) -> str:
+        """Nothing: the file is new."""
+        return ""
+
+    def add(self, name: str, stream: IO[bytes], size: int) -> str:
+        """Append."""
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = size, 0o600
+        hashed = Hashed(stream)
+        self._tar.addfile(entry, hashed)
+        return hashed.hexdigest()
+
+    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+        """The manifest is the last entry."""
+        content = _as_json(manifest)
+        self.add(MANIFEST, io.BytesIO(content), len(content))
+        self._tar.close()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        self._partial.rename(self._file)
+
+
+class Source(Protocol):
+    """What a backup is read from."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file of it; raises `BadRequest` when there is none."""
+
+    def close(self) -> None:
+        """Give files back."""
+
+
+class FolderSource:
+    """A backup in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file below the folder."""
+        try:
+            return (self._folder / name).open("rb")
+        except FileNotFoundError as error:
+            raise _incomplete(self._folder, name) from error
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class TarSource:
+    """A backup in a tar file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            self._tar = tarfile.open(file, "r:")  # noqa: SIM115  open as long as the command runs
+        except tarfile.TarError as error:
+            raise BadRequest(f"{file} is no backup.", "Name the file or folder `minipacs backup` made.") from error
+        self._entries = {entry.name: entry for entry in self._tar.getmembers()}
+
+    def open(self, name: str) -> IO[bytes]:
+        """An entry."""
+        stream = self._tar.extractfile(self._entries[name]) if name in self._entries else None
+        if stream is None:
+            raise _incomplete(self._file, name)
+        return stream
+
+    def close(self) -> None:
+        """The file."""
+        self._tar.close()
+
+
+def target(path: Path) -> Target:
+    """`.tar`: one file; anything else: a folder."""
+    return TarTarget(path) if path.suffix == ".tar" else FolderTarget(path)
+
+
+def source(path: Path) -> tuple[Source, dict[str, Any]]:
+    """A backup and its manifest."""
+    if not path.exists():
+        raise BadRequest(f"There is no {path}.", "Name the file or folder `minipacs backup` made.")
+    found: Source = FolderSource(path) if path.is_dir() else TarSource(path)
+    with found.open(MANIFEST) as stream:
+        return found, dict(json.load(stream))
+
+
+def lines(found: Source, name: str) -> Iterator[dict[str, Any]]:
+    """Objects of a `.jsonl` file."""
+    with found.open(name) as stream:
+        yield from (json.loads(line) for line in stream)
+
+
+def _digests(found: FolderSource) -> Iterator[tuple[str, str]]:
+    with found.open(MANIFEST) as stream:
+        snapshot = json.load(stream)["snapshot"]
+    return ((entry["name"], entry["sha256"]) for entry in lines(found, f"{snapshot}/files.jsonl"))
+
+
+def _as_json(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, indent=1).encode() + b"\n"
+
+
+def _incomplete(where: Path, name: str) -> BadRequest:
+    return BadRequest(f"{where} has no {name}: it is no backup, or not a whole one.", "Name another backup.")
