@@ -35,7 +35,7 @@ from minipacs.database import Base, Database
 from minipacs.errors import MinipacsError, NotFound
 from minipacs.work import Order, StudyContent, series_made
 
-BACK_OFF_S = 5.0
+BACK_OFF_S = 2.0
 """Wait before the second attempt; doubled before each further one, up to `BACK_OFF_MOST_S`."""
 BACK_OFF_MOST_S = 60.0
 AWAY_S = 2.0

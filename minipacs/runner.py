@@ -7,6 +7,7 @@ scheduler by address; either way the row is the record and the pool only execute
 
 import logging
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ class Runner:
         self._flights: dict[int, Flight] = {}
         self._pool: Pool | None = None
         self._below_reserve = False
+        self.wake = threading.Event()
+        """Set when there may be something to do before the next step is due."""
         self._looked = -float("inf")
         """When we last looked at the leases without trouble, on the monotonic clock."""
         self._trusted = -float("inf")
@@ -91,6 +94,7 @@ class Runner:
             future = self._the_pool.client.submit(
                 run_job, self.settings, job_id, key=name, resources={needs: 1}, retries=0, pure=False
             )
+            future.add_done_callback(lambda _future: self.wake.set())
             self._flights[job_id] = Flight(future, needs, time.monotonic())
         return len(chosen)
 

@@ -44,13 +44,16 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     while not _started(database, runner):
         if stop.wait(AWAY_S):
             return 0
-    follower = threading.Thread(target=_follow, args=(settings, database, doorbell, stop), name="follower")
+    told = (settings, database, doorbell, stop, runner.wake)
+    follower = threading.Thread(target=_follow, args=told, name="follower")
     follower.start()
     ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
     try:
-        while not stop.wait(RUNNER_STEP_S):
+        while not stop.is_set():
             _step(runner)
+            runner.wake.wait(RUNNER_STEP_S)
+            runner.wake.clear()
     finally:
         stop.set()
         runner.stop()
@@ -94,7 +97,9 @@ def _step(runner: Runner) -> None:
         log.warning("%s", error)
 
 
-def _follow(settings: Settings, database: Database, doorbell: Doorbell, stop: threading.Event) -> None:
+def _follow(
+    settings: Settings, database: Database, doorbell: Doorbell, stop: threading.Event, wake: threading.Event
+) -> None:
     """The follower's loop: an archive or a database that is away is tried again at the next look."""
     archive = Archive(settings)
     follower = Follower(settings, archive, database)
@@ -102,7 +107,8 @@ def _follow(settings: Settings, database: Database, doorbell: Doorbell, stop: th
     while not stop.is_set():
         rung = doorbell.listen(settings.poll_s)
         try:
-            follower.step(rung)
+            if follower.step(rung):
+                wake.set()
             complained = ""
         except (ArchiveError, CatalogueUnavailable) as error:
             if str(error) != complained:

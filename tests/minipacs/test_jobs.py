@@ -156,7 +156,7 @@ def test_back_off_grows_but_not_for_ever(database: Database) -> None:
         jobs.fail(claim, EngineFailed("It crashed."), "", permanent=False)
         job = jobs.get(job_id)
         waits.append(job.not_before - (job.started or 0))
-    assert [round(wait) for wait in waits[:4]] == [5, 10, 20, 40]
+    assert [round(wait) for wait in waits[:4]] == [2, 4, 8, 16]
     assert round(waits[-1]) == 60
 
 

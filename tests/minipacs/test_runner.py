@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ class FutureInHand:
 
     def __init__(self) -> None:
         self.finished = False
+        self.tell: Callable[[object], None] = lambda _future: None
+
+    def add_done_callback(self, tell: Callable[[object], None]) -> None:
+        self.tell = tell
 
     def done(self) -> bool:
         return self.finished
@@ -183,3 +188,11 @@ def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool:
     pool.remembers = False
     assert runner.step() == 1
     assert pool.given == [1, 1]
+
+
+def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a")
+    runner.step()
+    assert not runner.wake.is_set()
+    pool.futures[0].tell(pool.futures[0])
+    assert runner.wake.is_set()
