@@ -49,9 +49,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     follower.start()
     ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
+    complained = ""
     try:
         while not stop.is_set():
-            _step(runner)
+            complained = _step(runner, complained)
             runner.wake.wait(RUNNER_STEP_S)
             runner.wake.clear()
     finally:
@@ -90,11 +91,16 @@ def _started(database: Database, runner: Runner) -> bool:
     return True
 
 
-def _step(runner: Runner) -> None:
+def _step(runner: Runner, complained: str) -> str:
+    """One step; what is away is said once, and tried again at the next. What was said."""
     try:
         runner.step()
     except (CatalogueUnavailable, PoolUnavailable) as error:
-        log.warning("%s", error)
+        said = type(error).__name__
+        if said != complained:
+            log.warning("%s", error)
+        return said
+    return ""
 
 
 def _follow(

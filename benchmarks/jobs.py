@@ -1,0 +1,204 @@
+"""Jobs on one machine (SQLite, embedded pool) and on a cluster (PostgreSQL, scheduler, two workers), side by side.
+
+    .venv/bin/python benchmarks/jobs.py [--ground one_machine cluster] [--part stages overhead recovery idle etl]
+
+Stages: one small study, from its last C-STORE to its SEG in the catalogue. Overhead: jobs that do nothing.
+Recovery: from `kill -9` of a part until what it did is done again. Idle: CPU time and memory of all processes.
+ETL: 64 studies with one worker and with two.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import psutil
+from chaos import grounds
+from chaos.grounds import Ground
+from chaos.product import Product
+from chaos.sender import Modality
+from chaos.studies import write_studies
+from sqlalchemy import func, select
+from stack import until
+
+from benchmarks import jobs_work
+from minipacs.jobs import Job, Jobs
+from minipacs.work import Order
+
+GROUNDS = {"one_machine": grounds.one_machine, "cluster": grounds.cluster}
+NOTHINGS = 200
+IDLE_S = 60.0
+KILLS = 3
+"""Kills of each kind; the median counts."""
+Row = tuple[str, str]
+
+
+def main() -> None:
+    """Every part on every ground; a column for each ground."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ground", nargs="+", default=list(GROUNDS), choices=GROUNDS)
+    parser.add_argument("--part", nargs="+", default=list(PARTS), choices=PARTS)
+    arguments = parser.parse_args()
+    columns = {name: column(name, arguments.part) for name in arguments.ground}
+    titles = list(dict.fromkeys(title for rows in columns.values() for title in rows))
+    print(f"| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+    for title in titles:
+        print(f"| {title} | {' | '.join(rows.get(title, '–') for rows in columns.values())} |")
+
+
+def column(name: str, parts: list[str]) -> dict[str, str]:
+    """The figures of one ground."""
+    rows: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix=f"minipacs-jobs-{name}-") as folder:
+        work = Path(folder, "work")
+        jobs_work.install(work)
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
+        with GROUNDS[name](Path(folder, "home"), 1) as ground, Product(ground.settings) as product:
+            for part in parts:
+                for title, value in PARTS[part](ground, product, Path(folder)):
+                    print(f"{name}: {title}: {value}", file=sys.stderr, flush=True)
+                    rows[title] = value
+    return rows
+
+
+# -- stages -----------------------------------------------------------------------------------------
+def stages(_ground: Ground, product: Product, folder: Path) -> list[Row]:
+    """When each thing happened to the second study, after the last C-STORE; the first one warms up."""
+    jobs = Jobs(product.database)
+    for study in write_studies(folder / "stages", 7, 2):
+        modality = Modality([study], product.settings, 0)
+        modality.start()
+        modality.join()
+        sent = time.time()
+        until(partial(is_done, jobs, study.study_instance_uid), 120)
+    rows = jobs.of_study(study.study_instance_uid)
+    first = {kind: next(j for j in rows if j.kind == kind) for kind in ("catalogue", "segment")}
+    last = [j for j in rows if j.kind == "catalogue"][-1]
+    moments = {
+        f"stable and queued ({product.settings.stable_age_s} s of quiet asked for)": first["segment"].created,
+        "segmentation begun": first["segment"].started,
+        "images catalogued": first["catalogue"].finished,
+        "SEG and SR stored": first["segment"].finished,
+        "SEG and SR catalogued": last.finished,
+    }
+    return [(f"last C-STORE → {name}, s", f"{float(at or 0) - sent:.1f}") for name, at in moments.items()]
+
+
+def is_done(jobs: Jobs, uid: str) -> bool:
+    """Whether the study was catalogued, segmented, and catalogued with its results."""
+    rows = jobs.of_study(uid)
+    return len(rows) >= 3 and all(job.state == "done" for job in rows)
+
+
+# -- overhead ---------------------------------------------------------------------------------------
+def overhead(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
+    """Wall time of many jobs that do nothing, in two workers."""
+    submit(product, NOTHINGS, seconds=0, name="nothing")
+    until(lambda: ended(product) >= NOTHINGS, 300)
+    with product.database.reading() as session:
+        mine = select(func.min(Job.started), func.max(Job.finished)).where(Job.kind == jobs_work.KIND)
+        started, finished = session.execute(mine).one()
+    each_ms = (finished - started) / NOTHINGS * 1000
+    submit(product, 1, seconds=0, name="alone")
+    (alone,) = until(lambda: [j for j in Jobs(product.database).of_study("alone") if j.state == "done"], 30)
+    return [
+        (f"overhead of a job, {NOTHINGS} in a row, ms", f"{each_ms:.0f}"),
+        ("one job alone, queued → done, ms", f"{(alone.finished - alone.created) * 1000:.0f}"),
+    ]
+
+
+def submit(product: Product, count: int, *, seconds: float, name: str) -> None:
+    """Queue jobs as the front door does."""
+    jobs = Jobs(product.database, attempts=100)
+    with product.database.writing() as session:
+        for number in range(count):
+            key = f"{jobs_work.KIND}/{name}/{number}/{time.time()}"
+            jobs.submit(session, Order(jobs_work.KIND, key, name, {"seconds": seconds}))
+
+
+def ended(product: Product) -> int:
+    """Jobs of ours that are done."""
+    with product.database.reading() as session:
+        mine = select(func.count()).select_from(Job).where(Job.kind == jobs_work.KIND, Job.state == "done")
+        return session.scalars(mine).one()
+
+
+# -- idle -------------------------------------------------------------------------------------------
+def idle(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
+    """CPU time a minute costs when nothing is to be done, and memory that is nobody else's (USS)."""
+    processes = product.processes()
+    before = sum(used(process) for process in processes)
+    time.sleep(IDLE_S)
+    share = (sum(used(process) for process in processes) - before) / IDLE_S
+    megabytes = sum(process.memory_full_info().uss for process in processes) / 2**20
+    return [
+        ("idle: CPU, % of a core", f"{100 * share:.1f}"),
+        ("idle: memory, MB (processes)", f"{megabytes:.0f} ({len(processes)})"),
+    ]
+
+
+def used(process: psutil.Process) -> float:
+    """CPU seconds so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+# -- recovery ---------------------------------------------------------------------------------------
+def recovery(ground: Ground, product: Product, _folder: Path) -> list[Row]:
+    """Kill a part; until the jobs that ran then run again, or a new one does, and everything answers."""
+    kinds = [kind for kind in ground.blows(product) if kind not in ("disk full", "network cut", "child")]
+    rows = []
+    for kind in kinds:
+        times = [recovered(ground, product, kind) for _ in range(KILLS)]
+        rows.append(
+            (f"recovery after a kill of: {kind}, s (worst)", f"{statistics.median(times):.1f} ({max(times):.1f})")
+        )
+    return rows
+
+
+def spread(times: list[float]) -> str:
+    """The median, and the worst in brackets."""
+    return f"{statistics.median(times):.1f} ({max(times):.1f})"
+
+
+def recovered(ground: Ground, product: Product, kind: str) -> float:
+    """Seconds from the blow until two jobs run that began after it, or never stopped, and the doors are open."""
+    name = f"{kind} {time.time()}"
+    submit(product, 2, seconds=60, name=name)
+    jobs = Jobs(product.database)
+    until(lambda: [j.state for j in jobs.of_study(name)] == ["running"] * 2, 60)
+    blow = ground.blows(product)[kind]
+    struck = time.monotonic()
+    blow()
+    until(lambda: product.is_ready() and both_run(product, jobs, name), 120)
+    taken = time.monotonic() - struck
+    for job in jobs.of_study(name):
+        jobs.cancel(job.id)
+    until(lambda: all(j.state not in ("queued", "running") for j in jobs.of_study(name)), 60)
+    return taken
+
+
+def both_run(product: Product, jobs: Jobs, name: str) -> bool:
+    """Whether both jobs run, in processes that are there."""
+    rows = jobs.of_study(name)
+    pids = {process.pid for process in product.processes() if process.status() not in ("zombie", "stopped")}
+    return all(j.state == "running" and int(str(j.worker).split("/")[1]) in pids for j in rows)
+
+
+PARTS: dict[str, Callable[[Ground, Product, Path], list[Row]]] = {
+    "stages": stages,
+    "overhead": overhead,
+    "recovery": recovery,
+    "idle": idle,
+}
+
+if __name__ == "__main__":
+    main()
