@@ -81,6 +81,7 @@ class Pool:
     def __init__(self, settings: Settings, workers: int) -> None:
         _, port = settings.scheduler.rsplit(":", 1)
         self._environment = {**os.environ, **settings.as_environment(), "TMPDIR": str(settings.home / "tmp")}
+        self._environment["DASK_TEMPORARY_DIRECTORY"] = str(settings.home / "pool")
         self._log = settings.home / "pool.log"
         scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
         worker = f"exec {sys.executable} -m minipacs.cli worker"

@@ -16,12 +16,17 @@ LOCAL = ("child", "worker", "service", "front door", "archive", "up")
 """Parts of one machine that are killed with `kill -9`."""
 REMOTE = ("child", "remote worker", "scheduler", "service", "front door", "archive", "up")
 """Parts of a cluster."""
-OFTEN = {"child": 5, "worker": 4, "remote worker": 4, "stopped worker": 2, "disk full": 1, "up": 1}
+LULLS = 0.2
+"""Share of the waits that are long."""
+OFTEN = {"child": 8, "worker": 4, "remote worker": 4, "stopped worker": 2, "disk full": 1, "up": 1}
 """How often a kind is chosen, where not 2: what ends everything leaves little to strike for some seconds."""
 
 
 class Killer(threading.Thread):
-    """Strikes at random, about every `pace_s`, until it has struck `limit` times or is stopped."""
+    """Strikes at random, about every `pace_s`, until it has struck `limit` times or is stopped.
+
+    Blows come in bursts; in the lulls between them work gets far enough to be struck in its middle.
+    """
 
     def __init__(self, seed: int, blows: Mapping[str, Blow], pace_s: float, limit: int) -> None:
         super().__init__(name="killer", daemon=True)
@@ -34,11 +39,16 @@ class Killer(threading.Thread):
         """The same seed chooses the same kinds in the same order; what they meet is the machine's business."""
         kinds: Sequence[str] = sorted(self._blows)
         while self.struck.total() < self._limit:
-            if self._stop_asked.wait(self._random.uniform(0, 2 * self._pace_s)):
+            lull = self._random.random() < LULLS
+            wait = self._random.uniform(2, 5) if lull else self._random.uniform(0.1, 0.6)
+            if self._stop_asked.wait(wait * self._pace_s):
                 return
-            (kind,) = self._random.choices(kinds, [OFTEN.get(kind, 2) for kind in kinds])
-            if self._blows[kind]():
-                self.struck[kind] += 1
+            kind = ""
+            while not (kind and self._blows[kind]()):  # there is always something to strike
+                (kind,) = self._random.choices(kinds, [OFTEN.get(kind, 2) for kind in kinds])
+                if self._stop_asked.wait(0.02):
+                    return
+            self.struck[kind] += 1
 
     def stop(self) -> None:
         """No further blow."""
