@@ -2,7 +2,7 @@
 
 One origin, one login: no CORS, no second password. Only the resources that PS3.18 10 names for
 retrieving, searching and storing studies pass; never Orthanc's own `/servers` and the like. Answers
-stream through; the list of studies is the catalogue's (`api.qido`). `api.mends` makes good what
+stream through; the lists of studies and series are the catalogue's (`api.qido`). `api.mends` makes good what
 Orthanc 1.10.1 is known to get wrong.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import urllib3
 from flask import Blueprint, Response, current_app, request
 
-from api import mends, qido
+from api import mends, qido, qido_series
 from api.state import state
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
 from minipacs.secrets import secret
@@ -47,9 +47,19 @@ def retrieve(path: str) -> Response:
     """QIDO-RS and WADO-RS."""
     if not mends.may_be_read(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
-    if path.strip("/") == "studies" and (listed := qido.answer()) is not None:
+    if (listed := _from_catalogue(path.strip("/"))) is not None:
         return _packed(listed.get_data(), 200, list(listed.headers))
     return _answer(path, _ask("GET", path))
+
+
+def _from_catalogue(path: str) -> Response | None:
+    """The answer to a question for studies or series, where the catalogue can give it."""
+    if path == "studies":
+        return qido.answer()
+    study, _, rest = path.removeprefix("studies/").partition("/")
+    if path == "series":
+        return qido_series.answer(None)
+    return qido_series.answer(study) if path.startswith("studies/") and rest == "series" else None
 
 
 @blueprint.post("/studies", defaults={"study": None})

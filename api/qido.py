@@ -3,7 +3,7 @@
 Orthanc 1.10.1 answers in the order of its own identifiers, OHIF asks for 101 studies and sorts those: new
 studies can be missing. A study is listed here once it is catalogued, which is when it has become stable.
 Questions that this cannot answer (`answer` is None) are Orthanc's: other matching keys, XML, a study by its
-UID that is not catalogued yet. Series and instances stay with Orthanc: it knows them as they arrive.
+UID that is not catalogued yet, and instances. Series are `api.qido_series`.
 """
 
 import json
@@ -36,36 +36,51 @@ Match = Callable[[str], ColumnElement[bool]]
 
 def answer() -> Response | None:
     """The answer to `GET /dicom-web/studies?…`, or None when only Orthanc can give it."""
-    matches = _matches()
-    wanted = request.accept_mimetypes
-    if matches is None or (wanted and not any(wanted.quality(kind) for kind in JSON_TYPES)):
+    matches = asked_of(KEYS)
+    if matches is None:
         return None
-    most, offset = min(_number("limit", MOST), MOST), _number("offset", 0)
+    most, offset = page()
     with state().database.reading() as session:
         rows = session.execute(_newest_first(matches).limit(most + 1).offset(offset)).all()
         found = _described(session, [(study, patient) for study, patient in rows[:most]])
     if not found and "StudyInstanceUID" in matches:
         return None
+    return reply_of(found, more=len(rows) > most == MOST)
+
+
+def page() -> tuple[int, int]:
+    """`limit`, at most `MOST`, and `offset`."""
+    return min(_number("limit", MOST), MOST), _number("offset", 0)
+
+
+def reply_of(found: list[dict[str, Any]], *, more: bool) -> Response:
+    """The DICOM JSON answer, with the warnings that PS3.18 words."""
     reply = Response(json.dumps(found, separators=(",", ":"), ensure_ascii=False), mimetype="application/dicom+json")
     if request.args.get("fuzzymatching") == "true":
         reply.headers.add("Warning", NOT_FUZZY)
-    if len(rows) > most == MOST:
+    if more:
         reply.headers.add("Warning", MORE)
     return reply
 
 
-def _matches() -> dict[str, ColumnElement[bool]] | None:
-    """The conditions asked, by keyword; None when a key is none of ours. No value matches all (PS3.4 C.2.2.2.3)."""
+def asked_of(keys: dict[str, Match]) -> dict[str, ColumnElement[bool]] | None:
+    """The conditions asked, by keyword; None when a key is none of these, or the answer is not to be JSON.
+
+    No value matches all (PS3.4 C.2.2.2.3).
+    """
+    wanted = request.accept_mimetypes
+    if wanted and not any(wanted.quality(kind) for kind in JSON_TYPES):
+        return None
     matches: dict[str, ColumnElement[bool]] = {}
     for name, text in request.args.items(multi=True):
         keyword = _keyword(name)
         if name in CONTROLS or not text.strip("*"):
             continue
-        if keyword not in KEYS:
+        if keyword not in keys:
             return None
         if "\0" in text:
             raise BadRequest(f"{keyword} has a NUL character.", "Leave it out.")
-        condition = KEYS[keyword](text)
+        condition = keys[keyword](text)
         matches[keyword] = and_(matches[keyword], condition) if keyword in matches else condition
     return matches
 
@@ -84,7 +99,7 @@ def _newest_first(matches: dict[str, ColumnElement[bool]]) -> Select[Study, Pati
     return statement.where(*matches.values()).order_by(*order)
 
 
-def _text(column: InstrumentedAttribute[Any]) -> Match:
+def text_of(column: InstrumentedAttribute[Any]) -> Match:
     """Wildcards `*` and `?` (PS3.4 C.2.2.2.4); the case of ASCII letters does not count (as PS3.4 allows for PN)."""
 
     def match(text: str) -> ColumnElement[bool]:
@@ -95,7 +110,7 @@ def _text(column: InstrumentedAttribute[Any]) -> Match:
     return match
 
 
-def _dates(column: InstrumentedAttribute[Any]) -> Match:
+def dates_of(column: InstrumentedAttribute[Any]) -> Match:
     """A day or a range, open at either end: 20240101, 20240101-20240131, 20240101-, -20240131 (C.2.2.2.5)."""
 
     def match(text: str) -> ColumnElement[bool]:
@@ -109,7 +124,7 @@ def _dates(column: InstrumentedAttribute[Any]) -> Match:
     return match
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
     """Several values: by backslash as in DICOM, or by comma as PS3.18 8.3.4.1 writes lists of UIDs."""
     return [value.strip() for value in text.replace("\\", ",").split(",") if value.strip()]
 
@@ -117,21 +132,21 @@ def _listed(text: str) -> list[str]:
 def _modalities(text: str) -> ColumnElement[bool]:
     """Studies with a series of one of these modalities."""
     has = select(Series.series_instance_uid).where(Series.study_instance_uid == Study.study_instance_uid)
-    return has.where(or_(*(_text(Series.modality)(value) for value in _listed(text)))).exists()
+    return has.where(or_(*(text_of(Series.modality)(value) for value in listed(text)))).exists()
 
 
 KEYS: dict[str, Match] = {
-    "StudyInstanceUID": lambda text: Study.study_instance_uid.in_(_listed(text)),
-    "StudyDate": _dates(Study.study_date),
+    "StudyInstanceUID": lambda text: Study.study_instance_uid.in_(listed(text)),
+    "StudyDate": dates_of(Study.study_date),
     "ModalitiesInStudy": _modalities,
-    "PatientBirthDate": _dates(Patient.patient_birth_date),
-    "PatientSex": _text(Patient.patient_sex),
-    "PatientName": _text(Patient.patient_name),
-    "PatientID": _text(Patient.patient_id),
-    "StudyID": _text(Study.study_id),
-    "StudyDescription": _text(Study.study_description),
-    "AccessionNumber": _text(Study.accession_number),
-    "ReferringPhysicianName": _text(Study.referring_physician_name),
+    "PatientBirthDate": dates_of(Patient.patient_birth_date),
+    "PatientSex": text_of(Patient.patient_sex),
+    "PatientName": text_of(Patient.patient_name),
+    "PatientID": text_of(Patient.patient_id),
+    "StudyID": text_of(Study.study_id),
+    "StudyDescription": text_of(Study.study_description),
+    "AccessionNumber": text_of(Study.accession_number),
+    "ReferringPhysicianName": text_of(Study.referring_physician_name),
 }
 """The matching keys of PS3.18 table 10.6.1-5 that the catalogue holds, and OHIF's others."""
 
@@ -163,14 +178,19 @@ def _study(study: Study, patient: Patient, modalities: list[str]) -> dict[str, A
         "NumberOfStudyRelatedSeries": study.number_of_study_related_series,
         "NumberOfStudyRelatedInstances": study.number_of_study_related_instances,
     }
-    for row in (study, patient):
+    return as_dicom(values, study, patient)
+
+
+def as_dicom(values: dict[str, Any], *rows: Study | Patient | Series) -> dict[str, Any]:
+    """Values by keyword, and the rows' own, in the DICOM JSON model, by tag (PS3.18 F.2)."""
+    for row in rows:
         values.update({key.info["keyword"]: getattr(row, key.key) for key in _elements(type(row))})
     tagged = sorted((f"{tag_for_keyword(keyword):08X}", keyword) for keyword in values)
     shown = [(tag, keyword) for tag, keyword in tagged if values[keyword] or keyword not in ABSENT_WHEN_EMPTY]
     return {tag: _attribute(keyword, values[keyword]) for tag, keyword in shown}
 
 
-def _elements(table: type[Study] | type[Patient]) -> Iterable[Any]:
+def _elements(table: type[Study] | type[Patient] | type[Series]) -> Iterable[Any]:
     return (column for column in table.__table__.columns if "keyword" in column.info)
 
 

@@ -125,6 +125,10 @@ class Archive:
         """Whether Orthanc calls the study stable; forgotten when Orthanc stops before that."""
         return bool(self._json("GET", f"/studies/{study_id}")["IsStable"])
 
+    def number_of_series(self, study_id: str) -> int:
+        """How many series the study has at this moment."""
+        return len(self._json("GET", f"/studies/{study_id}")["Series"])
+
     def study(self, study_id: str) -> StudyContent:
         """What the study holds, without pixels."""
         study = self._json("GET", f"/studies/{study_id}")
