@@ -92,7 +92,8 @@ def _slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: s
     ds.ImageType, ds.BodyPartExamined, ds.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "CHEST", "HFS"
     ds.KVP, ds.AcquisitionNumber, ds.PositionReferenceIndicator = 120, 1, ""
     ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    ds.ImagePositionPatient = [-COLUMNS / 2 * SPACING_MM[2], -ROWS / 2 * SPACING_MM[1], index * SPACING_MM[0]]
+    corner = (-COLUMNS / 2 * SPACING_MM[2], -ROWS / 2 * SPACING_MM[1], index * SPACING_MM[0])
+    ds.ImagePositionPatient = [round(mm, 6) for mm in corner]  # VR DS: 16 characters at most
     ds.PixelSpacing, ds.SliceThickness = [SPACING_MM[1], SPACING_MM[2]], SPACING_MM[0]
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = 1, "MONOCHROME2", ROWS, COLUMNS
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1

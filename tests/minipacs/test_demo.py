@@ -19,6 +19,13 @@ def test_the_demo_study_is_a_regular_volume_and_the_same_every_time(tmp_path: Pa
     assert spacing == pytest.approx(SPACING_MM[0])
 
 
+def test_no_decimal_string_of_the_demo_study_is_too_long(tmp_path: Path) -> None:
+    for path in write_chest_ct(tmp_path, slices=4):
+        for element in pydicom.dcmread(path).iterall():
+            values = element.value if element.VM > 1 else [element.value]
+            assert element.VR != "DS" or all(len(str(value)) <= 16 for value in values), element  # PS3.5 6.2
+
+
 def test_the_demo_chest_has_tissue_in_hounsfield_units() -> None:
     hounsfield = chest_hounsfield()
     assert hounsfield.shape[0] == SLICES
