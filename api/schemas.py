@@ -133,7 +133,7 @@ JSON_ANSWERS: dict[str, Schema] = {
     "studies.study_count": thing(study_count=WHOLE),
     "studies.study": WHOLE_STUDY,
     "studies.series_of_study": many(row(Series)),
-    "studies.segments_of_study": many(row(Segment, SeriesInstanceUID=TEXT)),
+    "studies.segments_of_study": many(row(Segment, SeriesInstanceUID=TEXT, superseded_by=maybe(TEXT))),
     "results.results": many(RESULT),
     "series.all_series": paged("series", row(Series)),
     "series.series_count": thing(series_count=WHOLE),

@@ -12,7 +12,7 @@ from api import describe, listing, lookups, results
 from api.answers import wants_page
 from api.jobs import told
 from api.state import state
-from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, totals
+from minipacs.catalogue import Instance, Patient, Rendering, Result, Segment, Series, Study, totals
 from minipacs.errors import NotFound
 from minipacs.jobs import Job
 from minipacs.work import MANUFACTURER
@@ -115,17 +115,22 @@ def series_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
 
 @blueprint.get("/studies/<study_instance_uid>/segments")
 def segments_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
-    """Every segment of every SEG of a study, with its volume."""
+    """Every segment of every SEG of a study, with its volume.
+
+    `superseded_by`: the SEG series that took this one's place, because its source changed; else null.
+    """
     with state().database.reading() as session:
         found(session, study_instance_uid)
         wanted = (
-            select(Segment, Instance.series_instance_uid)
+            select(Segment, Instance.series_instance_uid, Result.superseded_by)
             .join(Instance, Instance.sop_instance_uid == Segment.sop_instance_uid)
+            .outerjoin(Result, Result.seg_series_instance_uid == Instance.series_instance_uid)
             .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
             .where(Series.study_instance_uid == study_instance_uid)
             .order_by(Segment.sop_instance_uid, Segment.segment_number)
         )
-        return [{**describe.row(s), "SeriesInstanceUID": uid} for s, uid in session.execute(wanted)]
+        rows = session.execute(wanted)
+        return [{**describe.row(s), "SeriesInstanceUID": uid, "superseded_by": newer} for s, uid, newer in rows]
 
 
 def found(session: Session, study_instance_uid: str) -> Study:

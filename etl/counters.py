@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
+from minipacs.catalogue import Instance, Patient, Rendering, Result, Series, Study, Total
 from minipacs.database import Database
 
 
@@ -95,8 +95,10 @@ class Counts:
         for uid, number in sorted(studies.items()):
             self.series(uid, -number)
         none = Study.number_of_study_related_series == 0
-        gone = delete(Study).where(Study.study_instance_uid.in_(sorted(studies)), none).returning(Study.patient_key)
-        patients = Counter(session.scalars(gone))
+        gone = delete(Study).where(Study.study_instance_uid.in_(sorted(studies)), none)
+        left_studies = session.execute(gone.returning(Study.study_instance_uid, Study.patient_key)).all()
+        session.execute(delete(Result).where(Result.study_instance_uid.in_([uid for uid, _ in left_studies])))
+        patients = Counter(key for _, key in left_studies)
         for key, number in sorted(patients.items()):
             self.study(key, -number)
         nothing = Patient.number_of_patient_related_studies == 0

@@ -224,6 +224,26 @@ class Segment(Base):
     """Volume in mL: voxels above zero (FRACTIONAL: their sum of fractions) × voxel volume."""
 
 
+class Result(Base):
+    """A segmentation that was made and stored: its manifest, and the series that took its place since.
+
+    Not a projection of the archive's objects, but of the result folders' manifests; a redo writes it anew.
+    """
+
+    __tablename__ = "result"
+    seg_series_instance_uid: Mapped[str] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(index=True)
+    series_instance_uid: Mapped[str]
+    """The series that was segmented."""
+    engine: Mapped[str]
+    version: Mapped[str]
+    created: Mapped[str]
+    """ISO 8601, UTC."""
+    superseded_by: Mapped[str | None]
+    """The SEG series of the same engine for what the series holds now."""
+    manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
 class Rejection(Base):
     """A file or instance that could not be catalogued or rendered, and why."""
 

@@ -9,7 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
 from minipacs.archive import Archive
+from minipacs.catalogue import Result
+from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.identity import Identity
 from segmentation.rules import Rules
@@ -60,6 +64,27 @@ def store(archive: Archive, folder: Path, manifest: dict[str, Any], rules: Rules
         for uid in manifest.get("supersedes", []):
             for series_id in archive.find("Series", uid):
                 archive.delete_series(series_id)
+
+
+def record(database: Database, manifest: dict[str, Any]) -> None:
+    """Write the manifest into the catalogue, and mark the results it supersedes."""
+    if "seg_series_instance_uid" not in manifest:
+        return
+    series, identity = manifest["seg_series_instance_uid"], manifest["identity"]
+    row = {
+        "study_instance_uid": manifest["study_instance_uid"],
+        "series_instance_uid": manifest["series_instance_uid"],
+        "engine": identity["engine"],
+        "version": identity["version"],
+        "created": manifest["created"],
+        "superseded_by": None,
+        "manifest": manifest,
+    }
+    with database.writing() as session:
+        insert = database.insert(Result).values(seg_series_instance_uid=series, **row)
+        session.execute(insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row))
+        older = Result.seg_series_instance_uid.in_(manifest.get("supersedes", []))
+        session.execute(update(Result).where(older).values(superseded_by=series))
 
 
 def answer(manifest: dict[str, Any]) -> dict[str, Any]:

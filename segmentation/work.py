@@ -129,6 +129,7 @@ def _segment(task: Task, study: StudyContent, series: SeriesContent, rules: Rule
         manifest = _make(task, piece, folder, manifest, place)
     task.progress("store", note=place)
     results.store(task.archive, folder, manifest, rules)
+    results.record(task.database, manifest)
     return results.answer(manifest)
 
 

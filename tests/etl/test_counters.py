@@ -14,7 +14,7 @@ from etl.extract import Folder
 from etl.load import Tally, remove
 from etl.options import Options
 from etl.run import catalogue
-from minipacs.catalogue import Counts, Instance, Patient, Rendering, Series, Study, totals
+from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
 from minipacs.database import Database
 
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
@@ -74,6 +74,21 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
     with database.reading() as session:
         assert totals(session) == Counts()
         assert session.scalar(select(func.count()).select_from(Rendering)) == 0
+
+
+def test_results_leave_the_catalogue_with_their_study(
+    run: Callable[..., Tally], source: Path, database: Database
+) -> None:
+    uids = fill(source)
+    run()
+    kept, gone = f"{ROOT}.0.0", f"{ROOT}.1.1"
+    with database.writing() as session:
+        for study in (kept, gone):
+            session.add(Result(seg_series_instance_uid=f"{study}.9", study_instance_uid=study, series_instance_uid="1",
+                               engine="e", version="1", created="2026-01-01T00:00:00+00:00", manifest={}))  # fmt: skip
+    remove(database, [uid for uid in uids if uid.startswith(gone)])
+    with database.reading() as session:
+        assert [row.study_instance_uid for row in session.scalars(select(Result))] == [kept]
 
 
 def test_writers_at_the_same_time_count_right(source: Path, database: Database, options: Options) -> None:

@@ -5,7 +5,10 @@ from io import BytesIO
 
 import pytest
 from pydicom import dcmread
+from sqlalchemy import select
 
+from minipacs.catalogue import Result
+from minipacs.database import Database
 from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume
 from minipacs.work import MANUFACTURER, Cancelled, SeriesContent, StudyContent
 from segmentation import work
@@ -77,6 +80,9 @@ class FakeTask:
     def __init__(self, archive, settings, cancel_at=""):
         self.archive, self.settings, self.cancel_at = archive, settings, cancel_at
         self.args = {"study_instance_uid": "1.2.826.0.1.3680043.8.498.1"}
+        settings.home.mkdir(exist_ok=True)
+        self.database = Database(settings.database_url)
+        self.database.create()
         self.stages = []
 
     def progress(self, stage, done=0, total=0, note=""):
@@ -201,8 +207,14 @@ def test_late_slices_supersede_the_result(archive, settings, engines, series, ph
     work.run(FakeTask(archive, settings))
     s = series(shape=(13, 20, 28))
     put(archive, s.images(phantom(series()).repeat(2, 0)[:13])[12:])
-    work.run(FakeTask(archive, settings))
+    task = FakeTask(archive, settings)
+    newer = work.run(task)["segmentations"][0]["seg_series_instance_uid"]
     assert len({seg.SeriesInstanceUID for seg in archive.ours()}) == 2
+    with task.database.reading() as session:
+        rows = {row.seg_series_instance_uid: row for row in session.scalars(select(Result))}
+    (older,) = set(rows) - {newer}
+    assert (rows[older].superseded_by, rows[newer].superseded_by) == (newer, None)
+    assert rows[newer].manifest["images"] == 13
 
 
 def test_the_superseded_is_removed_where_the_rules_say_so(archive, settings, engines, series, phantom):
