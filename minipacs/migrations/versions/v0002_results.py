@@ -20,8 +20,9 @@ def upgrade() -> None:
         sa.Column("superseded_by", sa.String(), nullable=True),
         sa.Column("manifest", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("seg_series_instance_uid"),
+        if_not_exists=True,
     )
-    op.create_index("ix_result_study_instance_uid", "result", ["study_instance_uid"])
+    op.create_index("ix_result_study_instance_uid", "result", ["study_instance_uid"], if_not_exists=True)
 
 
 def downgrade() -> None:
