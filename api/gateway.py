@@ -13,10 +13,9 @@ from collections.abc import Iterator
 import urllib3
 from flask import Blueprint, Response, current_app, request
 
-from api import mends, qido, qido_series
+from api import frames, mends, qido, qido_series
 from api.state import state
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
-from minipacs.secrets import secret
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 
@@ -37,7 +36,6 @@ HOP_BY_HOP = frozenset(
 OURS_ALONE = frozenset(["cookie", "authorization", "host", "content-length", "accept-encoding", "expect"])
 """Not passed on: our login, and Accept-Encoding, because Orthanc's gzip makes frames 25 times slower."""
 NEVER_ANSWERED = frozenset(["www-authenticate", "set-cookie"])
-FRAMES_KEPT_S = 3600
 
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings of retries show names asked for
 
@@ -49,6 +47,9 @@ def retrieve(path: str) -> Response:
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
     if (listed := _from_catalogue(path.strip("/"))) is not None:
         return _packed(listed.get_data(), 200, list(listed.headers))
+    short = mends.wants_frames(path) and not request.query_string
+    if short and (frame := frames.get(state(), path, request.environ)) is not None:
+        return Response(frame.body, 200, frame.headers)
     return _answer(path, _ask("GET", path))
 
 
@@ -72,8 +73,7 @@ def store(study: str | None) -> Response:
 
 def _ask(method: str, path: str) -> urllib3.BaseHTTPResponse:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
-    query = mends.decoded_query(request.query_string.decode("ascii", "replace"))
-    url = f"{state().settings.orthanc_url}/dicom-web/{mends.quoted(path)}" + (f"?{query}" if query else "")
+    url = state().settings.orthanc_url + _target(path)
     try:
         answer = _send(method, url, _headers())
         if answer.status == 500 and mends.wants_frames(path):
@@ -87,6 +87,11 @@ def _ask(method: str, path: str) -> urllib3.BaseHTTPResponse:
         answer.release_conn()
         raise ArchiveRefused("The archive refused our credentials.", "Check MINIPACS_ORTHANC_PASSWORD.")
     return answer
+
+
+def _target(path: str) -> str:
+    query = mends.decoded_query(request.query_string.decode("ascii", "replace"))
+    return f"/dicom-web/{mends.quoted(path)}" + (f"?{query}" if query else "")
 
 
 def _send(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -108,9 +113,7 @@ def _headers() -> dict[str, str]:
     """The client's headers less ours alone. The Host is kept: Orthanc builds RetrieveURLs from it."""
     dropped = HOP_BY_HOP | OURS_ALONE
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
-    settings = state().settings
-    password = settings.orthanc_password or secret(settings.home, "orthanc_password")
-    headers.update(urllib3.make_headers(basic_auth=f"{settings.orthanc_user}:{password}"))
+    headers["Authorization"] = state().orthanc_authorization
     headers["Host"] = request.host
     headers["Forwarded"] = f"host={request.host};proto={request.scheme}"  # RFC 7239
     if request.method == "POST" and request.content_length is not None:
@@ -125,7 +128,7 @@ def _answer(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
         return _json(path, answer, headers)
     if mends.wants_frames(path) and answer.status == 200:
-        headers.append(("Cache-Control", f"private, max-age={FRAMES_KEPT_S}"))
+        headers.append(("Cache-Control", f"private, max-age={frames.KEPT_S}"))
     return Response(_stream(answer), answer.status, headers, direct_passthrough=True)
 
 

@@ -7,10 +7,10 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import describe, listing, lookups
+from api import listing, lookups
 from api.files import send
 from api.state import state
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study
+from minipacs.catalogue import Instance, Rendering, Series
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("images", __name__)
@@ -41,13 +41,13 @@ def images() -> dict[str, Any]:
 @blueprint.get("/images/count")
 def image_count() -> dict[str, Any]:
     """How many instances there are, of any kind: images, SEG, SR."""
-    return lookups.totals(state().quick, "images") or {}
+    return lookups.totals(state(), "images") or {}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
 def image(sop_instance_uid: str) -> dict[str, Any]:
     """An instance, by its UID, with its pictures or its segments."""
-    row = lookups.image(state().quick, sop_instance_uid)
+    row = lookups.image(state(), sop_instance_uid)
     if row is None:
         raise missing(sop_instance_uid)
     return row
@@ -69,36 +69,10 @@ def png(sop_instance_uid: str) -> Any:
 @blueprint.get("/imageinfo/<path:filename>")
 def image_info(filename: str) -> dict[str, Any]:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
-    name = filename.rpartition("/")[2].removesuffix(".png")
-    with state().database.reading() as session:
-        wanted = (
-            select(Rendering, Instance, Series, Study, Patient)
-            .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
-            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-            .join(Study, Study.study_instance_uid == Series.study_instance_uid)
-            .join(Patient, Patient.patient_key == Study.patient_key)
-        )
-        known = None
-        if name and "\x00" not in name:
-            known = session.execute(wanted.where(Rendering.rendering_id == name)).first()
-            known = known or session.execute(wanted.where(Rendering.sop_instance_uid == name).limit(1)).first()
-        if known is None:
-            raise NotFound(f"There is no PNG {name!r}.", "Give the name of a file below the PNG folder.")
-        picture, instance, series, study, patient = known
-        return {
-            **describe.row(picture),
-            "InstanceNumber": instance.instance_number,
-            "PatientID": patient.patient_id,
-            "RescaleIntercept": picture.rescale_intercept,
-            "RescaleSlope": picture.rescale_slope,
-            "SeriesDescription": series.series_description,
-            "StudyDescription": study.study_description,
-            "WindowCenter": picture.window_center,
-            "WindowWidth": picture.window_width,
-            "Modality": series.modality,
-            "SeriesInstanceUID": series.series_instance_uid,
-            "StudyInstanceUID": study.study_instance_uid,
-        }
+    row = lookups.picture(state(), filename)
+    if row is None:
+        raise NotFound(f"There is no PNG {filename!r}.", "Give the name of a file below the PNG folder.")
+    return row
 
 
 def found(session: Session, sop_instance_uid: str) -> Instance:

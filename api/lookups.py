@@ -3,17 +3,23 @@
 The views and the fast lane (`api.lane`) both answer from here; `api.quick` reads the rows.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from api.quick import Reader
+from sqlalchemy import bindparam, select
+
+from api import results
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Segment, Series, Study
+from minipacs.work import MANUFACTURER
+
+if TYPE_CHECKING:
+    from api.state import State
 
 Found = dict[str, Any] | None
 
 
-def totals(quick: Reader, level: str) -> Found:
+def totals(at: "State", level: str) -> Found:
     """`{"patient_count"}` and so on: how many there are in the catalogue."""
-    count = quick.totals()
+    count = at.quick.totals()
     return {
         "patients": {"patient_count": count.patients},
         "studies": {"study_count": count.studies},
@@ -22,40 +28,40 @@ def totals(quick: Reader, level: str) -> Found:
     }[level]
 
 
-def patient(quick: Reader, patient_id: str) -> Found:
+def patient(at: "State", patient_id: str) -> Found:
     """A patient, by PatientID."""
-    return quick.row(Patient, patient_id) if "\x00" not in patient_id else None
+    return at.quick.row(Patient, patient_id) if "\x00" not in patient_id else None
 
 
-def counted(quick: Reader, patient_id: str) -> Counts | None:
+def counted(at: "State", patient_id: str) -> Counts | None:
     """A patient's counts."""
-    row = patient(quick, patient_id)
+    row = patient(at, patient_id)
     if row is None:
         return None
     return Counts(1, *(row[f"NumberOfPatientRelated{what}"] for what in ("Studies", "Series", "Instances")))
 
 
-def study_count(quick: Reader, patient_id: str) -> Found:
+def study_count(at: "State", patient_id: str) -> Found:
     """How many studies a patient has."""
-    count = counted(quick, patient_id)
+    count = counted(at, patient_id)
     return None if count is None else {"patient_id": patient_id, "study_count": count.studies}
 
 
-def series_count(quick: Reader, patient_id: str) -> Found:
+def series_count(at: "State", patient_id: str) -> Found:
     """How many series a patient has."""
-    count = counted(quick, patient_id)
+    count = counted(at, patient_id)
     return None if count is None else {"patient_id": patient_id, "series_count": count.series}
 
 
-def image_count(quick: Reader, patient_id: str) -> Found:
+def image_count(at: "State", patient_id: str) -> Found:
     """How many instances a patient has."""
-    count = counted(quick, patient_id)
+    count = counted(at, patient_id)
     return None if count is None else {"patient_id": patient_id, "images_count": count.images}
 
 
-def counts(quick: Reader, patient_id: str) -> Found:
+def counts(at: "State", patient_id: str) -> Found:
     """All three counts of a patient."""
-    count = counted(quick, patient_id)
+    count = counted(at, patient_id)
     if count is None:
         return None
     return {
@@ -66,22 +72,56 @@ def counts(quick: Reader, patient_id: str) -> Found:
     }
 
 
-def series(quick: Reader, series_instance_uid: str) -> Found:
+def series(at: "State", series_instance_uid: str) -> Found:
     """A series, with its patient."""
-    row = quick.row(Series, series_instance_uid) if "\x00" not in series_instance_uid else None
+    row = at.quick.row(Series, series_instance_uid) if "\x00" not in series_instance_uid else None
     if row is None:
         return None
-    study = quick.row(Study, row["StudyInstanceUID"]) or {}
+    study = at.quick.row(Study, row["StudyInstanceUID"]) or {}
     return {**row, "patient_key": study.get("patient_key")}
 
 
-def image(quick: Reader, sop_instance_uid: str) -> Found:
+def study(at: "State", study_instance_uid: str) -> Found:
+    """A study with its patient, its series and the results made of it."""
+    row = at.quick.row(Study, study_instance_uid) if "\x00" not in study_instance_uid else None
+    if row is None:
+        return None
+    made = at.quick.rows(Series, Series.study_instance_uid, study_instance_uid, Series.series_number)
+    return {
+        **row,
+        "patient": patient(at, row["patient_key"]),
+        "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for one in made],
+        "results": results.of_study(at.settings, study_instance_uid),
+    }
+
+
+def image(at: "State", sop_instance_uid: str) -> Found:
     """An instance, with its pictures or its segments."""
-    row = quick.row(Instance, sop_instance_uid) if "\x00" not in sop_instance_uid else None
+    row = at.quick.row(Instance, sop_instance_uid) if "\x00" not in sop_instance_uid else None
     if row is None:
         return None
     return {
         **row,
-        "renderings": quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number),
-        "segments": quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number),
+        "renderings": at.quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number),
+        "segments": at.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number),
     }
+
+
+PICTURE = (
+    select(Rendering, Instance.instance_number, Patient.patient_id, Series.series_description,
+           Study.study_description, Series.modality, Series.series_instance_uid, Study.study_instance_uid)
+    .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
+    .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .join(Patient, Patient.patient_key == Study.patient_key)
+)  # fmt: skip
+BY_NAME = PICTURE.where(Rendering.rendering_id == bindparam("value"))
+BY_INSTANCE = PICTURE.where(Rendering.sop_instance_uid == bindparam("value")).order_by(Rendering.frame_number)
+
+
+def picture(at: "State", filename: str) -> Found:
+    """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
+    name = filename.rpartition("/")[2].removesuffix(".png")
+    if not name or "\x00" in name:
+        return None
+    return at.quick.first(BY_NAME, name) or at.quick.first(BY_INSTANCE, name)

@@ -31,13 +31,13 @@ def patients() -> dict[str, Any]:
 @blueprint.get("/patients/count")
 def patient_count() -> dict[str, Any]:
     """How many patients there are."""
-    return lookups.totals(state().quick, "patients") or {}
+    return lookups.totals(state(), "patients") or {}
 
 
 @blueprint.get("/patients/<path:patient_id>")
 def patient(patient_id: str) -> dict[str, Any]:
     """A patient, by PatientID."""
-    return there(lookups.patient(state().quick, patient_id), patient_id)
+    return there(lookups.patient(state(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/studies")
@@ -52,25 +52,25 @@ def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
 @blueprint.get("/patients/<path:patient_id>/studycount")
 def study_count(patient_id: str) -> dict[str, Any]:
     """How many studies the patient has."""
-    return there(lookups.study_count(state().quick, patient_id), patient_id)
+    return there(lookups.study_count(state(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/seriescount")
 def series_count(patient_id: str) -> dict[str, Any]:
     """How many series the patient has."""
-    return there(lookups.series_count(state().quick, patient_id), patient_id)
+    return there(lookups.series_count(state(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/imagecount")
 def image_count(patient_id: str) -> dict[str, Any]:
     """How many instances the patient has."""
-    return there(lookups.image_count(state().quick, patient_id), patient_id)
+    return there(lookups.image_count(state(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/counts")
 def counts(patient_id: str) -> dict[str, Any]:
     """How many studies, series and instances the patient has."""
-    return there(lookups.counts(state().quick, patient_id), patient_id)
+    return there(lookups.counts(state(), patient_id), patient_id)
 
 
 def found(session: Session, patient_id: str) -> Patient:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
-from api.describe import keys, plain
+from api.describe import HIDDEN, key, keys, plain
 from minipacs.catalogue import Counts, Total
 from minipacs.database import Base, Database
 from minipacs.errors import CatalogueUnavailable
@@ -26,7 +26,7 @@ class Reader:
         self._positional = not database.is_postgresql
         self._here = threading.local()
         self._opened: list[Any] = []
-        self._statements: dict[tuple[type[Base], str], tuple[str, tuple[tuple[str, bool], ...]]] = {}
+        self._statements: dict[object, tuple[str, tuple[tuple[str, bool], ...]]] = {}
         self._totals = self._sql(select(Total.name, Total.number))
 
     def row(self, table: type[Base], key: str) -> dict[str, Any] | None:
@@ -43,6 +43,22 @@ class Reader:
             wanted = select(*(columns[name] for name, _ in keys(table))).where(column == bindparam("value"))
             packed = tuple((shown, isinstance(columns[name].type, JSON)) for name, shown in keys(table))
             known = self._statements[table, column.key] = (self._sql(wanted.order_by(order)), packed)
+        return self._told(known, value)
+
+    def first(self, statement: Select[*tuple[Any, ...]], value: str) -> dict[str, Any] | None:
+        """The first row of a statement that takes `value` and selects an entity or columns; as JSON.
+
+        `statement` is a constant of its module: it is compiled once.
+        """
+        known = self._statements.get(id(statement))
+        if known is None:
+            shown = [c for c in statement.selected_columns if c.key not in HIDDEN]
+            packed = tuple((key(column), isinstance(column.type, JSON)) for column in shown)
+            known = self._statements[id(statement)] = (self._sql(statement.with_only_columns(*shown)), packed)
+        found = self._told(known, value)
+        return found[0] if found else None
+
+    def _told(self, known: tuple[str, tuple[tuple[str, bool], ...]], value: str) -> list[dict[str, Any]]:
         sql, packed = known
         return [
             {

@@ -36,13 +36,13 @@ def all_series() -> dict[str, Any]:
 @blueprint.get("/series/count")
 def series_count() -> dict[str, Any]:
     """How many series there are."""
-    return lookups.totals(state().quick, "series") or {}
+    return lookups.totals(state(), "series") or {}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 def series(series_instance_uid: str) -> dict[str, Any]:
     """A series, by its UID, with its study's patient."""
-    row = lookups.series(state().quick, series_instance_uid)
+    row = lookups.series(state(), series_instance_uid)
     if row is None:
         raise missing(series_instance_uid)
     return row

@@ -15,7 +15,6 @@ from api.state import state
 from minipacs.catalogue import Instance, Patient, Rendering, Result, Segment, Series, Study, totals
 from minipacs.errors import NotFound
 from minipacs.jobs import Job
-from minipacs.work import MANUFACTURER
 
 blueprint = Blueprint("studies", __name__)
 DATE = func.coalesce(Study.study_date, literal(date.min, Date()), type_=Date())
@@ -77,25 +76,18 @@ def studies() -> ResponseReturnValue:
 @blueprint.get("/studies/count")
 def study_count() -> dict[str, Any]:
     """How many studies there are."""
-    return lookups.totals(state().quick, "studies") or {}
+    return lookups.totals(state(), "studies") or {}
 
 
 @blueprint.get("/studies/<study_instance_uid>")
 def study(study_instance_uid: str) -> ResponseReturnValue:
     """A study, by its UID, with its series and results."""
+    answer = lookups.study(state(), study_instance_uid)
+    if answer is None:
+        raise missing(study_instance_uid)
+    if not wants_page():
+        return answer
     with state().database.reading() as session:
-        entity = found(session, study_instance_uid)
-        answer = {
-            **describe.row(entity),
-            "patient": describe.row(session.get_one(Patient, entity.patient_key)),
-            "series": [
-                {**describe.row(s), "ours": s.manufacturer == MANUFACTURER}
-                for s in series_of(session, study_instance_uid)
-            ],
-            "results": results.of_study(state().settings, study_instance_uid),
-        }
-        if not wants_page():
-            return answer
         jobs = session.scalars(select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id.desc()))
         return render_template(
             "study.html",
@@ -137,8 +129,13 @@ def found(session: Session, study_instance_uid: str) -> Study:
     """The study, or `NotFound`."""
     entity = None if "\x00" in study_instance_uid else session.get(Study, study_instance_uid)
     if entity is None:
-        raise NotFound(f"The catalogue has no study {study_instance_uid!r}.", "GET /studies lists them.")
+        raise missing(study_instance_uid)
     return entity
+
+
+def missing(study_instance_uid: str) -> NotFound:
+    """The error for an unknown study."""
+    return NotFound(f"The catalogue has no study {study_instance_uid!r}.", "GET /studies lists them.")
 
 
 def series_of(session: Session, study_instance_uid: str) -> list[Series]:

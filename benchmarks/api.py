@@ -1,29 +1,30 @@
-"""The front door's speed: look-ups over 10^6 images against a bare Flask route; label filter; files.
+"""The front door's speed: look-ups over 10^6 images against a bare Flask route; label filter; files; frames.
 
-    python -m benchmarks.api [--images 1000000] [--database postgresql+psycopg://…] [--seconds 3]
+    python benchmarks/api.py [--images 1000000] [--databases sqlite postgresql] [--parts look-ups labels files frames]
 
-Everything is measured in one run on one server (gunicorn, gthread, one process), side by side. Ratios
-are what counts. (As a file it would hide the package `api`: hence `-m`.)
+What is compared is measured in turns in one run: look-ups and the bare route on the same server (gunicorn,
+gthread, one process), files beside a plain nginx, frames beside Orthanc itself. Ratios are what counts.
 """
 
 import argparse
 import gzip
-import http.client
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import insert
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where `api` is this file
+
+from postgres import new_url
+
 from api import accounts, create_app
-from minipacs.catalogue import Instance, Patient, Series, Study, Total
+from benchmarks.door import alternated, served
+from benchmarks.door_files import files, frames
+from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
 from minipacs.settings import Settings
 
 HELLO = """
@@ -71,58 +72,18 @@ def fill(database: object, images: int) -> None:
                 for i in range(IMAGES_A_SERIES)
             ]
             connection.execute(insert(Instance), rows)
+        connection.execute(insert(Rendering), [picture(n) for n in range(series)])
         totals = {"patient": series, "study": series, "series": series, "instance": images}
         connection.execute(insert(Total), [{"name": k, "number": v} for k, v in totals.items()])
 
 
-@contextmanager
-def served(folder: Path, module: str, port: int, environment: dict[str, str]) -> Iterator[None]:
-    """The application of this module, behind gunicorn as `minipacs api` starts it."""
-    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "24", "-w", "1", "--log-level", "error"]
-    command += ["-b", f"127.0.0.1:{port}", "--keep-alive", "30", module]
-    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment, "PYTHONPATH": os.getcwd()})
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-                connection.request("GET", "/healthz")
-                connection.getresponse().read()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def rate(
-    port: int, path: Callable[[int], str], headers: dict[str, str], seconds: float, clients: int
-) -> tuple[float, float]:
-    """(requests a second, p95 in ms) of kept connections."""
-    times: list[float] = []
-
-    def client(offset: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        n = offset
-        while time.perf_counter() < end:
-            began = time.perf_counter()
-            connection.request("GET", path(n), headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status not in (200, 206):
-                raise RuntimeError(f"{path(n)}: {answer.status}")
-            times.append(time.perf_counter() - began)
-            n += clients
-
-    end = time.perf_counter() + seconds
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(times) / seconds, statistics.quantiles(times, n=20)[-1] * 1000
+def picture(n: int) -> dict[str, object]:
+    """A picture of the first image of a series."""
+    return {
+        **{"rendering_id": f"picture-{n}", "sop_instance_uid": f"1.2.{n}.1.0", "frame_number": 1, "split": "train"},
+        **{"png_path": f"{n}.png", "sha256": "0", "bytes": 1, "bit_depth": 8, "rows": 512, "columns": 512, "rules": 1},
+        **{"window_center": 40.0, "window_width": 400.0, "window_source": "header"},
+    }
 
 
 def look_ups(settings: Settings, token: str, folder: Path, seconds: float, images: int) -> None:
@@ -134,22 +95,27 @@ def look_ups(settings: Settings, token: str, folder: Path, seconds: float, image
         "/patients/<id>": lambda n: f"/patients/P{n * 7919 % series}",
         "/series/<uid>": lambda n: f"/series/1.2.{n * 7919 % series}.1",
         "/images/<uid>": lambda n: f"/images/1.2.{n * 7919 % series}.1.{n % IMAGES_A_SERIES}",
+        "/imageinfo/<name>": lambda n: f"/imageinfo/picture-{n * 7919 % series}",
+        "/studies/<uid>": lambda n: f"/studies/1.2.{n * 7919 % series}",
     }
     (folder / "hello_app.py").write_text(HELLO)
     (folder / "door_app.py").write_text(
         "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
     )
-    headers = {"Authorization": f"Bearer {token}"}
-    with served(folder, "hello_app:app", 18991, {}), served(folder, "door_app:app", 18992, settings.as_environment()):
-        rate(18991, lambda _n: "/hello", {}, 0.5, 1)
-        rate(18992, routes["/images/count"], headers, 0.5, 1)
-        print(f"{'route':<24}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'of hello':>10}")
+    token_header = {"Authorization": f"Bearer {token}"}
+    with (
+        served(folder, "hello_app:app", {}) as hello,
+        served(folder, "door_app:app", settings.as_environment()) as door,
+    ):
+        print(f"{'route':<24}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'hello':>9}{'of hello':>10}")
         for clients in (1, 4):
             for name, path in routes.items():
-                hello, _ = rate(18991, lambda _n: "/hello", {}, seconds / 2, clients)
-                ours, p95 = rate(18992, path, headers, seconds, clients)
-                again, _ = rate(18991, lambda _n: "/hello", {}, seconds / 2, clients)
-                print(f"{name:<24}{clients:>8}{ours:>9.0f}{p95:>9.2f}{ours / ((hello + again) / 2):>9.0%}")
+                ours, bare = alternated(seconds, clients, (door, path, token_header), (hello, lambda _n: "/hello", {}))
+                print(
+                    f"{name:<24}{clients:>8}{ours.rate:>9.0f}{ours.p95_ms:>9.2f}{bare.rate:>9.0f}"
+                    f"{ours.rate / bare.rate:>10.0%}",
+                    flush=True,
+                )
 
 
 def label_filter() -> None:
@@ -184,21 +150,38 @@ def label_filter() -> None:
         print(f"again {warm * 1e6:.0f} µs = {older / warm:.0f}× · same voxels: {same}")
 
 
+def catalogue(kind: str, seconds: float, images: int) -> None:
+    """Fill a database of this kind, then ask."""
+    with tempfile.TemporaryDirectory() as home:
+        values = {"MINIPACS_HOME": home, "MINIPACS_DATABASE_URL": new_url(kind, Path(home))}
+        settings = Settings.from_env(values)
+        state = create_app(settings).extensions["minipacs"]
+        fill(state.database, images)
+        token = accounts.create_token(state.database, "benchmark", "viewer")
+        if kind == "postgresql":
+            with state.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("ANALYZE")
+        state.close()
+        print(f"\n{kind}, {images} images")
+        look_ups(settings, token, Path(home), seconds, images)
+
+
 def main() -> None:
-    """Fill, measure, print."""
+    """Each part, its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--database", default="")
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--parts", nargs="+", default=["labels", "files", "frames", "look-ups"])
+    parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
-    label_filter()
-    with tempfile.TemporaryDirectory() as home:
-        settings = Settings.from_env({"MINIPACS_HOME": home, "MINIPACS_DATABASE_URL": arguments.database})
-        state = create_app(settings).extensions["minipacs"]
-        fill(state.database, arguments.images)
-        token = accounts.create_token(state.database, "benchmark", "viewer")
-        state.close()
-        look_ups(settings, token, Path(home), arguments.seconds, arguments.images)
+    if "labels" in arguments.parts:
+        label_filter()
+    if "files" in arguments.parts:
+        files(arguments.seconds)
+    if "frames" in arguments.parts:
+        frames(arguments.seconds)
+    for kind in arguments.databases if "look-ups" in arguments.parts else ():
+        catalogue(kind, arguments.seconds, arguments.images)
 
 
 if __name__ == "__main__":
