@@ -179,6 +179,7 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
     "admin.page": (PAGE,),
     "audit.entries": (CSV,),
     "docs.page": (PAGE,),
+    "exchange.fetch": (ANY,),
     "export.export": (CSV,),
     "gateway.retrieve": ("multipart/related", "application/dicom+json", "application/json", "image/*"),
     "gateway.store": ("application/dicom+json", "application/dicom+xml"),
