@@ -1,9 +1,10 @@
 """The embedded method in one plane: geodesic distances from seeds, smoothed by a max-flow cut.
 
-A region around the prompts is cropped. Seeds of the segment are discs at the positive points (or in
-the middle of a box); seeds of the rest are discs at the negative points, the region's border and all
-that lies outside the box. Two distances are measured, with steps that cost where grey values change
-and where they are unlikely for their side; the nearer side wins, smoothed along edges.
+A region around the prompts is cropped. Seeds of the segment are discs at the positive points and an
+ellipse in the middle of a box (with points: where it looks like them); seeds of the rest are discs at the
+negative points, the region's border and all that lies outside the box. Two distances are measured, with
+steps that cost where grey values change and where they are unlikely for their side; the nearer side
+wins, smoothed along edges.
 """
 
 from collections.abc import Sequence
@@ -24,10 +25,14 @@ Rectangle = tuple[int, int, int, int]
 
 SEED = 4
 """Radius of the disc of a click, pixels."""
+LEAST_SPREAD = 12.0
+"""The least that the values around a click are taken to spread, levels."""
 MARGIN = 90
 """Around clicks without a box, pixels."""
 BOX_MARGIN = 0.2
 """Around a box, of its size; 8 pixels at least."""
+CORE = 0.3
+"""Half axes of the ellipse in the middle of a box, of its sides."""
 BIN = 8.0
 """Width of a histogram's bin, levels."""
 LEAST_STEP, PER_LEVEL, UNLIKELY = 0.02, 0.05, 0.35
@@ -35,6 +40,9 @@ LEAST_STEP, PER_LEVEL, UNLIKELY = 0.02, 0.05, 0.35
 SMOOTH, SMOOTH_ANYWHERE, EDGE = 1.5, 0.2, 12.0
 """Cost of a cut between neighbours: where they are alike, anywhere, and the difference (levels) that ends it."""
 CERTAIN = 1e4
+FAR = 1e6
+ALIKE = 60.0
+"""Levels by which the core of a propagated segment may change from slice to slice."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,11 @@ def segment(levels: Plane, clues: Clues) -> Mask:
     return mask
 
 
-def carry(levels: Plane, previous: Mask, negative: Sequence[Pixel] = ()) -> Mask:
-    """The segment in a neighbouring plane: its core is sure to belong to it, what is far from it is not."""
+def carry(levels: Plane, before: Plane, previous: Mask, negative: Sequence[Pixel] = ()) -> Mask:
+    """The segment in a neighbouring plane: its core is sure to belong to it, what is far from it is not.
+
+    `before` and `previous`: levels and mask of the plane it comes from. The core keeps their values.
+    """
     empty = np.zeros(levels.shape, np.bool_)
     rows, columns = np.nonzero(previous)
     if not rows.size:
@@ -75,19 +86,19 @@ def carry(levels: Plane, previous: Mask, negative: Sequence[Pixel] = ()) -> Mask
         slice(max(0, int(rows.min()) - margin), int(rows.max()) + margin + 1),
         slice(max(0, int(columns.min()) - margin), int(columns.max()) + margin + 1),
     )
-    values, before = levels[window], previous[window].astype(np.uint8)
-    inside = cv2.erode(before, _ellipse(reach)) > 0
+    values, shape = np.ascontiguousarray(levels[window]), previous[window].astype(np.uint8)
+    inside = cv2.erode(shape, _ellipse(reach)) > 0
     if inside.sum() < 6:
-        inside = cv2.erode(before, _ellipse(1)) > 0
+        inside = cv2.erode(shape, _ellipse(1)) > 0
     if inside.sum() < 6:
         return empty
-    inside &= np.abs(_smooth(values) - np.median(values[inside])) < 60
-    outside = cv2.dilate(before, _ellipse(min(reach, 8) + 2)) == 0
+    inside &= np.abs(_smooth(values) - np.median(before[window][inside])) < ALIKE
+    outside = cv2.dilate(shape, _ellipse(min(reach, 8) + 2)) == 0
     outside |= _discs(values.shape, negative, window) & ~inside
     inside &= ~outside
     if inside.sum() < 6:
         return empty
-    empty[window] = _finished(_cut(values, inside, outside), inside)
+    empty[window] = _finished(_cut(values, inside, outside), inside) & ~outside
     return empty
 
 
@@ -104,19 +115,22 @@ def _part(
         top, left = window[0].start, window[1].start
         hard[box[0] - top : box[2] - top + 1, box[1] - left : box[3] - left + 1] = True
         outside |= ~hard
+    within = [pixel for pixel in negative if box is not None and _within(pixel, box)]
     inside = np.zeros(values.shape, np.bool_)
     for pixel in positive:
         disc = _discs(values.shape, [pixel], window)
         middle = float(np.median(values[disc]))
-        spread = max(12.0, 1.4826 * float(np.median(np.abs(values[disc] - middle))))
+        spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values[disc] - middle))))
         inside |= disc & (np.abs(values - middle) < 2.5 * spread)
+        if box is not None and not within:
+            inside |= _core(values.shape, window, box) & (np.abs(values - middle) < 1.5 * spread)
     if box is not None and not positive:
-        inside = _core(values.shape, window, box)
+        inside = _core(values.shape, window, box) & ~_discs(values.shape, within, window, 2 * SEED)
     outside |= _discs(values.shape, negative, window) & ~inside
     inside &= ~outside
     if not inside.any():
         return window, inside
-    return window, _finished(_cut(values, inside, outside), inside)
+    return window, _finished(_cut(values, inside, outside), inside) & ~outside
 
 
 def _window(shape: tuple[int, ...], positive: Sequence[Pixel], box: Rectangle | None) -> tuple[slice, slice]:
@@ -134,10 +148,11 @@ def _window(shape: tuple[int, ...], positive: Sequence[Pixel], box: Rectangle | 
 
 
 def _core(shape: tuple[int, ...], window: tuple[slice, slice], box: Rectangle) -> Mask:
-    """A disc in the middle of a box: what a box without a point is taken to be drawn around."""
-    centre = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
-    radius = max(3, int(0.2 * min(box[2] - box[0], box[3] - box[1])))
-    return _discs(shape, [centre], window, radius)
+    """An ellipse in the middle of a box: what a box is taken to be drawn around."""
+    rows, columns = np.ogrid[window[0].start : window[0].start + shape[0], window[1].start : window[1].start + shape[1]]
+    down, across = (max(3.0, CORE * (box[k + 2] - box[k])) for k in (0, 1))
+    distance = ((rows - (box[0] + box[2]) // 2) / down) ** 2 + ((columns - (box[1] + box[3]) // 2) / across) ** 2
+    return np.asarray(distance <= 1, np.bool_)
 
 
 def _discs(shape: tuple[int, ...], pixels: Sequence[Pixel], window: tuple[slice, slice], radius: int = SEED) -> Mask:
@@ -163,12 +178,14 @@ def _cut(values: Plane, inside: Mask, outside: Mask) -> Mask:
     steep = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8))
     cost = LEAST_STEP + PER_LEVEL * steep
 
-    def distance(costs: NDArray[Any], seeds: Mask) -> NDArray[np.float64]:
-        rim = seeds & ~ndimage.binary_erosion(seeds)
-        return np.asarray(MCP_Geometric(costs).find_costs(np.argwhere(rim))[0])
+    def distance(costs: NDArray[Any], seeds: Mask, others: Mask) -> NDArray[np.float64]:
+        """No way leads through what surely belongs to the other side, nor need one lead through the seeds."""
+        rim = seeds & ~ndimage.binary_erosion(seeds, border_value=1)
+        found, _ = MCP_Geometric(np.where(others | seeds & ~rim, -1, costs)).find_costs(np.argwhere(rim))
+        return np.asarray(np.minimum(found, FAR))
 
-    near = distance(cost + UNLIKELY * (1 - probability), inside)
-    far = distance(cost + UNLIKELY * probability, outside)
+    near = distance(cost + UNLIKELY * (1 - probability), inside, outside)
+    far = distance(cost + UNLIKELY * probability, outside, inside)
     preference = 4 * (far - near) / (near + far + 1e-6) + 0.25 * np.clip(likelihood, -4, 4)
     graph = maxflow.Graph[float]()
     nodes = graph.add_grid_nodes(values.shape)

@@ -31,20 +31,26 @@ def spread(
         below = (ordered[number - 1] + key) // 2 + 1 if number else limits[0]
         above = (key + ordered[number + 1]) // 2 if number + 1 < len(ordered) else limits[1]
         for way in (range(key + 1, above + 1), range(key - 1, below - 1, -1)):
-            found |= _along(way, keys[key], levels, negative)
+            found |= _along(way, key, keys[key], levels, negative)
     return found
 
 
 def _along(
-    way: Iterable[int], start: Mask, levels: Callable[[int], Plane], negative: Mapping[int, Sequence[Pixel]]
+    way: Iterable[int],
+    key: int,
+    start: Mask,
+    levels: Callable[[int], Plane],
+    negative: Mapping[int, Sequence[Pixel]],
 ) -> dict[int, Mask]:
     found: dict[int, Mask] = {}
-    before = start
+    before, plane = start, levels(key)
     for k in way:
-        mask = carry(levels(k), before, negative.get(k, ()))
+        following = levels(k)
+        mask = carry(following, plane, before, negative.get(k, ()))
         if not _continues(before, mask):
             break
         found[k] = before = mask
+        plane = following
     return found
 
 

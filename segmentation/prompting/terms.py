@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from segmentation import codes
-from segmentation.codes import Code
+from segmentation.codes import Code, sct
 
 GROUPS = {
     "cid7192": codes.ANATOMICAL_STRUCTURE,
@@ -25,12 +25,13 @@ GROUPS = {
 MOST = 30
 # fmt: off
 PAIRED = frozenset((
-    "Adrenal gland", "Breast", "Bronchus", "Calcaneus", "Cerebellar hemisphere", "Cerebral hemisphere", "Clavicle",
-    "Common carotid artery", "Common iliac artery", "Elbow", "Eye", "Femur", "Fibula", "Foot", "Forearm", "Hand", "Hip",
-    "Humerus", "Internal carotid artery", "Kidney", "Knee", "Lower leg", "Lower limb", "Lower lobe of lung", "Lung",
-    "Mandible", "Orbit", "Ovary", "Parotid gland", "Patella", "Pulmonary artery", "Radius", "Renal artery", "Rib",
-    "Scapula", "Seminal vesicle", "Shoulder", "Subclavian artery", "Submandibular gland", "Talus", "Testis", "Thigh",
-    "Tibia", "Ulna", "Upper arm", "Upper limb", "Upper lobe of lung", "Ureter", "Vertebral artery", "Wrist",
+    "Adrenal gland", "Breast", "Bronchus", "Calcaneus", "Clavicle", "Common carotid artery", "Common iliac artery",
+    "Elbow joint", "Eye", "Femur", "Fibula", "Foot", "Forearm", "Hand", "Hip", "Hippocampus", "Humerus",
+    "Internal carotid artery", "Kidney", "Knee", "Lateral Ventricle", "Lower leg", "Lower limb", "Lower lobe of lung",
+    "Lung", "Orbital structure", "Ovary", "Parotid gland", "Patella", "Pulmonary artery", "Radius", "Renal artery",
+    "Rib", "Scapula", "Seminal Vesicle", "Shoulder", "Subclavian artery", "Submandibular gland", "Talus", "Testis",
+    "Thalamus", "Thigh", "Tibia", "Ulna", "Upper arm", "Upper limb", "Upper lobe of lung", "Ureter", "Vertebral artery",
+    "Wrist joint",
 ))
 COLORS = {
     "Lung": (197, 165, 145), "Bone": (241, 214, 145), "Liver": (221, 130, 101), "Kidney": (185, 102, 83),
@@ -39,8 +40,33 @@ COLORS = {
     "Gallbladder": (139, 150, 98), "Trachea": (182, 228, 255), "Esophagus": (211, 171, 143),
 }
 # fmt: on
-OWN = (codes.SUBCUTANEOUS_FAT, codes.FAT, codes.SKELETAL_MUSCLE, codes.SOFT_TISSUE, codes.BONE)
-"""Of our own engines (`codes.py`), where the groups lack them."""
+OWN = {
+    codes.TISSUE: (codes.SUBCUTANEOUS_FAT, codes.FAT, codes.SKELETAL_MUSCLE, codes.SOFT_TISSUE, codes.BONE),
+    codes.ANATOMICAL_STRUCTURE: (
+        sct("12611008", "Tibia"),
+        sct("87342007", "Fibula"),
+        sct("23416004", "Ulna"),
+        sct("62413002", "Radius"),
+        sct("67453005", "Talus"),
+        sct("59441001", "Lymph node"),
+    ),
+    codes.ABNORMAL_STRUCTURE: (
+        sct("27925004", "Nodule"),
+        sct("4147007", "Mass"),
+        sct("108369006", "Neoplasm"),
+        sct("128462008", "Metastasis"),
+        sct("367643001", "Cyst"),
+        sct("50960005", "Hemorrhage"),
+        sct("35566002", "Hematoma"),
+        sct("79654002", "Edema"),
+        sct("44132006", "Abscess"),
+        sct("6574001", "Necrosis"),
+        sct("85659009", "Aneurysm"),
+        sct("41699000", "Effusion"),
+        sct("36118008", "Pneumothorax"),
+    ),
+}  # fmt: skip
+"""What the groups lack and radiologists draw."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +101,12 @@ def every() -> tuple[Term, ...]:
     """The whole list."""
     from pydicom.sr.codedict import codes as published
 
-    kinds: dict[tuple[str, str], tuple[Code, Code]] = {}
+    kinds = {(code.scheme, code.value): (category, code) for category, own in OWN.items() for code in own}
     for group, category in GROUPS.items():
         for concept in getattr(published, group).concepts.values():
             if len(concept.meaning) <= 56 and len(concept.value) <= 16:
                 code = Code(concept.value, concept.scheme_designator, concept.meaning)
                 kinds.setdefault((code.scheme, code.value), (category, code))
-    for code in OWN:
-        kinds.setdefault((code.scheme, code.value), (codes.TISSUE, code))
     return tuple(term for category, code in kinds.values() for term in _terms(category, code))
 
 

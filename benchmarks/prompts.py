@@ -1,0 +1,234 @@
+"""How good and how fast prompts are: our method, grabCut and random walker, on the same clicks, in one run.
+
+    MINIPACS_TEST_DATA=FOLDER python -m benchmarks.prompts [--quick]
+
+Targets: organs of TotalSegmentator's 20-slice CT (512 × 512), whose published mask is the reference; the
+16 of the research note, and all of two slices. A simulated user draws a box 2 pixels around, clicks the
+middle, then six times the middle of the largest error. Then a box and a click in one slice, propagated.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from segmentation.prompting import plane as ours
+from segmentation.prompting.plane import Clues, Pixel
+from segmentation.prompting.spread import spread
+from segmentation.volume import gate, load, read_images
+
+STUDY = "ct_totalseg_20slices"
+SLICES = (4, 14)
+LEAST = 150
+"""Pixels of a target."""
+THROUGH = ("aorta", "inferior_vena_cava", "liver", "spinal_cord", "spleen", "stomach", "vertebrae_T11", "vertebrae_T12")
+Mask = NDArray[np.bool_]
+Method = Callable[[NDArray[np.float32], Clues], Mask]
+
+
+@dataclass
+class Measured:
+    """Of one method: Dice by kind of prompt, milliseconds of every answer."""
+
+    dice: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    ms: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="our method alone")
+    quick = parser.parse_args().quick
+    values, labels, names = study(Path(os.environ["MINIPACS_TEST_DATA"], STUDY))
+    everything = targets(labels, names)
+    random.seed(1)
+    note = random.sample(everything, 16)
+    rivals: dict[str, Method] = {} if quick else {"random walker": random_walker, "grabCut": grab_cut}
+    for title, chosen, others in (
+        ("the note's 16 targets", note, rivals),
+        (f"all {len(everything)} targets", everything, {}),
+    ):
+        print(f"\n| {title}: Dice | 1 click | 3 clicks | 6 clicks | box | box + 1 | ms median | ms p95 |")
+        print("|---|" + "---:|" * 7)
+        for name, method in {"geodesic (ours)": ours.segment, **others}.items():
+            found = measured(method, values, chosen)
+            kinds = " | ".join(f"{np.mean(found.dice[k]):.3f}" for k in ("1", "3", "6", "box", "box+1"))
+            print(f"| {name} | {kinds} | {np.median(found.ms):.0f} | {np.percentile(found.ms, 95):.0f} |", flush=True)
+    through(values, labels, names)
+
+
+def study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:
+    """HU and the reference's labels, both (slices, rows, columns) from the feet to the head; names of labels."""
+    slices = gate(read_images(sorted((folder / "uids_filled").iterdir())))
+    volume = load(slices)
+    image = nibabel.load(folder / "example_seg_dicom.nii.gz")
+    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
+    labels = np.asarray(image.dataobj).transpose(2, 1, 0)
+    for axis, wanted in enumerate(np.diag(slices.affine[[2, 1, 0]][:, :3])):
+        if to_lps[2 - axis, axis] * wanted < 0:
+            labels = np.flip(labels, axis)
+    table = json.loads((folder / "labels_total_v2.json").read_text())
+    return volume.array, np.ascontiguousarray(labels), {int(k): str(v) for k, v in table.items()}
+
+
+def targets(labels: NDArray[np.uint8], names: dict[int, str]) -> list[tuple[int, str, Mask]]:
+    """Slice, name, and the largest part of every organ in it."""
+    found = []
+    for z in SLICES:
+        for label in np.unique(labels[z]):
+            if label and "rib" not in names[int(label)]:
+                parts, _ = ndimage.label(labels[z] == label)
+                sizes = np.bincount(parts.ravel())
+                sizes[0] = 0
+                mask = parts == sizes.argmax()
+                if mask.sum() >= LEAST:
+                    found.append((z, names[int(label)], mask))
+    return found
+
+
+def measured(method: Method, values: NDArray[np.int16], chosen: list[tuple[int, str, Mask]]) -> Measured:
+    """Every target with every kind of prompt."""
+    found = Measured()
+    for z, _, truth in chosen:
+        levels = values[z].astype(np.float32)
+
+        def answer(kind: str, clues: Clues, levels: NDArray[np.float32] = levels, truth: Mask = truth) -> Mask:
+            began = time.perf_counter()
+            mask = method(levels, clues)
+            found.ms.append((time.perf_counter() - began) * 1e3)
+            found.dice[kind].append(dice(mask, truth))
+            return mask
+
+        box, (first, _) = around(truth), click(truth, np.zeros_like(truth))
+        answer("box", Clues(boxes=(box,)))
+        answer("box+1", Clues(boxes=(box,), positive=(first,)))
+        positive, negative = [first], []
+        for number in range(1, 7):
+            mask = answer(str(number), Clues(positive=tuple(positive), negative=tuple(negative)))
+            pixel, missing = click(truth & ~mask, mask & ~truth)
+            (positive if missing else negative).append(pixel)
+    return found
+
+
+def through(values: NDArray[np.int16], labels: NDArray[np.uint8], names: dict[int, str]) -> None:
+    """A box and a click in the slice where an organ is largest, propagated through all 20."""
+    print("\n| propagated from one slice | Dice of that slice | Dice of all | slices, reference | ours | s |")
+    print("|---|" + "---:|" * 5)
+    everything = []
+    for label, name in names.items():
+        truth = labels == label
+        if name not in THROUGH or truth.sum() < 2000:
+            continue
+        z = int(truth.sum((1, 2)).argmax())
+        clues = Clues(boxes=(around(truth[z]),), positive=(click(truth[z], np.zeros_like(truth[z]))[0],))
+        began = time.perf_counter()
+        key = ours.segment(values[z].astype(np.float32), clues)
+        masks = spread({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
+        seconds = time.perf_counter() - began
+        found = np.zeros_like(truth)
+        for k, mask in masks.items():
+            found[k] = mask
+        everything.append(dice(found, truth))
+        there = int(truth.any((1, 2)).sum())
+        print(f"| {name} | {dice(key, truth[z]):.3f} | {everything[-1]:.3f} | {there} | {len(masks)} | {seconds:.2f} |")
+    print(f"| mean | | {np.mean(everything):.3f} | | | |")
+
+
+def dice(one: Mask, other: Mask) -> float:
+    """1 where they are equal."""
+    return 2 * float((one & other).sum()) / max(1, int(one.sum() + other.sum()))
+
+
+def around(mask: Mask) -> tuple[int, int, int, int]:
+    """A box two pixels around it."""
+    rows, columns = np.nonzero(mask)
+    return (
+        max(0, int(rows.min()) - 2),
+        max(0, int(columns.min()) - 2),
+        min(mask.shape[0] - 1, int(rows.max()) + 2),
+        min(mask.shape[1] - 1, int(columns.max()) + 2),
+    )
+
+
+def click(missing: Mask, too_much: Mask) -> tuple[Pixel, bool]:
+    """The pixel deepest inside the largest error, and whether it is missing."""
+    depths = []
+    for error in (missing, too_much):
+        padded = np.pad(error.astype(np.uint8), 1)
+        depths.append(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1])
+    positive = bool(depths[0].max() >= depths[1].max())
+    deepest = np.unravel_index(int(depths[0 if positive else 1].argmax()), missing.shape)
+    return (int(deepest[0]), int(deepest[1])), positive
+
+
+# -- the others, with our region and seeds ----------------------------------------------------------
+def region(levels: NDArray[np.float32], clues: Clues) -> tuple[tuple[slice, slice], Mask, Mask]:
+    """The region around the prompts, sure pixels of the segment, sure pixels of the rest."""
+    box = clues.boxes[0] if clues.boxes else None
+    window = ours._window(levels.shape, clues.positive, box)
+    values = levels[window]
+    inside = ours._discs(values.shape, clues.positive, window)
+    if box is not None and not clues.positive:
+        inside = ours._core(values.shape, window, box)
+    outside = ours._discs(values.shape, clues.negative, window) & ~inside
+    outside[:2] = outside[-2:] = outside[:, :2] = outside[:, -2:] = True
+    if box is not None:
+        hard = np.zeros(values.shape, np.bool_)
+        top, left = window[0].start, window[1].start
+        hard[box[0] - top : box[2] - top + 1, box[1] - left : box[3] - left + 1] = True
+        outside |= ~hard
+    return window, inside & ~outside, outside
+
+
+def random_walker(levels: NDArray[np.float32], clues: Clues) -> Mask:
+    """scikit-image's, soft-tissue window, beta 130, conjugate gradients."""
+    from skimage.segmentation import random_walker as walk
+
+    window, inside, outside = region(levels, clues)
+    seeds = np.zeros(inside.shape, np.int32)
+    seeds[outside], seeds[inside] = 2, 1
+    grey = np.clip(cv2.GaussianBlur(levels[window], (0, 0), 0.7), -160, 240)
+    return placed(levels, window, walk(grey, seeds, beta=130, mode="cg_j", tol=1e-3) == 1, inside)
+
+
+def grab_cut(levels: NDArray[np.float32], clues: Clues) -> Mask:
+    """OpenCV's, soft-tissue window, three scales as colours, three rounds; a box without a click by its rectangle."""
+    window, inside, outside = region(levels, clues)
+    if clues.boxes and not clues.positive:
+        inside = ~outside  # every part within the box may stay
+    grey = np.clip((levels[window] + 160) / 400 * 255, 0, 255).astype(np.uint8)
+    picture = np.dstack([grey, cv2.GaussianBlur(grey, (0, 0), 1.5), cv2.GaussianBlur(grey, (0, 0), 3)])
+    marks = np.full(grey.shape, cv2.GC_PR_FGD if clues.boxes else cv2.GC_PR_BGD, np.uint8)
+    if not clues.boxes:
+        near = np.abs(cv2.GaussianBlur(levels[window], (0, 0), 1) - np.median(levels[window][inside])) < 30
+        marks[near] = cv2.GC_PR_FGD
+    marks[outside] = cv2.GC_BGD
+    if clues.positive:
+        marks[inside] = cv2.GC_FGD
+    cv2.grabCut(picture, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    return placed(levels, window, (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), inside)
+
+
+def placed(levels: NDArray[np.float32], window: tuple[slice, slice], mask: Mask, inside: Mask) -> Mask:
+    """The region's mask in the image, finished as ours is."""
+    whole = np.zeros(levels.shape, np.bool_)
+    whole[window] = ours._finished(mask, inside)
+    return whole
+
+
+if __name__ == "__main__":
+    main()

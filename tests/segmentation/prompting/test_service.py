@@ -1,0 +1,285 @@
+"""The service without its wire: sessions, memory, volumes; the archive is a stand-in that counts its work."""
+
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
+from minipacs.settings import Settings
+from minipacs.work import SeriesContent
+from segmentation.prompting import asked, runs, terms
+from segmentation.prompting.held import Volumes
+from segmentation.prompting.service import Service
+from segmentation.prompting.sessions import IDLE_S, MOST_OF_A_USER, Sessions
+
+
+class Shelf:
+    """An archive in memory: series by UID."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, list[Dataset]] = {}
+        self.taken = 0
+        self.lock = threading.Lock()
+
+    def put(self, images: list[Dataset]) -> str:
+        uid = str(images[0].SeriesInstanceUID)
+        self.content[uid] = images
+        return uid
+
+    def find(self, level: str, uid: str) -> list[str]:
+        return [uid] if level == "Series" and uid in self.content else []
+
+    def series(self, uid: str) -> tuple[str, SeriesContent]:
+        uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
+        return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
+
+    def file(self, instance: str) -> bytes:
+        with self.lock:
+            self.taken += 1
+        uid, _, sop = instance.partition("|")
+        (image,) = [i for i in self.content[uid] if i.SOPInstanceUID == sop]
+        stream = io.BytesIO()
+        image.save_as(stream, enforce_file_format=True)
+        return stream.getvalue()
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Callable[[str], Any]:
+    """Put a phantom on the shelf; its description."""
+
+    def store(uid: str = "1.2.3", **changes: Any) -> Any:
+        described = series(uid=uid, **changes)
+        shelf.put(described.images(phantom(described)))
+        return described
+
+    return store
+
+
+@pytest.fixture
+def service(settings: Settings, shelf: Shelf) -> Service:
+    return Service(settings, shelf)  # type: ignore[arg-type]
+
+
+def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **more: Any) -> dict[str, Any]:
+    """One positive point at (slice, row, column)."""
+    position = np.array(described.first) + described.axes @ np.array(index)
+    return {"series": described.uid, "prompts": [{"point": [float(v) for v in position]}], **more}
+
+
+# -- volumes ----------------------------------------------------------------------------------------
+def test_a_series_is_fetched_once_however_many_ask(shelf: Shelf, stored: Callable[..., Any]) -> None:
+    uid = stored().uid
+    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(6) as pool:
+        held = list(pool.map(volumes.get, [uid] * 12))
+    assert len({id(each) for each in held}) == 1
+    assert shelf.taken == 12
+
+
+def test_the_series_used_last_stay_within_the_bound(shelf: Shelf, stored: Callable[..., Any]) -> None:
+    uids = [stored(f"1.2.{n}").uid for n in range(5)]
+    one = Volumes(shelf, 10**9).get(uids[0]).size  # type: ignore[arg-type]
+    volumes = Volumes(shelf, int(2.5 * one))  # type: ignore[arg-type]
+    for uid in uids:
+        volumes.get(uid)
+        assert volumes.size() <= 2.5 * one
+    taken = shelf.taken
+    volumes.get(uids[4])
+    volumes.get(uids[3])
+    assert shelf.taken == taken
+    volumes.get(uids[0])
+    assert shelf.taken == taken + 12
+
+
+def test_a_series_that_has_grown_is_fetched_again(
+    shelf: Shelf, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.prompting.held.LOOKED_AT_S", 0.0)
+    uid = stored(shape=(12, 20, 28)).uid
+    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    assert volumes.get(uid).source.shape == (12, 20, 28)
+    stored(shape=(14, 20, 28))
+    assert volumes.get(uid).source.shape == (14, 20, 28)
+    del shelf.content[uid]
+    with pytest.raises(NotInArchive):
+        volumes.get(uid)
+
+
+def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Shelf, stored: Callable[..., Any]) -> None:
+    uid = stored().uid
+    del shelf.content[uid][5:7]
+    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    with pytest.raises(NotAVolume, match="it has a gap"):
+        volumes.get(uid)
+    assert volumes.size() == 0
+
+
+# -- sessions ---------------------------------------------------------------------------------------
+def test_a_session_is_its_users_alone() -> None:
+    sessions = Sessions()
+    mine = sessions.open("ann", "1.2")
+    assert sessions.open("ann", "1.2", mine.id) is mine
+    assert sessions.open("bob", "1.2", mine.id).id != mine.id
+    assert sessions.open("ann", "1.3", mine.id).id != mine.id
+    with pytest.raises(NotFound):
+        sessions.get("bob", mine.id)
+    with pytest.raises(NotFound):
+        sessions.end("bob", mine.id)
+    sessions.end("ann", mine.id)
+    with pytest.raises(NotFound):
+        sessions.get("ann", mine.id)
+
+
+def test_sessions_end_unused_and_a_user_has_only_so_many() -> None:
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    ids = []
+    for n in range(MOST_OF_A_USER + 3):
+        now[0] = n
+        ids.append(sessions.open("ann", "1.2").id)
+    other = sessions.open("bob", "1.2")
+    assert len(sessions) == MOST_OF_A_USER + 1
+    sessions.get("ann", ids[3])
+    with pytest.raises(NotFound):
+        sessions.get("ann", ids[2])
+    now[0] += IDLE_S + 1
+    with pytest.raises(NotFound):
+        sessions.get("bob", other.id)
+    assert len(sessions) == 0
+
+
+def test_users_at_once_get_their_own_answers(service: Service, stored: Callable[..., Any]) -> None:
+    one, other = stored("1.2.10"), stored("1.2.11", spacing=(2.0, 1.0, 0.5))
+    expected = {
+        user: service.prompt(user, asking(described, index))["slices"]
+        for user, described, index in (("ann", one, (6, 9, 14)), ("bob", other, (4, 9, 9)))
+    }
+    assert expected["ann"] != expected["bob"]
+    before = len(service.sessions)
+
+    def work(user: str) -> int:
+        described, index = (one, (6, 9, 14)) if user == "ann" else (other, (4, 9, 9))
+        session = ""
+        for n in range(25):
+            answer = service.prompt(user, asking(described, index, session=session, propagate=n % 2 == 1))
+            assert not session or answer["session"] == session
+            session = answer["session"]
+            uids = {s["sop_instance_uid"] for s in answer["slices"]}
+            assert all(uid.startswith(described.uid + ".") for uid in uids)
+            if n % 2 == 0:
+                assert answer["slices"] == expected[user]
+        return 25
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(work, ("ann", "bob"))) == [25, 25]
+    assert len(service.sessions) == before + 2
+
+
+def test_prompts_in_patient_coordinates_find_what_they_are_in(
+    service: Service, stored: Callable[..., Any], phantom: Callable[..., np.ndarray]
+) -> None:
+    tilted = (0.8, 0.6, 0, -0.36, 0.48, -0.8)
+    described = stored(shape=(12, 80, 120), orientation=tilted)
+    truth = phantom(described)[6] == 40
+    answer = service.prompt("ann", asking(described, (6, 40, 70)))
+    (plane,) = answer["slices"]
+    assert plane["sop_instance_uid"] == f"{described.uid}.7"
+    mask = runs.decode(plane["runs"], (answer["rows"], answer["columns"]))
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+    assert mask.sum() == answer["voxels"]
+
+
+def test_an_answer_without_a_voxel_cannot_be_accepted(service: Service, stored: Callable[..., Any]) -> None:
+    described = stored()
+    answer = service.prompt("ann", asking(described))
+    session = service.sessions.get("ann", answer["session"])
+    assert session.answer is not None
+    session.answer.voxels = 0
+    code = {"value": "1", "scheme": "SCT", "meaning": "x"}
+    with pytest.raises(BadRequest, match="nothing to accept"):
+        service.accept("ann", session.id, {"label": "x", "category": code, "type": code})
+
+
+# -- what is asked ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        None,
+        [],
+        "x",
+        [1],
+        [{}],
+        [{"point": [1, 2, 3], "box": [[1, 2, 3], [4, 5, 6]]}],
+        [{"point": [1, 2]}],
+        [{"point": [1, 2, None]}],
+        [{"point": [1, 2, float("nan")]}],
+        [{"point": [1, 2, True]}],
+        [{"point": [1, 2, 3], "positive": "yes"}],
+        [{"point": [1, 2, 3], "frame": 2}],
+        [{"point": [1, 2, 3], "sop_instance_uid": "9.9"}],
+        [{"box": [[1, 2, 3]]}],
+        [{"point": [1, 2, 3]}] * 501,
+    ],
+)
+def test_prompts_that_cannot_be_understood_are_refused(prompts: Any) -> None:
+    with pytest.raises(WrongPrompts) as refused:
+        asked.placed(prompts, {"1.1": 0})
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": ""},
+        {"label": "x" * 65},
+        {"label": "a\nb"},
+        {"label": 5},
+        {"category": None},
+        {"type": {"value": "x" * 17, "scheme": "SCT", "meaning": "x"}},
+        {"laterality": "left"},
+        {"color": [1, 2]},
+        {"color": [1, 2, 256]},
+        {"color": [1.5, 2, 3]},
+    ],
+)
+def test_a_name_that_no_seg_could_bear_is_refused(changes: dict[str, Any]) -> None:
+    code = {"value": "1", "scheme": "SCT", "meaning": "x"}
+    good = {"label": "Kidney", "category": code, "type": code}
+    assert asked.segment(good).algorithm == "SEMIAUTOMATIC"
+    with pytest.raises(BadRequest) as refused:
+        asked.segment({**good, **changes})
+    assert refused.value.hint
+
+
+def test_runs_and_masks_are_the_same_thing() -> None:
+    mask = np.random.default_rng(3).random((17, 23)) > 0.6
+    mask[0, 0] = mask[-1, -1] = True
+    encoded = runs.encode(mask)
+    assert np.array_equal(runs.decode(encoded, (17, 23)), mask)
+    assert sum(encoded[1::2]) == mask.sum()
+    assert runs.encode(np.zeros((3, 4), bool)) == []
+
+
+def test_terms_are_found_by_the_beginnings_of_their_words() -> None:
+    labels = [term.label for term in terms.search("lobe low")]
+    assert "Left lower lobe of lung" in labels
+    assert terms.search("lung")[0].label == "Lung"
+    assert terms.search("neoplasm")[0].category.value == "49755003"
+    assert not terms.search("xyzzy")
+    assert len(terms.search("")) <= terms.MOST
+    for term in terms.every():
+        assert len(term.label) <= 64
+        assert all(0 <= channel <= 255 for channel in term.color)
+    paired = {term.type.meaning for term in terms.every() if term.laterality}
+    assert paired == terms.PAIRED, terms.PAIRED - paired
