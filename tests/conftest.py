@@ -9,6 +9,16 @@ from stack import RunningStack, running
 
 from minipacs.database import Database
 
+ONE_PRODUCT = ("integration", "browser", "chaos")
+"""Folders of tests that start the whole product: one after the other, beside everything else (`-n 2`)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist these folders are one group, so that one product serves them."""
+    for item in items:
+        if item.path.parent.name in ONE_PRODUCT:
+            item.add_marker(pytest.mark.xdist_group("product"))
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
