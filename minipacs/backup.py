@@ -30,7 +30,7 @@ HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
 NOT_KEPT = {"orthanc", "log", "service.ready", "output", ".restoring"}
 """Of HOME: the archive is read through Orthanc, logs are no data."""
-SECRET = {"admin_password", "orthanc_password", "database_url"}
+SECRET = {"admin_password", "orthanc_password", "database_url", "webhook_secret", "smtp_url"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +165,7 @@ def _files(folder: Path, settings: Settings) -> Iterator[Path]:
     """Files below HOME that are not made anew by themselves, or below OUTPUT; half-written ones are left out."""
     database = Path(settings.database_url.removeprefix("sqlite:///")).name
     for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         if Path(place) == settings.home == folder:
             folders[:] = [name for name in folders if name not in NOT_KEPT and Path(place, name) != settings.output]
             names = [name for name in names if name not in NOT_KEPT and not name.startswith(database)]

@@ -11,6 +11,7 @@ MinipacsError
 ├─ ViewerMissing          503  the OHIF build was not prepared
 ├─ SettingsError               a setting is missing or wrong; the hint names it
 ├─ CatalogueUnavailable   503  the database does not answer
+├─ NotDelivered                a webhook or a mail server did not take a notification
 ├─ PoolUnavailable        503  the Dask scheduler does not answer
 ├─ ArchiveError           502
 │  ├─ ArchiveUnreachable  503  Orthanc does not answer
@@ -115,6 +116,10 @@ class PoolUnavailable(MinipacsError):
     """The Dask scheduler does not answer."""
 
     status = 503
+
+
+class NotDelivered(MinipacsError):
+    """A webhook or a mail server did not take a notification."""
 
 
 class ArchiveError(MinipacsError):

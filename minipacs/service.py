@@ -13,6 +13,7 @@ from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
 from minipacs.follow import Doorbell, Follower
+from minipacs.notify import Notifier
 from minipacs.runner import Runner
 from minipacs.settings import Settings
 
@@ -40,13 +41,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     doorbell = _doorbell(settings)
-    runner = Runner(settings, database)
+    runner, notifier = Runner(settings, database), Notifier(settings, database)
     while not _started(database, runner):
         if stop.wait(AWAY_S):
             return 0
     told = (settings, database, doorbell, stop, runner.wake)
     follower = threading.Thread(target=_follow, args=told, name="follower")
     follower.start()
+    notifier.start(stop)
     ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
     complained = ""
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         stop.set()
         runner.stop()
         follower.join()
+        notifier.join()
         doorbell.close()
         database.close()
     return 0

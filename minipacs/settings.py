@@ -55,6 +55,13 @@ class Settings:
     attempts: Annotated[int, "attempts a job has before it is failed"] = 3
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
+    notify_on: Annotated[str, "ends of jobs that are told, by comma: done, failed, cancelled"] = "failed"
+    webhook_url: Annotated[str, "address that is told of them, by POST (docs/operations.md); several by comma"] = ""
+    webhook_secret: Annotated[str, "key of the webhook's signature (default: made once, kept in HOME)"] = ""
+    mail_to: Annotated[str, "mail addresses that are told of them, by comma"] = ""
+    mail_from: Annotated[str, "sender of these mails"] = "minipacs@localhost"
+    smtp_url: Annotated[str, "mail server, smtp://user:password@host:587 or smtps://…"] = "smtp://127.0.0.1:25"
+
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"

@@ -1,0 +1,93 @@
+"""One notification out of the door: by webhook or by mail. Failing is an error of ours; the outbox tries again."""
+
+import hmac
+import json
+import smtplib
+import ssl
+import time
+import urllib.error
+import urllib.request
+from email.message import EmailMessage
+from hashlib import sha256
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from minipacs.errors import NotDelivered, SettingsError
+from minipacs.secrets import secret
+from minipacs.settings import Settings
+
+PATIENCE_S = 10.0
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Only the configured address is told: where it points to is an error."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Nowhere."""
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
+def post(settings: Settings, url: str, delivery: int, event: dict[str, Any]) -> None:
+    """POST the event, signed: `t` and the body under HMAC-SHA256, so that an old one cannot be sent again."""
+    body, now = json.dumps(event).encode(), int(time.time())
+    key = settings.webhook_secret or secret(settings.home, "webhook_secret")
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "minipacs",
+        "X-Minipacs-Delivery": str(delivery),
+        "X-Minipacs-Signature": f"t={now},v1={signature(key, now, body)}",
+    }
+    try:
+        with OPENER.open(urllib.request.Request(url, body, headers, method="POST"), timeout=PATIENCE_S) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise NotDelivered(f"The webhook answered {error.code}.", "Check MINIPACS_WEBHOOK_URL.") from error
+    except (OSError, HTTPException) as error:
+        why = f"The webhook does not answer ({type(error).__name__})."
+        raise NotDelivered(why, "Check MINIPACS_WEBHOOK_URL.") from error
+
+
+def signature(key: str, now: int, body: bytes) -> str:
+    """HMAC-SHA256 of `now.body`, in hexadecimal digits."""
+    return hmac.new(key.encode(), str(now).encode() + b"." + body, sha256).hexdigest()
+
+
+def mail(settings: Settings, to: str, delivery: int, event: dict[str, Any]) -> None:
+    """Send the event as plain text; STARTTLS where the server offers it, always before a password."""
+    message = EmailMessage()
+    job = event["job"]
+    message["Subject"] = f"minipacs: {job['kind']} {job['state']}"
+    message["From"], message["To"] = settings.mail_from, to
+    message["Message-ID"] = f"<{delivery}.{int(event['ended'] * 1000)}@minipacs>"
+    lines = [f"{job['kind']} of study {job['study_instance_uid']}: {job['state']}", job["error"], job["hint"]]
+    message.set_content("\n".join(filter(None, [*lines, "", event["url"]])) + "\n")
+    parts = urlsplit(settings.smtp_url)
+    try:
+        with _server(settings.smtp_url) as server:
+            if parts.username:
+                server.login(unquote(parts.username), unquote(parts.password or ""))
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        why = f"The mail server did not take the mail ({type(error).__name__})."
+        raise NotDelivered(why, "Check MINIPACS_SMTP_URL.") from error
+
+
+def _server(url: str) -> smtplib.SMTP:
+    parts = urlsplit(url)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise SettingsError("MINIPACS_SMTP_URL is no mail server.", "Write smtp://host:port or smtps://host:port.")
+    context = ssl.create_default_context()
+    if parts.scheme == "smtps":
+        return smtplib.SMTP_SSL(parts.hostname, parts.port or 465, timeout=PATIENCE_S, context=context)
+    server = smtplib.SMTP(parts.hostname, parts.port or 25, timeout=PATIENCE_S)
+    server.ehlo_or_helo_if_needed()
+    if server.has_extn("starttls"):
+        server.starttls(context=context)
+    elif parts.username:
+        server.close()
+        raise NotDelivered("The mail server offers no STARTTLS: no password is sent to it.", "Use smtps://.")
+    return server
