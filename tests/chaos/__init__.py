@@ -1,0 +1,1 @@
+"""Blows of every kind against the whole product: see `flow`."""
