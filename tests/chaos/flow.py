@@ -11,7 +11,6 @@ from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import SmallStudy, write_studies
 from chaos.verdict import Verdict, is_complete, judge, open_jobs
-
 from minipacs.errors import MinipacsError
 
 RULES = 'superseded = "remove"\n'

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from chaos.flow import flow
 from chaos.grounds import one_machine
 
