@@ -191,6 +191,12 @@ class Jobs:
             ended = and_(Job.id == job_id, Job.state.in_(("failed", "cancelled", "done")))
             return bool(_changed(session, update(Job).where(ended).values(**FRESH)))
 
+    def retry_failed(self, kind: str, after_s: float) -> int:
+        """Queue what failed longer ago than this again, with all its attempts; how many."""
+        with self.database.writing() as session:
+            old = and_(Job.kind == kind, Job.state == "failed", Job.finished < self.database.now() - after_s)
+            return _changed(session, update(Job).where(old).values(**FRESH))
+
     # -- the runner ---------------------------------------------------------------------------------
     def due(self, needs: str, limit: int, besides: Sequence[int]) -> Sequence[int]:
         """Rows that may start now, the most urgent first."""
@@ -205,12 +211,6 @@ class Jobs:
         """(id, worker) of what runs."""
         with self.database.reading() as session:
             return [(j, w or "") for j, w in session.execute(select(Job.id, Job.worker).where(Job.state == "running"))]
-
-    def cancelling(self, worker_prefix: str) -> Sequence[tuple[int, str]]:
-        """(id, worker) of running jobs that were asked to stop."""
-        with self.database.reading() as session:
-            asked = select(Job.id, Job.worker).where(Job.state == "running", Job.cancel)
-            return [(j, w or "") for j, w in session.execute(asked) if (w or "").startswith(worker_prefix)]
 
     def silent(self) -> Sequence[str]:
         """Workers whose lease is over."""

@@ -91,7 +91,9 @@ class EmbeddedPool:
             **settings.as_environment(),
             "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address),
         }
-        self._places = [_Place(environment) for _ in range(settings.workers)]
+        self._places = [_Place(environment, "cpu") for _ in range(settings.workers)]
+        for number in range(settings.gpus):
+            self._places.append(_Place({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
         self.client = Client(self._cluster, set_as_default=False)
 
     def tend(self) -> bool:
@@ -122,8 +124,8 @@ def _workers(client: Client) -> list[dict[str, Any]]:
 class _Place:
     """One place in the pool, and the process that fills it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: Mapping[str, str], needs: str) -> None:
+        self._environment, self._needs = environment, needs
         self._ended: list[float] = []
         """When a process of this place was seen to have ended, in the last minute; on the monotonic clock."""
         self._process = self._start()
@@ -145,5 +147,5 @@ class _Place:
             self._process.wait()
 
     def _start(self) -> "subprocess.Popen[bytes] | None":
-        command = [sys.executable, "-m", "minipacs.worker", str(os.getpid()), "cpu"]
+        command = [sys.executable, "-m", "minipacs.worker", str(os.getpid()), self._needs]
         return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL)

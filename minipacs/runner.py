@@ -24,8 +24,8 @@ UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
 GAP_S = 5.0
 """After a gap of so long in our looks, workers have so long to renew their leases before one counts as over."""
-DEAF_S = 10.0
-"""A running job may take so long to hear its cancellation."""
+RULES_S = 10.0
+"""How often failed jobs are looked at that a rule queues again."""
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +53,7 @@ class Runner:
         """When we last looked at the leases without trouble, on the monotonic clock."""
         self._trusted = -float("inf")
         """Since when we have looked without a gap."""
-        self._asked: dict[int, float] = {}
-        """When we first saw that a running job is to be cancelled."""
+        self._retried = -float("inf")
 
     def start(self) -> None:
         """Open the pool; work that died with an earlier service of this machine is given back."""
@@ -76,7 +75,7 @@ class Runner:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
         self._requeue_dead()
         self._requeue_silent()
-        self._end_deaf()
+        self._retry_by_rule()
         if not self._the_pool.tend():
             self._flights.clear()
         self._land()
@@ -132,15 +131,15 @@ class Runner:
                 end_worker(worker)
         self.jobs.requeue_expired()
 
-    def _end_deaf(self) -> None:
-        """A job of this machine that does not hear its cancellation is ended with its worker."""
-        cancelling = dict(self.jobs.cancelling(f"{self.settings.host_name}/"))
+    def _retry_by_rule(self) -> None:
+        """MINIPACS_RETRY: failed jobs of a kind are queued again after their time."""
         now = time.monotonic()
-        self._asked = {job_id: self._asked.get(job_id, now) for job_id in cancelling}
-        for job_id, since in self._asked.items():
-            if now - since > DEAF_S:
-                log.warning("job %d does not hear its cancellation; its worker is ended", job_id)
-                end_worker(cancelling[job_id])
+        if now - self._retried < RULES_S:
+            return
+        self._retried = now
+        for kind, after_s in self.settings.retry_rules.items():
+            if number := self.jobs.retry_failed(kind, after_s):
+                log.info("%d failed jobs of kind %s are queued again after %g s", number, kind, after_s)
 
     @property
     def _the_pool(self) -> Pool:

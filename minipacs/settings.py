@@ -30,6 +30,7 @@ class Settings:
     database_url: Annotated[str, "catalogue and jobs, as an SQLAlchemy URL (default: SQLite in HOME)"] = ""
     scheduler: Annotated[str, "address of a Dask scheduler, tcp://host:port (default: an embedded pool)"] = ""
     workers: Annotated[int, "worker processes of the embedded pool"] = 2
+    gpus: Annotated[int, "GPUs of the embedded pool; one worker each, for jobs that need one"] = 0
 
     http_host: Annotated[str, "address the front door listens on; 0.0.0.0 for the whole network"] = "127.0.0.1"
     http_port: Annotated[int, "port of the front door"] = 8080
@@ -53,6 +54,7 @@ class Settings:
     reconcile_s: Annotated[int, "seconds between full comparisons of archive and catalogue"] = 300
     lease_s: Annotated[int, "seconds a worker may be silent before its job is given to another"] = 30
     attempts: Annotated[int, "attempts a job has before it is failed"] = 3
+    retry: Annotated[str, "failed jobs to queue again by kind and seconds: segment=3600,…; empty: none"] = ""
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
     notify_on: Annotated[str, "ends of jobs that are told, by comma: done, failed, cancelled"] = "failed"
@@ -64,6 +66,7 @@ class Settings:
 
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
+    engine_stall_s: Annotated[int, "seconds an engine may neither tell progress nor use the processor"] = 300
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
     prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps at hand"] = 1024
     slicer_executable: Annotated[str, "program of a full 3D Slicer, for the engine slicer-desktop"] = ""
@@ -110,6 +113,7 @@ class Settings:
         if not 1 <= len(self.aet) <= 16:  # PS3.5 6.2, VR AE: 16 bytes maximum
             raise SettingsError("MINIPACS_AET must have 1 to 16 characters.", "Correct it in .env.")
         self.doorbell_address  # noqa: B018  raises when it cannot be read
+        self.retry_rules  # noqa: B018  the same
         self.prompts_address  # noqa: B018  the same
         return replace(self, **filled)
 
@@ -126,6 +130,17 @@ class Settings:
     def prompts_address(self) -> tuple[str, int]:
         """Host and TCP port of the prompt service."""
         return _address("prompts", self.prompts)
+
+    @property
+    def retry_rules(self) -> dict[str, float]:
+        """Job kind → seconds after which its failed jobs are queued again."""
+        try:
+            pairs = [rule.split("=") for rule in self.retry.split(",") if rule.strip()]
+            return {kind.strip(): float(seconds) for kind, seconds in pairs}
+        except ValueError as error:
+            raise SettingsError(
+                f"MINIPACS_RETRY must be kind=seconds, separated by commas, not {self.retry!r}.", "Correct it in .env."
+            ) from error
 
     @property
     def automatic_engine(self) -> str:

@@ -2,10 +2,12 @@
 
 import errno
 import logging
+import os
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -28,6 +30,8 @@ from minipacs.settings import Settings
 from minipacs.work import Cancelled, works
 
 BEAT_S = 1.0
+DEAF_S = 10.0
+"""A job may take so long to stop once it was told."""
 PERMANENT = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
 """Errors that another attempt would only repeat."""
 AWAY = (ArchiveUnreachable, CatalogueUnavailable)
@@ -67,9 +71,13 @@ class RunningTask:
 
     def _beat(self) -> None:
         """Every second, as long as the job runs; a database that is away is tried again."""
-        told, renewed = Progress(), time.monotonic()
+        told, renewed, heard = Progress(), time.monotonic(), 0.0
         while not self._stop.wait(BEAT_S):
             progress, now = self._progress, time.monotonic()
+            if self._answer != "go on":
+                heard = heard or now
+                if now - heard > DEAF_S:
+                    self._end_process()
             if progress == told and self._answer == "go on" and now - renewed < min(self._jobs.lease_s / 3, 2 * BEAT_S):
                 continue
             try:
@@ -77,6 +85,13 @@ class RunningTask:
                 told, renewed = progress, now
             except CatalogueUnavailable as error:
                 log.warning("job %d: %s", self._claim.id, error)
+
+    def _end_process(self) -> None:
+        """The work does not hear that it must stop: this process ends with it, and a supervisor makes another."""
+        log.warning("job %d does not hear that it must stop; its worker ends", self._claim.id)
+        with suppress(CatalogueUnavailable):  # then its lease will end, or its process be missed
+            self._jobs.cancelled(self._claim)
+        os._exit(1)
 
 
 def run_job(settings: Settings, job_id: int) -> str:

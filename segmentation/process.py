@@ -13,12 +13,18 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import psutil
+
 from minipacs import errors
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
 
 TICK_S = 1.0
 """The listener is called at least this often: a silent engine can still be cancelled."""
+LOOK_S = 5.0
+"""How often a silent child's processor time is looked at."""
+IDLE_S = 0.01
+"""Processor seconds a second below which a process does nothing."""
 SECRETS = ("orthanc_password", "admin_password")
 
 
@@ -35,6 +41,8 @@ class Request:
     """JSON prompts; see `child.prompt_of`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """`type`: BINARY or LABELMAP; `modality`: of a file that is not DICOM."""
+    stall_s: float | None = None
+    """Seconds of standstill after which the engine counts as hanging; None: as the settings say."""
 
     def as_json(self, settings: Settings) -> str:
         """One line; the settings travel without their secrets."""
@@ -51,9 +59,11 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
     log.parent.mkdir(parents=True, exist_ok=True)
     limit = settings.engine_limit_s
     stage: tuple[str, int, int] = ("start", 0, 0)
+    stall_s = settings.engine_stall_s if request.stall_s is None else request.stall_s
     with log.open("wb") as printed, _child(printed) as child:
         _ask(child, request.as_json(settings))
         ends = monotonic() + limit
+        watch = Standstill(child.pid)
         for message in _messages(child, ends):
             if "result" in message:
                 log.unlink(missing_ok=True)
@@ -62,6 +72,11 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
                 raise _error(message["error"])
             stage = message.get("progress", stage)
             listen(str(stage[0]), int(stage[1]), int(stage[2]))
+            if watch.seconds(moved="progress" in message) > stall_s:
+                raise EngineFailed(
+                    f"The engine {request.engine} stood still for {stall_s:g} s, while at: {stage[0]}.",
+                    f"See {log}. If it only waits for something slow, raise MINIPACS_ENGINE_STALL_S.",
+                )
         if monotonic() >= ends:
             raise EngineFailed(
                 f"The engine {request.engine} took longer than {limit} s, while at: {stage[0]}.",
@@ -70,6 +85,34 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
         raise EngineFailed(
             f"The engine {request.engine} {_how_it_ended(child.wait())}, while at: {stage[0]}.", f"See {log}."
         )
+
+
+class Standstill:
+    """Watches a process and all it started: who neither tells progress nor uses the processor hangs."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._moved, self._looked, self._used = monotonic(), monotonic(), 0.0
+
+    def seconds(self, *, moved: bool) -> float:
+        """How long it has stood still; `moved` says that it told progress just now."""
+        now = monotonic()
+        if now - self._looked >= LOOK_S or moved:
+            used = self._cpu_s()
+            if moved or used > self._used + IDLE_S * (now - self._looked):
+                self._moved = now
+            self._looked, self._used = now, used
+        return now - self._moved
+
+    def _cpu_s(self) -> float:
+        """Processor seconds of all of them so far; of what has ended, none."""
+        total = 0.0
+        with suppress(psutil.Error):
+            for process in [self._process, *self._process.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    total += times.user + times.system
+        return total
 
 
 @contextmanager

@@ -148,6 +148,7 @@ def _make(task: Task, piece: _Piece, folder: Path, before: dict[str, Any] | None
             out=temporary / "results",
             parameters=piece.rule.parameters,
             options={"type": piece.rules.type},
+            stall_s=getattr(piece.engine, "stall_s", None),
         )
         made = process.run(request, task.settings, listen, task.settings.home / "failures" / name)
         return results.put(request.out, folder, made, before)

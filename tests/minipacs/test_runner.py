@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from minipacs import runner as runner_module
 from minipacs.database import Database
+from minipacs.errors import EngineFailed
 from minipacs.jobs import Job, Jobs
 from minipacs.runner import Runner
 from minipacs.settings import Settings
@@ -124,21 +125,6 @@ def test_a_row_of_another_machine_waits_for_its_lease(runner: Runner) -> None:
     assert runner.jobs.get(1).state == "running"
 
 
-def test_a_deaf_job_is_ended_with_its_worker(
-    runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "DEAF_S", -1.0)
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
-        created = psutil.Process(worker.pid).create_time()
-        queue(runner.jobs, "a")
-        runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
-        runner.jobs.cancel(1)
-        runner.step()
-        assert worker.wait(10) < 0
-        runner.step()
-        assert runner.jobs.get(1).state == "cancelled"
-
-
 def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
     settings: Settings, database: Database, pool: PoolInHand
 ) -> None:
@@ -196,3 +182,19 @@ def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: PoolInHand) -> No
     assert not runner.wake.is_set()
     pool.futures[0].tell(pool.futures[0])
     assert runner.wake.is_set()
+
+
+def test_failed_jobs_are_queued_again_by_rule(
+    settings: Settings, database: Database, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruled = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RETRY": "segment=60, other=0"}), database)
+    ruled._pool = pool
+    queue(ruled.jobs, "a", "b")
+    for job_id in (1, 2):
+        claim = ruled.jobs.claim(job_id, "elsewhere/1/1")
+        assert claim is not None
+        ruled.jobs.fail(claim, EngineFailed("It crashed."), "", permanent=True)
+    with database.writing() as session:
+        session.execute(update(Job).where(Job.id == 1).values(finished=Job.finished - 61))
+    ruled.step()
+    assert [ruled.jobs.get(job_id).state for job_id in (1, 2)] == ["queued", "failed"]

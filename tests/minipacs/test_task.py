@@ -1,10 +1,14 @@
 """What a worker makes of the end of a job: which errors cost an attempt, and which do not."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stack import until
 
 from minipacs import task as task_module
 from minipacs.database import Database
@@ -80,3 +84,32 @@ def test_a_programming_error_is_a_sentence_for_people_and_a_trace_for_us(
     job = after(settings, monkeypatch, ValueError("private"), database=database)
     assert job.error == "An unexpected ValueError ended the job."
     assert "private" in job.detail
+
+
+DEAF = """
+import sys, time
+from minipacs import task
+from minipacs.settings import Settings
+
+class Deaf:
+    def run(self, task):
+        time.sleep(60)
+
+task.DEAF_S = 1.0
+task.works = lambda: {"segment": Deaf()}
+task.run_job(Settings.from_env(), int(sys.argv[1]))
+"""
+
+
+def test_work_that_does_not_hear_its_cancellation_is_ended_with_its_process(
+    settings: Settings, database: Database
+) -> None:
+    jobs = Jobs(database)
+    with database.writing() as session:
+        jobs.submit(session, Order("segment", "key", "1.2.3"))
+    environment = {**os.environ, **settings.as_environment()}
+    with subprocess.Popen([sys.executable, "-c", DEAF, "1"], env=environment) as worker:
+        until(lambda: jobs.get(1).state == "running", 30)
+        jobs.cancel(1)
+        assert worker.wait(30) == 1
+    assert jobs.get(1).state == "cancelled"

@@ -140,6 +140,8 @@ class Threshold:
 
 def crash(volume): os.kill(os.getpid(), signal.SIGSEGV)
 def hang(volume): time.sleep(600)
+def work(volume):
+    while True: pass
 def stumble(volume): raise ValueError("Doe^Jane")
 def elsewhere(volume): return volume.flip_spatial(0).get_geometry()
 def leave(volume): os._exit(3)
@@ -147,6 +149,7 @@ def leave(volume): os._exit(3)
 def threshold(settings, **parameters): return Threshold("threshold", **parameters)
 def crashing(settings): return Threshold("crashing", mischief=crash)
 def hanging(settings): return Threshold("hanging", mischief=hang)
+def busy(settings): return Threshold("busy", mischief=work)
 def stumbling(settings): return Threshold("stumbling", mischief=stumble)
 def lying(settings): return Threshold("lying", mischief=elsewhere)
 def leaving(settings): return Threshold("leaving", mischief=leave)
@@ -162,7 +165,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     folder = tmp_path / "installed"
     (folder / "mischief-1.dist-info").mkdir(parents=True)
     (folder / "mischief_engines.py").write_text(ENGINES)
-    names = ["threshold", "crashing", "hanging", "stumbling", "lying", "leaving", "absent"]
+    names = ["threshold", "crashing", "hanging", "busy", "stumbling", "lying", "leaving", "absent"]
     (folder / "mischief-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mischief\nVersion: 1\n")
     points = "".join(f"{name} = mischief_engines:{name}\n" for name in names)
     (folder / "mischief-1.dist-info" / "entry_points.txt").write_text(f"[minipacs.engines]\n{points}")
