@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import BadRequest, NotAVolume
 from minipacs.settings import Settings
-from segmentation.rules import DEFAULT_TYPE, TYPES
+from segmentation.rules import TYPES
 
 if TYPE_CHECKING:
     from minipacs.archive import Archive
@@ -26,11 +26,12 @@ Told = Callable[[str, int, int], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """STUDY|FOLDER|FILE [--engine NAME] [--out DIR] [--type TYPE] [--modality MODALITY]."""
+    """STUDY|FOLDER|FILE [--engine NAME] [--out DIR] [--type TYPE] [--mrb] [--modality MODALITY]."""
     parser.add_argument("source", help="Study Instance UID, folder of DICOM files, .nii.gz, .nii or .nrrd file")
     parser.add_argument("--engine", help="segmentation engine (default: MINIPACS_ENGINE, and the rules)")
     parser.add_argument("--out", type=Path, help="folder for the results, one below it a series (default: ./segmented)")
-    parser.add_argument("--type", choices=TYPES, default=DEFAULT_TYPE, help="form of the DICOM SEG")
+    parser.add_argument("--type", choices=TYPES, help="form of the DICOM SEG (default: the rules')")
+    parser.add_argument("--mrb", action="store_true", help="write 3D Slicer's whole scene too, scene.mrb")
     parser.add_argument("--modality", default="", help="of a file that is not DICOM (default: CT where values say so)")
 
 
@@ -65,7 +66,7 @@ def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settin
                 digest=made_of,
                 engine=settings.engine,
                 out=Path(temporary, "results"),
-                options={"type": arguments.type, "modality": arguments.modality},
+                options={"type": arguments.type, "modality": arguments.modality, "mrb": arguments.mrb},
             )
             try:
                 manifest = process.run(request, settings, tell, Path(temporary, "log"))
@@ -111,9 +112,10 @@ def _content(file: Path) -> str:
 class _CommandTask:
     """What a running job has at hand, without a job: progress goes to the terminal."""
 
-    def __init__(self, settings: Settings, archive: "Archive", database: "Database", uid: str, tell: Told) -> None:
-        self.settings, self.archive, self.database = settings, archive, database
-        self.args: dict[str, Any] = {"study_instance_uid": uid}
+    def __init__(
+        self, settings: Settings, archive: "Archive", database: "Database", args: dict[str, Any], tell: Told
+    ) -> None:
+        self.settings, self.archive, self.database, self.args = settings, archive, database, args
         self._tell = tell
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
@@ -127,9 +129,12 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
     from segmentation import results, work
 
     archive, database = Archive(settings), Database(settings.database_url)
+    database.create()
+    options = {"mrb": arguments.mrb} | ({"type": arguments.type} if arguments.type else {})
+    args = {"study_instance_uid": uid, "options": options}
     try:
         with _bar(uid) as tell:
-            answer = work.run(_CommandTask(settings, archive, database, uid, tell))
+            answer = work.run(_CommandTask(settings, archive, database, args, tell))
     finally:
         archive.close()
         database.close()

@@ -78,7 +78,8 @@ def segment_files(
     """Segment the series in these DICOM files, or one NIfTI or NRRD file; the manifest, written last.
 
     Every form goes below `out`. `digest`: of the series' SOP Instance UIDs, as the archive has them,
-    or of the file. `options`: `type` (BINARY, LABELMAP), `modality` (of a file that is not DICOM).
+    or of the file. `options`: `type` (BINARY, LABELMAP), `modality` (of a file that is not DICOM), `mrb` (3D Slicer's
+    scene too).
     Raises `NotAVolume`, `Unreadable`, `EngineFailed`, `WrongPrompts`.
     """
     options = options or {}
@@ -94,7 +95,7 @@ def segment_files(
             raise EngineFailed(f"The engine {engine.name} found nothing in this series.")
         result = Result(slices, volume, labelmap, identity)
         out.mkdir(parents=True, exist_ok=True)
-        shapes.begin(labelmap, out, identity.series_instance_uid)
+        shapes.begin(labelmap, out, identity.series_instance_uid, bool(options.get("mrb")))
         write_objects(result, out, watch, str(options.get("type") or DEFAULT_TYPE))
         watch.seconds |= shapes.end()
     return write_manifest(result, engine, watch, out)

@@ -2,6 +2,7 @@
 
     superseded = "keep"          # or "remove": results of a series that has changed since
     type = "BINARY"              # or "LABELMAP": the form of the DICOM SEG
+    mrb = false                  # true: 3D Slicer's whole scene as scene.mrb too
 
     [[rule]]                     # the first rule that fits decides; what is not said fits everything
     modality = "CT"
@@ -58,6 +59,7 @@ class Rules:
     rules: tuple[Rule, ...]
     superseded: str = "keep"
     type: str = DEFAULT_TYPE
+    mrb: bool = False
 
     @property
     def need_body_part(self) -> bool:
@@ -86,6 +88,7 @@ def read_rules(settings: Settings) -> Rules:
             (*(_rule(row) for row in table.pop("rule", [])), last),
             _one_of(SUPERSEDED, table.pop("superseded", "keep")),
             _one_of(TYPES, table.pop("type", DEFAULT_TYPE)),
+            bool(table.pop("mrb", False)),
         )
         if table:
             raise ValueError(f"{', '.join(table)} is not known")

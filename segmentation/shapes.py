@@ -20,6 +20,7 @@ from segmentation.mesh import surfaces, write_glb
 from segmentation.scene import Scene, warm
 
 HANDED_OVER = ".labels.npy"
+STAGES = ("surfaces", "GLB", "seg.nrrd", "mrb")
 
 
 class Shapes:
@@ -30,11 +31,14 @@ class Shapes:
         self._done: Future[dict[str, float]] | None = None
         self._pool.submit(warm)
 
-    def begin(self, labelmap: Labelmap, out: Path, series: str) -> None:
-        """Hand the labelmap over; `model.glb` and `segmentation.seg.nrrd` will be written below `out`."""
+    def begin(self, labelmap: Labelmap, out: Path, series: str, bundle: bool = False) -> None:
+        """Hand the labelmap over; `model.glb` and `segmentation.seg.nrrd` will be written below `out`.
+
+        `bundle`: the whole scene as `scene.mrb` too.
+        """
         np.save(out / HANDED_OVER, labelmap.array)
         affine = np.asarray(labelmap.geometry.affine)
-        self._done = self._pool.submit(write_shapes, affine, labelmap.segments, out, series)
+        self._done = self._pool.submit(write_shapes, affine, labelmap.segments, out, series, bundle)
 
     def end(self) -> dict[str, float]:
         """Wait until they are written; seconds of each stage."""
@@ -57,7 +61,11 @@ def beside() -> Iterator[Shapes]:
 
 
 def write_shapes(
-    affine: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", segments: tuple[Segment, ...], out: Path, series: str
+    affine: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
+    segments: tuple[Segment, ...],
+    out: Path,
+    series: str,
+    bundle: bool,
 ) -> dict[str, float]:
     """Surfaces, GLB and seg.nrrd of the labelmap that lies in `out`; seconds of each stage."""
     from highdicom import VolumeGeometry
@@ -70,6 +78,10 @@ def write_shapes(
     times.append(perf_counter())
     write_glb(out / "model.glb", meshes, labelmap.segments, {"series": series})
     times.append(perf_counter())
-    Scene(labelmap, meshes).save(out / "segmentation.seg.nrrd")
+    scene = Scene(labelmap, meshes)
+    scene.save(out / "segmentation.seg.nrrd")
     times.append(perf_counter())
-    return dict(zip(("surfaces", "GLB", "seg.nrrd"), np.diff(times).round(3).tolist(), strict=True))
+    if bundle:
+        scene.save_bundle(out / "scene.mrb")
+        times.append(perf_counter())
+    return dict(zip(STAGES, np.diff(times).round(3).tolist(), strict=False))

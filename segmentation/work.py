@@ -147,7 +147,7 @@ def _make(task: Task, piece: _Piece, folder: Path, before: dict[str, Any] | None
             engine=piece.rule.engine,
             out=temporary / "results",
             parameters=piece.rule.parameters,
-            options={"type": piece.rules.type},
+            options={"type": piece.rules.type, "mrb": piece.rules.mrb, **task.args.get("options", {})},
             stall_s=getattr(piece.engine, "stall_s", None),
         )
         made = process.run(request, task.settings, listen, task.settings.home / "failures" / name)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -61,6 +62,15 @@ def test_the_form_of_the_seg_can_be_chosen(series, phantom, written, settings, e
     written(s.images(phantom(s)))
     command.run(ask(command, tmp_path / "dicom", "--out", tmp_path / "out", "--type", "LABELMAP"), settings)
     assert dcmread(tmp_path / "out" / s.uid / "seg.dcm").SegmentationType == "LABELMAP"
+
+
+def test_slicers_whole_scene_is_written_on_request(settings, engines, series, phantom, written, tmp_path):
+    s = series()
+    written(s.images(phantom(s)))
+    command.run(ask(command, tmp_path / "dicom", "--out", tmp_path / "out", "--mrb"), settings)
+    names = ZipFile(tmp_path / "out" / s.uid / "scene.mrb").namelist()
+    assert any(name.endswith(".seg.nrrd") for name in names)
+    assert any(name.endswith(".mrml") for name in names)
 
 
 def test_what_is_no_source_is_told(settings, engines, tmp_path):
