@@ -10,7 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 import minipacs.catalogue
 import minipacs.follow
 import minipacs.jobs
-from api import accounts, answers, attempts, audit, guard, login, share
+from api import accounts, answers, attempts, audit, cors, guard, login, share
 from api.cookie import Sessions
 from api.lane import Lane
 from api.state import State
@@ -75,6 +75,7 @@ def build(settings: Settings) -> Flask:
     app.extensions["minipacs"] = state
     answers.install(app)
     audit.install(app)
+    cors.install(app)
     guard.install(app)
     app.context_processor(login.globals_of_pages)
     for name in BLUEPRINTS:

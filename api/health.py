@@ -1,7 +1,7 @@
 """Is it alive, is it ready."""
 
 import shutil
-from typing import Any
+from typing import Any, cast
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from api.doors import public
 from api.state import state
-from minipacs.errors import MinipacsError
+from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.jobs import Job
+from minipacs.work import Asked, works
 
 blueprint = Blueprint("health", __name__)
 
@@ -24,7 +25,7 @@ def alive() -> dict[str, str]:
 
 @blueprint.get("/readyz")
 def ready() -> ResponseReturnValue:
-    """Database, archive, disk: each `ok` or a sentence; 503 when one is not."""
+    """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""
     checks = {name: _checked(check) for name, check in CHECKS.items()}
     fine = all(word == "ok" for word in checks.values())
     return {"status": "ready" if fine else "not ready", "checks": checks}, 200 if fine else 503
@@ -46,7 +47,20 @@ def _disk() -> None:
         raise MinipacsError(f"{free_mb} MB are free, below MINIPACS_RESERVE_MB={settings.reserve_mb}.", "Free some.")
 
 
-CHECKS: dict[str, Any] = {"database": _database, "archive": _archive, "disk": _disk}
+def _engine() -> None:
+    """The engine for new studies can work; with `none` there is nothing to check."""
+    settings = state().settings
+    if not settings.automatic_engine:
+        return
+    listed = cast(Asked, works()["segment"]).engines(settings)
+    engine = next((one for one in listed if one["name"] == settings.automatic_engine), None)
+    if engine is None:
+        raise EngineUnavailable(f"There is no engine {settings.automatic_engine!r}.", "Correct MINIPACS_ENGINE.")
+    if not engine["available"]:
+        raise EngineUnavailable(engine["reason"], engine["hint"])
+
+
+CHECKS: dict[str, Any] = {"database": _database, "archive": _archive, "engine": _engine, "disk": _disk}
 
 
 def _checked(check: Any) -> str:

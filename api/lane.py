@@ -64,7 +64,7 @@ class Lane:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """The answer, or the application's."""
-        if environ["REQUEST_METHOD"] == "GET" and not environ.get("QUERY_STRING"):
+        if environ["REQUEST_METHOD"] == "GET" and not environ.get("QUERY_STRING") and "HTTP_ORIGIN" not in environ:
             path: str = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
             way = self._ways.get(path[1:].partition("/")[0])
             who = self._memory.get(proof(environ)) if way else None

@@ -14,6 +14,8 @@ from minipacs.work import MANUFACTURER
 if TYPE_CHECKING:
     from api.state import State
 
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", None)
+"""Segmentation and Label Map Segmentation Storage (PS3.4 B.5); None: the object did not say."""
 Found = dict[str, Any] | None
 
 
@@ -100,11 +102,11 @@ def image(at: "State", sop_instance_uid: str) -> Found:
     row = at.quick.row(Instance, sop_instance_uid) if "\x00" not in sop_instance_uid else None
     if row is None:
         return None
-    return {
-        **row,
-        "renderings": at.quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number),
-        "segments": at.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number),
-    }
+    pictures = at.quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number)
+    parts: list[dict[str, Any]] = []
+    if row["SOPClassUID"] in SEGMENTATIONS:
+        parts = at.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
+    return {**row, "renderings": pictures, "segments": parts}
 
 
 PICTURE = (

@@ -229,7 +229,9 @@ def entry(path: Path, name: str, address: str) -> Entry:
 
 
 def listing(where: str, entries: list[Entry]) -> ResponseReturnValue:
-    """The page of a folder, with breadcrumbs; JSON for scripts."""
+    """The page of a folder, with breadcrumbs; JSON for scripts. An administrator may have closed it."""
+    if not state().settings.browsing:
+        raise NotFound("Folders are not shown here.", "Ask for a file by its address; GET /files lists them.")
     crumbs, address = [], "/output/"
     for part in where.strip("/").split("/"):
         address += part + "/"

@@ -207,7 +207,7 @@ def told(share: Share, *, qr: bool = False) -> dict[str, Any]:
         picture = io.BytesIO()
         segno.make(url, error="m").save(picture, kind="png", scale=6, border=4)
         answer["qr"] = base64.b64encode(picture.getvalue()).decode()
-        if state().settings.http_host in ("127.0.0.1", "localhost", "::1"):
+        if not state().settings.public_url and state().settings.http_host in ("127.0.0.1", "localhost", "::1"):
             answer["note"] = "The server listens on this machine alone; set MINIPACS_HTTP_HOST=0.0.0.0 for phones."
     return answer
 
@@ -218,7 +218,9 @@ def signer() -> URLSafeSerializer:
 
 
 def reachable() -> str:
-    """This server as other machines reach it: the address asked for, or this machine's own, never loopback."""
+    """This server as others reach it: as set, as asked, or by this machine's own address; never loopback."""
+    if public := state().settings.public_url:
+        return public.rstrip("/")
     name = request.host.rsplit(":", 1)[0].strip("[]")
     if name not in ("localhost", "::1") and not name.startswith("127."):
         return f"{request.scheme}://{request.host}"

@@ -18,11 +18,6 @@ from api.state import state
 from minipacs.errors import MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
-MOST_BYTES = 8 * 2**30
-"""Of one request, and of what a ZIP unpacks to."""
-MOST_FILES = 20_000
-MOST_RATIO = 200
-"""Unpacked to packed size of a ZIP; real studies stay below 10, a bomb is above 1000."""
 ZIP = b"PK\x03\x04"
 
 
@@ -49,8 +44,9 @@ def form() -> ResponseReturnValue:
 @requires("operator")
 def upload() -> ResponseReturnValue:
     """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
-    request.max_content_length = MOST_BYTES
-    request.max_form_parts = MOST_FILES
+    settings = state().settings
+    request.max_content_length = settings.upload_mb * 2**20
+    request.max_form_parts = settings.upload_files
     verdicts = [v for name, stream in received() for v in taken(name, stream)]
     stored = [v for v in verdicts if v.verdict == "stored"]
     studies = sorted({v.study for v in stored if v.study})
@@ -69,8 +65,9 @@ def upload() -> ResponseReturnValue:
 def received() -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file sent, whatever its field is called."""
     sent = [file for field in request.files for file in request.files.getlist(field) if file.filename]
-    if len(sent) > MOST_FILES:
-        raise TooLarge(f"{len(sent)} files at once; the limit is {MOST_FILES}.", "Send them in parts.")
+    most = state().settings.upload_files
+    if len(sent) > most:
+        raise TooLarge(f"{len(sent)} files at once; the limit is {most}.", "Send them in parts.")
     for file in sent:
         yield str(file.filename), file.stream
 
@@ -93,12 +90,13 @@ def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a ZIP, after its limits, its encryption and its checksums were looked at."""
     entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
     packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
-    if len(entries) > MOST_FILES:
-        raise TooLarge(f"{name} holds {len(entries)} files; the limit is {MOST_FILES}.", "Send it in parts.")
-    if unpacked > MOST_BYTES or unpacked > MOST_RATIO * max(packed, 1024):
+    at = state().settings
+    if len(entries) > at.upload_files:
+        raise TooLarge(f"{name} holds {len(entries)} files; the limit is {at.upload_files}.", "Send it in parts.")
+    if unpacked > at.upload_mb * 2**20 or unpacked > at.upload_ratio * max(packed, 1024):
         raise TooLarge(
             f"{name} would unpack to {unpacked / 2**20:.0f} MB, {unpacked / max(packed, 1):.0f} times its size; "
-            f"the limits are {MOST_BYTES / 2**20:.0f} MB and {MOST_RATIO} times.",
+            f"the limits are {at.upload_mb} MB and {at.upload_ratio} times.",
             "Send the files without ZIP, or in parts.",
         )
     if any(e.flag_bits & 1 for e in entries):

@@ -63,6 +63,7 @@ def fill(database: object, images: int) -> None:
                 {
                     "sop_instance_uid": f"1.2.{n}.1.{i}",
                     "series_instance_uid": f"1.2.{n}.1",
+                    "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
                     "instance_number": i,
                     "rows": 512,
                     "columns": 512,

@@ -36,6 +36,12 @@ class Settings:
     http_port: Annotated[int, "port of the front door"] = 8080
     http_workers: Annotated[int, "processes of the front door"] = 1
     http_threads: Annotated[int, "threads of each process of the front door"] = 24
+    public_url: Annotated[str, "address of the front door for links and QR codes (default: detected)"] = ""
+    cors_origins: Annotated[str, "origins whose pages may ask with a token, comma-separated; empty: none"] = ""
+    browsing: Annotated[int, "1: result folders can be browsed below /output; 0: files by their address alone"] = 1
+    upload_mb: Annotated[int, "MB one upload may have, and a ZIP may unpack to"] = 8192
+    upload_files: Annotated[int, "files one upload, or one ZIP, may have"] = 20000
+    upload_ratio: Annotated[int, "times its size a ZIP may unpack to"] = 200
     admin_user: Annotated[str, "name of the first administrator"] = "admin"
     admin_password: Annotated[str, "password of the first administrator (default: made and printed once)"] = ""
 
@@ -112,6 +118,11 @@ class Settings:
                 raise SettingsError(f"{PREFIX}{name.upper()} must be a port, 1 to 65535.", "Correct it in .env.")
         if not 1 <= len(self.aet) <= 16:  # PS3.5 6.2, VR AE: 16 bytes maximum
             raise SettingsError("MINIPACS_AET must have 1 to 16 characters.", "Correct it in .env.")
+        if self.public_url and not self.public_url.startswith(("http://", "https://")):
+            raise SettingsError("MINIPACS_PUBLIC_URL must start with http:// or https://.", "Correct it in .env.")
+        for name in ("upload_mb", "upload_files", "upload_ratio"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{PREFIX}{name.upper()} must be 1 or more.", "Correct it in .env.")
         self.doorbell_address  # noqa: B018  raises when it cannot be read
         self.retry_rules  # noqa: B018  the same
         self.prompts_address  # noqa: B018  the same
@@ -146,6 +157,11 @@ class Settings:
     def automatic_engine(self) -> str:
         """The engine for new studies; empty where none is wanted."""
         return "" if self.engine == "none" else self.engine
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of CORS_ORIGINS."""
+        return frozenset(part.strip().rstrip("/") for part in self.cors_origins.split(",") if part.strip())
 
     @property
     def address(self) -> str:
