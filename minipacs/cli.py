@@ -5,13 +5,12 @@ light to import. An error of ours becomes one sentence on stderr and exit code 1
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
-from minipacs import __version__
+from minipacs import __version__, logs
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
 
@@ -37,11 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, command in commands.items():
         command.configure(subparsers.add_parser(name, help=command.HELP, description=command.HELP))
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "pynetdicom", "distributed"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        return commands[arguments.command].run(arguments, Settings.from_env())
+        settings = Settings.from_env()
+        logs.set_up(settings)
+        return commands[arguments.command].run(arguments, settings)
     except MinipacsError as error:
         print(f"minipacs {arguments.command}: {error}", file=sys.stderr)
         return 1

@@ -98,6 +98,7 @@ Index(
     sqlite_where=Job.state == "queued",
     postgresql_where=Job.state == "queued",
 )
+Index("job_finished", Job.finished)
 Index("job_running", Job.lease_until, sqlite_where=Job.state == "running", postgresql_where=Job.state == "running")
 
 

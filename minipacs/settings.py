@@ -63,6 +63,7 @@ class Settings:
     retry: Annotated[str, "failed jobs to queue again by kind and seconds: segment=3600,…; empty: none"] = ""
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
+    log_format: Annotated[str, "log lines as `text`, or as `json` for machines"] = "text"
     notify_on: Annotated[str, "ends of jobs that are told, by comma: done, failed, cancelled"] = "failed"
     webhook_url: Annotated[str, "address that is told of them, by POST (docs/operations.md); several by comma"] = ""
     webhook_secret: Annotated[str, "key of the webhook's signature (default: made once, kept in HOME)"] = ""

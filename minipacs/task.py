@@ -26,6 +26,7 @@ from minipacs.errors import (
     WrongPrompts,
 )
 from minipacs.jobs import Claim, Jobs, Progress
+from minipacs.logs import at_hand
 from minipacs.settings import Settings
 from minipacs.work import Cancelled, works
 
@@ -51,14 +52,26 @@ class RunningTask:
         self.args = claim.args
         self._jobs, self._claim = jobs, claim
         self._progress, self._answer = Progress(), "go on"
+        self._seconds: dict[str, float] = {}
+        self._stage, self._since = "start", time.monotonic()
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"heart of job {claim.id}", daemon=True)
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
         """Tell how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
         self._progress = Progress(stage, done, total, note)
+        if stage != self._stage:
+            self.seconds()
+            self._stage = stage
         if self._answer != "go on":
             raise Cancelled(self._answer)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took so far."""
+        now = time.monotonic()
+        self._seconds[self._stage] = round(self._seconds.get(self._stage, 0.0) + now - self._since, 3)
+        self._since = now
+        return dict(self._seconds)
 
     def __enter__(self) -> "RunningTask":
         self._heart.start()
@@ -100,7 +113,12 @@ def run_job(settings: Settings, job_id: int) -> str:
     jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
     try:
         claim = jobs.claim(job_id, worker_name(settings))
-        return "not mine" if claim is None else _do(settings, jobs, claim)
+        if claim is None:
+            return "not mine"
+        with at_hand(job=claim.id, kind=claim.kind, attempt=claim.attempt):
+            outcome = _do(settings, jobs, claim)
+            log.info("job %d (%s), attempt %d: %s", claim.id, claim.kind, claim.attempt, outcome)
+            return outcome
     finally:
         database.close()
 
@@ -109,7 +127,7 @@ def _do(settings: Settings, jobs: Jobs, claim: Claim) -> str:
     result: dict[str, Any] = {}
     try:
         with RunningTask(settings, jobs, claim) as task:
-            result = works()[claim.kind].run(task)
+            result = {**works()[claim.kind].run(task), "seconds": task.seconds()}
     except Cancelled:
         return _told(lambda: jobs.cancelled(claim), "cancelled")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it

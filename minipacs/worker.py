@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from minipacs import logs
 from minipacs.database import Database
 from minipacs.errors import SettingsError
 from minipacs.jobs import Jobs
@@ -81,5 +82,5 @@ if __name__ == "__main__":  # a worker of the embedded pool, which ends with the
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):  # it has ended already
         sys.exit(1)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(Settings.from_env())
     serve(Settings.from_env(), sys.argv[2:])

@@ -1,6 +1,7 @@
 """Pages: escaped, under a strict policy, useful when empty; jobs live; the API described by itself."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from flask import Flask
 
 from api import create_app
 from api.live import stream
+from minipacs.jobs import Job
 
 STUDY, SERIES = "1.2.3.4.1", "1.2.3.4.1.1"
 PAGES = ["/", "/studies", f"/studies/{STUDY}", "/jobs", "/jobs/1", "/files", "/upload", "/admin", "/audit", "/docs",
@@ -96,6 +98,29 @@ def test_metrics_are_prometheus_text(viewer: Any) -> None:
     text = viewer("/metrics").get_data(as_text=True)
     assert 'minipacs_catalogue{level="images"} 6' in text
     assert 'minipacs_jobs{state="queued"} 1' in text
+
+
+def test_metrics_tell_how_long_jobs_take_by_stage(app: Flask, viewer: Any) -> None:
+    with app.extensions["minipacs"].database.writing() as session:
+        now = time.time()
+        fixed = {
+            "study_instance_uid": "1.2",
+            "args": {},
+            "needs": "cpu",
+            "priority": 0,
+            "attempts": 3,
+            "created": now - 9,
+        }
+        for number, took in enumerate((2.0, 4.0)):
+            result = {"seconds": {"volume": took / 2}}
+            times = {"started": now - 5, "finished": now - 5 + took}
+            session.add(Job(key=f"m{number}", kind="segment", state="done", result=result, **times, **fixed))
+        session.add(Job(key="m9", kind="segment", state="failed", started=now - 5, finished=now - 4, **fixed))
+    text = viewer("/metrics").get_data(as_text=True)
+    assert 'minipacs_jobs_ended_last_hour{kind="segment",state="failed"} 1' in text
+    assert 'minipacs_job_seconds{kind="segment",stage="waiting",of="mean"} 4.0' in text
+    assert 'minipacs_job_seconds{kind="segment",stage="running",of="longest"} 4.0' in text
+    assert 'minipacs_job_seconds{kind="segment",stage="volume",of="mean"} 1.5' in text
 
 
 def test_every_route_stands_in_the_description(app: Flask, viewer: Any) -> None:
