@@ -156,7 +156,11 @@ def no_progress(stage: str, done: int = 0, total: int = 0) -> None:
 
 
 class Engine(Protocol):
-    """A way to segment a volume. Attributes are known without heavy imports."""
+    """A way to segment a volume. Attributes are known without heavy imports.
+
+    It may have two more: `needs`, "gpu" where it computes on one (else "cpu"), and `stall_s`, seconds it
+    may neither tell progress nor use this machine's processor (else MINIPACS_ENGINE_STALL_S).
+    """
 
     @property
     def name(self) -> str:

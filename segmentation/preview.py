@@ -45,7 +45,7 @@ def write_preview(labelmap: Labelmap, volume: "Volume", path: Path) -> None:
         planes.append(_picture(grey, np.take(labels, middle[axis], axis), colors, size))
     row = np.concatenate([_padded(plane, max(p.shape[0] for p in planes)) for plane in planes], axis=1)
     picture = Image.fromarray(row)
-    _with_legend(picture, labelmap.segments).save(path, optimize=True)
+    _with_legend(picture, labelmap.segments).save(path)
 
 
 def _middle(labels: NDArray[np.unsignedinteger], segments: Sequence[Segment]) -> list[int]:
@@ -54,12 +54,15 @@ def _middle(labels: NDArray[np.unsignedinteger], segments: Sequence[Segment]) ->
     shown[1:] = [segment.surface and not segment.encloses for segment in segments]
     if not shown.any():
         shown[1:] = True
-    inside = shown[labels]
+    step = tuple(max(1, n // 128) for n in labels.shape)  # a centre needs no more
+    inside = shown[labels[:: step[0], :: step[1], :: step[2]]]
     centre = []
     for axis in range(3):
         profile = inside.sum(axis=tuple(k for k in range(3) if k != axis), dtype=np.float64)
         centre.append(
-            int(np.searchsorted(np.cumsum(profile), profile.sum() / 2)) if profile.any() else labels.shape[axis] // 2
+            int(np.searchsorted(np.cumsum(profile), profile.sum() / 2)) * step[axis]
+            if profile.any()
+            else labels.shape[axis] // 2
         )
     return [min(c, n - 1) for c, n in zip(centre, labels.shape, strict=True)]
 

@@ -47,7 +47,7 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     parameters = _parameters(main, settings) if plain else {}
     digest = parameters_digest(parameters) if parameters else digest
     key = f"{KIND}/{uid}/{study.digest(ours=False)}/{main}/{versions[main]}/{digest}"
-    return [Order(KIND, key, uid, {"study_instance_uid": uid})]
+    return [Order(KIND, key, uid, {"study_instance_uid": uid}, needs=_needs(rules, settings))]
 
 
 def asked(study: StudyContent, settings: Settings, engine: str) -> Order:
@@ -58,7 +58,8 @@ def asked(study: StudyContent, settings: Settings, engine: str) -> Order:
     parameters = parameters_digest(dict(made.parameters))
     uid = study.study_instance_uid
     key = f"{KIND}/{uid}/{study.digest(ours=False)}/{engine}/{made.version}/{parameters}"
-    return Order(KIND, key, uid, {"study_instance_uid": uid, "engine": engine}, priority=1)
+    args = {"study_instance_uid": uid, "engine": engine}
+    return Order(KIND, key, uid, args, needs=getattr(made, "needs", "cpu"), priority=1)
 
 
 def engines(settings: Settings) -> list[dict[str, Any]]:
@@ -180,6 +181,18 @@ def _version(name: str, settings: Settings) -> str:
         return registry.create(name, settings).version
     except EngineUnavailable:
         return "absent"
+
+
+def _needs(rules: Rules, settings: Settings) -> str:
+    """A GPU, when any rule's engine computes on one."""
+    for rule in rules.rules:
+        try:
+            engine = registry.create(rule.engine, settings, rule.parameters) if rule.engine else None
+        except EngineUnavailable:
+            continue
+        if getattr(engine, "needs", "cpu") == "gpu":
+            return "gpu"
+    return "cpu"
 
 
 def _parameters(name: str, settings: Settings) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class SlicerDesktop:
         self._command = command
         self.version = version
         self.parameters = parameters
+        self.needs = "cpu" if parameters["cpu"] else "gpu"
 
     def segment(
         self,

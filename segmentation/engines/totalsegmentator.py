@@ -42,6 +42,7 @@ class TotalSegmentator:
     ) -> None:
         self._settings = settings
         self._device = device
+        self.needs = "gpu" if device.startswith("gpu") else "cpu"
         self.version = version
         self.modalities = frozenset({modality})
         self.parameters = parameters

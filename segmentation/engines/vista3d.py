@@ -51,6 +51,7 @@ class Vista3d:
         self._labels: dict[int, str] = {int(value): str(name) for value, name in told["labels"].items()}
         self.version = str(told["version"])
         self.parameters = parameters
+        self.stall_s = float(settings.engine_limit_s)  # it waits for a server, and uses no processor here
 
     def check(self) -> None:
         """Raises `EngineUnavailable` while the server is not ready."""

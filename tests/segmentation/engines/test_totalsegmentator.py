@@ -88,3 +88,17 @@ def test_the_real_package_segments_with_a_tiny_network(settings, body, tmp_path)
     assert segment.type.meaning == "Sacrum"
     found = labelmap.array == 1
     assert 2 * np.count_nonzero(found & bright) / (found.sum() + bright.sum()) > 0.7  # it resamples to 3 mm
+
+
+def test_work_on_a_gpu_goes_to_workers_that_have_one(totalsegmentator_python):
+    from minipacs.work import SeriesContent, StudyContent
+    from segmentation import work
+
+    series = SeriesContent("1", "1.2.3", "CT", "Maker", "Thorax", (("1.2.3.1", "1"),))
+    study = StudyContent("1", "1.2", (series,))
+    settings = replace(totalsegmentator_python, engine="totalsegmentator")
+    assert [order.needs for order in work.orders(study, settings)] == ["cpu"]
+    settings.home.mkdir(exist_ok=True)
+    rule = '[[rule]]\nmodality = "CT"\nengine = "totalsegmentator"\nparameters = { device = "gpu" }\n'
+    (settings.home / "segmentation.toml").write_text(rule)
+    assert [order.needs for order in work.orders(study, settings)] == ["gpu"]
