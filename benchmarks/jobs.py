@@ -30,6 +30,7 @@ from sqlalchemy import func, select
 from stack import until
 
 from benchmarks import jobs_work
+from minipacs.demo import write_chest_ct
 from minipacs.jobs import Job, Jobs
 from minipacs.work import Order
 
@@ -38,6 +39,9 @@ NOTHINGS = 200
 IDLE_S = 60.0
 KILLS = 3
 """Kills of each kind; the median counts."""
+ETL, STUDIES, SLICES = "etl", 64, 16
+NO_PLANS = {"engine": "none", "stable_age_s": 3600, "quiet_s": 3600, "reconcile_s": 3600}
+"""Settings under which nothing is queued but by us."""
 Row = tuple[str, str]
 
 
@@ -45,7 +49,7 @@ def main() -> None:
     """Every part on every ground; a column for each ground."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ground", nargs="+", default=list(GROUNDS), choices=GROUNDS)
-    parser.add_argument("--part", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--part", nargs="+", default=[*PARTS, ETL], choices=[*PARTS, ETL])
     arguments = parser.parse_args()
     columns = {name: column(name, arguments.part) for name in arguments.ground}
     titles = list(dict.fromkeys(title for rows in columns.values() for title in rows))
@@ -58,6 +62,11 @@ def column(name: str, parts: list[str]) -> dict[str, str]:
     """The figures of one ground."""
     rows: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix=f"minipacs-jobs-{name}-") as folder:
+        if ETL in parts:
+            rows |= etl(name, Path(folder))
+            parts = [part for part in parts if part != ETL]
+        if not parts:
+            return rows
         work = Path(folder, "work")
         jobs_work.install(work)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -191,6 +200,49 @@ def both_run(product: Product, jobs: Jobs, name: str) -> bool:
     rows = jobs.of_study(name)
     pids = {process.pid for process in product.processes() if process.status() not in ("zombie", "stopped")}
     return all(j.state == "running" and int(str(j.worker).split("/")[1]) in pids for j in rows)
+
+
+# -- ETL, one worker and two ------------------------------------------------------------------------
+def etl(name: str, folder: Path) -> dict[str, str]:
+    """The time of the same ETL jobs with one worker and with two, twice each in turn; the better of each counts."""
+    source = folder / "etl"
+    for number in range(STUDIES):
+        write_chest_ct(source / str(number), patient_id=f"ETL-{number}", slices=SLICES)
+    times: dict[int, list[float]] = {1: [], 2: []}
+    for turn in range(2):
+        for workers in times:
+            with GROUNDS[name](folder / f"etl-{turn}-{workers}", 1, workers=workers, **NO_PLANS) as ground:
+                times[workers].append(catalogued(ground, source))
+    one, two = (min(times[workers]) for workers in (1, 2))
+    return {
+        f"{STUDIES} ETL jobs of {SLICES} images, 1 worker, s": f"{one:.1f}",
+        f"{STUDIES} ETL jobs of {SLICES} images, 2 workers, s": f"{two:.1f} ({two / one:.2f} ×)",
+    }
+
+
+def catalogued(ground: Ground, source: Path) -> float:
+    """Seconds from queueing all studies of a folder to the last one's end."""
+    from etl.work import orders
+
+    with Product(ground.settings) as product:
+        for file in source.rglob("*.dcm"):
+            product.archive.store(file.read_bytes())
+        studies = [product.archive.study(study_id) for study_id in product.archive.studies()]
+        jobs = Jobs(product.database)
+        with product.database.writing() as session:
+            for study in studies:
+                for order in orders(study, ground.settings):
+                    jobs.submit(session, order)
+        counted = select(func.count()).select_from(Job).where(Job.state == "done")
+
+        def all_done() -> bool:
+            with product.database.reading() as session:
+                return session.scalars(counted).one() == len(studies)
+
+        until(all_done, 300)
+        with product.database.reading() as session:
+            first, last = session.execute(select(func.min(Job.created), func.max(Job.finished))).one()
+    return float(last - first)
 
 
 PARTS: dict[str, Callable[[Ground, Product, Path], list[Row]]] = {

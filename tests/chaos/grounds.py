@@ -5,12 +5,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack import free_ports, settings_for
+
 from chaos.cluster import Pool, postgres
 from chaos.killer import LOCAL, REMOTE, Blow, kills, stop_worker
 from chaos.machine import cut_network, fill_disk, is_ours, own_disk, own_network
 from chaos.product import Product
-from stack import free_ports, settings_for
-
 from minipacs.settings import Settings
 
 LEASE_S = 5
@@ -31,11 +31,11 @@ class Ground:
 
 
 @contextmanager
-def one_machine(home: Path, seed: int) -> Iterator[Ground]:
-    """SQLite and the embedded pool."""
+def one_machine(home: Path, seed: int, **changes: object) -> Iterator[Ground]:
+    """SQLite and the embedded pool; keywords are settings."""
     with ExitStack() as stack:
         machine = _machine(stack, home)
-        settings = _settings(home)
+        settings = _settings(home, **changes)
 
         def blows(product: Product) -> Mapping[str, Blow]:
             stopped = {"stopped worker": stop_worker(product, LEASE_S + 3)}
@@ -45,14 +45,14 @@ def one_machine(home: Path, seed: int) -> Iterator[Ground]:
 
 
 @contextmanager
-def cluster(home: Path, seed: int) -> Iterator[Ground]:
-    """PostgreSQL, a Dask scheduler, two workers with host names of their own."""
+def cluster(home: Path, seed: int, *, workers: int = 2, **changes: object) -> Iterator[Ground]:
+    """PostgreSQL, a Dask scheduler, workers with host names of their own; keywords are settings."""
     with ExitStack() as stack:
         machine = _machine(stack, home)
         database = stack.enter_context(postgres())
         (port,) = free_ports(1)
-        settings = _settings(home, database_url=database.url, scheduler=f"tcp://127.0.0.1:{port}")
-        stack.enter_context(Pool(settings, workers=2))
+        settings = _settings(home, database_url=database.url, scheduler=f"tcp://127.0.0.1:{port}", **changes)
+        stack.enter_context(Pool(settings, workers))
 
         def blows(product: Product) -> Mapping[str, Blow]:
             more = {
@@ -65,7 +65,7 @@ def cluster(home: Path, seed: int) -> Iterator[Ground]:
 
 
 def _settings(home: Path, **changes: object) -> Settings:
-    return settings_for(home, attempts=ATTEMPTS, lease_s=LEASE_S, engine_limit_s=120, **changes)
+    return settings_for(home, **{"attempts": ATTEMPTS, "lease_s": LEASE_S, "engine_limit_s": 120, **changes})
 
 
 def _machine(stack: ExitStack, home: Path) -> dict[str, Blow]:
