@@ -198,7 +198,7 @@ def recovered(ground: Ground, product: Product, kind: str) -> float:
 def both_run(product: Product, jobs: Jobs, name: str) -> bool:
     """Whether both jobs run, in processes that are there."""
     rows = jobs.of_study(name)
-    pids = {process.pid for process in product.processes() if process.status() not in ("zombie", "stopped")}
+    pids = {process.pid for process in product.processes() if works(process)}
     return all(j.state == "running" and int(str(j.worker).split("/")[1]) in pids for j in rows)
 
 
@@ -243,6 +243,14 @@ def catalogued(ground: Ground, source: Path) -> float:
         with product.database.reading() as session:
             first, last = session.execute(select(func.min(Job.created), func.max(Job.finished))).one()
     return float(last - first)
+
+
+def works(process: psutil.Process) -> bool:
+    """Whether it is there and goes on."""
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 PARTS: dict[str, Callable[[Ground, Product, Path], list[Row]]] = {

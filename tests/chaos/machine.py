@@ -79,7 +79,7 @@ def fill_disk(disk: Path, seconds: float) -> Blow:
         except OSError:  # somebody wrote meanwhile: it is full enough
             ballast.unlink(missing_ok=True)
             return False
-        threading.Timer(seconds, ballast.unlink).start()
+        threading.Timer(seconds, ballast.unlink, kwargs={"missing_ok": True}).start()
         return True
 
     return blow
