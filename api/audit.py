@@ -60,6 +60,7 @@ ACTIONS = {
     "admin.add_token": "admin",
     "admin.remove_token": "admin",
     "export.export": "download",
+    "export.export_parquet": "download",
 }
 """Everything else that names a study is a view."""
 

@@ -20,13 +20,19 @@ PAGED = {
 }
 QUERIES: dict[str, tuple[str, ...]] = {
     "export.export": tuple(export.FILTERS),
+    "export.export_parquet": tuple(export.FILTERS),
+    "export.by_modality": ("from", "to"),
     "jobs.jobs": ("state", "kind", "study", "before", "limit"),
     "output.filtered_scan": ("label_ids",),
     "output.filtered_voxels": ("label_ids",),
     "output.filtered_result": ("labels",),
     "prompts.terminology": ("q",),
     "share.qr_of_file": ("filename",),
-    "series.images_of_series": ("limit", "after"),
+    "series.images_of_series": (*images.FILTERS, "limit", "after"),
+    "studies.images_of_study": (*images.FILTERS, "limit", "after"),
+    "patients.series_of_patient": (*series.FILTERS, "limit", "after"),
+    "patients.studies_of_patient": tuple(studies.FILTERS),
+    "studies.series_of_study": tuple(series.FILTERS),
     "admin.rejections": ("code", "limit", "after"),
     **{endpoint: (*filters, "limit", "after") for endpoint, filters in PAGED.items()},
 }

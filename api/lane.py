@@ -150,7 +150,7 @@ def asked(level: str, key: str) -> tuple[Look | None, str, str | None]:
             return lookups.patient, key, key
         if what in OF_PATIENT:
             return OF_PATIENT[what], patient, patient
-        return (None, key, None) if what == "studies" else (lookups.patient, key, key)
+        return (None, key, None) if what in ("studies", "series") else (lookups.patient, key, key)
     if level == "imageinfo":
         return lookups.picture, key, None
     return (BY_UID.get(level) if "/" not in key else None), key, None

@@ -74,39 +74,53 @@ def counts(at: "State", patient_id: str) -> Found:
     }
 
 
+SERIES = (
+    select(Series, Study.patient_key)
+    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .where(Series.series_instance_uid == bindparam("value"))
+)
+STUDY = (
+    select(Study, Patient, Series)
+    .join(Patient, Patient.patient_key == Study.patient_key)
+    .outerjoin(Series, Series.study_instance_uid == Study.study_instance_uid)
+    .where(Study.study_instance_uid == bindparam("value"))
+    .order_by(Series.series_number, Series.series_instance_uid)
+)
+IMAGE = (
+    select(Instance, Rendering)
+    .outerjoin(Rendering, Rendering.sop_instance_uid == Instance.sop_instance_uid)
+    .where(Instance.sop_instance_uid == bindparam("value"))
+    .order_by(Rendering.frame_number, Rendering.window_number)
+)
+
+
 def series(at: "State", series_instance_uid: str) -> Found:
     """A series, with its patient."""
-    row = at.quick.row(Series, series_instance_uid) if "\x00" not in series_instance_uid else None
-    if row is None:
-        return None
-    study = at.quick.row(Study, row["StudyInstanceUID"]) or {}
-    return {**row, "patient_key": study.get("patient_key")}
+    return at.quick.first(SERIES, series_instance_uid) if "\x00" not in series_instance_uid else None
 
 
 def study(at: "State", study_instance_uid: str) -> Found:
     """A study with its patient, its series and the results made of it."""
-    row = at.quick.row(Study, study_instance_uid) if "\x00" not in study_instance_uid else None
-    if row is None:
+    rows = at.quick.together(STUDY, study_instance_uid) if "\x00" not in study_instance_uid else []
+    if not rows:
         return None
-    made = at.quick.rows(Series, Series.study_instance_uid, study_instance_uid, Series.series_number)
     return {
-        **row,
-        "patient": patient(at, row["patient_key"]),
-        "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for one in made],
+        **(rows[0][0] or {}),
+        "patient": rows[0][1],
+        "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for *_, one in rows if one],
         "results": results.of_study(at.settings, study_instance_uid),
     }
 
 
 def image(at: "State", sop_instance_uid: str) -> Found:
     """An instance, with its pictures or its segments."""
-    row = at.quick.row(Instance, sop_instance_uid) if "\x00" not in sop_instance_uid else None
-    if row is None:
+    rows = at.quick.together(IMAGE, sop_instance_uid) if "\x00" not in sop_instance_uid else []
+    if not rows or (row := rows[0][0]) is None:
         return None
-    pictures = at.quick.rows(Rendering, Rendering.sop_instance_uid, sop_instance_uid, Rendering.frame_number)
     parts: list[dict[str, Any]] = []
     if row["SOPClassUID"] in SEGMENTATIONS:
         parts = at.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
-    return {**row, "renderings": pictures, "segments": parts}
+    return {**row, "renderings": [picture for _, picture in rows if picture], "segments": parts}
 
 
 PICTURE = (

@@ -6,9 +6,9 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import describe, listing, lookups
+from api import describe, listing, lookups, series, studies
 from api.state import state
-from minipacs.catalogue import Patient, Study
+from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("patients", __name__)
@@ -45,8 +45,19 @@ def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
     """The patient's studies, the newest first."""
     with state().database.reading() as session:
         key = found(session, patient_id).patient_key
-        newest = select(Study).where(Study.patient_key == key).order_by(Study.study_date.desc().nulls_last())
+        of = listing.filtered(select(Study).where(Study.patient_key == key), studies.FILTERS)
+        newest = of.order_by(Study.study_date.desc().nulls_last())
         return [describe.row(study) for study in session.scalars(newest.order_by(Study.study_instance_uid))]
+
+
+@blueprint.get("/patients/<path:patient_id>/series")
+def series_of_patient(patient_id: str) -> dict[str, Any]:
+    """The patient's series, a page at a time."""
+    with state().database.reading() as session:
+        key = found(session, patient_id).patient_key
+        of = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        chosen = listing.filtered(of.where(Study.patient_key == key), series.FILTERS)
+        return listing.page(session, chosen, [(Series.series_instance_uid, False)], "series")
 
 
 @blueprint.get("/patients/<path:patient_id>/studycount")

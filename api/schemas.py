@@ -79,6 +79,7 @@ JOB: dict[str, Schema] = {
     **{"elapsed_s": maybe(NUMBER), "left_s": maybe(WHOLE)},
 }
 COUNTS = thing(patients=WHOLE, studies=WHOLE, series=WHOLE, images=WHOLE)
+OF_MODALITY = thing(modality=maybe(TEXT), studies=WHOLE, series=WHOLE, images=WHOLE)
 LABELS = thing(labels=many(thing(id=WHOLE, name=TEXT)), voxel_filename=TEXT)
 SHARE: dict[str, Schema] = {"id": WHOLE, "url": TEXT, "files": many(TEXT), "created_by": TEXT, "ends": TEXT}
 SHARED = thing(**SHARE, qr=TEXT, note=TEXT)
@@ -143,6 +144,11 @@ JSON_ANSWERS: dict[str, Schema] = {
     "images.image_count": thing(images_count=WHOLE),
     "images.image": IMAGE,
     "images.image_info": IMAGE_INFO,
+    "studies.images_of_study": paged("images", row(Instance)),
+    "patients.series_of_patient": paged("series", row(Series)),
+    "export.by_modality": thing(
+        modalities=many(thing(modality=maybe(TEXT), studies=WHOLE, series=WHOLE, images=WHOLE))
+    ),
     "output.label_table": LABELS,
     "output.labels_of_result": LABELS,
     "share.files": thing(files=many(FILE)),
@@ -181,6 +187,7 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
     "docs.page": (PAGE,),
     "exchange.fetch": (ANY,),
     "export.export": (CSV,),
+    "export.export_parquet": ("application/vnd.apache.parquet",),
     "gateway.retrieve": ("multipart/related", "application/dicom+json", "application/json", "image/*"),
     "gateway.store": ("application/dicom+json", "application/dicom+xml"),
     "images.png": ("image/png",),

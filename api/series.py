@@ -6,7 +6,7 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import listing, lookups
+from api import images, listing, lookups
 from api.state import state
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.errors import NotFound
@@ -53,7 +53,8 @@ def images_of_series(series_instance_uid: str) -> dict[str, Any]:
     """The instances of a series, a page at a time."""
     with state().database.reading() as session:
         found(session, series_instance_uid)
-        chosen = listing.filtered(select(Instance).where(Instance.series_instance_uid == series_instance_uid), {})
+        of = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
+        chosen = listing.filtered(of, images.FILTERS)
         return listing.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
 
 

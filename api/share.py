@@ -243,6 +243,11 @@ class Sink(io.RawIOBase):
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._written = 0
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self._written
 
     def writable(self) -> bool:
         """It is."""
@@ -251,6 +256,7 @@ class Sink(io.RawIOBase):
     def write(self, piece: Any) -> int:
         """Keep a piece."""
         self._pieces.append(bytes(piece))
+        self._written += len(piece)
         return len(piece)
 
     def take(self) -> bytes:

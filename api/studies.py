@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Date, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from api import describe, listing, lookups, results
+from api import describe, images, listing, lookups, results, series
 from api.answers import wants_page
 from api.jobs import told
 from api.state import state
@@ -102,7 +102,19 @@ def series_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
     """The series of a study, by number."""
     with state().database.reading() as session:
         found(session, study_instance_uid)
-        return [describe.row(s) for s in series_of(session, study_instance_uid)]
+        chosen = listing.filtered(select(Series).where(Series.study_instance_uid == study_instance_uid), series.FILTERS)
+        ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
+        return [describe.row(s) for s in session.scalars(ordered)]
+
+
+@blueprint.get("/studies/<study_instance_uid>/images")
+def images_of_study(study_instance_uid: str) -> dict[str, Any]:
+    """The instances of a study, a page at a time."""
+    with state().database.reading() as session:
+        found(session, study_instance_uid)
+        of = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        chosen = listing.filtered(of.where(Series.study_instance_uid == study_instance_uid), images.FILTERS)
+        return listing.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
 
 
 @blueprint.get("/studies/<study_instance_uid>/segments")
@@ -147,19 +159,19 @@ def series_of(session: Session, study_instance_uid: str) -> list[Series]:
 def pictures_of(session: Session, study_instance_uid: str) -> dict[str, str]:
     """An instance with a picture for each series that has one: from the middle of the series."""
     pictures: dict[str, str] = {}
-    for series in series_of(session, study_instance_uid):
+    for one in series_of(session, study_instance_uid):
         rendered = (
             select(Instance.sop_instance_uid)
-            .where(Instance.series_instance_uid == series.series_instance_uid)
+            .where(Instance.series_instance_uid == one.series_instance_uid)
             .where(
                 select(Rendering.rendering_id).where(Rendering.sop_instance_uid == Instance.sop_instance_uid).exists()
             )
             .order_by(Instance.instance_number)
-            .offset(series.number_of_series_related_instances // 2)
+            .offset(one.number_of_series_related_instances // 2)
             .limit(1)
         )
         if uid := session.scalar(rendered):
-            pictures[series.series_instance_uid] = uid
+            pictures[one.series_instance_uid] = uid
     return pictures
 
 

@@ -1,5 +1,7 @@
 """The older query API's routes and answers, and what is beyond them."""
 
+import csv
+import io
 from typing import Any
 from urllib.parse import quote
 
@@ -129,3 +131,37 @@ def test_the_data_set_is_exported_as_a_table_without_names(viewer: Any) -> None:
 def test_the_greeting_is_json_for_clients_and_a_page_for_browsers(viewer: Any) -> None:
     assert viewer("/").get_json()["counts"] == {"patients": 2, "studies": 3, "series": 3, "images": 6}
     assert "text/html" in viewer("/", headers={"Accept": "text/html"}).headers["Content-Type"]
+
+
+def test_parquet_holds_what_the_csv_holds(viewer: Any) -> None:
+    files = pytest.importorskip("pyarrow.parquet")
+    answer = viewer("/export.parquet?split=train")
+    table = files.read_table(io.BytesIO(answer.data))
+    rows = list(csv.DictReader(io.StringIO(viewer("/export.csv?split=train").get_data(as_text=True))))
+    assert table.column_names == list(rows[0])
+    assert table.num_rows == len(rows) == 1
+    (found,) = table.to_pylist()
+    assert found["SOPInstanceUID"] == rows[0]["SOPInstanceUID"] == IMAGE
+    assert (found["WindowWidth"], str(found["StudyDate"])) == (400.0, rows[0]["StudyDate"])
+    assert files.read_table(io.BytesIO(viewer("/export.parquet?split=nothing").data)).num_rows == 0
+
+
+def test_totals_are_told_by_modality(viewer: Any) -> None:
+    assert viewer("/totals").get_json() == {
+        "modalities": [
+            {"modality": "CT", "studies": 2, "series": 2, "images": 4},
+            {"modality": "MR", "studies": 1, "series": 1, "images": 2},
+        ]
+    }
+    assert [row["studies"] for row in viewer("/totals?from=2024-01-15").get_json()["modalities"]] == [1]
+
+
+def test_every_level_has_its_children_and_their_filters(viewer: Any) -> None:
+    assert len(viewer("/patients/P1/series").get_json()["series"]) == 2
+    assert viewer("/patients/P1/series?Modality=MR").get_json()["series"] == []
+    assert [s["StudyInstanceUID"] for s in viewer("/patients/P1/studies?from=2024-01-15").get_json()] == ["1.2.3.4.2"]
+    assert len(viewer(f"/studies/{STUDY}/images").get_json()["images"]) == 2
+    assert len(viewer(f"/studies/{STUDY}/images?split=train").get_json()["images"]) == 1
+    assert viewer(f"/studies/{STUDY}/series?Modality=MR").get_json() == []
+    assert len(viewer(f"/series/{SERIES}/images?InstanceNumber=2").get_json()["images"]) == 1
+    assert viewer(f"/series/{SERIES}/images?nonsense=2").status_code == 400
