@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property, lru_cache
 from typing import Any
 
 import psutil
@@ -47,7 +48,6 @@ class RunningTask:
 
     def __init__(self, settings: Settings, jobs: Jobs, claim: Claim) -> None:
         self.settings = settings
-        self.archive = Archive(settings)
         self.database = jobs.database
         self.args = claim.args
         self._jobs, self._claim = jobs, claim
@@ -56,6 +56,11 @@ class RunningTask:
         self._stage, self._since = "start", time.monotonic()
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"heart of job {claim.id}", daemon=True)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The archive, over connections that the jobs of this process share."""
+        return _archive(self.settings)
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
         """Tell how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
@@ -80,7 +85,6 @@ class RunningTask:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._heart.join()
-        self.archive.close()
 
     def _beat(self) -> None:
         """Every second, as long as the job runs; a database that is away is tried again."""
@@ -109,18 +113,26 @@ class RunningTask:
 
 def run_job(settings: Settings, job_id: int) -> str:
     """What the pool calls. The row decides, not the pool: a call for a row that somebody holds does nothing."""
-    database = Database(settings.database_url)
-    jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
-    try:
-        claim = jobs.claim(job_id, worker_name(settings))
-        if claim is None:
-            return "not mine"
-        with at_hand(job=claim.id, kind=claim.kind, attempt=claim.attempt):
-            outcome = _do(settings, jobs, claim)
-            log.info("job %d (%s), attempt %d: %s", claim.id, claim.kind, claim.attempt, outcome)
-            return outcome
-    finally:
-        database.close()
+    jobs = Jobs(_database(settings.database_url), lease_s=settings.lease_s, attempts=settings.attempts)
+    claim = jobs.claim(job_id, worker_name(settings))
+    if claim is None:
+        return "not mine"
+    with at_hand(job=claim.id, kind=claim.kind, attempt=claim.attempt):
+        outcome = _do(settings, jobs, claim)
+        log.info("job %d (%s), attempt %d: %s", claim.id, claim.kind, claim.attempt, outcome)
+        return outcome
+
+
+@lru_cache(maxsize=1)
+def _archive(settings: Settings) -> Archive:
+    """Made once a process: its TLS context alone takes 0.1 s."""
+    return Archive(settings)
+
+
+@lru_cache(maxsize=1)
+def _database(url: str) -> Database:
+    """Made once a process."""
+    return Database(url)
 
 
 def _do(settings: Settings, jobs: Jobs, claim: Claim) -> str:

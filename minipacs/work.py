@@ -82,9 +82,12 @@ class Task(Protocol):
     """What a running job has at hand."""
 
     settings: "Settings"
-    archive: "Archive"
     database: "Database"
     args: dict[str, Any]
+
+    @property
+    def archive(self) -> "Archive":
+        """The archive, opened when it is first needed."""
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
         """Tell how far it is; raises `Cancelled` when the job was cancelled or lost. Call it often."""
