@@ -25,6 +25,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    literal,
     or_,
     select,
     update,
@@ -236,6 +237,14 @@ class Jobs:
         """Say on every queued row why it waits."""
         with self.database.writing() as session:
             session.execute(update(Job).where(Job.state == "queued").values(note=why))
+
+    def tell_unserved(self, served: Sequence[str]) -> None:
+        """Say on queued rows that need what no worker has why they wait."""
+        why = "Waiting: no worker takes jobs that need a "
+        remedy = ". Set MINIPACS_GPUS, or start `minipacs worker --needs gpu`."
+        with self.database.writing() as session:
+            unserved = and_(Job.state == "queued", Job.needs.not_in(served))
+            session.execute(update(Job).where(unserved).values(note=literal(why) + Job.needs + remedy))
 
     def hand_back(self, worker_prefix: str) -> int:
         """A graceful stop gives running work back without counting the attempt; how many."""

@@ -25,7 +25,7 @@ UNCLAIMED_S = 30.0
 GAP_S = 5.0
 """After a gap of so long in our looks, workers have so long to renew their leases before one counts as over."""
 RULES_S = 10.0
-"""How often failed jobs are looked at that a rule queues again."""
+"""How often rows are looked at that a rule concerns."""
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,7 @@ class Runner:
         """When we last looked at the leases without trouble, on the monotonic clock."""
         self._trusted = -float("inf")
         """Since when we have looked without a gap."""
-        self._retried = -float("inf")
+        self._ruled = -float("inf")
 
     def start(self) -> None:
         """Open the pool; work that died with an earlier service of this machine is given back."""
@@ -75,13 +75,14 @@ class Runner:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
         self._requeue_dead()
         self._requeue_silent()
-        self._retry_by_rule()
         if not self._the_pool.tend():
             self._flights.clear()
         self._land()
         if self._disk_is_low():
             return 0
-        return sum(self._give_out(needs, count) for needs, count in self._slots().items())
+        slots = self._slots()
+        self._now_and_then(list(slots))
+        return sum(self._give_out(needs, count) for needs, count in slots.items())
 
     def _give_out(self, needs: str, count: int) -> int:
         free = count - sum(flight.needs == needs for flight in self._flights.values())
@@ -131,12 +132,14 @@ class Runner:
                 end_worker(worker)
         self.jobs.requeue_expired()
 
-    def _retry_by_rule(self) -> None:
-        """MINIPACS_RETRY: failed jobs of a kind are queued again after their time."""
+    def _now_and_then(self, served: list[str]) -> None:
+        """What waits for a kind of worker that is not there says so; MINIPACS_RETRY: what failed comes again."""
         now = time.monotonic()
-        if now - self._retried < RULES_S:
+        if now - self._ruled < RULES_S:
             return
-        self._retried = now
+        self._ruled = now
+        if served:
+            self.jobs.tell_unserved(served)
         for kind, after_s in self.settings.retry_rules.items():
             if number := self.jobs.retry_failed(kind, after_s):
                 log.info("%d failed jobs of kind %s are queued again after %g s", number, kind, after_s)

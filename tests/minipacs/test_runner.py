@@ -198,3 +198,11 @@ def test_failed_jobs_are_queued_again_by_rule(
         session.execute(update(Job).where(Job.id == 1).values(finished=Job.finished - 61))
     ruled.step()
     assert [ruled.jobs.get(job_id).state for job_id in (1, 2)] == ["queued", "failed"]
+
+
+def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, pool: PoolInHand) -> None:
+    with runner.jobs.database.writing() as session:
+        runner.jobs.submit(session, Order("segment", "heavy", "1.2.3", needs="gpu"))
+    assert runner.step() == 0
+    assert pool.given == []
+    assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in runner.jobs.get(1).note
