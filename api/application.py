@@ -40,6 +40,7 @@ BLUEPRINTS = (
     "export",
     "jobs",
     "prompts",
+    "where",
     "gateway",
     "ohif",
 )

@@ -22,6 +22,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "export.export": tuple(export.FILTERS),
     "export.export_parquet": tuple(export.FILTERS),
     "export.by_modality": ("from", "to"),
+    "where.where": ("q",),
     "jobs.jobs": ("state", "kind", "study", "before", "limit"),
     "output.filtered_scan": ("label_ids",),
     "output.filtered_voxels": ("label_ids",),

@@ -78,6 +78,14 @@ JOB: dict[str, Schema] = {
     **{"cancelling": YES_NO, "created": maybe(TEXT), "started": maybe(TEXT), "finished": maybe(TEXT)},
     **{"elapsed_s": maybe(NUMBER), "left_s": maybe(WHOLE)},
 }
+STEP = thing(
+    step=TEXT, state=TEXT, sentence=TEXT, hint=TEXT, at=maybe(TEXT), job=maybe(WHOLE), percent=maybe(WHOLE),
+    left_s=maybe(WHOLE), can_retry=YES_NO,
+)  # fmt: skip
+WAY = thing(
+    StudyInstanceUID=TEXT, PatientID=maybe(TEXT), PatientName=maybe(TEXT), StudyDescription=maybe(TEXT),
+    StudyDate=maybe(TEXT), state=TEXT, answer=TEXT, steps=many(STEP), links=many(thing(name=TEXT, url=TEXT)),
+)  # fmt: skip
 COUNTS = thing(patients=WHOLE, studies=WHOLE, series=WHOLE, images=WHOLE)
 OF_MODALITY = thing(modality=maybe(TEXT), studies=WHOLE, series=WHOLE, images=WHOLE)
 LABELS = thing(labels=many(thing(id=WHOLE, name=TEXT)), voxel_filename=TEXT)
@@ -163,6 +171,7 @@ JSON_ANSWERS: dict[str, Schema] = {
     "jobs.job": thing(**JOB, result=maybe(OBJECT), log=TEXT, worker=maybe(TEXT), key=TEXT),
     "jobs.cancel": thing(**JOB),
     "jobs.retry": thing(**JOB),
+    "where.where": thing(q=TEXT, studies=many(WAY), trouble=maybe(thing(message=TEXT, hint=TEXT))),
     "jobs.status": thing(new_files=YES_NO, current_file=maybe(TEXT), queue_size=WHOLE),
     "engines.engines": thing(engines=many(ENGINE), automatic=maybe(TEXT)),
     "engines.segment": thing(**JOB),
@@ -208,8 +217,8 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
 }
 """What is no JSON, by media type."""
 TWO_FACED = frozenset(
-    ["welcome.welcome", "studies.studies", "studies.study", "jobs.jobs", "jobs.job", "share.files", "share.make",
-     "upload.upload", "admin.add_token", "audit.entries"]
+    ["welcome.welcome", "studies.studies", "studies.study", "where.where", "jobs.jobs", "jobs.job", "share.files",
+     "share.make", "upload.upload", "admin.add_token", "audit.entries"]
 )  # fmt: skip
 """Answers a browser with a page."""
 

@@ -6,6 +6,7 @@ tests (`httpx.MockTransport`).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
@@ -41,6 +42,16 @@ class StoredFile:
     instance_id: str
     uuid: str
     size: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A study in the archive: whose it is, when its last instance came (seconds since 1970)."""
+
+    study_id: str
+    patient_id: str
+    last_update: float
+    series: int
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,24 @@ class Archive:
         """Orthanc's identifiers of what bears this UID; `level` is Study, Series or Instance."""
         found = self._json("POST", "/tools/lookup", content=uid)
         return [str(e["ID"]) for e in found if e["Type"] == level]
+
+    def arrived(self, text: str, limit: int = 20) -> dict[str, Arrived]:
+        """Studies whose UID, PatientID, accession number or patient's name this is, by Study Instance UID.
+
+        A name matches in its middle, the rest whole; case does not count.
+        """
+        plain = text.strip().replace("*", "?")
+        asked = [{"StudyInstanceUID": plain}, {"PatientID": plain}, {"AccessionNumber": plain}]
+        asked.append({"PatientName": "*" + "*".join(plain.split()) + "*"})
+        found: dict[str, Arrived] = {}
+        for query in asked if plain else ():
+            body = {"Level": "Study", "Expand": True, "CaseSensitive": False, "Limit": limit, "Query": query}
+            for entry in self._json("POST", "/tools/find", json=body):
+                uid = str(entry["MainDicomTags"].get("StudyInstanceUID", ""))
+                last = datetime.strptime(str(entry["LastUpdate"]), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+                patient = str(entry.get("PatientMainDicomTags", {}).get("PatientID", ""))
+                found[uid] = Arrived(str(entry["ID"]), patient, last.timestamp(), len(entry["Series"]))
+        return found
 
     def is_stable(self, study_id: str) -> bool:
         """Whether Orthanc calls the study stable; forgotten when Orthanc stops before that."""
