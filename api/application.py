@@ -41,6 +41,7 @@ BLUEPRINTS = (
     "jobs",
     "prompts",
     "where",
+    "older_prompts",
     "gateway",
     "ohif",
 )

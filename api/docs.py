@@ -44,6 +44,7 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
         "application/json",
         {"files": {"type": "array", "items": {"type": "string"}}, "seconds": {"type": "integer"}},
     ),
+    "older_prompts.segment": ("multipart/form-data", {"file": TEXT, "sam_input": TEXT}),
     "prompts.prompt": (
         "application/json",
         {

@@ -63,30 +63,35 @@ def discard(session_id: str) -> Response:
     return asked()
 
 
-def asked(most: int = MOST_BODY) -> Response:
+def asked() -> Response:
     """Hand this request to the prompt service, and its answer back."""
-    request.max_content_length = most
-    if (request.content_length or 0) > most:
-        raise TooLarge(f"A request has at most {most // 2**20} MB here.", "Send less at once.")
+    request.max_content_length = MOST_BODY
+    if (request.content_length or 0) > MOST_BODY:
+        raise TooLarge(f"A request has at most {MOST_BODY // 2**20} MB here.", "Send less at once.")
+    query = request.query_string.decode("ascii", "replace")
+    path = quote(request.path) + (f"?{query}" if query else "")
+    answer = handed(request.method, path, request.get_data() if request.method == "POST" else None)
+    g.audited_study = answer.headers.get("X-Minipacs-Study", "")
+    return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))
+
+
+def handed(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+    """The prompt service's answer to this user; raises `EngineUnavailable` where there is none."""
     settings = state().settings
     host, port = settings.prompts_address
     headers = {
         "Authorization": f"Bearer {secret(settings.home, 'prompts_key')}",
         "X-Minipacs-User": quote(g.user.name, safe=""),
-        "Content-Type": request.headers.get("Content-Type", "application/json"),
+        "Content-Type": "application/json",
     }
-    query = request.query_string.decode("ascii", "replace")
-    url = f"http://{host}:{port}{quote(request.path)}" + (f"?{query}" if query else "")
     try:
-        answer = _POOL.request(
-            request.method,
-            url,
-            body=request.get_data() if request.method == "POST" else None,
+        return _POOL.request(
+            method,
+            f"http://{host}:{port}{path}",
+            body=body,
             headers=headers,
             timeout=urllib3.Timeout(connect=2, read=LONGEST_S),
             retries=urllib3.Retry(connect=1, read=False, redirect=False, status=False, backoff_factor=0.05),
         )
     except urllib3.exceptions.HTTPError as error:
         raise EngineUnavailable("The prompt service does not answer.", "Start it with `minipacs prompts`.") from error
-    g.audited_study = answer.headers.get("X-Minipacs-Study", "")
-    return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))

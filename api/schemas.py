@@ -188,6 +188,8 @@ JSON_ANSWERS: dict[str, Schema] = {
     "prompts.prompt": ANSWERED,
     "prompts.accept": thing(study_instance_uid=TEXT, series_instance_uid=TEXT, sop_instance_uid=TEXT),
     "prompts.discard": thing(discarded=TEXT),
+    "older_prompts.segment": thing(timestamp=TEXT, engine=TEXT),
+    "older_prompts.health_check": thing(status=TEXT),
     "docs.openapi": OBJECT,
 }
 OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
@@ -205,6 +207,8 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
     "login.enter": (PAGE,),
     "login.form": (PAGE,),
     "metrics.metrics": ("text/plain",),
+    "older_prompts.dicom_image": ("application/dicom",),
+    "older_prompts.segmented_image": ("image/png",),
     "output.browse": (ANY,),
     "output.filtered_result": (GZIP,),
     "output.filtered_scan": (GZIP,),

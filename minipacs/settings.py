@@ -76,6 +76,9 @@ class Settings:
     engine_stall_s: Annotated[int, "seconds an engine may neither tell progress nor use the processor"] = 300
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
     prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps at hand"] = 1024
+    sam_model: Annotated[str, "folder of a SAM or SAM 2 model (transformers); nothing is fetched"] = ""
+    sam_python: Annotated[str, "Python of an environment that has torch and transformers, for SAM"] = ""
+    sam_memory_mb: Annotated[int, "MB of image embeddings SAM's process keeps"] = 512
     slicer_executable: Annotated[str, "program of a full 3D Slicer, for the engine slicer-desktop"] = ""
     totalsegmentator_python: Annotated[str, "Python of an environment that has TotalSegmentator"] = ""
     totalsegmentator_weights: Annotated[str, "folder of TotalSegmentator's models; nothing is fetched"] = ""

@@ -101,7 +101,7 @@ def load(slices: Slices) -> "Volume":
     from highdicom import Volume
 
     with ThreadPoolExecutor(2) as pool:
-        planes = list(pool.map(_values, slices.images))
+        planes = list(pool.map(values, slices.images))
     whole = all(plane.dtype == np.int16 for plane in planes)
     array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
@@ -256,7 +256,7 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
     return affine
 
 
-def _values(image: Dataset) -> NDArray[Any]:
+def values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
     from pydicom.pixels.processing import apply_modality_lut
 

@@ -57,7 +57,7 @@ class Held:
     def source(self) -> Source:
         """What a prompt engine sees of it."""
         images = self.slices.images
-        names, windows = [str(i.SOPInstanceUID) for i in images], [_window(i) for i in images]
+        names, windows = [str(i.SOPInstanceUID) for i in images], [window_of(i) for i in images]
         return Source(self.volume, str(images[0].get("Modality", "")), names, windows)
 
     @property
@@ -137,7 +137,7 @@ class Volumes:
                 del self._entries[uid]
 
 
-def _window(image: Dataset) -> tuple[float, float] | None:
+def window_of(image: Dataset) -> tuple[float, float] | None:
     """The first window an image bears (PS3.3 C.11.2.1.2)."""
     centre, width = (image.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or centre == "" or width == "":

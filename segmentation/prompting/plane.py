@@ -60,9 +60,9 @@ def segment(levels: Plane, clues: Clues) -> Mask:
     `levels`: (rows, columns), HU for CT, else values brought to a similar range (`levels.py`).
     """
     mask = np.zeros(levels.shape, np.bool_)
-    free = [p for p in clues.positive if not any(_within(p, box) for box in clues.boxes)]
+    free = [p for p in clues.positive if not any(within(p, box) for box in clues.boxes)]
     for box in clues.boxes:
-        inside = [p for p in clues.positive if _within(p, box)]
+        inside = [p for p in clues.positive if within(p, box)]
         window, found = _part(levels, inside, clues.negative, box)
         mask[window] |= found
     if free:
@@ -102,6 +102,11 @@ def carry(levels: Plane, before: Plane, previous: Mask, negative: Sequence[Pixel
     return empty
 
 
+def within(pixel: Pixel, box: Rectangle) -> bool:
+    """Whether a pixel lies in a box."""
+    return box[0] <= pixel[0] <= box[2] and box[1] <= pixel[1] <= box[3]
+
+
 # -- one part ---------------------------------------------------------------------------------------
 def _part(
     levels: Plane, positive: Sequence[Pixel], negative: Sequence[Pixel], box: Rectangle | None
@@ -115,17 +120,17 @@ def _part(
         top, left = window[0].start, window[1].start
         hard[box[0] - top : box[2] - top + 1, box[1] - left : box[3] - left + 1] = True
         outside |= ~hard
-    within = [pixel for pixel in negative if box is not None and _within(pixel, box)]
+    denied = [pixel for pixel in negative if box is not None and within(pixel, box)]
     inside = np.zeros(values.shape, np.bool_)
     for pixel in positive:
         disc = _discs(values.shape, [pixel], window)
         middle = float(np.median(values[disc]))
         spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values[disc] - middle))))
         inside |= disc & (np.abs(values - middle) < 2.5 * spread)
-        if box is not None and not within:
+        if box is not None and not denied:
             inside |= _core(values.shape, window, box) & (np.abs(values - middle) < 1.5 * spread)
     if box is not None and not positive:
-        inside = _core(values.shape, window, box) & ~_discs(values.shape, within, window, 2 * SEED)
+        inside = _core(values.shape, window, box) & ~_discs(values.shape, denied, window, 2 * SEED)
     outside |= _discs(values.shape, negative, window) & ~inside
     inside &= ~outside
     if not inside.any():
@@ -162,10 +167,6 @@ def _discs(shape: tuple[int, ...], pixels: Sequence[Pixel], window: tuple[slice,
     return drawn > 0
 
 
-def _within(pixel: Pixel, box: Rectangle) -> bool:
-    return box[0] <= pixel[0] <= box[2] and box[1] <= pixel[1] <= box[3]
-
-
 # -- the cut ----------------------------------------------------------------------------------------
 def _cut(values: Plane, inside: Mask, outside: Mask) -> Mask:
     """Distances to both kinds of seeds, and the cut between them."""
@@ -181,6 +182,8 @@ def _cut(values: Plane, inside: Mask, outside: Mask) -> Mask:
     def distance(costs: NDArray[Any], seeds: Mask, others: Mask) -> NDArray[np.float64]:
         """No way leads through what surely belongs to the other side, nor need one lead through the seeds."""
         rim = seeds & ~ndimage.binary_erosion(seeds, border_value=1)
+        if not rim.any():
+            return np.full(costs.shape, FAR)
         found, _ = MCP_Geometric(np.where(others | seeds & ~rim, -1, costs)).find_costs(np.argwhere(rim))
         return np.asarray(np.minimum(found, FAR))
 

@@ -16,13 +16,15 @@ from minipacs.errors import BadRequest, MinipacsError, NotAllowed, NotFound, Too
 from segmentation.prompting.service import Service
 
 MOST_BODY = 4 * 2**20
+MOST_PICTURE = 96 * 2**20
 USER = "X-Minipacs-User"
 STUDY = "X-Minipacs-Study"
 SILENT_S = 120.0
 SESSION = re.compile(r"/prompts/([A-Za-z0-9_-]{8,64})(/accept)?")
 
 log = logging.getLogger(__name__)
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, dict[str, Any] | bytes]
+PICTURES = re.compile(r"/(get_segmented_image|get_dicom_image)/([A-Za-z0-9_-]{8,64})/?")
 
 
 class Server(ThreadingHTTPServer):
@@ -59,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are in the front door's audit."""
 
     def _serve(self) -> None:
+        answer: dict[str, Any] | bytes
         try:
             status, answer = self._answer()
         except MinipacsError as error:
@@ -66,11 +69,15 @@ class Handler(BaseHTTPRequestHandler):
         except Exception:  # the outermost loop: one mistake must not end the service
             log.exception("%s %s", self.command, urlsplit(self.path).path)
             status, answer = 500, {"error": _MISTAKE}
-        body = json.dumps(answer, separators=(",", ":")).encode()
+        kind = "application/json"
+        if isinstance(answer, bytes):
+            body, kind = answer, "image/png" if answer.startswith(b"\x89PNG") else "application/dicom"
+        else:
+            body = json.dumps(answer, separators=(",", ":")).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        if "study_instance_uid" in answer:
+        if isinstance(answer, dict) and "study_instance_uid" in answer:
             self.send_header(STUDY, str(answer["study_instance_uid"]))
         self.end_headers()
         self.wfile.write(body)
@@ -94,9 +101,13 @@ class Handler(BaseHTTPRequestHandler):
             ("GET", "/prompts/engines"): lambda: (200, service.engines()),
             ("GET", "/prompts/terminology"): lambda: (200, service.terminology(query.get("q", [""])[0][:200])),
             ("POST", "/prompts"): lambda: (200, service.prompt(user, _object(body))),
+            ("POST", "/segment_input_image/"): lambda: (200, dict(service.pictures.segment(user, _object(body)))),
         }
         if (self.command, path) in fixed:
             return fixed[self.command, path]()
+        if (picture := PICTURES.fullmatch(path)) and self.command == "GET":
+            result = service.pictures.get(user, picture.group(2))
+            return 200, result.png if picture.group(1) == "get_segmented_image" else result.dicom
         session = SESSION.fullmatch(path)
         if session and self.command == "POST" and session.group(2):
             return 201, dict(service.accept(user, session.group(1), _object(body)))
@@ -107,9 +118,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = int(self.headers.get("Content-Length") or 0)
-        if length > MOST_BODY:
+        most = MOST_PICTURE if self.path == "/segment_input_image/" else MOST_BODY
+        if length > most:
             self.close_connection = True
-            raise TooLarge(f"A request has at most {MOST_BODY // 2**20} MB.", "Send fewer prompts.")
+            raise TooLarge(f"A request has at most {most // 2**20} MB.", "Send less at once.")
         return self.rfile.read(length)
 
 

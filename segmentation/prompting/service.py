@@ -12,6 +12,7 @@ from segmentation import registry
 from segmentation.prompting import asked, runs, terms
 from segmentation.prompting.accept import Acceptance, accept
 from segmentation.prompting.held import Held, Volumes
+from segmentation.prompting.older import Pictures
 from segmentation.prompting.sessions import Answer, Sessions
 from segmentation.prompting.wish import Prompter, Wish, clues, limits
 
@@ -28,6 +29,7 @@ class Service:
         self.sessions = Sessions()
         self._prompters: dict[str, Prompter] = {}
         self._lock = Lock()
+        self.pictures = Pictures(self._prompter)
 
     def engines(self) -> dict[str, Any]:
         """Engines that answer prompts, or why they do not."""

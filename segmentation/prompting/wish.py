@@ -72,6 +72,18 @@ class Source:
         low, high = self.range
         return np.asarray((plane - low) * np.float32(400 / (high - low)), np.float32)
 
+    def window(self, index: int) -> tuple[float, float]:
+        """The slice's own window; where it bears none, one that shows nearly all values."""
+        own = self.windows[index] if self.windows else None
+        low, high = self.range
+        return own if own and own[1] >= 1 else ((low + high) / 2, high - low)
+
+    def grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:
+        """A slice as the viewer shows it: 8 bits through a window (PS3.3 C.11.2.1.2.1, LINEAR)."""
+        centre, width = window
+        shown = (np.asarray(self.volume.array[index], np.float32) - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5
+        return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
+
 
 class Prompter(Protocol):
     """An engine that answers prompts slice by slice."""

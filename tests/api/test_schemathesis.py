@@ -14,7 +14,7 @@ from flask import Flask
 STUDY, SERIES, ODD = "1.2.3.4.1", "1.2.3.4.1.1", "A/B 50%-ü"
 PICTURE = "0b6f6c3e-5f0e-5f0e-8f0e-000000000001"
 CASES = int(os.environ.get("MINIPACS_API_CASES", "600"))
-NOT_HERE = ("/dicom-web", "/jobs/events", "/prompts")
+NOT_HERE = ("/dicom-web", "/jobs/events", "/prompts", "/segment_input", "/get_", "/health_check")
 """Orthanc's answers (tests/api/test_mends.py), a stream that does not end, and the prompt service's answers."""
 REAL: dict[str, list[Any]] = {
     "patient_id": ["P1", ODD],

@@ -1,8 +1,12 @@
 """Clicks and boxes through real parts: front door, prompt service, Orthanc; the SEG that is stored."""
 
+import io
 import json
+import os
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import highdicom
@@ -166,3 +170,71 @@ def test_the_list_of_terms_knows_kidneys(stack: RunningStack) -> None:
     assert right["laterality"] == {"value": "24028007", "scheme": "SCT", "meaning": "Right"}
     engines = stack.get_json("/prompts/engines")["engines"]
     assert engines[0] == {"name": "geodesic", "available": True, "reason": "", "hint": ""}
+
+
+def test_the_older_client_gets_a_picture_and_a_dicom_object(stack: RunningStack, study: list[pydicom.Dataset]) -> None:
+    image = study[12]
+    stream = io.BytesIO()
+    image.save_as(stream)
+    rectangle = {"startX": image.Columns / 2 - 26, "startY": image.Rows / 2 + 36, "width": 52, "height": 50}
+    asked = json.dumps({"model": "geodesic", "rectangles": [rectangle], "positive_points": [], "negative_points": []})
+    status, answer = send_picture(stack, stream.getvalue(), asked)
+    assert status == 200, answer
+    for kind, begins in (("get_segmented_image", b"\x89PNG"), ("get_dicom_image", b"")):
+        with urllib.request.urlopen(stack.request(f"/{kind}/{answer['timestamp']}"), timeout=30) as given:
+            content = given.read()
+        assert content.startswith(begins)
+    seg = pydicom.dcmread(io.BytesIO(content))
+    assert seg.SOPClassUID.name == "Segmentation Storage"
+    assert seg.PatientID == "PROMPTED"
+    assert stack.get_json("/health_check/") == {"status": "ok"}
+    assert ask(stack, "/get_dicom_image/20260101000000-nobody-knows-this")[0] == 404
+    assert send_picture(stack, b"no picture", asked)[1]["error"]["code"] == "unreadable"
+    assert send_picture(stack, stream.getvalue(), "{")[0] == 400
+
+
+def send_picture(stack: RunningStack, content: bytes, asked: str) -> tuple[int, Any]:
+    """As the older client does: multipart with a file and the prompts."""
+    head = 'Content-Disposition: form-data; name="{}"'
+    body = b"".join(
+        f"--b\r\n{head.format(name)}{more}\r\n\r\n".encode() + value + b"\r\n"
+        for name, more, value in (("file", '; filename="x"', content), ("sam_input", "", asked.encode()))
+    )
+    request = stack.request("/segment_input_image/", **{"Content-Type": "multipart/form-data; boundary=b"})
+    request.data = body + b"--b--\r\n"
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_two_users_at_once_disturb_nobody_and_no_memory_grows(
+    stack: RunningStack, study: list[pydicom.Dataset]
+) -> None:
+    seconds = float(os.environ.get("MINIPACS_PROMPTS_SECONDS", "6"))
+    (process,) = [p for p in stack.processes("minipacs.cli") if p.cmdline()[-1] == "prompts"]
+    rounds = {"one": asked(study[12]), "other": asked(study[6], propagate=True)}
+    expected = {user: ask(stack, "/prompts", body)[1]["slices"] for user, body in rounds.items()}
+    assert expected["one"] != expected["other"]
+    memory: list[int] = []
+
+    def work(user: str) -> int:
+        session, count, until = "", 0, time.monotonic() + seconds
+        while time.monotonic() < until:
+            status, answer = ask(stack, "/prompts", {**rounds[user], "session": session})
+            assert status == 200, answer
+            assert answer["slices"] == expected[user]
+            assert session in ("", answer["session"])
+            session, count = answer["session"], count + 1
+            memory.append(process.memory_info().rss)
+        assert ask(stack, f"/prompts/{session}", method="DELETE")[0] == 200
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(work, rounds))
+    third = len(memory) // 3
+    growth = np.median(memory[-third:]) - np.median(memory[third : 2 * third])
+    print(f"{counts} answers in {seconds:g} s, {max(memory) / 2**20:.0f} MiB at most, {growth / 2**20:+.1f} MiB")
+    assert min(counts) >= 3
+    assert growth < 20 * 2**20

@@ -93,3 +93,7 @@ def test_between_two_prompted_slices_each_side_reaches_the_middle() -> None:
 
 def test_carrying_nothing_gives_nothing() -> None:
     assert not carry(drawn(*TWO), drawn(*TWO), np.zeros((160, 220), bool)).any()
+
+
+def test_a_segment_that_fills_the_image_is_carried_on() -> None:
+    assert carry(drawn(), drawn(), np.ones((160, 220), bool)).all()

@@ -1,0 +1,159 @@
+"""Runs in the Python that has torch and transformers: keeps a Segment Anything model, answers prompt after prompt.
+
+    python in_sam.py check                 ends with 0 where the packages are there
+    python in_sam.py serve FOLDER MB       FOLDER: a SAM or SAM 2 model as `save_pretrained` writes it
+
+A request is one JSON line on standard input, then `rows × columns` bytes of grey; an answer is one JSON line
+on standard output, then as many bytes, 1 inside the mask. Embeddings of images are kept by their key, up to
+MB. Ends when standard input closes. Only local files are read. Imports torch and transformers alone.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SQUARE = ("sam2", "sam2_video")
+"""Model types that see the image stretched to a square; the others see it padded."""
+
+
+class Model:
+    """A SAM or SAM 2 model, and the embeddings of the images seen last."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        import torch
+        import transformers
+
+        configuration = json.loads((folder / "config.json").read_text("utf-8"))
+        kind = str(configuration.get("model_type"))
+        classes = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}
+        if kind not in classes:
+            raise ValueError(f"a model of type {kind!r} is neither SAM nor SAM 2")
+        found = getattr(transformers, classes[kind]).from_pretrained(folder, local_files_only=True)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = found.eval().to(self._device)
+        self._square = kind in SQUARE
+        vision = self._model.config.vision_config
+        size = vision.backbone_config.image_size if self._square else vision.image_size
+        self._size = int(size[0] if isinstance(size, list | tuple) else size)
+        self._mean, self._std = _normalisation(folder)
+        self._most, self._held = most, 0
+        self._kept: OrderedDict[str, tuple[list[Any], int]] = OrderedDict()
+
+    def segment(self, request: dict[str, Any], grey: bytes) -> tuple[dict[str, Any], bytes]:
+        """The best mask for these points (column, row) and this box, and what is known about it."""
+        import torch
+
+        rows, columns = request["rows"], request["columns"]
+        down, across = self._seen(rows, columns)
+        scale = torch.tensor([across / columns, down / rows], device=self._device)
+        inputs: dict[str, Any] = {}
+        if request["points"]:
+            inputs["input_points"] = torch.tensor([[request["points"]]], dtype=torch.float32, device=self._device)
+            inputs["input_points"] *= scale
+            inputs["input_labels"] = torch.tensor([[request["labels"]]], device=self._device)
+        if request["box"]:
+            box = torch.tensor([[request["box"]]], dtype=torch.float32, device=self._device)
+            inputs["input_boxes"] = box * scale.repeat(2)
+        with torch.inference_mode():
+            embeddings, cached = self._embeddings(str(request["key"]), grey, rows, columns)
+            answer = self._model(
+                image_embeddings=embeddings if self._square else embeddings[0],
+                multimask_output=not request["box"],
+                **inputs,
+            )
+            best = int(answer.iou_scores[0, 0].argmax())
+            mask = self._placed(answer.pred_masks[0, 0, best], rows, columns)
+        told = {"score": round(float(answer.iou_scores[0, 0, best]), 4), "cached": cached, "held": self._held}
+        return told, bytes(mask.to(torch.uint8).cpu().contiguous().numpy().tobytes())
+
+    def _seen(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of the image as the model sees it."""
+        if self._square:
+            return self._size, self._size
+        scale = self._size / max(rows, columns)
+        return int(rows * scale + 0.5), int(columns * scale + 0.5)
+
+    def _embeddings(self, key: str, grey: bytes, rows: int, columns: int) -> tuple[list[Any], bool]:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0], True
+        made = self._model.get_image_embeddings(self._prepared(grey, rows, columns))
+        embeddings = list(made) if self._square else [made]
+        size = sum(each.numel() * each.element_size() for each in embeddings)
+        self._kept[key] = (embeddings, size)
+        self._held += size
+        while self._held > self._most and len(self._kept) > 1:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._held -= gone
+        return embeddings, False
+
+    def _prepared(self, grey: bytes, rows: int, columns: int) -> Any:
+        import torch
+        from torch.nn.functional import interpolate, pad
+
+        image = torch.frombuffer(bytearray(grey), dtype=torch.uint8).reshape(1, 1, rows, columns)
+        image = image.to(self._device).float() / 255
+        down, across = self._seen(rows, columns)
+        image = interpolate(image, (down, across), mode="bilinear", antialias=True, align_corners=False)
+        mean, std = (torch.tensor(v, device=self._device).reshape(1, 3, 1, 1) for v in (self._mean, self._std))
+        return pad((image.expand(1, 3, down, across) - mean) / std, (0, self._size - across, 0, self._size - down))
+
+    def _placed(self, logits: Any, rows: int, columns: int) -> Any:
+        from torch.nn.functional import interpolate
+
+        logits = interpolate(logits[None, None].float(), (self._size, self._size), mode="bilinear", align_corners=False)
+        down, across = self._seen(rows, columns)
+        seen = logits[..., :down, :across]
+        return interpolate(seen, (rows, columns), mode="bilinear", align_corners=False)[0, 0] > 0
+
+
+def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation the model was trained with, where its folder says so."""
+    file = folder / "preprocessor_config.json"
+    said = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return tuple(said.get("image_mean", IMAGENET_MEAN)), tuple(said.get("image_std", IMAGENET_STD))
+
+
+def serve(folder: Path, most: int) -> int:
+    """Answer until standard input closes."""
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print goes to the log
+    try:
+        model = Model(folder, most)
+    except (ImportError, OSError, ValueError, AttributeError) as error:
+        _say(answers, {"error": f"{type(error).__name__}: {error}"})
+        return 1
+    _say(answers, {"ready": True})
+    while line := questions.readline():
+        request = json.loads(line)
+        grey = questions.read(request["rows"] * request["columns"])
+        try:
+            told, mask = model.segment(request, grey)
+        except (RuntimeError, ValueError) as error:
+            _say(answers, {"error": f"{type(error).__name__}: {error}"})
+            continue
+        _say(answers, told, mask)
+    return 0
+
+
+def _say(stream: BinaryIO, told: dict[str, Any], mask: bytes = b"") -> None:
+    stream.write(json.dumps(told).encode() + b"\n" + mask)
+    stream.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """See the module."""
+    if arguments[:1] == ["check"]:
+        missing = [name for name in ("torch", "transformers", "safetensors") if importlib.util.find_spec(name) is None]
+        print(" and ".join(missing) or "there")
+        return 0
+    return serve(Path(arguments[1]), int(arguments[2]) * 2**20)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
