@@ -42,6 +42,7 @@ BLUEPRINTS = (
     "prompts",
     "where",
     "older_prompts",
+    "rules",
     "gateway",
     "ohif",
 )

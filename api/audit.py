@@ -55,6 +55,7 @@ ACTIONS = {
     "prompts.accept": "segment",
     "jobs.cancel": "job",
     "jobs.retry": "job",
+    "rules.change": "admin",
     "admin.add_user": "admin",
     "admin.remove_user": "admin",
     "admin.add_token": "admin",

@@ -23,6 +23,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "export.export_parquet": tuple(export.FILTERS),
     "export.by_modality": ("from", "to"),
     "where.where": ("q",),
+    "results.result_file": ("type",),
     "jobs.jobs": ("state", "kind", "study", "before", "limit"),
     "output.filtered_scan": ("label_ids",),
     "output.filtered_voxels": ("label_ids",),
@@ -39,7 +40,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
 }
 TEXT = {"type": "string"}
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "upload.upload": ("multipart/form-data", {"file": {"type": "array", "items": {"type": "string"}}}),
+    "upload.upload": ("multipart/form-data", {"file": {"type": "array", "items": TEXT}, "modality": TEXT}),
     "share.make": (
         "application/json",
         {"files": {"type": "array", "items": {"type": "string"}}, "seconds": {"type": "integer"}},
@@ -66,6 +67,7 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "engines.segment": ("application/json", {"engine": TEXT}),
     "admin.add_user": ("application/x-www-form-urlencoded", {"name": TEXT, "role": TEXT, "password": TEXT}),
+    "rules.change": ("application/x-www-form-urlencoded", {"rules": TEXT}),
     "admin.add_token": ("application/x-www-form-urlencoded", {"name": TEXT, "role": TEXT}),
 }
 ERROR = {

@@ -2,9 +2,11 @@
 
 from typing import Any, cast
 
-from flask import Blueprint, request
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from api.answers import wants_page
 from api.doors import requires
 from api.jobs import told
 from api.state import state
@@ -16,10 +18,11 @@ blueprint = Blueprint("engines", __name__)
 
 
 @blueprint.get("/engines")
-def engines() -> dict[str, Any]:
+def engines() -> ResponseReturnValue:
     """Every engine: available, or why not and what to do; `automatic` is the one for new studies."""
     settings = state().settings
-    return {"engines": _segmentation().engines(settings), "automatic": settings.automatic_engine or None}
+    answer = {"engines": _segmentation().engines(settings), "automatic": settings.automatic_engine or None}
+    return render_template("engines.html", **answer) if wants_page() else answer
 
 
 @blueprint.post("/studies/<study_instance_uid>/segment")

@@ -17,7 +17,7 @@ class Received:
     remark: str = ""
 
 
-def look(name: str, file: bytes) -> Received | str:
+def look(name: str, file: bytes, modality: str = "") -> Received | str:
     """What the archive gets of this file, or the reason why it gets nothing."""
     if not file:
         return "The file is empty."
@@ -26,7 +26,7 @@ def look(name: str, file: bytes) -> Received | str:
     if looks_like_a_volume(name, file):
         from api.volumes import series_of
 
-        return series_of(name, file)
+        return series_of(name, file, modality)
     return dicom(file)
 
 

@@ -1,19 +1,25 @@
 """Result files of segmentations: OUTPUT/results/<study>/<series>/<engine>/, each folder with its manifest."""
 
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from api.files import inside, send
 from api.state import state
-from minipacs.errors import NotFound
+from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
 from minipacs.settings import Settings
 
 blueprint = Blueprint("results", __name__)
 MANIFEST = "manifest.json"
+LONGEST_S = 300
+CONVERTING = threading.BoundedSemaphore(2)
+"""Conversions at once, of each process: each takes a core and the segmentation's memory."""
 
 
 def root(settings: Settings) -> Path:
@@ -50,5 +56,24 @@ def results(study_instance_uid: str) -> list[dict[str, Any]]:
 
 @blueprint.get("/results/<path:relative>")
 def result_file(relative: str) -> ResponseReturnValue:
-    """A file of a result."""
-    return send(root(state().settings), relative)
+    """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
+    kind = request.args.get("type", "")
+    if not kind:
+        return send(root(state().settings), relative)
+    if kind not in ("BINARY", "LABELMAP") or not relative.endswith("/seg.dcm"):
+        raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
+    made = converted(inside(root(state().settings), relative).parent, kind)
+    return send(made.parent, made.name, download_name=f"seg-{kind.lower()}.dcm")
+
+
+def converted(folder: Path, kind: str) -> Path:
+    """The SEG of a result in this form, by a process of the segmentation box: nothing of it is imported here."""
+    command = [sys.executable, "-m", "segmentation.convert", str(folder), kind]
+    with CONVERTING:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise EngineFailed("Converting the segmentation took too long.", "Ask for it as it is.") from error
+    if done.returncode != 0:
+        raise Unreadable("The segmentation could not be converted.", "Ask for it as it is, without `type`.")
+    return Path(done.stdout.strip().splitlines()[-1])

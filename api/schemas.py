@@ -175,6 +175,8 @@ JSON_ANSWERS: dict[str, Schema] = {
     "jobs.status": thing(new_files=YES_NO, current_file=maybe(TEXT), queue_size=WHOLE),
     "engines.engines": thing(engines=many(ENGINE), automatic=maybe(TEXT)),
     "engines.segment": thing(**JOB),
+    "rules.rules": thing(rules=TEXT, default_engine=maybe(TEXT)),
+    "rules.change": thing(rules=TEXT),
     "admin.users": many(USER),
     "admin.add_user": thing(name=TEXT),
     "admin.remove_user": thing(name=TEXT, removed=YES_NO),
@@ -221,7 +223,8 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
 }
 """What is no JSON, by media type."""
 TWO_FACED = frozenset(
-    ["welcome.welcome", "studies.studies", "studies.study", "where.where", "jobs.jobs", "jobs.job", "share.files",
+    ["welcome.welcome", "studies.studies", "studies.study", "where.where", "rules.rules", "rules.change",
+     "engines.engines", "jobs.jobs", "jobs.job", "share.files",
      "share.make", "upload.upload", "admin.add_token", "audit.entries"]
 )  # fmt: skip
 """Answers a browser with a page."""

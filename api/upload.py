@@ -15,7 +15,7 @@ from api.answers import wants_page
 from api.doors import requires
 from api.received import look
 from api.state import state
-from minipacs.errors import MinipacsError, TooLarge
+from minipacs.errors import BadRequest, MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
 ZIP = b"PK\x03\x04"
@@ -47,6 +47,7 @@ def upload() -> ResponseReturnValue:
     settings = state().settings
     request.max_content_length = settings.upload_mb * 2**20
     request.max_form_parts = settings.upload_files
+    asked_modality()
     verdicts = [v for name, stream in received() for v in taken(name, stream)]
     stored = [v for v in verdicts if v.verdict == "stored"]
     studies = sorted({v.study for v in stored if v.study})
@@ -60,6 +61,14 @@ def upload() -> ResponseReturnValue:
     if wants_page():
         return render_template("upload.html", verdicts=verdicts, **answer), status
     return answer, status
+
+
+def asked_modality() -> str:
+    """What volumes are taken for: CT, MR, or empty to guess."""
+    modality = request.form.get("modality", "").strip().upper()
+    if modality not in ("", "CT", "MR"):
+        raise BadRequest(f"A volume cannot become {modality!r}.", "Send modality=CT or MR, or leave it out.")
+    return modality
 
 
 def received() -> Iterator[tuple[str, IO[bytes]]]:
@@ -109,7 +118,7 @@ def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def stored(name: str, file: bytes) -> Verdict:
     """Store one file; why not, where not."""
-    found = look(name, file)
+    found = look(name, file, asked_modality())
     if isinstance(found, str):
         return Verdict(name, "refused", found)
     try:

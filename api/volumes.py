@@ -1,4 +1,4 @@
-"""A NIfTI or NRRD volume as a derived DICOM series: geometry kept, modality guessed and said.
+"""A NIfTI or NRRD volume as a derived DICOM series: geometry kept, modality asked or guessed, and said.
 
 Enhanced information is not invented: the patient is named after the file, the type of the study is
 `DERIVED`, and all UIDs follow from the file's content, so that the same file is the same series.
@@ -25,8 +25,8 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
-def series_of(name: str, file: bytes) -> Received | str:
-    """The DICOM files of the volume, or why there are none."""
+def series_of(name: str, file: bytes, asked: str = "") -> Received | str:
+    """The DICOM files of the volume, or why there are none. `asked`: CT or MR; else it is guessed."""
     import numpy as np
 
     try:
@@ -44,10 +44,12 @@ def series_of(name: str, file: bytes) -> Received | str:
         return "The volume's axes are not at right angles: DICOM images cannot hold a shear."
     if not np.isfinite(array).all():
         return "The volume has voxels that are not numbers."
-    modality = "CT" if float(array.min()) < -500 else "MR"
-    files = tuple(write(name, sha256(file).digest(), array, affine, modality))
-    study = uid(sha256(file).digest(), "study")
-    remark = f"Made a {modality} series of {array.shape[2]} slices ({modality} guessed from its values)."
+    modality = asked or ("CT" if float(array.min()) < -500 else "MR")
+    seed = sha256(file + asked.encode()).digest()
+    files = tuple(write(name, seed, array, affine, modality))
+    study = uid(seed, "study")
+    why = "as asked" if asked else "guessed from its values"
+    remark = f"Made a {modality} series of {array.shape[2]} slices ({modality} {why})."
     return Received("volume", study, files, remark)
 
 

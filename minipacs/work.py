@@ -114,6 +114,9 @@ class Asked(Work, Protocol):
     def asked(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
         """The order for this study by this engine; raises `EngineUnavailable` and `NotAVolume`."""
 
+    def check_rules(self, text: str, settings: "Settings") -> None:
+        """Raises `SettingsError` for rules (TOML) that cannot be read."""
+
 
 def series_made(result: dict[str, Any]) -> list[str]:
     """Series Instance UIDs of the segmentations that a finished job stored in the archive."""

@@ -92,7 +92,7 @@ def read_rules(settings: Settings) -> Rules:
         )
         if table:
             raise ValueError(f"{', '.join(table)} is not known")
-    except (ValueError, TypeError, re.error) as error:
+    except (ValueError, TypeError, AttributeError, re.error) as error:
         raise SettingsError(
             f"{_name(file)} cannot be used: {error}.", "Correct it; see docs/segmentation.md."
         ) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from minipacs.errors import EngineError, EngineUnavailable, NotAVolume, Unreadable
@@ -17,7 +18,7 @@ from minipacs.work import Order, SeriesContent, StudyContent, Task
 from segmentation import process, registry, results
 from segmentation.engine import Engine
 from segmentation.identity import Identity, parameters_digest
-from segmentation.rules import Rule, Rules, read_rules
+from segmentation.rules import FILE, Rule, Rules, read_rules
 
 KIND = "segment"
 # fmt: off
@@ -65,6 +66,13 @@ def asked(study: StudyContent, settings: Settings, engine: str) -> Order:
 def engines(settings: Settings) -> list[dict[str, Any]]:
     """Every installed engine: available, or why not and what to do."""
     return [asdict(listed) for listed in registry.listing(settings)]
+
+
+def check_rules(text: str, settings: Settings) -> None:
+    """Raises `SettingsError` for rules (TOML) that cannot be read."""
+    with TemporaryDirectory() as folder:
+        Path(folder, FILE).write_text(text, "utf-8")
+        read_rules(replace(settings, home=Path(folder)))
 
 
 def is_candidate(series: SeriesContent) -> bool:

@@ -68,6 +68,7 @@ form.addEventListener("submit", (event) => {
   if (!chosen.length) return void (word.textContent = "Choose files first.");
   const body = new FormData();
   for (const [name, file] of chosen) body.append("file", file, name);
+  body.append("modality", document.getElementById("modality").value);
   const request = new XMLHttpRequest();
   request.open("POST", "/upload");
   request.setRequestHeader("Accept", "application/json");

@@ -176,3 +176,14 @@ def test_a_volume_of_fractions_keeps_16_bits(operator: Any, archive: Any) -> Non
         image = pydicom.dcmread(io.BytesIO(file))
         got = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
         assert np.abs(got.T - array[:, :, k]).max() <= np.ptp(array) / 65000
+
+
+def test_a_volume_has_the_modality_that_was_asked(operator: Any, archive: Any) -> None:
+    def sent(modality: str) -> Any:
+        data = {"file": (io.BytesIO(nifti()), "v.nii.gz"), "modality": modality}
+        return operator("/upload", "POST", data=data, content_type="multipart/form-data")
+
+    assert "MR as asked" in sent("mr").get_json()["files"][0]["reason"]
+    assert {pydicom.dcmread(io.BytesIO(f)).Modality for f in archive.files} == {"MR"}
+    assert sent("PET").status_code == 400
+    assert len(archive.files) == 3
