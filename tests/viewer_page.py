@@ -11,6 +11,11 @@ from stack import RunningStack
 HAS_IMAGE = """() => window.cornerstone?.getRenderingEngines()
     .flatMap(engine => engine.getViewports()).some(viewport => viewport.getImageData?.())"""
 HAS_SEGMENTATION = "() => window.cornerstoneTools?.segmentation.state.getSegmentations().length > 0"
+HAS_REPRESENTATION = """() => {
+    const { activeViewportId } = window.services.viewportGridService.getState();
+    return window.services.segmentationService.getSegmentationRepresentations(activeViewportId).length > 0;
+}"""
+"""Whether a segmentation lies over the active viewport."""
 HAS_SLICE = """index => {
     const [viewport] = window.cornerstone?.getRenderingEngines().flatMap(engine => engine.getViewports()) ?? [];
     return (viewport?.getImageIds?.() ?? []).length > index;

@@ -6,28 +6,30 @@ import { ask } from './http.js';
 import { JobWatch } from './jobs.js';
 import { Viewer } from './ohif.js';
 import { Prompting, prompts } from './prompting.js';
+import { Ready } from './ready.js';
 import { PromptSession } from './session.js';
 import { PromptTools } from './tools.js';
 
 const here = name => new URL(name, import.meta.url).href;
 
 /** What lives while a study is open. */
-const open = { viewer: null, watch: null, prompting: null };
+const open = { viewer: null, watch: null, prompting: null, ready: null };
 
 /** Lay the results of a finished job over the images. */
 async function show({ id, study }) {
   const { result } = await ask(`/jobs/${id}`);
-  for (const made of result?.segmentations ?? []) {
-    const segmentation = await open.viewer.fetchSeries(study, made.seg_series_instance_uid);
+  const made = result?.segmentations ?? [];
+  for (const { seg_series_instance_uid: series } of made) {
+    const segmentation = await open.viewer.fetchSeries(study, series);
     await open.viewer.showSegmentation(segmentation);
   }
+  return made.length;
 }
 
 async function appear({ detail: job }) {
   if (job.kind !== 'segment') return;
   try {
-    await show(job);
-    open.viewer.tell(job.summary || 'The segmentation is done.', 'success');
+    if (await show(job)) open.viewer.tell(job.summary || 'The segmentation is done.', 'success');
   } catch (error) {
     open.viewer.tell(`The result could not be shown: ${error.message}`, 'error');
   }
@@ -40,6 +42,9 @@ export default {
   onModeEnter(managers) {
     open.viewer = new Viewer(managers);
     if (!open.viewer.study) return;
+    dress(here('panel.css'));
+    open.ready = new Ready(open.viewer);
+    open.ready.start();
     open.watch = new JobWatch(open.viewer.study, { ask, EventSource });
     open.watch.addEventListener('done', appear);
     open.watch.start();
@@ -49,11 +54,11 @@ export default {
   onModeExit() {
     open.watch?.stop();
     open.prompting?.stop();
-    Object.assign(open, { watch: null, prompting: null });
+    open.ready?.stop();
+    Object.assign(open, { watch: null, prompting: null, ready: null });
   },
 
   getPanelModule() {
-    dress(here('panel.css'));
     const mount = node => {
       if (!open.watch) return () => {};
       const ends = [automatic(node, open.watch, show), prompts(node, open.prompting, ask)];

@@ -36,6 +36,18 @@ export class Viewer {
     return shown.map(uid => displaySetService.getDisplaySetByUID(uid)).find(set => set && !OVERLAYS.has(set.Modality));
   }
 
+  /** Whether a viewport has an image on it. */
+  isDrawn(viewportId) {
+    const viewport = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
+    return Boolean(viewport?.getImageData?.());
+  }
+
+  /** The element over which a message may lie: of a viewport, or of the whole grid. */
+  placeOf(viewportId) {
+    const element = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId)?.element;
+    return element?.parentElement ?? document.querySelector('[data-cy="viewport-grid"]');
+  }
+
   /** Viewports that show this display set, by ID. */
   showing(displaySetInstanceUID) {
     const ids = [...this.services.viewportGridService.getState().viewports.keys()];

@@ -8,30 +8,17 @@ import pytest
 from data import shared_data
 from playwright.sync_api import Page
 from stack import RunningStack
-from viewer_page import HAS_SEGMENTATION, IS_DRAWN, coloured, open_study, show, viewport
+from viewer_page import HAS_REPRESENTATION, IS_DRAWN, coloured, open_study, show, viewport
 
 from minipacs.demo import write_chest_ct
 
 pytestmark = pytest.mark.browser
 
 
-def load_segmentation(page: Page) -> None:
-    """As a user does: a double click on the SEG in the list of series, and yes, load it."""
-    page.get_by_text("slicer segmentation", exact=False).first.dblclick()
-    load = page.get_by_text("LOAD", exact=True)
-    for _ in range(600):
-        if page.evaluate(HAS_SEGMENTATION):
-            break
-        if load.count():
-            load.first.click()
-        page.wait_for_timeout(100)
-    page.wait_for_function(HAS_SEGMENTATION, timeout=60_000)
-
-
 def check_overlay(page: Page, stack: RunningStack, study: str, middle: int, screenshot: Path) -> None:
+    """The result is ready without a click."""
     open_study(page, stack, study, middle)
-    assert coloured(viewport(page)) == 0
-    load_segmentation(page)
+    page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
     show(page, middle)
     page.wait_for_function(IS_DRAWN, arg=middle)
     page.locator('[data-cy="panelSegmentation-btn"], [data-cy*="egmentation"][data-cy$="btn"]').first.click()
