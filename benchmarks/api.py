@@ -19,13 +19,12 @@ from sqlalchemy import insert
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where `api` is this file
 
-from postgres import new_url
-
 from api import accounts, create_app
 from benchmarks.door import alternated, served
 from benchmarks.door_files import files, frames
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
 from minipacs.settings import Settings
+from postgres import new_url
 
 HELLO = """
 from flask import Flask

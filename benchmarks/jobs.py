@@ -21,18 +21,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import psutil
+from sqlalchemy import func, select
+
+from benchmarks import jobs_work
 from chaos import grounds
 from chaos.grounds import Ground
 from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import write_studies
-from sqlalchemy import func, select
-from stack import until
-
-from benchmarks import jobs_work
 from minipacs.demo import write_chest_ct
 from minipacs.jobs import Job, Jobs
 from minipacs.work import Order
+from stack import until
 
 GROUNDS = {"one_machine": grounds.one_machine, "cluster": grounds.cluster}
 NOTHINGS = 200

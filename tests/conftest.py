@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stack import RunningStack, running
 
 from minipacs.database import Database
+from stack import RunningStack, running
 
 ONE_PRODUCT = ("integration", "browser", "chaos")
 """Folders of tests that start the whole product: one after the other, beside everything else (`-n 2`)."""

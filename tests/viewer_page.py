@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page
+
 from stack import RunningStack
 
 HAS_IMAGE = """() => window.cornerstone?.getRenderingEngines()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from postgres import new_url
 from werkzeug.test import TestResponse
 
 from api import accounts, create_app
@@ -20,6 +19,7 @@ from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Tota
 from minipacs.jobs import Jobs
 from minipacs.settings import Settings
 from minipacs.work import Order
+from postgres import new_url
 
 STUDY, SERIES, IMAGE = "1.2.3.4.1", "1.2.3.4.1.1", "1.2.3.4.1.1.1"
 NAME = "<script>alert(1)</script>^Ünïcödé"

@@ -11,9 +11,8 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from stack import settings_for, until
-
 from minipacs.settings import Settings
+from stack import settings_for, until
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

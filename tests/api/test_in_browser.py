@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import RunningStack
 
 from minipacs.demo import write_chest_ct
+from stack import RunningStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 SWIFTSHADER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

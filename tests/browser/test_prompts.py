@@ -8,9 +8,10 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from data import shared_data
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Response, expect
+
+from data import shared_data
 from stack import RunningStack
 from viewer_page import HAS_REPRESENTATION, coloured, open_panel, open_study, show, viewport
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from stack import RunningStack, until
-from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
 
 from minipacs.demo import write_chest_ct
 from minipacs.jobs import Job, Jobs
+from stack import RunningStack, until
+from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
 
 pytestmark = pytest.mark.browser
 

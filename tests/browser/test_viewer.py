@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from data import shared_data
 from playwright.sync_api import Page
+
+from data import shared_data
+from minipacs.demo import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_REPRESENTATION, IS_DRAWN, coloured, open_study, show, viewport
-
-from minipacs.demo import write_chest_ct
 
 pytestmark = pytest.mark.browser
 

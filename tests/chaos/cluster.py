@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
 from chaos.killer import Blow
+from minipacs.settings import Settings
 from postgres import BINARIES, USER
 from stack import free_ports, until
-
-from minipacs.settings import Settings
 
 AGAIN_S = 0.5
 

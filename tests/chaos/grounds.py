@@ -5,13 +5,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import free_ports, settings_for
-
 from chaos.cluster import Pool, postgres
 from chaos.killer import LOCAL, REMOTE, Blow, kills, stop_worker
 from chaos.machine import cut_network, fill_disk, is_ours, own_disk, own_network
 from chaos.product import Product
 from minipacs.settings import Settings
+from stack import free_ports, settings_for
 
 LEASE_S = 5
 DISK_MB = 1500

@@ -8,12 +8,12 @@ import urllib.request
 from pathlib import Path
 
 import psutil
-from stack import until
 
 from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
+from stack import until
 
 AGAIN_S = 1.0
 PARTS = {

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.studies import SmallStudy
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from chaos.studies import SmallStudy
 from minipacs.settings import Settings
 
 ANSWER_S = 5.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from dicom_objects import as_file, image
 from pydicom.uid import CTImageStorage, generate_uid
 
+from dicom_objects import as_file, image
 from minipacs.demo import SPACING_MM, chest_hounsfield
 
 COARSER = (6, 4, 4)

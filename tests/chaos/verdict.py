@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from chaos.product import Product
-from chaos.studies import SmallStudy
 from sqlalchemy import func, select
 
+from chaos.product import Product
+from chaos.studies import SmallStudy
 from minipacs.catalogue import Instance, Rendering, Series, Study, Total
 from minipacs.errors import NotInArchive
 from minipacs.jobs import Job

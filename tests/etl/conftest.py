@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import new_database
 
 from etl.extract import Folder
 from etl.load import Tally
 from etl.options import Options
 from etl.run import catalogue
 from minipacs.database import Database
+from postgres import new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from data import shared_data
 from PIL import Image
 
+from data import shared_data
 from etl import header
 from etl.frames import frames
 from etl.grey import linear

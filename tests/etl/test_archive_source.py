@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_objects import ROOT, as_file, image, nothing
 from sqlalchemy import select
-from stack import settings_for, until
 
+from dicom_objects import ROOT, as_file, image, nothing
 from etl import command, work
 from etl.changes import ChangeLog, prune_archive
 from etl.options import Options
@@ -23,6 +22,7 @@ from minipacs.cli import main
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, ArchiveUnreachable, NotInArchive
 from minipacs.settings import Settings
+from stack import settings_for, until
 
 pytestmark = pytest.mark.integration
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_objects import as_file, image
 from distributed import LocalCluster
 
+from dicom_objects import as_file, image
 from etl.extract import Folder
 from etl.options import Options
 from etl.run import catalogue, cluster

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_objects import as_file, image
 
+from dicom_objects import as_file, image
 from minipacs.cli import main
 
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from dicom_objects import ROOT, as_file, image
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from dicom_objects import ROOT, as_file, image
 from etl.extract import Folder
 from etl.load import Tally, remove
 from etl.options import Options

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_objects import as_file, image
 from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
+from dicom_objects import as_file, image
 from etl.frames import frames, is_image, stored_of
 from etl.grey import Array
 from minipacs.errors import NoPicture

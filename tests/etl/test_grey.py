@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import rendering_oracle as oracle
 
+import rendering_oracle as oracle
 from etl.grey import Lut, Pipeline, Stored, Voi, Window, domain, extent, full_range, linear, table
 
 TWELVE = Stored("u2", 12, masked=True)

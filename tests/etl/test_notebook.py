@@ -7,10 +7,10 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from data import shared_data
-from dicom_objects import as_file, image
 from nbclient import NotebookClient
 
+from data import shared_data
+from dicom_objects import as_file, image
 from etl.notebook import catalogue_folder, contact_sheet
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "catalogue.ipynb"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data import shared_data
-from dicom_objects import ROOT, as_file, image, nothing
 from PIL import Image
 from sqlalchemy import func, select
 
+from data import shared_data
+from dicom_objects import ROOT, as_file, image, nothing
 from etl import run as run_module
 from etl.extract import FileReader, Folder
 from etl.folder import prune_folder

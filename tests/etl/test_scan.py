@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from data import shared_data
-from dicom_objects import as_file, image
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from data import shared_data
+from dicom_objects import as_file, image
 from etl.scan import scan
 from etl.transform import COLUMNS, WANTED, Cut, Found, Outcome, Unread, described, read
 

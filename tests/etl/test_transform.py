@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
-
 from etl.elements import as_date, as_datetime, as_time
 from etl.options import Options
 from etl.transform import Found, Outcome, transformed

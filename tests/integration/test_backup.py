@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_objects import ROOT, as_file, image
-from postgres import new_url
 from sqlalchemy import func, select
-from stack import RunningStack, running, settings_for, until
 
+from dicom_objects import ROOT, as_file, image
 from minipacs.backup import back_up
 from minipacs.backup_store import lines, source, target
 from minipacs.backup_tables import Snapshot
@@ -24,6 +22,8 @@ from minipacs.errors import BadRequest
 from minipacs.jobs import Job
 from minipacs.restore import restore
 from minipacs.settings import Settings
+from postgres import new_url
+from stack import RunningStack, running, settings_for, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc")]
 STUDIES, IMAGES = 16, 4

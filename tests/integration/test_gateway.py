@@ -7,9 +7,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from stack import RunningStack
 
 from minipacs.demo import write_chest_ct
+from stack import RunningStack
 
 pytestmark = pytest.mark.integration
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 import pydicom
 import pytest
-from stack import RunningStack, running, settings_for, until
 
 from minipacs import orthanc
 from minipacs.demo import write_chest_ct
 from minipacs.errors import ArchiveRefused
 from minipacs.send import send_folder
+from stack import RunningStack, running, settings_for, until
 
 pytestmark = pytest.mark.integration
 

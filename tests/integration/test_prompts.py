@@ -13,10 +13,10 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from stack import RunningStack
 
 from minipacs.demo import SPACING_MM, write_chest_ct
 from minipacs.work import MANUFACTURER
+from stack import RunningStack
 
 pytestmark = pytest.mark.integration
 BONE = {

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from data import shared_data
 from sqlalchemy import func, select
-from stack import RunningStack, until
 
+from data import shared_data
 from minipacs.catalogue import Rendering
 from minipacs.demo import write_chest_ct
+from stack import RunningStack, until
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,6 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 import pytest
-from postgres import new_database
 from sqlalchemy import select
 
 from minipacs.backup_tables import Snapshot, load, tables_of
@@ -13,6 +12,7 @@ from minipacs.catalogue import Instance, Patient, Series, Study
 from minipacs.database import Database
 from minipacs.jobs import Job, Jobs
 from minipacs.work import Order
+from postgres import new_database
 
 KINDS = [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("sqlite", "sqlite"), ("postgresql", "postgresql")]
 

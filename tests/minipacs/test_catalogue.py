@@ -4,7 +4,6 @@ import datetime
 from pathlib import Path
 
 import pytest
-from postgres import new_database
 from pydicom.datadict import keyword_dict
 from sqlalchemy import JSON, Date, Double, Integer, String, Time, inspect
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +25,7 @@ from minipacs.catalogue import (
     totals,
 )
 from minipacs.database import Base
+from postgres import new_database
 
 TABLES = (Patient, Study, Series, Instance, Rendering, Segment, Rejection, Cursor, Total)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from stack import RunningStack, free_ports, settings_for
 
 from minipacs import checks, checks_of_work, cli
 from minipacs.database import Database
 from minipacs.findings import Finding
 from minipacs.jobs import Job
 from minipacs.settings import Settings
+from stack import RunningStack, free_ports, settings_for
 
 FAR = 2**31
 

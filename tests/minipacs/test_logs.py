@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stack import settings_for
 
 from minipacs import logs
 from minipacs.database import Database
@@ -17,6 +16,7 @@ from minipacs.jobs import Jobs
 from minipacs.settings import Settings
 from minipacs.task import run_job
 from minipacs.work import Order
+from stack import settings_for
 
 log = logging.getLogger("minipacs.test")
 

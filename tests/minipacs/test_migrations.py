@@ -10,13 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from postgres import new_url
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from minipacs import migrations
 from minipacs.database import Database
 from minipacs.errors import SettingsError
+from postgres import new_url
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import new_database
 from sqlalchemy import select, update
-from stack import settings_for, until
 
 from minipacs import deliver, notify
 from minipacs.database import Database
@@ -25,6 +23,8 @@ from minipacs.errors import NotDelivered, SettingsError
 from minipacs.jobs import Job
 from minipacs.notify import Notification, Notifier
 from minipacs.settings import Settings
+from postgres import new_database
+from stack import settings_for, until
 
 
 @dataclass

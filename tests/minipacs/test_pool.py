@@ -5,10 +5,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import until
 
 from minipacs.pool import EmbeddedPool
 from minipacs.settings import Settings
+from stack import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
 

@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from stack import settings_for, until
 
 from minipacs import orthanc
 from minipacs import stack as stack_module
 from minipacs.archive import Archive
 from minipacs.errors import MinipacsError, SettingsError
 from minipacs.stack import Part, Stack
+from stack import settings_for, until
 
 
 def start(home: Path, **changes: object) -> None:

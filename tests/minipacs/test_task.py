@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack import until
 
 from minipacs import task as task_module
 from minipacs.database import Database
@@ -17,6 +16,7 @@ from minipacs.jobs import Job, Jobs
 from minipacs.settings import Settings
 from minipacs.task import run_job
 from minipacs.work import Order
+from stack import until
 
 
 class Broken:

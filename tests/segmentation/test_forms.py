@@ -9,10 +9,10 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
-from data import shared_data
 from PIL import Image
 from pydicom import dcmread
 
+from data import shared_data
 from minipacs.settings import ROOT
 from minipacs.work import MANUFACTURER
 from segmentation import codes

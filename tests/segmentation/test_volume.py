@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from data import shared_data
 
+from data import shared_data
 from minipacs.errors import NotAVolume, Unreadable
 from segmentation.volume import gate, load, read_images
 

@@ -10,9 +10,9 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from data import shared_data
 from PIL import Image
 
+from data import shared_data
 from minipacs.errors import BadRequest, EngineUnavailable, NotFound, Unreadable, WrongPrompts
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import Geodesic
