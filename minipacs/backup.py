@@ -30,7 +30,7 @@ HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
 NOT_KEPT = {"orthanc", "log", "service.ready", "output", ".restoring"}
 """Of HOME: the archive is read through Orthanc, logs are no data."""
-SECRET = {"admin_password", "orthanc_password", "database_url", "webhook_secret", "smtp_url"}
+SECRET = {"admin_password", "orthanc_password", "database_url", "orthanc_database_url", "webhook_secret", "smtp_url"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

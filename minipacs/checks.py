@@ -20,7 +20,7 @@ from minipacs.archive import Archive
 from minipacs.checks_of_work import check_database, check_letter_box, check_queue, check_scheduler
 from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.findings import Finding, failed, ok, warning
-from minipacs.orthanc import PLUGIN_FOLDERS, PLUGINS, find_binary, started_with
+from minipacs.orthanc import PLUGIN_FOLDERS, find_binary, plugins_of, started_with
 from minipacs.settings import PREFIX, Settings, read_env_file
 
 PATIENCE_S = 5.0
@@ -93,7 +93,9 @@ def check_orthanc_installed(settings: Settings) -> Finding:
     """The program and its plugins, where we start it ourselves."""
     if not runs_here(settings):
         return ok(f"runs elsewhere ({settings.orthanc_url})")
-    missing = [p for n, p in PLUGINS.items() if not any(Path(folder, n).exists() for folder in PLUGIN_FOLDERS)]
+    missing = [
+        p for n, p in plugins_of(settings).items() if not any(Path(folder, n).exists() for folder in PLUGIN_FOLDERS)
+    ]
     if find_binary() is None:
         missing.insert(0, "orthanc")
     if missing:
@@ -118,6 +120,8 @@ def check_archive(settings: Settings) -> Finding:
     if system.get("OverwriteInstances"):
         return warning("OverwriteInstances is on: repeats are stored again", "Set it to false in Orthanc.")
     index = "PostgreSQL" if system.get("DatabaseBackendPlugin") else "SQLite"
+    if bool(settings.orthanc_database_url) != (index == "PostgreSQL") and runs_here(settings):
+        return warning(f"its index is in {index}, not where the settings say", "Restart it: scripts/up.")
     return ok(f"Orthanc {system['Version']}, index in {index}")
 
 
@@ -179,6 +183,15 @@ def check_doorbell(settings: Settings) -> Finding:
     return failed(f"nobody listens on UDP port {port}: the job service does not run", "Start it with scripts/up.")
 
 
+def check_prompts(settings: Settings) -> Finding:
+    """Somebody answers prompts from the viewer."""
+    try:
+        socket.create_connection(settings.prompts_address, PATIENCE_S).close()
+    except OSError:
+        return failed(f"nobody answers at {settings.prompts}", "Start it with scripts/up.")
+    return ok(f"answers at {settings.prompts}")
+
+
 def check_front_door(settings: Settings) -> Finding:
     """The door answers."""
     host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host
@@ -222,6 +235,7 @@ CHECKS = (
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
     Check("change log", check_letter_box),
+    Check("prompts", check_prompts),
     Check("front door", check_front_door),
 )
 

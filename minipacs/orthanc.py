@@ -11,6 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from minipacs.errors import SettingsError
 from minipacs.secrets import secret
 from minipacs.settings import ROOT, Settings
@@ -20,6 +23,8 @@ PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugin
 PLUGINS = {"libOrthancDicomWeb.so": "orthanc-dicomweb", "libOrthancPython.so": "orthanc-python"}
 """Plugin files and the Debian packages that bring them. Never orthanc-gdcm: its transcoding overflows
 the stacks of Orthanc 1.10.1's web server and kills it."""
+INDEX_PLUGIN = {"libOrthancPostgreSQLIndex.so": "orthanc-postgresql"}
+INDEX_URL = "Write postgresql://user:password@host:5432/database."
 
 ENVIRONMENT = {"TCP_NODELAY": "1", "LC_ALL": "C.UTF-8"}
 """TCP_NODELAY makes DCMTK answer a C-STORE at once: 19 → 54 to 163 instances/s."""
@@ -69,7 +74,7 @@ def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
         "TemporaryDirectory": str(_made(folder / "temporary")),
-        "Plugins": _plugins(),
+        "Plugins": _plugins(settings),
         "PythonScript": str(ROOT / "orthanc_plugin" / "plugin.py"),
         "HttpPort": settings.orthanc_port,
         "RemoteAccessAllowed": False,
@@ -82,6 +87,32 @@ def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
         "DicomAlwaysAllowStore": not peers,
         "DicomCheckModalityHost": bool(peers),
         "StableAge": settings.stable_age_s,
+        **index_database(settings.orthanc_database_url),
+    }
+
+
+def index_database(url: str) -> dict[str, Any]:
+    """Orthanc's index in PostgreSQL, the files still in the storage folder; empty without a URL."""
+    if not url:
+        return {}
+    try:
+        parts = make_url(url)
+    except ArgumentError as error:
+        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL is no URL.", INDEX_URL) from error
+    if parts.get_backend_name() != "postgresql" or not (parts.host and parts.database and parts.username):
+        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL must name user, host and database.", INDEX_URL)
+    return {
+        "PostgreSQL": {
+            "EnableIndex": True,
+            "EnableStorage": False,
+            "Host": parts.host,
+            "Port": parts.port or 5432,
+            "Database": parts.database,
+            "Username": parts.username,
+            "Password": parts.password or "",
+            "EnableSsl": parts.query.get("sslmode") == "require",
+            "Lock": True,
+        }
     }
 
 
@@ -98,9 +129,14 @@ def known_peers(text: str) -> dict[str, list[str | int]]:
     return peers
 
 
-def _plugins() -> list[str]:
+def plugins_of(settings: Settings) -> dict[str, str]:
+    """Plugin files and the Debian packages that bring them, for these settings."""
+    return {**PLUGINS, **(INDEX_PLUGIN if settings.orthanc_database_url else {})}
+
+
+def _plugins(settings: Settings) -> list[str]:
     found = []
-    for name, package in PLUGINS.items():
+    for name, package in plugins_of(settings).items():
         path = next((p for folder in PLUGIN_FOLDERS if (p := Path(folder, name)).exists()), None)
         if path is None:
             raise SettingsError(f"Orthanc's plugin {name} is not installed.", f"apt-get install {package}")

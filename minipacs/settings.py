@@ -50,6 +50,7 @@ class Settings:
     peers: Annotated[str, "modalities allowed to send, NAME=AET@host:port,…; empty: anyone may store"] = ""
     orthanc_port: Annotated[int, "HTTP port of Orthanc"] = 8042
     orthanc_url: Annotated[str, "address of Orthanc's HTTP server (default: this machine, ORTHANC_PORT)"] = ""
+    orthanc_database_url: Annotated[str, "PostgreSQL for Orthanc's index, as a URL (default: SQLite in HOME)"] = ""
     orthanc_user: Annotated[str, "user name at Orthanc"] = "minipacs"
     orthanc_password: Annotated[str, "password at Orthanc (default: made once, kept in HOME)"] = ""
     doorbell: Annotated[str, "host:port (UDP) where the job service hears the plugin ring"] = "127.0.0.1:8043"

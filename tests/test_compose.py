@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from minipacs.orthanc import machine_configuration
 from minipacs.settings import Settings
@@ -17,32 +19,54 @@ from minipacs.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 
 
+FILES = {"docker-compose.yml": "", "docker-compose.cluster.yml": "postgresql://minipacs:secret@postgres/orthanc"}
+"""Each file, and the address of Orthanc's index in it."""
+
+
+@pytest.fixture(scope="module", params=FILES)
+def file(request: pytest.FixtureRequest) -> Path:
+    return ROOT / str(request.param)
+
+
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8")))
+def compose(file: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(file.read_text("utf-8")))
 
 
-def test_it_keeps_the_compose_specification() -> None:
+def test_it_keeps_the_compose_specification(file: Path) -> None:
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*check, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False)
+    done = subprocess.run([*check, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_one_service_per_box(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"orthanc", "service", "prompts", "api"}
+def test_one_service_per_box(file: Path, compose: dict[str, Any]) -> None:
+    spread = {"postgres", "scheduler", "worker"} if "cluster" in file.name else set()
+    assert set(compose["services"]) == {"orthanc", "service", "prompts", "api"} | spread
     assert compose["services"]["service"]["command"] == ["minipacs", "service"]
     assert compose["services"]["prompts"]["command"] == ["minipacs", "prompts"]
     assert compose["services"]["api"]["command"] == ["minipacs", "api"]
 
 
-def test_every_variable_is_a_setting() -> None:
+def test_every_box_of_the_cluster_finds_the_others() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text("utf-8"))["services"]
+    for name in ("worker", "service", "api"):
+        environment = services[name]["environment"]
+        for setting in ("DATABASE_URL", "SCHEDULER", "ORTHANC_URL"):
+            address = make_url(environment[f"MINIPACS_{setting}"].replace(":?set a password for PostgreSQL", ""))
+            assert address.host in services, (name, setting)
+        assert any(volume.endswith(":/data") for volume in services[name]["volumes"]), name
+        assert services[name]["command"][1] in {point.name for point in entry_points(group="minipacs.commands")}
+    assert services["scheduler"]["command"][:2] == ["dask", "scheduler"]
+
+
+def test_every_variable_is_a_setting(file: Path) -> None:
     known = {"MINIPACS_" + f.name.upper() for f in fields(Settings)}
-    assert set(re.findall(r"MINIPACS_[A-Z0-9_]+", (ROOT / "docker-compose.yml").read_text())) <= known
+    assert set(re.findall(r"MINIPACS_[A-Z0-9_]+", file.read_text())) <= known
 
 
-def test_defaults_are_those_of_the_settings() -> None:
+def test_defaults_are_those_of_the_settings(file: Path) -> None:
     defaults = {"MINIPACS_" + f.name.upper(): str(f.default) for f in fields(Settings)}
-    for name, default in re.findall(r"\$\{(MINIPACS_[A-Z0-9_]+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text()):
+    for name, default in re.findall(r"\$\{(MINIPACS_[A-Z0-9_]+):-([^}]*)\}", file.read_text()):
         assert defaults[name] == default, name
 
 
@@ -60,12 +84,20 @@ def test_everything_copied_into_the_image_exists() -> None:
                 assert (ROOT / source).exists(), source
 
 
-def test_orthanc_gets_what_the_native_start_gives_it(compose: dict[str, Any], tmp_path: Path) -> None:
+def test_orthanc_gets_what_the_native_start_gives_it(file: Path, compose: dict[str, Any], tmp_path: Path) -> None:
     shared = json.loads((ROOT / "orthanc.json").read_text())
-    machine = machine_configuration(Settings.from_env({"MINIPACS_HOME": str(tmp_path)}), tmp_path)
+    given = {"MINIPACS_HOME": str(tmp_path), "MINIPACS_ORTHANC_DATABASE_URL": FILES[file.name]}
+    machine = machine_configuration(Settings.from_env(given), tmp_path)
+    for key in machine.pop("PostgreSQL", {}):
+        assert f"ORTHANC__POSTGRESQL__{variable(key)}" in compose["services"]["orthanc"]["environment"], key
     assert not set(shared) & set(machine), "a key in both files is an error for Orthanc"
     given = {name.removeprefix("ORTHANC__") for name in compose["services"]["orthanc"]["environment"]}
     paths_of_the_image = {"StorageDirectory", "IndexDirectory", "TemporaryDirectory", "Plugins"}
     peers = {"DicomModalities", "DicomCheckModalityHost"}
     for key in set(machine) - paths_of_the_image - peers:
-        assert re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper() in given, key
+        assert variable(key) in given, key
+
+
+def variable(key: str) -> str:
+    """A key of Orthanc's configuration as its image wants it in the environment."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper()
