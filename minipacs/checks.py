@@ -17,7 +17,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from minipacs.archive import Archive
-from minipacs.checks_of_work import check_database, check_letter_box, check_queue, check_scheduler
+from minipacs.checks_of_work import (
+    check_database,
+    check_letter_box,
+    check_notifications,
+    check_queue,
+    check_scheduler,
+)
 from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.findings import Finding, failed, ok, warning
 from minipacs.orthanc import PLUGIN_FOLDERS, find_binary, plugins_of, started_with
@@ -235,6 +241,7 @@ CHECKS = (
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
     Check("change log", check_letter_box),
+    Check("notifications", check_notifications),
     Check("prompts", check_prompts),
     Check("front door", check_front_door),
 )

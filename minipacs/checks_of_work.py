@@ -10,6 +10,7 @@ from minipacs.database import Database
 from minipacs.findings import Finding, failed, ok, warning
 from minipacs.follow import LETTER_BOX, LetterBox
 from minipacs.jobs import Job
+from minipacs.notify import Notification, Notifier
 from minipacs.settings import Settings
 
 LONG_WAIT_S = 600.0
@@ -66,6 +67,24 @@ def check_queue(settings: Settings) -> Finding:
     if states.get("failed"):
         return warning(seen, "`minipacs jobs list --state failed` says why; `minipacs jobs retry ID` tries again.")
     return ok(seen)
+
+
+def check_notifications(settings: Settings) -> Finding:
+    """Who asked to be told can be told."""
+    receivers = Notifier(settings, database := Database(settings.database_url)).receivers
+    try:
+        if not receivers:
+            return ok("nobody asked to be told of ended jobs")
+        with database.reading() as session:
+            if migrations.current(session.connection()) < migrations.head():
+                return ok(f"{len(receivers)} receivers")
+            stuck = session.scalar(select(func.count()).where(Notification.error != "")) or 0
+            why = session.scalar(select(Notification.error).where(Notification.error != "").limit(1))
+    finally:
+        database.close()
+    if stuck:
+        return warning(f"{stuck} notifications were not taken: {why}", "Check MINIPACS_WEBHOOK_URL, MINIPACS_SMTP_URL.")
+    return ok(f"{len(receivers)} receivers, nothing undelivered")
 
 
 def check_letter_box(settings: Settings) -> Finding:

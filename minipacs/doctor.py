@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         if arguments.json:
             print(json.dumps({"part": part, **asdict(finding)}), flush=True)
         else:
-            print(f"{finding.state:8s} {part:12s} {finding.seen}", flush=True)
+            print(f"{finding.state:8s} {part:13s} {finding.seen}", flush=True)
             if finding.remedy:
-                print(f"{'':21s} → {finding.remedy}", flush=True)
+                print(f"{'':22s} → {finding.remedy}", flush=True)
     return 1 if broken else 0

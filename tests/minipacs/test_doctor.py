@@ -12,6 +12,7 @@ from minipacs import checks, checks_of_work, cli
 from minipacs.database import Database
 from minipacs.findings import Finding
 from minipacs.jobs import Job
+from minipacs.notify import Notifier
 from minipacs.settings import Settings
 from stack import RunningStack, free_ports, settings_for
 
@@ -90,7 +91,7 @@ def test_where_nothing_runs_the_exit_code_and_the_remedy_say_so(
     assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
     for part in ("archive", "dicomweb", "dicom", "job service", "front door"):
-        assert f"failed   {part:12s}" in said
+        assert f"failed   {part:13s}" in said
     assert said.count("scripts/up") >= 5
     assert not (settings.home / "catalogue.sqlite").exists(), "a look changes nothing"
 
@@ -152,6 +153,22 @@ def test_a_job_that_waits_long_is_a_warning(settings: Settings, database: Databa
 def test_a_job_whose_worker_fell_silent_is_a_failure(settings: Settings, database: Database) -> None:
     add_job(database, state="running", lease_until=1.0)
     assert checks_of_work.check_queue(settings).state == "failed"
+
+
+def test_notifications_that_nobody_takes_are_named(settings: Settings, database: Database) -> None:
+    told = replace(settings, webhook_url="http://127.0.0.1:9/", database_url=database.url)
+    notifier = Notifier(told, database)
+    notifier.fill()
+    with database.writing() as session:
+        session.execute(text("UPDATE notification_watermark SET first = 0"))
+    add_job(database, state="failed", finished=1.0)
+    with database.writing() as session:
+        session.execute(text("UPDATE notification_watermark SET seen = 0"))
+    assert notifier.fill() == 1
+    assert checks_of_work.check_notifications(told).state == "ok"
+    notifier.empty()
+    assert "does not answer" in checks_of_work.check_notifications(told).seen
+    assert "nobody asked" in checks_of_work.check_notifications(settings).seen
 
 
 def test_a_scheduler_that_is_away_or_has_no_workers_is_named(settings: Settings) -> None:
