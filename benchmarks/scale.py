@@ -34,14 +34,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where som
 
 from chaos.cluster import Postgres, postgres
 from dicom_objects import as_file, image
-from stack import settings_for, until
-
 from minipacs import orthanc
 from minipacs.archive import Archive
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, patient_counts, totals
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
 from minipacs.settings import Settings
+from stack import settings_for, until
 
 PER_SERIES, SERIES, STUDIES = 125, 4, 2
 PER_STUDY = PER_SERIES * SERIES

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+from sqlalchemy import func, select
+
 from chaos.cluster import Pool
 from dicom_objects import ROOT, as_file, image
-from postgres import new_url
-from sqlalchemy import func, select
-from stack import RunningStack, free_ports, running, settings_for, until
-
 from minipacs import checks, orthanc
 from minipacs.catalogue import Instance, totals
 from minipacs.demo import write_chest_ct
 from minipacs.errors import SettingsError
 from minipacs.jobs import Job
+from postgres import new_url
+from stack import RunningStack, free_ports, running, settings_for, until
 
 pytestmark = pytest.mark.integration
 INDEX = next((Path(f, n) for f in orthanc.PLUGIN_FOLDERS for n in orthanc.INDEX_PLUGIN if Path(f, n).exists()), None)
