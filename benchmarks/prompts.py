@@ -18,17 +18,24 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
 import cv2
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from scipy import ndimage
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from minipacs.archive import Archive
+from minipacs.settings import Settings
+from minipacs.work import SeriesContent
 from segmentation.prompting import plane as ours
 from segmentation.prompting.plane import Clues, Pixel
+from segmentation.prompting.service import Service
 from segmentation.prompting.spread import spread
 from segmentation.volume import gate, load, read_images
 
@@ -72,6 +79,52 @@ def main() -> None:
             )
             print(f"| {name} | {kinds} | {np.median(found.ms):.0f} | {np.percentile(found.ms, 95):.0f} |", flush=True)
     through(values, labels, names)
+    served(Path(os.environ["MINIPACS_TEST_DATA"], STUDY, "uids_filled"), everything)
+
+
+class Shelf:
+    """A folder in place of the archive."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = sorted(folder.iterdir())
+
+    def find(self, level: str, uid: str) -> list[str]:
+        """There is one series."""
+        return [uid]
+
+    def series(self, series_id: str) -> tuple[str, SeriesContent]:
+        """All files."""
+        instances = tuple((str(dcmread(f, stop_before_pixels=True).SOPInstanceUID), str(f)) for f in self._files)
+        return "1.2", SeriesContent(series_id, series_id, "CT", "", "", instances)
+
+    def file(self, instance_id: str) -> bytes:
+        """Its content."""
+        return Path(instance_id).read_bytes()
+
+
+def served(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
+    """The same prompts as the service answers them: patient coordinates in, runs of pixels out."""
+    with TemporaryDirectory() as home:
+        service = Service(Settings(home=Path(home)).complete(), cast(Archive, Shelf(folder)))
+        service.warm()
+        held = service.volumes.get("1.2.3")
+        seconds: dict[str, list[float]] = defaultdict(list)
+        for z, _, truth in chosen:
+            top, left, bottom, right = around(truth)
+            (row, column), _ = click(truth, np.zeros_like(truth))
+
+            def at(r: int, c: int, z: int = z) -> list[float]:
+                return [float(v) for v in (held.slices.affine @ (z, r, c, 1))[:3]]
+
+            box, point = {"box": [at(top, left), at(bottom, right)]}, {"point": at(row, column)}
+            for kind, prompts in (("box", [box]), ("box + 1", [box, point]), ("1 click", [point])):
+                answer = service.prompt("ann", {"series": "1.2.3", "prompts": prompts})
+                seconds[kind].append(float(answer["seconds"]))
+    print("\n| a prompt on 512 × 512 in the service | ms median | ms p95 |")
+    print("|---|---:|---:|")
+    seconds["all"] = [s for of_kind in list(seconds.values()) for s in of_kind]
+    for kind, found in seconds.items():
+        print(f"| {kind} | {1e3 * np.median(found):.0f} | {1e3 * np.percentile(found, 95):.0f} |")
 
 
 def study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:

@@ -131,6 +131,7 @@ def _part(
             inside |= _core(values.shape, window, box) & (np.abs(values - middle) < 1.5 * spread)
     if box is not None and not positive:
         inside = _core(values.shape, window, box) & ~_discs(values.shape, denied, window, 2 * SEED)
+        inside &= _alike(values, inside)
     outside |= _discs(values.shape, negative, window) & ~inside
     inside &= ~outside
     if not inside.any():
@@ -158,6 +159,15 @@ def _core(shape: tuple[int, ...], window: tuple[slice, slice], box: Rectangle) -
     down, across = (max(3.0, CORE * (box[k + 2] - box[k])) for k in (0, 1))
     distance = ((rows - (box[0] + box[2]) // 2) / down) ** 2 + ((columns - (box[1] + box[3]) // 2) / across) ** 2
     return np.asarray(distance <= 1, np.bool_)
+
+
+def _alike(values: Plane, seeds: Mask) -> Mask:
+    """Where values are those of most seeds: a box drawn by hand is seldom in the middle of what is meant."""
+    if not seeds.any():
+        return seeds
+    middle = float(np.median(values[seeds]))
+    spread = max(30.0, 1.4826 * float(np.median(np.abs(values[seeds] - middle))))
+    return np.asarray(np.abs(values - middle) < 3 * spread, np.bool_)
 
 
 def _discs(shape: tuple[int, ...], pixels: Sequence[Pixel], window: tuple[slice, slice], radius: int = SEED) -> Mask:
