@@ -40,9 +40,9 @@ def write_preview(labelmap: Labelmap, volume: "Volume", path: Path) -> None:
     planes = []
     for axis in range(3):
         size = tuple(max(1, round(extents[k] * pixels_per_mm)) for k in range(3) if k != axis)
-        plane = np.take(values.array, middle[axis], axis).astype(np.float32)
-        grey = np.clip((plane - black) / max(white - black, 1e-6), 0, 1) * 255
-        planes.append(_picture(grey, np.take(labels, middle[axis], axis), colors, size))
+        here: tuple[Any, ...] = (*[slice(None)] * axis, middle[axis])  # np.take would copy the turned volume first
+        grey = np.clip((values.array[here].astype(np.float32) - black) / max(white - black, 1e-6), 0, 1) * 255
+        planes.append(_picture(grey, labels[here], colors, size))
     row = np.concatenate([_padded(plane, max(p.shape[0] for p in planes)) for plane in planes], axis=1)
     picture = Image.fromarray(row)
     _with_legend(picture, labelmap.segments).save(path)
