@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--blows", type=int, default=150)
     parser.add_argument("--pace", type=float, default=0.7)
-    parser.add_argument("--rest", type=float, default=600)
+    parser.add_argument("--rest", type=float, default=180)
     parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "minipacs-chaos.jsonl"))
     arguments = parser.parse_args()
     for seed in arguments.seeds:

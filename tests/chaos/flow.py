@@ -10,7 +10,7 @@ from chaos.killer import Killer
 from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import SmallStudy, write_studies
-from chaos.verdict import Verdict, is_complete, judge, open_jobs
+from chaos.verdict import Verdict, ended_jobs, is_complete, judge, open_jobs
 from minipacs.errors import MinipacsError
 
 RULES = 'superseded = "remove"\n'
@@ -42,7 +42,10 @@ def flow(
     rest_s: float,
     source: Path,
 ) -> Run:
-    """Send `studies` while about every `pace_s` a blow falls, `limit` of them; wait `rest_s` at most for rest."""
+    """Send `studies` while about every `pace_s` a blow falls, `limit` of them; then wait for rest.
+
+    The wait ends when for `rest_s` no further job ended: what stands still so long is stuck.
+    """
     run, settings = Run(seed, studies), ground.settings
     sent = write_studies(source, seed, studies)
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -57,9 +60,11 @@ def flow(
             time.sleep(1)
         killer.stop()
         run.under_blows_s = time.monotonic() - began
-        deadline = time.monotonic() + rest_s
-        while not (not modality.is_alive() and is_at_rest(product, sent)) and time.monotonic() < deadline:
+        ended, since = -1, time.monotonic()
+        while not (not modality.is_alive() and is_at_rest(product, sent)) and time.monotonic() - since < rest_s:
             time.sleep(0.5)
+            if (now := ended_jobs(product)) > ended:
+                ended, since = now, time.monotonic()
         modality.stop()
         run.to_rest_s = time.monotonic() - began - run.under_blows_s
         run.struck, run.starts = killer.struck, product.starts

@@ -13,15 +13,16 @@ from chaos.product import Product
 
 Blow = Callable[[], bool]
 """Strikes; whether there was anything to strike."""
-LOCAL = ("child", "worker", "service", "front door", "archive", "up")
+LOCAL = ("child", "worker", "service", "front door", "prompt service", "archive", "up")
 """Parts of one machine that are killed with `kill -9`."""
-REMOTE = ("child", "remote worker", "scheduler", "service", "front door", "archive", "up")
+REMOTE = ("child", "remote worker", "scheduler", "service", "front door", "prompt service", "archive", "up")
 """Parts of a cluster."""
 LULLS = 0.2
 """Share of the waits that are long."""
 OFTEN = {
     **{"child": 10.0, "worker": 6.0, "remote worker": 6.0, "stopped worker": 2.0, "front door": 2.0, "archive": 2.0},
-    **{"service": 1.0, "scheduler": 1.0, "PostgreSQL": 1.0, "network cut": 0.6, "disk full": 0.6, "up": 0.4},
+    **{"service": 1.0, "scheduler": 1.0, "PostgreSQL": 1.0, "prompt service": 0.5},
+    **{"network cut": 0.6, "disk full": 0.6, "up": 0.4},
 }
 """How often each kind is chosen: what ends everything is rare, for it leaves nothing to strike for some seconds."""
 

@@ -20,6 +20,7 @@ PARTS = {
     "up": "minipacs.cli up",
     "service": "minipacs.cli service",
     "front door": "minipacs.cli api",
+    "prompt service": "minipacs.cli prompts",
     "archive": "Orthanc",
     "worker": "-m minipacs.worker",
     "child": "segmentation.child",

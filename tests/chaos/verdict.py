@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from chaos.product import Product
 from chaos.studies import SmallStudy
 from minipacs.catalogue import Instance, Rendering, Series, Study, Total
-from minipacs.errors import NotInArchive
+from minipacs.errors import MinipacsError, NotInArchive
 from minipacs.jobs import Job
 from minipacs.work import StudyContent
 
@@ -55,6 +55,16 @@ def open_jobs(product: Product) -> int:
     with product.database.reading() as session:
         rows = select(func.count()).select_from(Job).where(Job.state.in_(("queued", "running")))
         return session.scalars(rows).one()
+
+
+def ended_jobs(product: Product) -> int:
+    """Jobs that have ended; -1 while the database does not answer."""
+    try:
+        with product.database.reading() as session:
+            rows = select(func.count()).select_from(Job).where(Job.state.not_in(("queued", "running")))
+            return session.scalars(rows).one()
+    except MinipacsError:
+        return -1
 
 
 def is_complete(product: Product, study: SmallStudy) -> bool:
