@@ -247,9 +247,11 @@ class Jobs:
             session.execute(update(Job).where(unserved).values(note=literal(why) + Job.needs + remedy))
 
     def hand_back(self, worker_prefix: str) -> int:
-        """A graceful stop gives running work back without counting the attempt; how many."""
+        """A graceful stop gives running work back without counting the attempt, less what was cancelled; how many."""
         with self.database.writing() as session:
             held = and_(Job.state == "running", Job.worker.startswith(worker_prefix, autoescape=True))
+            ended = {"state": "cancelled", "finished": self.database.now(), "worker": None, "lease_until": None}
+            session.execute(update(Job).where(held, Job.cancel).values(**ended))
             values = {"state": "queued", "attempt": Job.attempt - 1, "worker": None, "lease_until": None, "stage": ""}
             return _changed(session, update(Job).where(held).values(**values))
 

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
     serve(settings, arguments.needs)
     database = Database(settings.database_url)
-    Jobs(database).requeue_of(worker_name(settings), "The worker was stopped.")
+    Jobs(database).hand_back(worker_name(settings))
     os._exit(0)  # at once: what it still does belongs to nobody
 
 

@@ -131,6 +131,14 @@ def test_a_graceful_stop_does_not_cost_an_attempt(jobs: Jobs) -> None:
     assert (job.state, job.attempt) == ("queued", 0)
 
 
+def test_a_graceful_stop_does_not_queue_what_was_cancelled(jobs: Jobs) -> None:
+    (job_id,) = submitted(jobs)
+    claimed(jobs, job_id, "here/1/1")
+    jobs.cancel(job_id)
+    assert jobs.hand_back("here/") == 0
+    assert jobs.get(job_id).state == "cancelled"
+
+
 def test_retry_gives_all_attempts_back(jobs: Jobs) -> None:
     (job_id,) = submitted(jobs)
     assert not jobs.retry(job_id)
