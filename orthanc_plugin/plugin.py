@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The doorbell: when a study becomes stable, Orthanc rings at the job service, and nothing else.
+"""The doorbell: when a study becomes stable, Orthanc rings at the job service. And a full disk lets nobody in.
 
-A ring is one datagram. Sending one never waits and never fails Orthanc; if nobody hears it, nothing
-is lost, because the job service reads the change log too. Standard library and `orthanc` only.
+A ring is one datagram. It never waits and never fails Orthanc; if nobody hears it, nothing is lost, because the
+job service reads the change log too. Below MINIPACS_RESERVE_MB of free disk a C-STORE is refused: the sender keeps
+the image. Standard library and `orthanc` only.
 """
 
+import json
 import os
+import shutil
 import socket
+import time
 
 import orthanc
 
-DEFAULT_DOORBELL = "127.0.0.1:8043"
-
-
-def doorbell_address(environ):
-    """Host and port from MINIPACS_DOORBELL (host:port)."""
-    host, _, port = environ.get("MINIPACS_DOORBELL", DEFAULT_DOORBELL).rpartition(":")
-    return host, int(port)
+OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
+LOOK_S = 1.0
 
 
 def ring(bell, address, study_id):
@@ -28,18 +27,34 @@ def ring(bell, address, study_id):
     return True
 
 
+def doorkeeper(folder, reserve_mb):
+    """Answers a C-STORE with its status; looks at the disk once a second at most."""
+    looked, status = -LOOK_S, 0
+
+    def answer(_instance):
+        nonlocal looked, status
+        if time.monotonic() - looked >= LOOK_S:
+            looked = time.monotonic()
+            status = OUT_OF_RESOURCES if shutil.disk_usage(folder).free < reserve_mb << 20 else 0
+        return status
+
+    return answer
+
+
 def register(sdk, environ):
-    """Ring on every STABLE_STUDY of this Orthanc; `sdk` is the module `orthanc`. Returns the bell."""
-    address = doorbell_address(environ)
+    """Ring on every STABLE_STUDY of this Orthanc, keep its door; `sdk` is the module `orthanc`. Returns the bell."""
+    host, _, port = environ.get("MINIPACS_DOORBELL", "127.0.0.1:8043").rpartition(":")
     bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bell.setblocking(False)
 
     def on_change(change_type, _level, resource_id):
-        if change_type == sdk.ChangeType.STABLE_STUDY and not ring(bell, address, resource_id):
+        if change_type == sdk.ChangeType.STABLE_STUDY and not ring(bell, (host, int(port)), resource_id):
             sdk.LogInfo("minipacs: nobody at the door; the change log will tell")
 
     sdk.RegisterOnChangeCallback(on_change)
-    sdk.LogWarning(f"minipacs: ringing at {address[0]}:{address[1]} when a study is stable")
+    folder = json.loads(sdk.GetConfiguration()).get("StorageDirectory", ".")
+    sdk.RegisterIncomingCStoreInstanceFilter(doorkeeper(folder, int(environ.get("MINIPACS_RESERVE_MB", "512"))))
+    sdk.LogWarning(f"minipacs: ringing at {host}:{port} when a study is stable")
     return bell
 
 

@@ -63,7 +63,7 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
     with log.open("wb") as printed, _child(printed) as child:
         _ask(child, request.as_json(settings))
         ends = monotonic() + limit
-        watch = Standstill(child.pid)
+        watch = Watch(child.pid)
         for message in _messages(child, ends):
             if "result" in message:
                 log.unlink(missing_ok=True)
@@ -72,10 +72,15 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
                 raise _error(message["error"])
             stage = message.get("progress", stage)
             listen(str(stage[0]), int(stage[1]), int(stage[2]))
-            if watch.seconds(moved="progress" in message) > stall_s:
+            if watch.still_s(moved="progress" in message) > stall_s:
                 raise EngineFailed(
                     f"The engine {request.engine} stood still for {stall_s:g} s, while at: {stage[0]}.",
                     f"See {log}. If it only waits for something slow, raise MINIPACS_ENGINE_STALL_S.",
+                )
+            if settings.engine_memory_mb and watch.megabytes() > settings.engine_memory_mb:
+                raise EngineFailed(
+                    f"The engine {request.engine} took more than {settings.engine_memory_mb} MB, while at: {stage[0]}.",
+                    "Raise MINIPACS_ENGINE_MEMORY_MB, or use an engine that needs less.",
                 )
         if monotonic() >= ends:
             raise EngineFailed(
@@ -87,14 +92,15 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
         )
 
 
-class Standstill:
+class Watch:
     """Watches a process and all it started: who neither tells progress nor uses the processor hangs."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._moved, self._looked, self._used = monotonic(), monotonic(), 0.0
+        self._weighed, self._megabytes = -TICK_S, 0.0
 
-    def seconds(self, *, moved: bool) -> float:
+    def still_s(self, *, moved: bool) -> float:
         """How long it has stood still; `moved` says that it told progress just now."""
         now = monotonic()
         if now - self._looked >= LOOK_S or moved:
@@ -104,14 +110,23 @@ class Standstill:
             self._looked, self._used = now, used
         return now - self._moved
 
+    def megabytes(self) -> float:
+        """Resident memory of all of them; weighed once a second at most."""
+        if monotonic() - self._weighed >= TICK_S:
+            self._weighed = monotonic()
+            self._megabytes = self._sum(lambda process: process.memory_info().rss / 2**20)
+        return self._megabytes
+
     def _cpu_s(self) -> float:
         """Processor seconds of all of them so far; of what has ended, none."""
+        return self._sum(lambda process: sum(process.cpu_times()[:2]))
+
+    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
         total = 0.0
         with suppress(psutil.Error):
             for process in [self._process, *self._process.children(recursive=True)]:
                 with suppress(psutil.Error):
-                    times = process.cpu_times()
-                    total += times.user + times.system
+                    total += figure(process)
         return total
 
 

@@ -5,12 +5,23 @@ from types import SimpleNamespace
 
 ChangeType = SimpleNamespace(STABLE_STUDY=1, NEW_INSTANCE=2)
 callbacks: list[Callable[[int, int, str], None]] = []
+keepers: list[Callable[[object], int]] = []
 said: list[str] = []
 
 
 def RegisterOnChangeCallback(callback: Callable[[int, int, str], None]) -> None:  # noqa: N802  Orthanc's name
     """Orthanc's registration."""
     callbacks.append(callback)
+
+
+def RegisterIncomingCStoreInstanceFilter(keeper: Callable[[object], int]) -> None:  # noqa: N802  Orthanc's name
+    """Orthanc's registration."""
+    keepers.append(keeper)
+
+
+def GetConfiguration() -> str:  # noqa: N802  Orthanc's name
+    """Orthanc's configuration, as far as the plugin reads it."""
+    return '{"StorageDirectory": "."}'
 
 
 def LogWarning(sentence: str) -> None:  # noqa: N802  Orthanc's name

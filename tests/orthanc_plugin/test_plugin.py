@@ -57,3 +57,12 @@ def test_nobody_at_the_door_breaks_nothing(monkeypatch: pytest.MonkeyPatch, door
     with plugged_in(monkeypatch, port) as sdk:
         for _ in range(3):
             sdk.callbacks[0](sdk.ChangeType.STABLE_STUDY, 1, "unheard")
+
+
+@pytest.mark.parametrize(("reserve_mb", "status"), [(0, 0x0000), (2**40, 0xA700)])
+def test_below_the_reserve_a_c_store_is_refused(
+    monkeypatch: pytest.MonkeyPatch, door: socket.socket, reserve_mb: int, status: int
+) -> None:
+    monkeypatch.setenv("MINIPACS_RESERVE_MB", str(reserve_mb))
+    with plugged_in(monkeypatch, door.getsockname()[1]) as sdk:
+        assert sdk.keepers[0](object()) == status

@@ -73,6 +73,12 @@ def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, set
         process.run(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
 
 
+def test_an_engine_that_takes_too_much_memory_is_ended(request_of, settings, tmp_path):
+    limited = replace(settings, engine_memory_mb=10)
+    with pytest.raises(EngineFailed, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
+        process.run(request_of("hanging"), limited, lambda *_: None, tmp_path / "log")
+
+
 def test_a_child_ends_when_its_parent_is_killed(request_of, settings, tmp_path):
     request = request_of("hanging")
     code = (

@@ -1,0 +1,43 @@
+"""A disk that is nearly full: what is refused stays with its sender."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minipacs import orthanc
+from minipacs.archive import Archive
+from minipacs.demo import write_chest_ct
+from minipacs.errors import ArchiveError
+from minipacs.send import send_folder
+from stack import settings_for, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
+    write_chest_ct(tmp_path / "study", slices=2)
+    settings = settings_for(tmp_path / "home", reserve_mb=2**40)
+    environment = {**os.environ, **settings.as_environment(), **orthanc.ENVIRONMENT}
+    archive = Archive(settings)
+
+    def answers() -> bool:
+        try:
+            return bool(archive.version())
+        except ArchiveError:
+            return False
+
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(orthanc.command(settings), env=environment, stdout=log, stderr=log) as process,
+    ):
+        try:
+            until(answers, 60, what="Orthanc")
+            sent = send_folder(tmp_path / "study", settings)
+            assert sent.stored == 0
+            assert [why for _, why in sent.left_out] == ["refused with status 0xa700"] * 2
+            assert not list(archive.studies())
+        finally:
+            archive.close()
+            process.terminate()
