@@ -10,7 +10,7 @@ from api import audit, export, images, patients, schemas, series, studies
 from minipacs import __version__
 
 blueprint = Blueprint("docs", __name__)
-HIDDEN = {"static", "ohif", "scene.library", "welcome.icon"}
+HIDDEN = {"static", "ohif", "scene.library", "scene.niivue", "welcome.icon"}
 PAGED = {
     "patients.patients": patients.FILTERS,
     "studies.studies": studies.FILTERS,

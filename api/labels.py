@@ -31,6 +31,8 @@ class Label:
 
     id: int
     name: str
+    color: tuple[float, ...] = ()
+    """Red, green, blue, as `labels.json` has them."""
 
     def as_json(self) -> dict[str, object]:
         """As the older image server told it."""
@@ -43,7 +45,10 @@ def table(path: Path) -> list[Label]:
         rows = json.loads(path.with_name("labels.json").read_text("utf-8"))["labels"]
     except FileNotFoundError:
         return []
-    return [Label(int(row.get("value", n)), str(row["label"])) for n, row in enumerate(rows, 1)]
+    return [
+        Label(int(row.get("value", n)), str(row["label"]), tuple(row.get("color") or ()))
+        for n, row in enumerate(rows, 1)
+    ]
 
 
 def choose(text: str, known: Sequence[Label]) -> tuple[int, ...]:

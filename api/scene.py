@@ -1,15 +1,19 @@
-"""The 3-D view of a segmentation: its GLB in the browser, by three.js from npm."""
+"""A segmentation in the browser: its surfaces by three.js, its label map over the images by NiiVue; both from npm."""
+
+from pathlib import Path
 
 from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 
-from api import labels, output
+from api import labels, output, source
 from api.files import send
+from api.state import state
 from minipacs.errors import NotFound
 from minipacs.settings import ROOT
 
 blueprint = Blueprint("scene", __name__)
 THREE = ROOT / "node_modules" / "three"
+NIIVUE = ROOT / "node_modules" / "@niivue" / "niivue" / "dist"
 SERVED = ("build/", "examples/jsm/")
 
 
@@ -23,11 +27,40 @@ def view(study: str, series: str, engine: str) -> ResponseReturnValue:
     return render_template("scene.html", study=study, engine=engine, model=model, labels=labels.table(path))
 
 
+@blueprint.get("/studies/<study>/overlay/<series>/<engine>")
+def overlay(study: str, series: str, engine: str) -> ResponseReturnValue:
+    """The page: slices in three planes with the labels over them."""
+    path = output.map_of(study, series, engine)
+    base = f"/studies/{study}/results/{series}/{engine}"
+    shown = [{**label.as_json(), "color": label.color} for label in labels.table(path)]
+    what = {"map": f"{base}/labels.nii.gz", "source": f"{base}/source.nii.gz", "labels": shown}
+    return render_template("overlay.html", study=study, engine=engine, what=what, labels=shown)
+
+
+@blueprint.get("/studies/<study>/results/<series>/<engine>/source.nii.gz")
+def images(study: str, series: str, engine: str) -> ResponseReturnValue:
+    """The images of a result as NIfTI, on the grid of its label map."""
+    path = output.map_of(study, series, engine)
+    made = source.made(state(), path, path.parent.parent.name)
+    return send(made.parent, made.name)
+
+
+@blueprint.get("/library/niivue/<path:name>")
+def niivue(name: str) -> Response:
+    """NiiVue's bundle."""
+    return module(NIIVUE, name, ("index.js",))
+
+
 @blueprint.get("/library/three/<path:name>")
 def library(name: str) -> Response:
     """A module of three.js."""
-    if not name.startswith(SERVED) or not THREE.is_dir():
+    return module(THREE, name, SERVED)
+
+
+def module(folder: Path, name: str, served: tuple[str, ...]) -> Response:
+    """A file of an npm package."""
+    if not name.startswith(served) or not folder.is_dir():
         raise NotFound("There is no such module.", "Run scripts/up to fetch what the pages need.")
-    response = send(THREE, name)
+    response = send(folder, name)
     response.headers["Cache-Control"] = "private, max-age=86400"
     return response

@@ -216,6 +216,8 @@ OTHER_ANSWERS: dict[str, tuple[str, ...]] = {
     "output.filtered_scan": (GZIP,),
     "output.filtered_voxels": (GZIP,),
     "results.result_file": (ANY,),
+    "scene.images": (GZIP,),
+    "scene.overlay": (PAGE,),
     "scene.view": (PAGE,),
     "share.download": (ANY,),
     "share.fetch": (ZIP,),
