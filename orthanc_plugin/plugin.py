@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The doorbell: when a study becomes stable, Orthanc rings at the job service. And a full disk lets nobody in.
 
-A ring is one datagram. It never waits and never fails Orthanc; if nobody hears it, nothing is lost, because the
-job service reads the change log too. Below MINIPACS_RESERVE_MB of free disk a C-STORE is refused: the sender keeps
-the image. Standard library and `orthanc` only.
+A ring is one datagram. It never waits and never fails Orthanc; unheard, nothing is lost: the job service reads the
+change log. Below MINIPACS_RESERVE_MB of free disk C-STORE is refused: the sender keeps the image.
 """
 
 import json
