@@ -9,6 +9,7 @@ UIDs of its own; it is for download, the archive keeps the one of the settings.
 import json
 import os
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _slices(own: Dataset, manifest: dict[str, Any], affine: Any, shape: tuple[in
     images = []
     for k, uid in enumerate(manifest["source"]["sop_instance_uids"]):
         image = Dataset()
-        image.update({e.tag: e for e in own if e.tag.group in (0x0008, 0x0010, 0x0020)})
+        image.update({e.tag: copy(e) for e in own if e.tag.group in (0x0008, 0x0010, 0x0020)})
         image.SOPClassUID, image.SOPInstanceUID = manifest["source"]["sop_class_uid"], uid
         image.SeriesInstanceUID, image.Rows, image.Columns = manifest["series_instance_uid"], shape[1], shape[2]
         image.Modality = ""

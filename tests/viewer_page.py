@@ -13,8 +13,9 @@ HAS_IMAGE = """() => window.cornerstone?.getRenderingEngines()
     .flatMap(engine => engine.getViewports()).some(viewport => viewport.getImageData?.())"""
 HAS_SEGMENTATION = "() => window.cornerstoneTools?.segmentation.state.getSegmentations().length > 0"
 HAS_REPRESENTATION = """() => {
-    const { activeViewportId } = window.services.viewportGridService.getState();
-    return window.services.segmentationService.getSegmentationRepresentations(activeViewportId).length > 0;
+    const { viewportGridService, segmentationService } = window.services ?? {};
+    const { activeViewportId } = viewportGridService?.getState() ?? {};
+    return activeViewportId && segmentationService.getSegmentationRepresentations(activeViewportId).length > 0;
 }"""
 """Whether a segmentation lies over the active viewport."""
 HAS_SLICE = """index => {

@@ -11,6 +11,17 @@ from pydicom import dcmread
 from segmentation import process
 
 
+def images_of(seg):
+    return [image.ReferencedSOPInstanceUID for image in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
+
+
+def labels_by_image(path):
+    seg = hd.seg.segread(path)
+    return seg.get_pixels_by_source_instance(
+        images_of(seg), combine_segments=True, assert_missing_frames_are_empty=True
+    )
+
+
 @pytest.mark.parametrize(("own", "other"), [("BINARY", "LABELMAP"), ("LABELMAP", "BINARY")])
 def test_the_other_form_holds_the_same_segments_at_the_same_place(
     series, phantom, written, engines, settings, tmp_path, own, other
@@ -40,6 +51,10 @@ def test_the_other_form_holds_the_same_segments_at_the_same_place(
     volumes = [hd.seg.segread(p).get_volume(combine_segments=True) for p in (tmp_path / "out" / "seg.dcm", paths[0])]
     again = volumes[1].match_geometry(volumes[0])
     assert np.array_equal(again.array, volumes[0].array)
+    assert sorted(images_of(second)) == sorted(images_of(first))
+    by_image = [labels_by_image(p) for p in (tmp_path / "out" / "seg.dcm", paths[0])]
+    order = [images_of(first).index(uid) for uid in images_of(second)]
+    assert np.array_equal(by_image[0][order], by_image[1])
 
 
 def test_a_folder_without_a_seg_is_told_in_a_sentence(tmp_path):
