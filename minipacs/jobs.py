@@ -25,6 +25,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    exists,
     literal,
     or_,
     select,
@@ -101,6 +102,8 @@ Index(
 )
 Index("job_finished", Job.finished)
 Index("job_running", Job.lease_until, sqlite_where=Job.state == "running", postgresql_where=Job.state == "running")
+
+ARE_OPEN = select(or_(exists().where(Job.state == "queued"), exists().where(Job.state == "running")))
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,11 @@ class Jobs:
                 select(Job.id).where(ready, Job.id.not_in(besides)).order_by(Job.priority.desc(), Job.id).limit(limit)
             )
             return session.scalars(chosen).all()
+
+    def are_open(self) -> bool:
+        """Whether any row is queued or running; by the partial indexes, whatever the table holds."""
+        with self.database.reading() as session:
+            return bool(session.connection().scalar(ARE_OPEN))
 
     def running(self) -> Sequence[tuple[int, str]]:
         """(id, worker) of what runs."""

@@ -24,6 +24,8 @@ UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
 GAP_S = 5.0
 """After a gap of so long in our looks, workers have so long to renew their leases before one counts as over."""
+IDLE_STEP_S = 1.0
+"""While no job is open a whole step is made so often; the other steps only look whether there is one."""
 RULES_S = 10.0
 """How often rows are looked at that a rule concerns."""
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class Runner:
         self._trusted = -float("inf")
         """Since when we have looked without a gap."""
         self._ruled = -float("inf")
+        self._stepped = -float("inf")
+        """When the last whole step was made."""
 
     def start(self) -> None:
         """Open the pool; work that died with an earlier service of this machine is given back."""
@@ -73,6 +77,9 @@ class Runner:
 
     def step(self) -> int:
         """Give back what the dead hold, land what is finished, give out what is due; how many went out."""
+        if not self._flights and time.monotonic() - self._stepped < IDLE_STEP_S and not self.jobs.are_open():
+            return 0
+        self._stepped = time.monotonic()
         self._requeue_dead()
         self._requeue_silent()
         if not self._the_pool.tend():

@@ -206,3 +206,16 @@ def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, poo
     assert runner.step() == 0
     assert pool.given == []
     assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in runner.jobs.get(1).note
+
+
+def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
+    runner: Runner, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(pool, "workers", lambda: looks.append(1) or [{"resources": {"cpu": 1}}])
+    for _ in range(5):
+        runner.step()
+    assert len(looks) == 1
+    with runner.jobs.database.writing() as session:
+        runner.jobs.submit(session, Order("etl", "new", "1.2"))
+    assert runner.step() == 1
