@@ -70,7 +70,7 @@ def column(name: str, parts: list[str]) -> dict[str, str]:
         work = Path(folder, "work")
         jobs_work.install(work)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
-        with GROUNDS[name](Path(folder, "home"), 1) as ground, Product(ground.settings) as product:
+        with GROUNDS[name](Path(folder, "home"), 1, poll_s=1.0) as ground, Product(ground.settings) as product:
             for part in parts:
                 for title, value in PARTS[part](ground, product, Path(folder)):
                     print(f"{name}: {title}: {value}", file=sys.stderr, flush=True)

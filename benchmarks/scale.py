@@ -4,7 +4,7 @@
 
 The catalogue is filled with synthetic rows (benchmarks/scale_rows.py) to each size, and asked there what the product
 asks; the rate is that of transactions of 1000 instances and their renderings through SQLAlchemy. Growth is the
-exponent of a figure between the smallest and the largest size: 0 does not grow, 1 grows as the archive does.
+exponent of a median between the smallest and the largest size: 0 does not grow, 1 grows as the archive does.
 PostgreSQL writes durably (fsync), SQLite as the product sets it. Without --url both are made for the run and thrown
 away; with it, a database that is there is filled further. The tables sum up all runs in FILE (JSON lines).
 """
@@ -79,7 +79,7 @@ def measure(url: str, sizes: list[int]) -> Iterator[Figures]:
             session.execute(zero.on_conflict_do_nothing())
     for wanted in sizes:
         patients = fill(database, wanted // PER_PATIENT)
-        rate = PER_PATIENT * TIMED / inserted(database, patients)
+        rate = PER_PATIENT / inserted(database, patients)
         patients += TIMED
         yield {
             "database": "PostgreSQL" if database.is_postgresql else "SQLite",
@@ -105,12 +105,13 @@ def fill(database: Database, wanted: int) -> int:
 
 
 def inserted(database: Database, first: int) -> float:
-    """Seconds that some patients more take; the making of the rows does not count."""
-    made = [rows(patient) for patient in range(first, first + TIMED)]
-    began = time.perf_counter()
-    for one in made:
-        insert_rows(database, one)
-    return time.perf_counter() - began
+    """Seconds that a patient more takes, the median; the making of the rows does not count."""
+    took = []
+    for made in [rows(patient) for patient in range(first, first + TIMED)]:
+        began = time.perf_counter()
+        insert_rows(database, made)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 def questions(patients: int) -> dict[str, Callable[[Session], Any]]:
@@ -138,7 +139,7 @@ def questions(patients: int) -> dict[str, Callable[[Session], Any]]:
 
 
 def asked(database: Database, patients: int) -> Figures:
-    """95th percentile of each question, in ms."""
+    """Median and 95th percentile of each question, in ms."""
     found = {}
     for name, question in questions(patients).items():
         took: list[float] = []
@@ -148,7 +149,7 @@ def asked(database: Database, patients: int) -> Figures:
                 began = time.perf_counter()
                 question(session)
                 took.append(1e3 * (time.perf_counter() - began))
-        found[name] = statistics.quantiles(took, n=20, method="inclusive")[-1]
+        found[name] = (statistics.median(took), statistics.quantiles(took, n=20, method="inclusive")[-1])
     return found
 
 
@@ -169,11 +170,17 @@ def table(name: str, lines: list[Figures]) -> str:
     said.append("|---|" + "---:|" * (len(lines) + 1))
     for title in list(lines[0])[2:]:
         values = [line[title] for line in lines]
-        growth = math.log(values[-1] / values[0]) / span if span else 0.0
-        unit = "" if title in ("inserted/s", "GB") else ", p95 ms"
-        shown = [f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in values]
-        said.append(f"| {title}{unit} | {' | '.join(shown)} | {growth:+.2f} |")
+        pairs = [value if isinstance(value, list) else [value] for value in values]
+        growth = math.log(pairs[-1][0] / pairs[0][0]) / span if span else 0.0
+        unit = ", ms: median (p95)" if len(pairs[0]) > 1 else ""
+        said.append(f"| {title}{unit} | {' | '.join(map(shown, pairs))} | {growth:+.2f} |")
     return "\n".join([*said, ""])
+
+
+def shown(values: list[float]) -> str:
+    """One figure, or a median and the percentile in brackets."""
+    first, *more = (f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in values)
+    return f"{first} ({more[0]})" if more else first
 
 
 if __name__ == "__main__":
