@@ -124,11 +124,12 @@ def _part(
     inside = np.zeros(values.shape, np.bool_)
     for pixel in positive:
         disc = _discs(values.shape, [pixel], window)
-        middle = float(np.median(values[disc]))
-        spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values[disc] - middle))))
+        middle, spread = _spread(values[disc])
+        spread = max(LEAST_SPREAD, spread)
         inside |= disc & (np.abs(values - middle) < 2.5 * spread)
-        if box is not None and not denied:
-            inside |= _core(values.shape, window, box) & (np.abs(values - middle) < 1.5 * spread)
+        if box is not None and not denied:  # as far from the click's value as the middle's values are from each other
+            core = _core(values.shape, window, box)
+            inside |= core & (np.abs(values - middle) < max(spread, 1.2 * _spread(values[core])[1]))
     if box is not None and not positive:
         inside = _core(values.shape, window, box) & ~_discs(values.shape, denied, window, 2 * SEED)
         inside &= _alike(values, inside)
@@ -165,9 +166,14 @@ def _alike(values: Plane, seeds: Mask) -> Mask:
     """Where values are those of most seeds: a box drawn by hand is seldom in the middle of what is meant."""
     if not seeds.any():
         return seeds
-    middle = float(np.median(values[seeds]))
-    spread = max(30.0, 1.4826 * float(np.median(np.abs(values[seeds] - middle))))
-    return np.asarray(np.abs(values - middle) < 3 * spread, np.bool_)
+    middle, spread = _spread(values[seeds])
+    return np.asarray(np.abs(values - middle) < 3 * max(30.0, spread), np.bool_)
+
+
+def _spread(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The median, and the median distance from it as a standard deviation."""
+    middle = float(np.median(values))
+    return middle, 1.4826 * float(np.median(np.abs(values - middle)))
 
 
 def _discs(shape: tuple[int, ...], pixels: Sequence[Pixel], window: tuple[slice, slice], radius: int = SEED) -> Mask:

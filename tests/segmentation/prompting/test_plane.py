@@ -43,6 +43,13 @@ def test_a_click_or_a_box_finds_its_disc_and_not_the_other(clues: Clues) -> None
     assert not found[disc(90, 160, 28)].any()
 
 
+def test_a_click_in_the_marrow_of_a_boxed_bone_takes_its_cortex_too() -> None:
+    denser = ((60, 50, radius, -170.0) for radius in range(20, 2, -2))  # by 70 HU a ring, from the middle outwards
+    plane = drawn((60, 50, 22, 900.0), *denser)
+    found = segment(plane, Clues(boxes=((36, 26, 84, 74),), positive=((60, 50),)))
+    assert dice(found, disc(60, 50, 22)) > 0.9
+
+
 def test_every_box_and_every_free_point_counts() -> None:
     plane = drawn(*TWO, (130, 40, 12, 60.0))
     clues = Clues(boxes=((36, 26, 84, 74), (58, 128, 122, 192)), positive=((130, 40),))
