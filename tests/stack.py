@@ -78,7 +78,7 @@ class RunningStack:
         self.archive = Archive(settings)
         self.database = Database(settings.database_url)
         self._process: subprocess.Popen[str] | None = None
-        self._token = ""
+        self._tokens: dict[str, str] = {}
 
     def start(self) -> None:
         """Start and wait for the word `ready`."""
@@ -151,21 +151,20 @@ class RunningStack:
         study = self.archive.study(self.archive.study_id(study_instance_uid))
         return [s.series_instance_uid for s in study.series if s.modality == "SEG"]
 
-    def token(self) -> str:
+    def token(self, name: str = "tests") -> str:
         """An API token, made by the product's own command."""
-        if not self._token:
-            command = [sys.executable, "-m", "minipacs.cli", "token", "create", "tests", "--role", "admin"]
+        if name not in self._tokens:
+            command = [sys.executable, "-m", "minipacs.cli", "token", "create", name, "--role", "admin"]
             environment = {**os.environ, **self.settings.as_environment()}
-            self._token = subprocess.run(
-                command, capture_output=True, text=True, check=True, env=environment
-            ).stdout.strip()
-        return self._token
+            made = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+            self._tokens[name] = made.stdout.strip()
+        return self._tokens[name]
 
-    def request(self, path: str, **headers: str) -> urllib.request.Request:
+    def request(self, path: str, user: str = "tests", **headers: str) -> urllib.request.Request:
         """A request with the token, as a script makes it."""
         return urllib.request.Request(
             self.address + path,
-            headers={"Authorization": f"Bearer {self.token()}", "Accept": "application/json", **headers},
+            headers={"Authorization": f"Bearer {self.token(user)}", "Accept": "application/json", **headers},
         )
 
     def get_json(self, path: str) -> Any:
