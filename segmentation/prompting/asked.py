@@ -1,7 +1,6 @@
 """What stands in a request, checked: every mistake is a sentence for the one who made it."""
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from minipacs.errors import BadRequest, WrongPrompts
@@ -26,7 +25,7 @@ def _placed(prompt: Any, index_of: Mapping[str, int]) -> Placed:
     if not isinstance(prompt, dict) or ("point" in prompt) == ("box" in prompt):
         raise WrongPrompts("A prompt is neither a point nor a box.", 'Send {"point": [x, y, z], "positive": true}.')
     uid = prompt.get("sop_instance_uid")
-    if uid is not None and uid not in index_of:
+    if uid is not None and (not isinstance(uid, str) or uid not in index_of):
         raise WrongPrompts("A prompt names an image that is not in the series.", "Check `sop_instance_uid`.")
     if prompt.get("frame", 1) != 1:
         raise WrongPrompts("A prompt names a frame that its image does not have.", "Frames are numbered from 1.")
@@ -63,8 +62,8 @@ def text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
     value = body.get(name, default)
     if value is None or (value == "" and default is None):
         raise BadRequest(f"`{name}` is missing.", f"Send `{name}`.")
-    if not isinstance(value, str) or "\x00" in value:
-        raise BadRequest(f"`{name}` is not a text.", "Correct it.")
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadRequest(f"`{name}` is not a text of printable characters.", "Correct it.")
     return value
 
 
@@ -107,4 +106,4 @@ def _code(body: Mapping[str, Any], name: str) -> Code:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and abs(value) < 1e7
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e7

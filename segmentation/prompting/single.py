@@ -6,7 +6,6 @@ was DICOM, else a Secondary Capture that claims no patient.
 
 import base64
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -213,7 +212,7 @@ def _list(asked: Mapping[str, Any], name: str) -> list[Any]:
 
 def _numbers(value: Any, *names: str) -> list[float]:
     found = [value.get(name) if isinstance(value, dict) else None for name in names]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in found):
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < MOST_PIXELS for n in found):
         raise WrongPrompts(f"A prompt lacks one of the numbers {', '.join(names)}.", "Correct it.")
     return [float(cast(float, n)) for n in found]
 

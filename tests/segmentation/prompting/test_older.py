@@ -177,6 +177,7 @@ def test_a_result_is_its_users_and_ends(pictures: Pictures, now: list[float]) ->
         (picture(), {"rectangles": [{**ONE, "width": 0}]}, WrongPrompts),
         (picture(), {"positive_points": [{"x": 200, "y": 3}]}, WrongPrompts),
         (picture(), {"positive_points": [{"x": float("inf"), "y": 3}]}, WrongPrompts),
+        (picture(), {"positive_points": [{"x": 10**400, "y": 3}]}, WrongPrompts),
         (picture(), {"negative_points": [3]}, WrongPrompts),
     ],
 )

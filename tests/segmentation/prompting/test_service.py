@@ -1,74 +1,17 @@
 """The service without its wire: sessions, memory, volumes; the archive is a stand-in that counts its work."""
 
-import io
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset
 
 from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
-from minipacs.settings import Settings
-from minipacs.work import SeriesContent
 from segmentation.prompting import asked, runs, terms
 from segmentation.prompting.held import Volumes
 from segmentation.prompting.service import Service
 from segmentation.prompting.sessions import IDLE_S, MOST_OF_A_USER, Sessions
-
-
-class Shelf:
-    """An archive in memory: series by UID."""
-
-    def __init__(self) -> None:
-        self.content: dict[str, list[Dataset]] = {}
-        self.taken = 0
-        self.lock = threading.Lock()
-
-    def put(self, images: list[Dataset]) -> str:
-        uid = str(images[0].SeriesInstanceUID)
-        self.content[uid] = images
-        return uid
-
-    def find(self, level: str, uid: str) -> list[str]:
-        return [uid] if level == "Series" and uid in self.content else []
-
-    def series(self, uid: str) -> tuple[str, SeriesContent]:
-        uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
-        return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
-
-    def file(self, instance: str) -> bytes:
-        with self.lock:
-            self.taken += 1
-        uid, _, sop = instance.partition("|")
-        (image,) = [i for i in self.content[uid] if i.SOPInstanceUID == sop]
-        stream = io.BytesIO()
-        image.save_as(stream, enforce_file_format=True)
-        return stream.getvalue()
-
-
-@pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
-
-
-@pytest.fixture
-def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Callable[[str], Any]:
-    """Put a phantom on the shelf; its description."""
-
-    def store(uid: str = "1.2.3", **changes: Any) -> Any:
-        described = series(uid=uid, **changes)
-        shelf.put(described.images(phantom(described)))
-        return described
-
-    return store
-
-
-@pytest.fixture
-def service(settings: Settings, shelf: Shelf) -> Service:
-    return Service(settings, shelf)  # type: ignore[arg-type]
 
 
 def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **more: Any) -> dict[str, Any]:
@@ -78,19 +21,19 @@ def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **mor
 
 
 # -- volumes ----------------------------------------------------------------------------------------
-def test_a_series_is_fetched_once_however_many_ask(shelf: Shelf, stored: Callable[..., Any]) -> None:
+def test_a_series_is_fetched_once_however_many_ask(shelf: Any, stored: Callable[..., Any]) -> None:
     uid = stored().uid
-    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    volumes = Volumes(shelf, 10**9)
     with ThreadPoolExecutor(6) as pool:
         held = list(pool.map(volumes.get, [uid] * 12))
     assert len({id(each) for each in held}) == 1
     assert shelf.taken == 12
 
 
-def test_the_series_used_last_stay_within_the_bound(shelf: Shelf, stored: Callable[..., Any]) -> None:
+def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable[..., Any]) -> None:
     uids = [stored(f"1.2.{n}").uid for n in range(5)]
-    one = Volumes(shelf, 10**9).get(uids[0]).size  # type: ignore[arg-type]
-    volumes = Volumes(shelf, int(2.5 * one))  # type: ignore[arg-type]
+    one = Volumes(shelf, 10**9).get(uids[0]).size
+    volumes = Volumes(shelf, int(2.5 * one))
     for uid in uids:
         volumes.get(uid)
         assert volumes.size() <= 2.5 * one
@@ -103,11 +46,11 @@ def test_the_series_used_last_stay_within_the_bound(shelf: Shelf, stored: Callab
 
 
 def test_a_series_that_has_grown_is_fetched_again(
-    shelf: Shelf, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    shelf: Any, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("segmentation.prompting.held.LOOKED_AT_S", 0.0)
     uid = stored(shape=(12, 20, 28)).uid
-    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    volumes = Volumes(shelf, 10**9)
     assert volumes.get(uid).source.shape == (12, 20, 28)
     stored(shape=(14, 20, 28))
     assert volumes.get(uid).source.shape == (14, 20, 28)
@@ -116,10 +59,10 @@ def test_a_series_that_has_grown_is_fetched_again(
         volumes.get(uid)
 
 
-def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Shelf, stored: Callable[..., Any]) -> None:
+def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Any, stored: Callable[..., Any]) -> None:
     uid = stored().uid
     del shelf.content[uid][5:7]
-    volumes = Volumes(shelf, 10**9)  # type: ignore[arg-type]
+    volumes = Volumes(shelf, 10**9)
     with pytest.raises(NotAVolume, match="it has a gap"):
         volumes.get(uid)
     assert volumes.size() == 0
@@ -225,9 +168,11 @@ def test_an_answer_without_a_voxel_cannot_be_accepted(service: Service, stored: 
         [{"point": [1, 2, None]}],
         [{"point": [1, 2, float("nan")]}],
         [{"point": [1, 2, True]}],
+        [{"point": [1, 2, 10**400]}],
         [{"point": [1, 2, 3], "positive": "yes"}],
         [{"point": [1, 2, 3], "frame": 2}],
         [{"point": [1, 2, 3], "sop_instance_uid": "9.9"}],
+        [{"point": [1, 2, 3], "sop_instance_uid": ["1.1"]}],
         [{"box": [[1, 2, 3]]}],
         [{"point": [1, 2, 3]}] * 501,
     ],

@@ -1,0 +1,66 @@
+"""A prompt service on an archive in memory."""
+
+import io
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from minipacs.settings import Settings
+from minipacs.work import SeriesContent
+from segmentation.prompting.service import Service
+
+
+class Shelf:
+    """An archive in memory: series by UID."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, list[Dataset]] = {}
+        self.taken = 0
+        self.lock = threading.Lock()
+
+    def put(self, images: list[Dataset]) -> str:
+        uid = str(images[0].SeriesInstanceUID)
+        self.content[uid] = images
+        return uid
+
+    def find(self, level: str, uid: str) -> list[str]:
+        return [uid] if level == "Series" and uid in self.content else []
+
+    def series(self, uid: str) -> tuple[str, SeriesContent]:
+        uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
+        return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
+
+    def file(self, instance: str) -> bytes:
+        with self.lock:
+            self.taken += 1
+        uid, _, sop = instance.partition("|")
+        (image,) = [i for i in self.content[uid] if i.SOPInstanceUID == sop]
+        stream = io.BytesIO()
+        image.save_as(stream, enforce_file_format=True)
+        return stream.getvalue()
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Callable[[str], Any]:
+    """Put a phantom on the shelf; its description."""
+
+    def store(uid: str = "1.2.3", **changes: Any) -> Any:
+        described = series(uid=uid, **changes)
+        shelf.put(described.images(phantom(described)))
+        return described
+
+    return store
+
+
+@pytest.fixture
+def service(settings: Settings, shelf: Shelf) -> Service:
+    return Service(settings, shelf)  # type: ignore[arg-type]
