@@ -57,7 +57,7 @@ def read(content: bytes) -> Picture:
     """The picture in a file; raises `Unreadable`."""
     if content[128:132] == b"DICM":
         return _dicom(content)
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(BytesIO(content), formats=("PNG", "JPEG")) as opened:
@@ -65,9 +65,13 @@ def read(content: bytes) -> Picture:
                 raise Unreadable(
                     f"The picture has more than {MOST_PIXELS // 10**6} million pixels.", "Send a smaller one."
                 )
-            shown = np.asarray(opened.convert("RGB"))
+            upright = ImageOps.exif_transpose(opened)  # as a browser shows it, and counts its pixels
+            deep = np.asarray(upright, np.uint16) if upright.mode.startswith("I") else None
+            shown = np.asarray(upright.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unreadable("The file is neither PNG, JPEG nor DICOM, or it is broken.", "Send one of these.") from error
+    if deep is not None:
+        return Picture(deep, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2), "OT", None, None)
     grey = np.rint(shown @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
     return Picture(grey, shown, "OT", IDENTITY_8_BIT, None)
 

@@ -90,6 +90,28 @@ def test_every_prompt_counts(pictures: Pictures, asked: Any, truth: np.ndarray, 
     assert dice(red(pictures.get("ann", answer["timestamp"]).png), truth) > 0.93
 
 
+def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: Pictures) -> None:
+    grey = np.asarray(Image.open(BytesIO(picture()))).astype(np.uint16) * 16  # 12 bits used: nearly black in a browser
+    stream = BytesIO()
+    Image.fromarray(grey).save(stream, "PNG")
+    read = single.read(stream.getvalue())
+    assert np.array_equal(read.values, grey)
+    assert np.array_equal(read.shown[..., 1], grey >> 8)
+    found = single.segment(Geodesic(), read, single.clues({"rectangles": [ONE]}, (140, 200)))
+    assert dice(found, ONE_DISC) > 0.93
+
+
+def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
+    turned = Image.open(BytesIO(picture()))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # Orientation: to be turned clockwise
+    stream = BytesIO()
+    turned.save(stream, "JPEG", exif=exif, quality=95)
+    read = single.read(stream.getvalue())
+    assert read.values.shape == (200, 140)
+    assert read.values[50, 140 - 40] > 150
+
+
 def test_negative_points_alone_are_no_error(pictures: Pictures) -> None:
     answer = pictures.segment("ann", request(picture(), {"negative_points": [{"x": 3, "y": 3}]}))
     assert not red(pictures.get("ann", answer["timestamp"]).png)[3, 3]
