@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minipacs.settings import Settings
-from segmentation import codes
-from segmentation.engine import Labelmap, Progress, Prompt, Segment, no_progress
+from segmentation.engine import Labelmap, Progress, Prompt, no_progress
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -30,13 +29,9 @@ class Geodesic:
     def masks(self, source: "Source", wish: "Wish") -> "dict[int, Mask]":
         """The segment by slice index."""
         from segmentation.prompting.plane import segment
-        from segmentation.prompting.spread import spread
+        from segmentation.prompting.spread import answer
 
-        keys = {k: segment(source.levels(k), clue) for k, clue in wish.clues.items() if clue.positive or clue.boxes}
-        if not wish.propagate:
-            return {k: mask for k, mask in keys.items() if mask.any()}
-        negative = {k: clue.negative for k, clue in wish.clues.items() if clue.negative}
-        return spread(keys, source.levels, negative, wish.limits)
+        return answer(source, wish, lambda k, clues: segment(source.levels(k), clues))
 
     def close(self) -> None:
         """Nothing was started."""
@@ -52,10 +47,7 @@ class Geodesic:
         """One segment from all prompts, through the slices."""
         from segmentation.prompting.whole import whole
 
-        return whole(self, volume, prompts, modality, PROMPTED)
-
-
-PROMPTED = Segment("Prompted", codes.ANATOMICAL_STRUCTURE, codes.SOFT_TISSUE, algorithm="SEMIAUTOMATIC")
+        return whole(self, volume, prompts, modality)
 
 
 def create(settings: Settings) -> Geodesic:

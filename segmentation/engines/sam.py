@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import EngineUnavailable
 from minipacs.settings import Settings
-from segmentation import codes
-from segmentation.engine import Labelmap, Progress, Prompt, Segment, no_progress
+from segmentation.engine import Labelmap, Progress, Prompt, no_progress
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 SET_MODEL = "Set MINIPACS_SAM_MODEL to a folder with config.json and model.safetensors of a SAM or SAM 2 model."
 SET_PYTHON = "Set MINIPACS_SAM_PYTHON to the python of an environment with torch and transformers."
-PROMPTED = Segment("Prompted", codes.ANATOMICAL_STRUCTURE, codes.SOFT_TISSUE, algorithm="SEMIAUTOMATIC")
 
 
 class Sam:
@@ -51,13 +49,9 @@ class Sam:
 
     def masks(self, source: "Source", wish: "Wish") -> "dict[int, Mask]":
         """The segment by slice index."""
-        from segmentation.prompting.spread import spread
+        from segmentation.prompting.spread import answer
 
-        keys = {k: self._in_slice(source, k, clue, wish) for k, clue in wish.clues.items() if _asks(clue)}
-        if not wish.propagate:
-            return {k: mask for k, mask in keys.items() if mask.any()}
-        negative = {k: clue.negative for k, clue in wish.clues.items() if clue.negative}
-        return spread(keys, source.levels, negative, wish.limits)
+        return answer(source, wish, lambda k, clues: self._in_slice(source, k, clues, wish.window))
 
     def segment(
         self,
@@ -71,7 +65,7 @@ class Sam:
         from segmentation.prompting.whole import whole
 
         try:
-            return whole(self, volume, prompts, modality, PROMPTED)
+            return whole(self, volume, prompts, modality)
         finally:
             self.close()
 
@@ -79,23 +73,17 @@ class Sam:
         """End the model's process."""
         self.model.close()
 
-    def _in_slice(self, source: "Source", index: int, clue: "Clues", wish: "Wish") -> "Mask":
-        """Every box gives a part; points outside of boxes together give one more."""
+    def _in_slice(self, source: "Source", index: int, clues: "Clues", window: tuple[float, float] | None) -> "Mask":
         import numpy as np
 
         from segmentation.prompting.model import Ask
-        from segmentation.prompting.plane import within
 
-        window = wish.window or source.window(index)
-        key = f"{source.names[index]} {window[0]:g} {window[1]:g}"
-        grey = source.grey(index, window)
+        centre, width = window or source.window(index)
+        key = f"{source.names[index]} {centre:g} {width:g}"
+        grey = source.grey(index, (centre, width))
         found = np.zeros(grey.shape, np.bool_)
-        for box in clue.boxes:
-            inside = [p for p in clue.positive if within(p, box)]
-            found |= self.model.mask(Ask(key, grey, inside, clue.negative, box))
-        free = [p for p in clue.positive if not any(within(p, box) for box in clue.boxes)]
-        if free:
-            found |= self.model.mask(Ask(key, grey, free, clue.negative, None))
+        for box, positive in clues.parts:
+            found |= self.model.mask(Ask(key, grey, positive, clues.negative, box))
         return found
 
 
@@ -113,10 +101,6 @@ def create(settings: Settings) -> Sam:
     if missing != "there":
         raise EngineUnavailable(f"The Python of SAM lacks {missing}.", f"pip install {missing} there. {SET_PYTHON}")
     return Sam(settings, folder, python)
-
-
-def _asks(clue: "Clues") -> bool:
-    return bool(clue.positive or clue.boxes)
 
 
 @lru_cache

@@ -53,20 +53,29 @@ class Clues:
     positive: tuple[Pixel, ...] = ()
     negative: tuple[Pixel, ...] = ()
 
+    @property
+    def ask(self) -> bool:
+        """Whether anything is wanted here: a negative point alone wants nothing."""
+        return bool(self.positive or self.boxes)
+
+    @property
+    def parts(self) -> list[tuple[Rectangle | None, list[Pixel]]]:
+        """Every box with the positive points in it; those outside of boxes together are one more part."""
+        free = [p for p in self.positive if not any(within(p, box) for box in self.boxes)]
+        found: list[tuple[Rectangle | None, list[Pixel]]] = [
+            (box, [p for p in self.positive if within(p, box)]) for box in self.boxes
+        ]
+        return [*found, (None, free)] if free else found
+
 
 def segment(levels: Plane, clues: Clues) -> Mask:
-    """The segment in one plane. Every box gives a part; points outside of boxes together give one more.
+    """The segment in one plane: all its parts.
 
-    `levels`: (rows, columns), HU for CT, else values brought to a similar range (`levels.py`).
+    `levels`: (rows, columns), HU for CT, else values brought to a similar range (`Source.levels`).
     """
     mask = np.zeros(levels.shape, np.bool_)
-    free = [p for p in clues.positive if not any(within(p, box) for box in clues.boxes)]
-    for box in clues.boxes:
-        inside = [p for p in clues.positive if within(p, box)]
-        window, found = _part(levels, inside, clues.negative, box)
-        mask[window] |= found
-    if free:
-        window, found = _part(levels, free, clues.negative, None)
+    for box, positive in clues.parts:
+        window, found = _part(levels, positive, clues.negative, box)
         mask[window] |= found
     return mask
 

@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from segmentation.prompting.plane import Mask, Pixel, Plane, carry
+from segmentation.prompting.plane import Clues, Mask, Pixel, Plane, carry
+from segmentation.prompting.wish import Source, Wish
 
 LEAST_OVERLAP = 0.5
 """Dice of two neighbouring masks; below it the segment was lost."""
 MOST_GROWTH = 1.6
 """Area from one slice to the next; above it the segment has leaked."""
+
+
+def answer(source: Source, wish: Wish, in_slice: Callable[[int, Clues], Mask]) -> dict[int, Mask]:
+    """The prompted slices as `in_slice` segments them, spread where that is wished; empty slices are left out."""
+    keys = {k: in_slice(k, clue) for k, clue in wish.clues.items() if clue.ask}
+    if not wish.propagate:
+        return {k: mask for k, mask in keys.items() if mask.any()}
+    negative = {k: clue.negative for k, clue in wish.clues.items() if clue.negative}
+    return spread(keys, source.levels, negative, wish.limits)
 
 
 def spread(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segmentation import codes
 from segmentation.engine import Labelmap, Prompt, Segment
 from segmentation.prompting.wish import Placed, Prompter, Source, Wish, clues, limits
 
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from highdicom import Volume
 
 
-def whole(engine: Prompter, volume: "Volume", prompts: Sequence[Prompt], modality: str, segment: Segment) -> Labelmap:
+PROMPTED = Segment("Prompted", codes.ANATOMICAL_STRUCTURE, codes.SOFT_TISSUE, algorithm="SEMIAUTOMATIC")
+
+
+def whole(engine: Prompter, volume: "Volume", prompts: Sequence[Prompt], modality: str) -> Labelmap:
     """The labelmap of one segment, propagated; raises `WrongPrompts` without a usable prompt."""
     source = Source(volume, modality, [str(k) for k in range(volume.array.shape[0])])
     placed = [Placed(prompt) for prompt in prompts]
@@ -21,4 +25,4 @@ def whole(engine: Prompter, volume: "Volume", prompts: Sequence[Prompt], modalit
     array = np.zeros(source.shape, np.uint8)
     for k, mask in engine.masks(source, wish).items():
         array[k] = mask
-    return Labelmap(array, volume.get_geometry(), (segment,))
+    return Labelmap(array, volume.get_geometry(), (PROMPTED,))

@@ -121,7 +121,7 @@ def clues(placed: Sequence[Placed], to_index: NDArray[np.float64], shape: tuple[
             where = _slice(one, other, each.slice, shape)
             before = found.get(where, Clues())
             found[where] = replace(before, boxes=(*before.boxes, _rectangle(one, other, shape)))
-    if not any(clue.positive or clue.boxes for clue in found.values()):
+    if not any(clue.ask for clue in found.values()):
         raise WrongPrompts("There is no positive point and no box.", "Click on what is wanted, or draw a box.")
     return found
 
