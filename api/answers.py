@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
+from api import wording
 from minipacs.errors import MinipacsError
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unforeseen)
     app.after_request(_headers)
     app.jinja_env.globals["csp_nonce"] = nonce
+    wording.install(app)
 
 
 def nonce() -> str:

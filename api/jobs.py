@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from time import time
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
@@ -54,24 +55,33 @@ def moment(seconds: float | None) -> str | None:
 def jobs() -> ResponseReturnValue:
     """Jobs, the newest first; `?state=`, `?kind=`, `?study=` choose."""
     answer = listed()
-    return render_template("jobs.html", **answer) if wants_page() else answer
+    if not wants_page():
+        return answer
+    wanted = {name: request.args.get(name, "") for name in ("state", "kind")}
+    older = None
+    if len(answer["jobs"]) == listing.limit():
+        older = "/jobs?" + urlencode({**request.args, "before": answer["jobs"][-1]["id"]})
+    return render_template("jobs.html", **answer, wanted=wanted, older=older)
 
 
 def listed() -> dict[str, Any]:
-    """Up to `limit` jobs, and how many there are of each state."""
+    """Up to `limit` jobs, and how many there are of each state, of this kind and study where they are chosen."""
     chosen = select(Job).order_by(Job.id.desc()).limit(listing.limit())
+    counted = select(Job.state, func.count()).group_by(Job.state)
     columns = {"state": Job.state, "kind": Job.kind, "study": Job.study_instance_uid}
     for name, text in request.args.items():
         if name == "before":
             chosen = chosen.where(Job.id < listing.whole(text))
         elif name in columns and "\x00" not in text:
             chosen = chosen.where(columns[name] == text)
+            if name != "state":
+                counted = counted.where(columns[name] == text)
         elif name not in ("limit", *columns):
             raise BadRequest(f"There is no filter {name!r} here.", f"There are before, {', '.join(columns)}.")
     with state().database.reading() as session:
         found = [told(job) for job in session.scalars(chosen)]
         counts = dict.fromkeys(STATES, 0)
-        counts |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
+        counts |= {row[0]: row[1] for row in session.execute(counted)}
         return {"jobs": found, "counts": counts}
 
 

@@ -89,10 +89,11 @@ def study(study_instance_uid: str) -> ResponseReturnValue:
         return answer
     with state().database.reading() as session:
         jobs = session.scalars(select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id.desc()))
+        latest = {job.kind: told(job) for job in reversed(list(jobs))}
         return render_template(
             "study.html",
             study=answer,
-            jobs=[told(job) for job in jobs],
+            jobs=latest.values(),
             pictures=pictures_of(session, study_instance_uid),
         )
 

@@ -17,6 +17,7 @@ from api.answers import wants_page
 from api.jobs import moment, told
 from api.state import state
 from api.studies import DATE, anywhere
+from api.wording import count_of
 from minipacs.archive import Arrived
 from minipacs.catalogue import Instance, Patient, Rejection, Series, Study
 from minipacs.errors import ArchiveError, BadRequest
@@ -165,7 +166,7 @@ def summed_up(steps: list[dict[str, Any]], catalogued: bool, made: int) -> dict[
         found = next((one for one in steps if one["state"] == wanted), None)
         if found:
             return {"state": wanted, "answer": f"{found['step']}: {found['sentence']}"}
-    results_made = f"{made} segmentations are ready." if made else "Nothing was segmented."
+    results_made = f"{count_of(made, 'segmentation')} ready." if made else "Nothing was segmented."
     return {"state": "done", "answer": results_made if catalogued else "It is not in the catalogue."}
 
 

@@ -5,7 +5,9 @@ function show(job) {
   const row = table?.querySelector(`[data-job="${job.id}"]`);
   if (!row) {
     const newest = Math.max(0, ...[...table.querySelectorAll("[data-job]")].map((r) => Number(r.dataset.job)));
-    if (job.id > newest && !location.search) location.reload();
+    const wanted = new URLSearchParams(location.search);
+    const fits = ["kind", "state", "study"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
+    if (job.id > newest && fits && !wanted.has("before")) location.reload();
     return;
   }
   const field = (name) => row.querySelector(`[data-field="${name}"]`);

@@ -46,6 +46,7 @@ def with_real_values(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "paths": paths}
 
 
+@pytest.mark.timeout(max(300, CASES // 2))
 def test_no_answer_breaks_the_document(app: Flask, caller: Callable[[str], Any]) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     hypothesis = pytest.importorskip("hypothesis")
@@ -62,7 +63,7 @@ def test_no_answer_breaks_the_document(app: Flask, caller: Callable[[str], Any])
     seen: Counter[int] = Counter()
     quiet = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
     each = hypothesis.settings(
-        max_examples=-(-CASES // len(operations)), deadline=None, database=None, derandomize=True,
+        max_examples=-(-CASES * 11 // (10 * len(operations))), deadline=None, database=None, derandomize=True,
         suppress_health_check=quiet, phases=[hypothesis.Phase.generate],
     )  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_no_answer_breaks_the_document(app: Flask, caller: Callable[[str], Any])
     for operation in operations:
         answers = each(hypothesis.given(case=operation.as_strategy())(asked))
         answers()
-    assert sum(seen.values()) >= CASES * 0.9, seen
+    assert sum(seen.values()) >= CASES, seen
     assert {200, 400, 404} <= set(seen), seen
     print(f"{sum(seen.values())} cases of {len(operations)} operations: {dict(seen)}")
 
