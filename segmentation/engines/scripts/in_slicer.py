@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-import vtk
+from vtk import reference, vtkStringArray
 
 NOT_INSTALLED = "This 3D Slicer has no extension TotalSegmentator."
 INSTALL = "Install it: in Slicer's Extensions Manager, TotalSegmentator and PyTorch; then run it once."
@@ -45,7 +45,7 @@ def main(folder: Path) -> dict[str, Any]:
 def save_labels(segmentation: Any, volume: Any, path: Path) -> list[dict[str, Any]]:
     """Every segment, numbered from 1 in the segmentation's order, on the volume's grid; a row for each."""
     inside = segmentation.GetSegmentation()
-    identifiers = vtk.vtkStringArray()
+    identifiers = vtkStringArray()
     rows = []
     for number in range(inside.GetNumberOfSegments()):
         identifiers.InsertNextValue(inside.GetNthSegmentID(number))
@@ -63,7 +63,7 @@ def save_labels(segmentation: Any, volume: Any, path: Path) -> list[dict[str, An
 
 def codes_of(segment: Any) -> dict[str, list[str]]:
     """Codes of a segment's terminology entry: context~category~type~modifier~context~region~modifier."""
-    tag = vtk.reference("")
+    tag = reference("")
     if not segment.GetTag("TerminologyEntry", tag):
         return {}
     parts = [*str(tag).split("~"), "", "", "", "", "", ""]
