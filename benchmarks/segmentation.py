@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a CT series, resampled to N slices (default: the synthetic chest)")
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--engine", default="slicer")
-    parser.add_argument("--type", default="BINARY", help="form of our SEG: BINARY or LABELMAP")
+    parser.add_argument("--type", default="LABELMAP", help="form of our SEG: BINARY or LABELMAP")
     parser.add_argument("--no-plain", action="store_true")
     parser.add_argument("--many", action="store_true")
     parser.add_argument("--part", help=argparse.SUPPRESS)

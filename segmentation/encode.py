@@ -3,10 +3,11 @@
 Patient and study modules are copied whole from the source, because an archive answers a study-level
 query from any one instance of the study.
 
-BINARY is read by everything. LABELMAP is 30 times smaller, but not yet read by 3D Slicer (dcmqi), nor
-known to Debian's dciodvfy. OHIF 3.13 counts a LABELMAP's segments from the first item of Segment
-Sequence, so that highdicom's item for the background, number 0, shifts every colour by one. The item
-says nothing (Pixel Padding Value names the background) and is left out: then OHIF's colours are right.
+LABELMAP is 30 times smaller and written several times as fast. BINARY is read by everything; LABELMAP not
+yet by 3D Slicer (dcmqi), nor is it known to Debian's dciodvfy. OHIF 3.13 counts a LABELMAP's segments from
+the first item of Segment Sequence, so that highdicom's item for the background, number 0, shifts every
+colour by one. The item says nothing (Pixel Padding Value names the background) and is left out: then OHIF's
+colours are right.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ _EMPTY = (
 
 
 def encode(
-    labelmap: Labelmap, slices: Slices, identity: Identity, type: str = BINARY, kind: str = "SEG"
+    labelmap: Labelmap, slices: Slices, identity: Identity, type: str = LABELMAP, kind: str = "SEG"
 ) -> "hd.seg.Segmentation":
     """The labelmap, whose slices are those of `slices` in their order, as a DICOM SEG.
 

@@ -1,7 +1,7 @@
 """Which engine segments which series: an optional table in HOME/segmentation.toml.
 
     superseded = "keep"          # or "remove": results of a series that has changed since
-    type = "BINARY"              # or "LABELMAP": the form of the DICOM SEG
+    type = "LABELMAP"            # or "BINARY": the form of the DICOM SEG
     mrb = false                  # true: 3D Slicer's whole scene as scene.mrb too
 
     [[rule]]                     # the first rule that fits decides; what is not said fits everything
@@ -28,7 +28,7 @@ from minipacs.settings import Settings
 FILE = "segmentation.toml"
 SUPERSEDED = ("keep", "remove")
 TYPES = ("BINARY", "LABELMAP")
-DEFAULT_TYPE = "BINARY"
+DEFAULT_TYPE = "LABELMAP"
 
 
 @dataclass(frozen=True)

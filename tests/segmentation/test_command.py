@@ -60,8 +60,8 @@ def test_a_nifti_and_a_nrrd_file_give_the_same_labels(series, phantom, settings,
 def test_the_form_of_the_seg_can_be_chosen(series, phantom, written, settings, engines, tmp_path):
     s = series()
     written(s.images(phantom(s)))
-    command.run(ask(command, tmp_path / "dicom", "--out", tmp_path / "out", "--type", "LABELMAP"), settings)
-    assert dcmread(tmp_path / "out" / s.uid / "seg.dcm").SegmentationType == "LABELMAP"
+    command.run(ask(command, tmp_path / "dicom", "--out", tmp_path / "out", "--type", "BINARY"), settings)
+    assert dcmread(tmp_path / "out" / s.uid / "seg.dcm").SegmentationType == "BINARY"
 
 
 def test_slicers_whole_scene_is_written_on_request(settings, engines, series, phantom, written, tmp_path):

@@ -7,7 +7,7 @@ from segmentation.rules import read_rules
 
 TABLE = """
 superseded = "remove"
-type = "LABELMAP"
+type = "BINARY"
 [[rule]]
 modality = "CT"
 body_part = "HEAD"
@@ -36,7 +36,7 @@ def test_without_a_table_the_setting_decides(settings):
 
 def test_the_first_rule_that_fits_decides(rules):
     table = rules(TABLE)
-    assert (table.superseded, table.type) == ("remove", "LABELMAP")
+    assert (table.superseded, table.type) == ("remove", "BINARY")
     assert table.need_body_part
     assert table.engines == ["slicer", "threshold"]
     assert table.of("CT", "head", "Chest", 100).engine == ""
