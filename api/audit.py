@@ -7,6 +7,7 @@ user looking at the same study again within minutes is one entry (a viewer fetch
 import atexit
 import csv
 import io
+import itertools
 import logging
 import queue
 import re
@@ -226,11 +227,11 @@ def as_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
     """The rows as CSV (RFC 4180), streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
     names = [column.key for column in Entry.__table__.columns]
     with database.reading() as session:
-        rows = list(session.scalars(chosen.limit(100_000)))
-        for row in [None, *rows]:
+        rows = session.scalars(chosen.execution_options(yield_per=1000))
+        for row in itertools.chain([None], rows):
             line = io.StringIO()
-            values = names if row is None else [safe(getattr(row, name)) for name in names]
-            csv.writer(line).writerow(values)
+            told = {} if row is None else {**{name: getattr(row, name) for name in names}, "at": moment(row.at)}
+            csv.writer(line).writerow(names if row is None else [safe(told[name]) for name in names])
             yield line.getvalue()
 
 

@@ -49,9 +49,11 @@ def upload() -> ResponseReturnValue:
     request.max_form_parts = settings.upload_files
     asked_modality()
     verdicts = [v for name, stream in received() for v in taken(name, stream)]
+    if not verdicts:
+        raise BadRequest("There is no file in this upload.", "Send files as multipart/form-data, in any field.")
     stored = [v for v in verdicts if v.verdict == "stored"]
     studies = sorted({v.study for v in stored if v.study})
-    status = 200 if stored or not verdicts else 422
+    status = 200 if stored else 422
     answer: dict[str, Any] = {
         "files": [asdict(v) for v in verdicts],
         "stored": len(stored),

@@ -111,6 +111,12 @@ def test_a_broken_zip_stores_nothing(operator: Any, archive: Any, ct: list[bytes
     assert not archive.files
 
 
+def test_an_upload_without_a_file_says_so(operator: Any) -> None:
+    answer = operator("/upload", "POST")
+    assert answer.status_code == 400
+    assert "no file" in answer.get_json()["error"]["message"]
+
+
 def test_only_operators_upload(viewer: Any, archive: Any, ct: list[bytes]) -> None:
     assert send(viewer, a__dcm=ct[0]).status_code == 403
     assert not archive.files
