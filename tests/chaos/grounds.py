@@ -64,7 +64,7 @@ def cluster(home: Path, seed: int, *, workers: int = 2, **changes: object) -> It
 
 
 def _settings(home: Path, **changes: object) -> Settings:
-    return settings_for(home, **{"attempts": ATTEMPTS, "lease_s": LEASE_S, "engine_limit_s": 120, **changes})
+    return settings_for(home, **{"attempts": ATTEMPTS, "lease_s": LEASE_S, "engine_limit_s": 900, **changes})
 
 
 def _machine(stack: ExitStack, home: Path) -> dict[str, Blow]:
