@@ -16,6 +16,7 @@ from minipacs.settings import Settings
 from stack import until
 
 AGAIN_S = 1.0
+START_S = 180.0
 PARTS = {
     "up": "minipacs.cli up",
     "service": "minipacs.cli service",
@@ -46,7 +47,11 @@ class Product:
         self.settings.home.mkdir(parents=True, exist_ok=True)
         self.temporary.mkdir(exist_ok=True)
         self._supervisor.start()
-        until(self.is_ready, 90, what="the product's start")
+        try:
+            until(self.is_ready, START_S, what="the product's start")
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
