@@ -127,7 +127,9 @@ def check_scheduler(settings: Settings) -> Finding:
     finally:
         client.close()
     if not workers:
-        return failed(f"{settings.scheduler} has no workers", "Start some: `minipacs worker`, with the same MINIPACS_SCHEDULER.")
+        return failed(
+            f"{settings.scheduler} has no workers", "Start some: `minipacs worker`, with the same MINIPACS_SCHEDULER."
+        )
     return ok(f"{settings.scheduler} has {workers} workers")
 
 

@@ -114,6 +114,7 @@ class Claim:
     attempt: int
     kind: str
     args: dict[str, Any]
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -254,13 +255,16 @@ class Jobs:
             unserved = and_(Job.state == "queued", Job.needs.not_in(served))
             session.execute(update(Job).where(unserved).values(note=literal(why) + Job.needs + remedy))
 
-    def hand_back(self, worker_prefix: str) -> int:
-        """A graceful stop gives running work back without counting the attempt, less what was cancelled; how many."""
+    def hand_back(self, worker: str) -> int:
+        """A graceful stop gives running work back, less what was cancelled; how many.
+
+        It has one attempt more for it; the number of the attempt stays, for it is the fence.
+        """
         with self.database.writing() as session:
-            held = and_(Job.state == "running", Job.worker.startswith(worker_prefix, autoescape=True))
+            held = and_(Job.state == "running", Job.worker == worker)
             ended = {"state": "cancelled", "finished": self.database.now(), "worker": None, "lease_until": None}
             session.execute(update(Job).where(held, Job.cancel).values(**ended))
-            values = {"state": "queued", "attempt": Job.attempt - 1, "worker": None, "lease_until": None, "stage": ""}
+            values = {"state": "queued", "attempts": Job.attempts + 1, "worker": None, "lease_until": None, "stage": ""}
             return _changed(session, update(Job).where(held).values(**values))
 
     def _give_back(self, which: ColumnElement[bool], why: str) -> int:
@@ -305,7 +309,7 @@ class Jobs:
                     started=now,
                     note="",
                 )
-                .returning(Job.id, Job.attempt, Job.kind, Job.args)
+                .returning(Job.id, Job.attempt, Job.kind, Job.args, Job.worker)
             ).first()
         return Claim(*taken) if taken else None
 
@@ -359,8 +363,9 @@ class Jobs:
 
 
 def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
-    """The fence: this row, still running, in this attempt."""
-    return (Job.id == claim.id, Job.attempt == claim.attempt, Job.state == "running")
+    """The fence: this row, still running, in this attempt, by this worker (postponed work keeps its attempt)."""
+    mine = (Job.attempt == claim.attempt, Job.worker == claim.worker)
+    return (Job.id == claim.id, *mine, Job.state == "running")
 
 
 def _changed(session: Session, statement: Update) -> int:

@@ -65,13 +65,17 @@ class Runner:
         self._pool = RemotePool(self.settings) if self.settings.scheduler else EmbeddedPool(self.settings)
 
     def stop(self) -> None:
-        """Close the pool; of the embedded one, running work is handed back without counting the attempt."""
+        """Close the pool; of the embedded one, running work is handed back without counting the attempt.
+
+        Another service of this machine may run already: what its workers hold stays theirs.
+        """
         if self._pool is None:
             return
         self._pool.close()
         if not self.settings.scheduler:
             try:
-                self.jobs.hand_back(f"{self.settings.host_name}/")
+                for worker in self._dead():
+                    self.jobs.hand_back(worker)
             except CatalogueUnavailable as error:  # the next start gives it back
                 log.warning("%s", error)
 
@@ -116,10 +120,13 @@ class Runner:
 
     def _requeue_dead(self) -> None:
         """A worker process of this machine that is gone holds nothing any more."""
+        for worker in self._dead():
+            self.jobs.requeue_of(worker, "The worker process ended unexpectedly.")
+
+    def _dead(self) -> set[str]:
+        """Workers of this machine that are gone, and hold rows."""
         here = f"{self.settings.host_name}/"
-        for worker in {w for _, w in self.jobs.running() if w.startswith(here)}:
-            if not is_alive(worker):
-                self.jobs.requeue_of(worker, "The worker process ended unexpectedly.")
+        return {worker for _, worker in self.jobs.running() if worker.startswith(here) and not is_alive(worker)}
 
     def _requeue_silent(self) -> None:
         """Who let its lease run out holds nothing any more; on this machine it is ended, for it hangs or is stopped.

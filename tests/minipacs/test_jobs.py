@@ -126,16 +126,27 @@ def test_poison_that_kills_its_worker_stops_after_its_attempts(jobs: Jobs) -> No
 def test_a_graceful_stop_does_not_cost_an_attempt(jobs: Jobs) -> None:
     (job_id,) = submitted(jobs)
     claimed(jobs, job_id, "here/1/1")
-    assert jobs.hand_back("here/") == 1
+    attempts = jobs.get(job_id).attempts
+    assert jobs.hand_back("here/1/1") == 1
     job = jobs.get(job_id)
-    assert (job.state, job.attempt) == ("queued", 0)
+    assert job.state == "queued"
+    assert job.attempts - job.attempt == attempts
+
+
+def test_what_was_handed_back_cannot_be_finished_by_who_had_it(jobs: Jobs) -> None:
+    (job_id,) = submitted(jobs)
+    before = claimed(jobs, job_id, "here/1/1")
+    jobs.hand_back("here/1/1")
+    claimed(jobs, job_id, "here/2/1")
+    assert not jobs.finish(before, {})
+    assert jobs.get(job_id).state == "running"
 
 
 def test_a_graceful_stop_does_not_queue_what_was_cancelled(jobs: Jobs) -> None:
     (job_id,) = submitted(jobs)
     claimed(jobs, job_id, "here/1/1")
     jobs.cancel(job_id)
-    assert jobs.hand_back("here/") == 0
+    assert jobs.hand_back("here/1/1") == 0
     assert jobs.get(job_id).state == "cancelled"
 
 
@@ -166,6 +177,18 @@ def test_back_off_grows_but_not_for_ever(database: Database) -> None:
         waits.append(job.not_before - (job.started or 0))
     assert [round(wait) for wait in waits[:4]] == [2, 4, 8, 16]
     assert round(waits[-1]) == 60
+
+
+def test_what_was_postponed_is_another_workers_though_the_attempt_is_the_same(jobs: Jobs) -> None:
+    (job_id,) = submitted(jobs)
+    before = claimed(jobs, job_id, "here/1/1")
+    assert jobs.postpone(before, EngineFailed("Away."))
+    with jobs.database.writing() as session:
+        session.execute(update(Job).values(not_before=0.0))
+    claimed(jobs, job_id, "here/2/1")
+    assert not jobs.postpone(before, EngineFailed("Away."))
+    assert not jobs.finish(before, {})
+    assert jobs.get(job_id).state == "running"
 
 
 def test_a_cancelled_job_is_not_postponed(jobs: Jobs) -> None:
