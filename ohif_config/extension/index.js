@@ -8,12 +8,13 @@ import { Viewer } from './ohif.js';
 import { Prompting, prompts } from './prompting.js';
 import { Ready } from './ready.js';
 import { PromptSession } from './session.js';
+import { Toolbar } from './toolbar.js';
 import { PromptTools } from './tools.js';
 
 const here = name => new URL(name, import.meta.url).href;
 
 /** What lives while a study is open. */
-const open = { viewer: null, watch: null, prompting: null, ready: null };
+const open = { viewer: null, watch: null, prompting: null, toolbar: null, ready: null };
 
 /** Lay the results of a finished job over the images. */
 async function show({ id, study }) {
@@ -48,14 +49,18 @@ export default {
     open.watch = new JobWatch(open.viewer.study, { ask, EventSource });
     open.watch.addEventListener('done', appear);
     open.watch.start();
-    open.prompting = new Prompting(open.viewer, new PromptTools(open.viewer), new PromptSession({ ask }));
+    const tools = new PromptTools(open.viewer);
+    open.prompting = new Prompting(open.viewer, tools, new PromptSession({ ask }));
+    open.toolbar = new Toolbar(open.viewer, tools);
+    open.toolbar.start();
   },
 
   onModeExit() {
     open.watch?.stop();
+    open.toolbar?.stop();
     open.prompting?.stop();
     open.ready?.stop();
-    Object.assign(open, { watch: null, prompting: null, ready: null });
+    Object.assign(open, { watch: null, prompting: null, toolbar: null, ready: null });
   },
 
   getPanelModule() {
