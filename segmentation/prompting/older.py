@@ -9,9 +9,11 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from minipacs.errors import EngineUnavailable, NotFound
-from segmentation.prompting import single
-from segmentation.prompting.wish import Prompter
+from segmentation.prompting import capture, picture, pixels
+from segmentation.prompting.wish import Prompter, Wish
 
 KEPT_S = 3600.0
 MOST_BYTES = 256 * 2**20
@@ -38,13 +40,13 @@ class Pictures:
 
     def segment(self, user: str, request: dict[str, Any]) -> dict[str, str]:
         """Segment a picture; where its results are."""
-        content, asked = single.body(request)
-        picture = single.read(content)
-        rows, columns = picture.values.shape
-        clue = single.clues(asked, (rows, columns))
+        content, asked = pixels.body(request)
+        given = picture.read(content)
+        shape = given.values.shape
+        wish = Wish({0: pixels.clues(asked, shape)}, (0, 0))
         prompter = self._chosen(str(asked.get("model") or ""))
-        mask = single.segment(prompter, picture, clue)
-        made = single.png(single.overlay(picture, mask)), single.dicom(picture, mask, prompter, asked, user)
+        mask = prompter.masks(given.source, wish).get(0, np.zeros(shape, np.bool_))
+        made = picture.png(given.overlaid(mask)), capture.dicom(given, mask, prompter, asked, user)
         name = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{token_urlsafe(18)}"
         with self._lock:
             self._sweep()

@@ -16,8 +16,8 @@ from data import shared_data
 from minipacs.errors import BadRequest, EngineUnavailable, NotFound, Unreadable, WrongPrompts
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import Geodesic
-from segmentation.prompting import single
 from segmentation.prompting.older import KEPT_S, Pictures
+from segmentation.prompting.picture import png, read
 from segmentation.prompting.wish import Prompter
 
 
@@ -94,11 +94,11 @@ def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: Pictures) -> None:
     grey = np.asarray(Image.open(BytesIO(picture()))).astype(np.uint16) * 16  # 12 bits used: nearly black in a browser
     stream = BytesIO()
     Image.fromarray(grey).save(stream, "PNG")
-    read = single.read(stream.getvalue())
-    assert np.array_equal(read.values, grey)
-    assert np.array_equal(read.shown[..., 1], grey >> 8)
-    found = single.segment(Geodesic(), read, single.clues({"rectangles": [ONE]}, (140, 200)))
-    assert dice(found, ONE_DISC) > 0.93
+    given = read(stream.getvalue())
+    assert np.array_equal(given.values, grey)
+    assert np.array_equal(given.shown[..., 1], grey >> 8)
+    name = pictures.segment("ann", request(stream.getvalue(), {"rectangles": [ONE]}))["timestamp"]
+    assert dice(red(pictures.get("ann", name).png), ONE_DISC) > 0.93
 
 
 def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
@@ -107,9 +107,9 @@ def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
     exif[0x0112] = 6  # Orientation: to be turned clockwise
     stream = BytesIO()
     turned.save(stream, "JPEG", exif=exif, quality=95)
-    read = single.read(stream.getvalue())
-    assert read.values.shape == (200, 140)
-    assert read.values[50, 140 - 40] > 150
+    given = read(stream.getvalue())
+    assert given.values.shape == (200, 140)
+    assert given.values[50, 140 - 40] > 150
 
 
 def test_negative_points_alone_are_no_error(pictures: Pictures) -> None:
@@ -130,7 +130,7 @@ def test_a_picture_without_patient_becomes_a_capture_that_claims_none(pictures: 
 
 
 def _png_of(made: pydicom.Dataset) -> bytes:
-    return single.png(made.pixel_array)
+    return png(made.pixel_array)
 
 
 def test_a_dicom_image_becomes_a_seg_that_refers_to_it(
@@ -208,6 +208,16 @@ def test_what_cannot_be_used_is_refused(pictures: Pictures, content: bytes, aske
         pictures.segment("ann", request(content, asked))
     assert 400 <= refused.value.status < 500  # type: ignore[attr-defined]
     assert refused.value.hint  # type: ignore[attr-defined]
+
+
+def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(pictures: Pictures, series: Any) -> None:
+    described = series(shape=(1, 20, 28))
+    image = described.images(np.zeros((1, 20, 28), np.int16))[0]
+    image.Rows = image.Columns = 60_000
+    stream = BytesIO()
+    image.save_as(stream, enforce_file_format=True)
+    with pytest.raises(Unreadable, match="the limit is 64000000"):
+        pictures.segment("ann", request(stream.getvalue(), {"positive_points": [{"x": 7, "y": 4}]}))
 
 
 def test_prompts_that_are_not_json_are_refused(pictures: Pictures, settings: Settings) -> None:
