@@ -122,13 +122,7 @@ def _part(
 ) -> tuple[tuple[slice, slice], Mask]:
     window = _window(levels.shape, positive, box)
     values = np.ascontiguousarray(levels[window])
-    outside = np.zeros(values.shape, np.bool_)
-    outside[:2] = outside[-2:] = outside[:, :2] = outside[:, -2:] = True
-    if box is not None:
-        hard = np.zeros(values.shape, np.bool_)
-        top, left = window[0].start, window[1].start
-        hard[box[0] - top : box[2] - top + 1, box[1] - left : box[3] - left + 1] = True
-        outside |= ~hard
+    outside = _surroundings(values.shape, window, box)
     denied = [pixel for pixel in negative if box is not None and within(pixel, box)]
     inside = np.zeros(values.shape, np.bool_)
     for pixel in positive:
@@ -161,6 +155,18 @@ def _window(shape: tuple[int, ...], positive: Sequence[Pixel], box: Rectangle | 
         slice(max(0, top - down), min(shape[0], bottom + down + 1)),
         slice(max(0, left - across), min(shape[1], right + across + 1)),
     )
+
+
+def _surroundings(shape: tuple[int, ...], window: tuple[slice, slice], box: Rectangle | None) -> Mask:
+    """The region's border, and all that lies outside the box: surely not of the segment."""
+    rest = np.ones(shape, np.bool_)
+    top, left, bottom, right = (0, 0, *shape)
+    if box is not None:
+        first_row, first_column = window[0].start, window[1].start
+        top, left = box[0] - first_row, box[1] - first_column
+        bottom, right = box[2] - first_row + 1, box[3] - first_column + 1
+    rest[max(2, top) : min(shape[0] - 2, bottom), max(2, left) : min(shape[1] - 2, right)] = False
+    return rest
 
 
 def _core(shape: tuple[int, ...], window: tuple[slice, slice], box: Rectangle) -> Mask:
