@@ -35,6 +35,8 @@ ON_SCREEN = """([x, y]) => {
 }"""
 NAMES = """() => window.cornerstoneTools.segmentation.state.getSegmentations()
     .flatMap(segmentation => Object.values(segmentation.segments).map(segment => segment.label))"""
+WAITED = """() => performance.getEntriesByType('resource')
+    .filter(entry => entry.name.endsWith('/prompts')).map(entry => entry.duration)"""
 CLICK_TO_OVERLAY = "() => performance.getEntriesByName('minipacs: click to overlay').map(entry => entry.duration)"
 
 
@@ -50,12 +52,16 @@ class Answers:
     """What the prompt service has answered to this page."""
 
     def __init__(self, page: Page) -> None:
-        self.all: list[dict[str, Any]] = []
+        self._all: list[tuple[int, dict[str, Any]]] = []
         page.on("response", self._keep)
 
     def _keep(self, response: Response) -> None:
         if response.url.endswith("/prompts") and response.request.method == "POST" and response.ok:
-            self.all.append(response.json())
+            self._all.append((len(response.request.post_data_json["prompts"]), response.json()))
+
+    def last(self, prompts: int) -> dict[str, Any]:
+        """The last answer to so many prompts."""
+        return [answer for count, answer in self._all if count == prompts][-1]
 
 
 def at(page: Page, place: tuple[float, float]) -> tuple[float, float]:
@@ -124,7 +130,7 @@ def test_two_clicks_and_a_box_become_a_stored_segment(page: Page, stack: Running
     assert coloured(viewport(page)) > 10_000
 
     prompt_for_the_aorta(page)
-    answer = answers.all[-1]
+    answer = answers.last(3)
     expect(page.locator(".minipacs-panel [role=status]").last).to_contain_text(f"{answer['voxels']} voxels")
     page.screenshot(path=artefacts / "prompts-answered.png")
     page.get_by_label("Name of the segment").fill("aorta")
@@ -164,10 +170,11 @@ def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, 
     prompt_for_the_aorta(page, from_the_toolbar)
     page.screenshot(path=artefacts / "prompts-toolbar.png")
     page.locator(".minipacs-panel").wait_for()  # the first tool has opened it
+    wanted = answers.last(2)["voxels"]
+    assert wanted != answers.last(3)["voxels"]
     page.get_by_role("button", name="Undo").click()
     status = page.locator(".minipacs-panel [role=status]").last
-    page.wait_for_function("() => document.querySelector('.minipacs-panel progress[hidden]') !== null")
-    expect(status).to_contain_text(f"{answers.all[1]['voxels']} voxels")
+    expect(status).to_contain_text(f"{wanted} voxels", timeout=30_000)
     assert "Prompt result" in page.evaluate(NAMES)
     with page.expect_response(lambda r: r.request.method == "DELETE" and "/prompts/" in r.url):
         page.get_by_role("button", name="Discard").click()
@@ -176,17 +183,23 @@ def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, 
 
 
 def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack) -> None:
-    """MINIPACS_PROMPTS_CLICKS=30 on a machine that does nothing else; docs/prompts.md has the figures."""
-    clicks = int(os.environ.get("MINIPACS_PROMPTS_CLICKS", "0"))
+    """MINIPACS_PROMPTS_SLICES=20 on a machine that does nothing else; docs/prompts.md has the figures."""
+    slices = int(os.environ.get("MINIPACS_PROMPTS_SLICES", "0"))
     open_study(page, stack, chest(stack), MIDDLE)
     open_panel(page)
+    page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
     from_the_panel(page, "positive point")
-    for number in range(clicks or 4):
+    for number in range(slices or 2):
         show(page, MIDDLE - 5 + number % 10)
-        page.mouse.click(*at(page, AORTA))
-        wait_answers(page, number + 1)
+        for further, place in enumerate((AORTA, NEARER_THE_EDGE)):
+            page.mouse.click(*at(page, place))
+            wait_answers(page, 2 * number + further + 1)
         page.get_by_role("button", name="Clear").click()
-    ms = sorted(page.evaluate(CLICK_TO_OVERLAY))
-    last = ms[int(0.95 * (len(ms) - 1))]
-    print(f"click to overlay, {len(ms)} clicks: median {statistics.median(ms):.0f} ms, p95 {last:.0f} ms")
-    assert statistics.median(ms) < (1000 if clicks else 5000)
+    ms = page.evaluate(CLICK_TO_OVERLAY)
+    for name, found in (
+        ("first click of a segment", sorted(ms[::2])),
+        ("further click", sorted(ms[1::2])),
+        ("waiting for the answer, either", sorted(page.evaluate(WAITED))),
+    ):
+        print(f"{name}: median {statistics.median(found):.0f} ms, p95 {found[int(0.95 * (len(found) - 1))]:.0f} ms")
+    assert statistics.median(ms) < (1000 if slices else 10_000)
