@@ -91,6 +91,9 @@ def _write(acceptance: Acceptance, identity: Identity, type: str, made: Path) ->
     """SEG, NIfTI, label table, picture and manifest below `made`; the manifest."""
     held, labelmap = acceptance.answer.held, labelmap_of(acceptance)
     seg = encode(labelmap, held.slices, identity, type)
+    if not (acceptance.segment.label + acceptance.user).isascii():  # what the source's character set may not have
+        seg.decode()
+        seg.SpecificCharacterSet = "ISO_IR 192"
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN

@@ -19,6 +19,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.content: dict[str, list[Dataset]] = {}
+        self.stored: list[bytes] = []
         self.taken = 0
         self.lock = threading.Lock()
 
@@ -33,6 +34,9 @@ class Shelf:
     def series(self, uid: str) -> tuple[str, SeriesContent]:
         uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
         return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
+
+    def store(self, content: bytes) -> None:
+        self.stored.append(content)
 
     def file(self, instance: str) -> bytes:
         with self.lock:

@@ -1,0 +1,50 @@
+"""What is accepted becomes a SEG that says what the user wrote, for the patient it was made of."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from segmentation.prompting.service import Service
+
+KIDNEY = {"value": "64033007", "scheme": "SCT", "meaning": "Kidney"}
+ORGAN = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
+
+
+@pytest.mark.parametrize("label", ["Kidney", "Niere, früh", "腎臓"])
+@pytest.mark.parametrize(
+    ("encoding", "patient"),
+    [
+        (None, "Doe^Jane"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 192", "Зима^Анна"),
+    ],
+)
+def test_names_are_written_whatever_the_sources_character_set(
+    service: Service,
+    shelf: Any,
+    series: Any,
+    phantom: Callable[..., np.ndarray],
+    label: str,
+    encoding: Any,
+    patient: str,
+) -> None:
+    described = series(uid="1.2.3")
+    images = described.images(phantom(described))
+    for image in images:
+        image.SpecificCharacterSet, image.PatientName = encoding, patient
+    shelf.put(images)
+    position = np.array(described.first) + described.axes @ np.array((6, 9, 14))
+    prompts = [{"point": [float(v) for v in position]}]
+    answer = service.prompt("Jörg 腎", {"series": "1.2.3", "prompts": prompts})
+    service.accept("Jörg 腎", answer["session"], {"label": label, "category": ORGAN, "type": KIDNEY})
+
+    seg = pydicom.dcmread(io.BytesIO(shelf.stored[0]))
+    assert seg.PatientName == patient
+    assert seg.SegmentSequence[0].SegmentLabel == label
+    assert str(seg.ContentCreatorName) == "Jörg 腎"
+    assert seg.SeriesDescription == f"{label} (geodesic prompts)"
