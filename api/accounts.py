@@ -11,7 +11,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.doors import ROLES
+from api.doors import ROLES, includes
 from minipacs.database import Base, Database
 from minipacs.errors import BadRequest, NotFound
 from minipacs.settings import Settings
@@ -109,6 +109,23 @@ def change_password(database: Database, settings: Settings, name: str, password:
         user.password_hash, user.must_change = hasher.hash(password), False
     if name == settings.admin_user and os.path.exists(first_login(settings)):
         os.unlink(first_login(settings))
+
+
+def set_role(database: Database, name: str, role: str) -> None:
+    """Another role for a user, whose tokens may do no more than that; the last administrator stays one."""
+    if role not in ROLES:
+        raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
+    with database.writing() as session:
+        user = session.get(User, name)
+        if user is None:
+            raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
+        others = session.scalar(select(User.name).where(User.role == "admin", User.name != name).limit(1))
+        if user.role == "admin" and role != "admin" and others is None:
+            raise BadRequest("The last administrator stays one.", "Make another administrator first.")
+        user.role = role
+        for token in session.scalars(select(Token).where(Token.user_name == name)):
+            if not includes(role, token.role):
+                token.role = role
 
 
 def delete_user(database: Database, name: str) -> None:

@@ -52,6 +52,17 @@ def add_user() -> ResponseReturnValue:
     return redirect("/admin", 303) if wants_page() else ({"name": name}, 201)
 
 
+@blueprint.post("/users/<name>/role")
+@requires("admin")
+def change_role(name: str) -> ResponseReturnValue:
+    """Give a user another `role`; it counts within seconds."""
+    role = request.form.get("role", "")
+    if name == g.user.name:
+        raise BadRequest("This is your own name.", "Ask another administrator.")
+    accounts.set_role(state().database, name, role)
+    return redirect("/admin", 303) if wants_page() else {"name": name, "role": role}
+
+
 @blueprint.post("/users/<name>/remove")
 @requires("admin")
 def remove_user(name: str) -> ResponseReturnValue:

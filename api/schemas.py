@@ -179,6 +179,7 @@ JSON_ANSWERS: dict[str, Schema] = {
     "rules.change": thing(rules=TEXT),
     "admin.users": many(USER),
     "admin.add_user": thing(name=TEXT),
+    "admin.change_role": thing(name=TEXT, role=TEXT),
     "admin.remove_user": thing(name=TEXT, removed=YES_NO),
     "admin.tokens": many(USER),
     "admin.add_token": thing(name=TEXT, token=TEXT),

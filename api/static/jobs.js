@@ -40,6 +40,23 @@ if (table) {
   };
 }
 
+// The page of one job: its stage, its percentage and its time as they change; the whole page when it ends.
+const one = document.querySelector("[data-watch]");
+if (one) {
+  const watch = async () => {
+    const answer = await fetch(location.pathname, { headers: { Accept: "application/json" } }).catch(() => null);
+    const job = answer?.ok ? await answer.json() : null;
+    if (job && job.state !== one.dataset.watch) return location.reload();
+    if (job) {
+      document.getElementById("stage").textContent = (job.stage || "–") + (job.percent === null ? "" : ` · ${job.percent} %`);
+      document.getElementById("time").textContent =
+        job.elapsed_s === null ? "–" : `${job.elapsed_s} s` + (job.left_s === null ? "" : `, about ${job.left_s} s left`);
+    }
+    setTimeout(watch, 2000);
+  };
+  setTimeout(watch, 2000);
+}
+
 for (const button of document.querySelectorAll("[data-post]")) {
   button.addEventListener("click", async () => {
     button.disabled = true;

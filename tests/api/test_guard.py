@@ -157,6 +157,20 @@ def test_the_last_administrator_stays(admin: Any) -> None:
     assert admin("/users/admin/remove", "POST").status_code == 400
 
 
+def test_a_role_is_changed_and_tokens_may_do_no_more(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.guard.REMEMBERED_S", -1.0)
+    form = {"name": "eve", "role": "operator", "password": "a first password"}
+    assert admin("/users", "POST", data=form).status_code == 201
+    token = accounts.create_token(app.extensions["minipacs"].database, "eve's", "operator", "eve")
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert app.test_client().get("/upload", headers=bearer).status_code == 200
+    assert admin("/users/eve/role", "POST", data={"role": "viewer"}).get_json() == {"name": "eve", "role": "viewer"}
+    assert app.test_client().get("/upload", headers=bearer).status_code == 403
+    assert admin("/users/eve/role", "POST", data={"role": "queen"}).status_code == 400
+    assert admin("/users/nobody/role", "POST", data={"role": "viewer"}).status_code == 404
+    assert admin("/users/admin/role", "POST", data={"role": "viewer"}).status_code == 400  # the last administrator
+
+
 def test_a_removed_user_is_out(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.guard.REMEMBERED_S", -1.0)
     form = {"name": "eve", "role": "viewer", "password": "a password of eve"}
