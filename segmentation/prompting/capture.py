@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from minipacs.work import MANUFACTURER
 from segmentation import codes
-from segmentation.encode import encode
+from segmentation.encode import BINARY, encode
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity, derived_uid, parameters_digest
 from segmentation.prompting.picture import RED, Picture
@@ -47,7 +47,7 @@ def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
 
     geometry = VolumeGeometry(np.eye(4), (1, *mask.shape), "PATIENT")
     labelmap = Labelmap(mask[None].astype(np.uint8), geometry, (SEGMENT,))
-    return encode(labelmap, Slices((image,), np.eye(4)), identity)
+    return encode(labelmap, Slices((image,), np.eye(4)), identity, BINARY)  # the older client's readers know no other
 
 
 def _capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:

@@ -17,7 +17,7 @@ import pytest
 
 from minipacs.demo import SPACING_MM, write_chest_ct
 from minipacs.work import MANUFACTURER
-from stack import RunningStack
+from stack import RunningStack, until
 
 pytestmark = pytest.mark.integration
 BONE = {
@@ -112,6 +112,12 @@ def test_two_prompts_become_a_seg_whose_mask_is_the_answer(stack: RunningStack, 
     read = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)[..., 0]
     for uid, plane in zip(uids, read, strict=True):
         assert np.array_equal(plane > 0, masks.get(uid, np.zeros_like(plane) > 0))
+
+    def catalogued() -> bool:
+        series = stack.get_json(f"/dicom-web/studies/{stored['study_instance_uid']}/series")
+        return stored["series_instance_uid"] in [each["0020000E"]["Value"][0] for each in series]
+
+    until(catalogued, 60, what="the prompted SEG in the catalogue")
 
 
 def test_a_result_keeps_prompts_and_user_and_starts_no_work(stack: RunningStack, study: list[pydicom.Dataset]) -> None:
