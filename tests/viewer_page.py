@@ -13,9 +13,10 @@ HAS_IMAGE = """() => window.cornerstone?.getRenderingEngines()
     .flatMap(engine => engine.getViewports()).some(viewport => viewport.getImageData?.())"""
 HAS_SEGMENTATION = "() => window.cornerstoneTools?.segmentation.state.getSegmentations().length > 0"
 HAS_REPRESENTATION = """() => {
-    const { viewportGridService, segmentationService } = window.services ?? {};
-    const { activeViewportId } = viewportGridService?.getState() ?? {};
-    return activeViewportId && segmentationService.getSegmentationRepresentations(activeViewportId).length > 0;
+    if (!window.cornerstone?.getRenderingEngines().length) return false;  // OHIF's services come into being before it
+    const { viewportGridService, segmentationService } = window.services;
+    const { activeViewportId } = viewportGridService.getState();
+    return segmentationService.getSegmentationRepresentations(activeViewportId).length > 0;
 }"""
 """Whether a segmentation lies over the active viewport."""
 HAS_SLICE = """index => {

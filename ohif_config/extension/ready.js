@@ -46,6 +46,16 @@ export function adopt(displaySets) {
   }
 }
 
+/** OHIF takes a segment's colour by its place in the sequence: an item for the background, number 0, shifts them all. */
+export function withoutBackground(displaySets) {
+  for (const { Modality, instance } of displaySets) {
+    if (Modality !== 'SEG' || !instance?.SegmentSequence) continue;
+    const described = [instance.SegmentSequence].flat();
+    const segments = described.filter(segment => Number(segment.SegmentNumber) > 0);
+    if (segments.length < described.length) instance.SegmentSequence = segments;
+  }
+}
+
 /** Looks after the viewports while a study is open. */
 export class Ready {
   constructor(viewer) {
@@ -62,6 +72,7 @@ export class Ready {
     const { unsubscribe } = displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, () => {
       this.changedAt = performance.now();
       adopt(displaySetService.getActiveDisplaySets());
+      withoutBackground(displaySetService.getActiveDisplaySets());
     });
     const complain = event => {
       const cause = event.detail?.error ?? event.reason ?? event.error;
@@ -116,9 +127,8 @@ export class Ready {
     const key = `${viewportId} ${first.displaySetInstanceUID}`;
     if (!this.since.has(key)) this.since.set(key, performance.now());
     const waited = performance.now() - this.since.get(key);
-    const why = reason(first, this.errors);
-    const known = !why.endsWith('yet.');
-    this.say(viewportId, waited > VERY_LATE_MS || (known && waited > LATE_MS) ? why : null);
+    const known = this.errors.length > 0;
+    this.say(viewportId, waited > VERY_LATE_MS || (known && waited > LATE_MS) ? reason(first, this.errors) : null);
   }
 
   /** Lay our results over a series that has just been drawn, once. */

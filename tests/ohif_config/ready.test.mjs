@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { adopt, reason, results } from '../../ohif_config/extension/ready.js';
+import { adopt, reason, results, withoutBackground } from '../../ohif_config/extension/ready.js';
 
 const seg = (uid, description, date, more = {}) => ({
   Modality: 'SEG',
@@ -58,4 +58,16 @@ test('the reason is the first that is true: no images, no position, what the pag
   assert.match(reason({ Modality: 'CT', instances: [image, { Rows: 512 }] }, ['x']), /lack Image Position/);
   assert.match(reason({ Modality: 'CT', instances: [image] }, ['decoder: bad stream']), /decoder: bad stream/);
   assert.match(reason({ Modality: 'CT', instances: [image] }), /not been drawn yet\.$/);
+});
+
+test('the background of a labelmap is no segment, so that colours keep to their segments', () => {
+  const numbered = number => ({ SegmentNumber: String(number) });
+  const sets = [
+    { Modality: 'SEG', instance: { SegmentSequence: [0, 1, 2].map(numbered) } },
+    { Modality: 'SEG', instance: { SegmentSequence: numbered(1) } },
+    { Modality: 'CT', instance: {} },
+  ];
+  withoutBackground(sets);
+  assert.deepEqual(sets[0].instance.SegmentSequence, [numbered(1), numbered(2)]);
+  assert.deepEqual(sets[1].instance.SegmentSequence, numbered(1));
 });
