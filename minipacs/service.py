@@ -3,14 +3,13 @@
 import argparse
 import logging
 import os
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 
 import minipacs.catalogue  # noqa: F401  its tables must exist before the first row
 from minipacs.archive import Archive
 from minipacs.database import Database
+from minipacs.ending import asked_to_end
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
 from minipacs.follow import Doorbell, Follower
 from minipacs.notify import Notifier
@@ -30,13 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; then hand running work back."""
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    stop = asked_to_end()
 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)

@@ -5,11 +5,10 @@ stopped together; each logs to HOME/log. With `--demo` a study is sent and follo
 """
 
 import argparse
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 
+from minipacs.ending import asked_to_end
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
 
@@ -33,13 +32,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start, say where, wait; 0 after Ctrl+C or a finished demo, otherwise 1 with the reason."""
     from minipacs.stack import Stack
 
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = asked_to_end()
     say(f"data below {settings.home}")
     with Stack(settings, stop, say) as stack:
         if stop.is_set():

@@ -2,10 +2,9 @@
 
 import argparse
 import logging
-import signal
 import threading
-from types import FrameType
 
+from minipacs.ending import asked_to_end
 from minipacs.errors import SettingsError
 from minipacs.settings import Settings
 
@@ -25,13 +24,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from segmentation.prompting.server import Server
     from segmentation.prompting.service import Service
 
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    stop = asked_to_end()
     archive = Archive(settings)
     service = Service(settings, archive)
     try:
