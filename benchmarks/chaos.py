@@ -5,7 +5,8 @@
 
 Each seed is a run of its own (tests/chaos/): studies are sent by C-STORE, and again where they were not
 acknowledged; blows fall about every PACE seconds; then everything comes to rest and is judged. The
-table sums up all runs in FILE (JSON lines), also those of earlier calls: a long run can be done in parts.
+tables sum up all runs in FILE (JSON lines), also those of earlier calls: a long run can be done in parts;
+`--seeds` alone only prints them.
 """
 
 import argparse
@@ -44,7 +45,8 @@ def main() -> None:
             with arguments.runs.open("a") as stream:
                 stream.write(json.dumps(as_json(name, run)) + "\n")
             print(f"{name}, seed {seed}: {run.struck.total()} blows, {run.verdict}", flush=True)
-    print(table([json.loads(line) for line in arguments.runs.read_text().splitlines()]))
+    runs = [json.loads(line) for line in arguments.runs.read_text().splitlines()]
+    print(by_run(runs), table(runs), sep="\n\n")
 
 
 def one(name: str, seed: int, arguments: argparse.Namespace) -> Run:
@@ -72,6 +74,23 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> Run:
 def as_json(name: str, run: Run) -> dict[str, Any]:
     """A run as a line of the file."""
     return {"ground": name, **vars(run), "verdict": vars(run.verdict)}
+
+
+def by_run(runs: list[dict[str, Any]]) -> str:
+    """A line for each run: what flowed, what fell on it, what was found."""
+    lines = [
+        "| ground | seed | studies | C-STORE acknowledged (refused) | blows | s under blows, to rest | found |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for run in runs:
+        found = [f"{len(run['verdict'][finding])} {finding}" for finding in FINDINGS if run["verdict"][finding]]
+        columns = (
+            *(run["ground"], run["seed"], run["studies"], f"{run['acknowledged']} ({run['refused']})"),
+            *(sum(run["struck"].values()), f"{run['under_blows_s']:.0f}, {run['to_rest_s']:.0f}"),
+            ", ".join(found) or "nothing",
+        )
+        lines.append(f"| {' | '.join(map(str, columns))} |")
+    return "\n".join(lines)
 
 
 def table(runs: list[dict[str, Any]]) -> str:
