@@ -43,7 +43,7 @@ def enter() -> ResponseReturnValue:
     if user is None:
         if not wants_page():
             return error_answer("wrong_login", "User name or password is wrong.", "Try again.", 401)
-        return render_template("login.html", next=target, wrong="User name or password is wrong.", user=name), 401
+        return render_template("login.html", next=target, wrong="User name or password is wrong.", name=name), 401
     attempts.forget(state().database, name, request.remote_addr or "")
     begin_session(user)
     return redirect(target, 303)

@@ -98,6 +98,16 @@ def test_tokens_open_until_they_are_revoked(app: Flask, admin: Any, monkeypatch:
     assert app.test_client().get("/jobs", headers=headers).status_code == 401
 
 
+def test_after_a_wrong_password_the_page_shows_the_login_alone(stranger: FlaskClient) -> None:
+    form = {"user": '"><script>', "password": "wrong"}
+    answer = stranger.post("/login", data=form, headers=HTML)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 401
+    assert "User name or password is wrong" in page
+    assert "Log out" not in page
+    assert "<script>" not in page
+
+
 def test_scripts_may_send_the_password(stranger: FlaskClient) -> None:
     assert stranger.get("/jobs", auth=("admin", PASSWORD)).status_code == 200
     assert stranger.get("/jobs", auth=("admin", "wrong")).status_code == 401
