@@ -1,9 +1,10 @@
 """How well the embedded engine agrees with published references, and what it reports that is not there.
 
-    MINIPACS_TEST_DATA=FOLDER .venv/bin/python benchmarks/accuracy.py [--overlays FOLDER]
+    MINIPACS_TEST_DATA=FOLDER .venv/bin/python benchmarks/accuracy.py [--overlays FOLDER] [--example FOLDER]
 
-References: TotalSegmentator's published mask of its 20-slice example (classes joined to ours). For the
-other studies there is no reference mask here: the table says which structures are reported.
+References: TotalSegmentator's published masks (classes joined to ours) of its 20-slice example and, with
+`--example`, of its 3 mm example, whose files lie in its source tree below `tests/reference_files`. For the
+other studies there is no reference mask: the table says which structures are reported.
 """
 
 import argparse
@@ -24,7 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a benchmark bears t
 from minipacs.settings import Settings
 from segmentation.engine import Labelmap
 from segmentation.engines.slicer import create
-from segmentation.volume import gate, load, read_images
+from segmentation.volume import gate, load, load_file, read_images
 
 BONES = (
     "vertebrae",
@@ -45,12 +46,18 @@ STUDIES = {
     "mr_t1_brain_studyforrest": {"outline"},
 }
 """Studies, and which of lung, airways, bone, outline are truly in them."""
+TISSUES = {
+    "Subcutaneous fat": "subcutaneous_fat.nii.gz",
+    "Torso fat": "torso_fat.nii.gz",
+}
+FLOORS = {"Right lung (aerated)": 0.95, "Left lung (aerated)": 0.95, "Subcutaneous fat": 0.88}
 
 
 def main() -> None:
     """Segment every study, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--overlays", type=Path, help="write pictures to look at")
+    parser.add_argument("--example", type=Path, help="TotalSegmentator's tests/reference_files")
     arguments = parser.parse_args()
     root = Path(os.environ["MINIPACS_TEST_DATA"])
     print("| study | slices × rows × columns | reported, mL | not there, yet reported | there, not reported |")
@@ -65,8 +72,20 @@ def main() -> None:
             overlay(volume, labelmap, arguments.overlays / (name.replace("/", "_") + ".png"))
     print("\n| structure | reference | Dice | floor |\n|---|---|---:|---:|")
     volume, labelmap = found["ct_totalseg_20slices/uids_filled"]
-    for structure, dice, floor in against_totalsegmentator(root / "ct_totalseg_20slices", volume, labelmap):
-        print(f"| {structure} | TotalSegmentator `--fast`, 20 slices | {dice:.3f} | {floor} |")
+    names = {int(k): v for k, v in json.loads((root / "ct_totalseg_20slices/labels_total_v2.json").read_text()).items()}
+    total = on_grid(root / "ct_totalseg_20slices/example_seg_dicom.nii.gz", volume)
+    rows = [(*row, "20 slices of 2 mm, contrast") for row in compared(parts(total, names), labelmap, {"Bone": 0.70})]
+    if arguments.example:
+        volume, _ = load_file(arguments.example / "example_ct_sm.nii.gz", ("CT",), "CT")
+        labelmap = create(Settings()).segment(volume, modality="CT")
+        if arguments.overlays:
+            overlay(volume, labelmap, arguments.overlays / "example_ct_sm.png")
+        truth = parts(on_grid(arguments.example / "example_seg.nii.gz", volume), names)
+        for label, name in TISSUES.items():
+            truth[label] = on_grid(arguments.example / "example_seg_tissue_types" / name, volume) > 0
+        rows += [(*row, "30 slices of 3 mm") for row in compared(truth, labelmap, {"Bone": 0.84})]
+    for structure, dice, floor, where in rows:
+        print(f"| {structure} | TotalSegmentator, {where} | {dice:.3f} | {floor or '–'} |")
 
 
 def read(folder: Path) -> tuple[highdicom.Volume, str]:
@@ -85,25 +104,33 @@ def row(name: str, volume: highdicom.Volume, labelmap: Labelmap, there: set[str]
     return f"| {name} | {shape} | {text} | {_words(kinds - there)} | {_words(there - kinds)} |"
 
 
-def against_totalsegmentator(
-    folder: Path, volume: highdicom.Volume, labelmap: Labelmap
-) -> Iterable[tuple[str, float, float]]:
-    """(structure, Dice, floor) where the published mask has the structure."""
-    reference = nibabel.load(folder / "example_seg_dicom.nii.gz")
-    mask = highdicom.Volume(
-        np.asarray(reference.dataobj).astype(np.uint8), np.diag([-1, -1, 1, 1]) @ reference.affine, "PATIENT"
-    ).match_geometry(volume.get_geometry())
-    names = {int(k): v for k, v in json.loads((folder / "labels_total_v2.json").read_text()).items()}
+def on_grid(path: Path, volume: highdicom.Volume) -> NDArray[np.uint8]:
+    """A published mask on the volume's own grid."""
+    reference = nibabel.load(path)
+    affine = np.diag([-1, -1, 1, 1]) @ reference.affine
+    mask = highdicom.Volume(np.asarray(reference.dataobj).astype(np.uint8), affine, "PATIENT")
+    return mask.match_geometry(volume.get_geometry()).array
+
+
+def parts(total: NDArray[np.uint8], names: dict[int, str]) -> dict[str, NDArray[np.bool_]]:
+    """Classes of TotalSegmentator's task `total` joined to our segments."""
     groups = {
-        "Right lung (aerated)": (lambda n: n.startswith("lung_") and n.endswith("_right"), 0.95),
-        "Left lung (aerated)": (lambda n: n.startswith("lung_") and n.endswith("_left"), 0.95),
-        "Bone": (lambda n: n.startswith(BONES), 0.70),
+        "Right lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_right"),
+        "Left lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_left"),
+        "Bone": lambda n: n.startswith(BONES),
     }
-    for label, (is_part, floor) in groups.items():
-        theirs = np.isin(mask.array, [value for value, name in names.items() if is_part(name)])
+    return {label: np.isin(total, [v for v, n in names.items() if is_part(n)]) for label, is_part in groups.items()}
+
+
+def compared(
+    truth: dict[str, NDArray[np.bool_]], labelmap: Labelmap, floors: dict[str, float]
+) -> Iterable[tuple[str, float, float | None]]:
+    """(structure, Dice, floor) of the structures that the reference has."""
+    for label, theirs in truth.items():
         ours = _of(labelmap, label)
         if theirs.any():
-            yield label, 2 * float((theirs & ours).sum()) / float(theirs.sum() + ours.sum()), floor
+            dice = 2 * float((theirs & ours).sum()) / float(theirs.sum() + ours.sum())
+            yield label, dice, {**FLOORS, **floors}.get(label)
 
 
 def _of(labelmap: Labelmap, label: str) -> NDArray[np.bool_]:

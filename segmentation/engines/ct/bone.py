@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from segmentation.engines.ct.grid import THREADS, Densities, Grid, Mask, by_slice, closed, dilated, filled, smoothed
 
-BONE_HU, CORTEX_HU, MARROW_HU = 140, 350, 80
+BONE_HU, CORTEX_HU, MARROW_HU = 135, 350, 80
 CORE_MM, RIM_MM, REACH_MM = 4.5, 2.5, 5.5
 MANY_CORES = 4000
 EVEN_MM, EVEN_ML, EVENER = 6.0, 2.0, 1.6
