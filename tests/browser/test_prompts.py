@@ -37,6 +37,12 @@ NAMES = """() => window.cornerstoneTools.segmentation.state.getSegmentations()
     .flatMap(segmentation => Object.values(segmentation.segments).map(segment => segment.label))"""
 WAITED = """() => performance.getEntriesByType('resource')
     .filter(entry => entry.name.endsWith('/prompts')).map(entry => entry.duration)"""
+FRAME = """async () => {
+    const began = performance.now();
+    window.cornerstone.getRenderingEngines().forEach(engine => engine.render());
+    await new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    return performance.now() - began;
+}"""
 CLICK_TO_OVERLAY = "() => performance.getEntriesByName('minipacs: click to overlay').map(entry => entry.duration)"
 
 
@@ -183,7 +189,7 @@ def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, 
 
 
 def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack) -> None:
-    """MINIPACS_PROMPTS_SLICES=20 on a machine that does nothing else; docs/prompts.md has the figures."""
+    """MINIPACS_PROMPTS_SLICES=20 on a machine that does nothing else; docs/benchmarks.md has figures."""
     slices = int(os.environ.get("MINIPACS_PROMPTS_SLICES", "0"))
     open_study(page, stack, chest(stack), MIDDLE)
     open_panel(page)
@@ -196,10 +202,13 @@ def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack) -
             wait_answers(page, 2 * number + further + 1)
         page.get_by_role("button", name="Clear").click()
     ms = page.evaluate(CLICK_TO_OVERLAY)
+    waited = page.evaluate(WAITED)
     for name, found in (
-        ("first click of a segment", sorted(ms[::2])),
-        ("further click", sorted(ms[1::2])),
-        ("waiting for the answer, either", sorted(page.evaluate(WAITED))),
+        ("first click of a segment", ms[::2]),
+        ("further click", ms[1::2]),
+        ("of these, question to answer", waited),
+        ("a frame with nothing new on it", [page.evaluate(FRAME) for _ in range(3)]),
     ):
-        print(f"{name}: median {statistics.median(found):.0f} ms, p95 {found[int(0.95 * (len(found) - 1))]:.0f} ms")
-    assert statistics.median(ms) < (1000 if slices else 10_000)
+        print(f"{name}: median {statistics.median(found):.0f} ms, {min(found):.0f} to {max(found):.0f}")
+    assert statistics.median(waited) < 1000
+    assert statistics.median(ms) < (1000 if slices else 20_000)
