@@ -1,4 +1,4 @@
-"""Every segment has its own colour and name in OHIF."""
+"""Every segment has its own colour and name in OHIF, and what OHIF saves is read back by others and by us."""
 
 import base64
 from copy import deepcopy
@@ -43,6 +43,14 @@ ON_CANVAS = """points => {
 }"""
 NAMED = """() => window.cornerstoneTools.segmentation.state.getSegmentations()
     .flatMap(one => Object.entries(one.segments).map(([number, segment]) => [Number(number), segment.label]))"""
+SAVE = """async () => {
+    const [one] = window.cornerstoneTools.segmentation.state.getSegmentations();
+    const { segmentationId } = one;
+    const made = await window.commandsManager.runCommand('generateSegmentation', { segmentationId });
+    const dataset = made.dataset ?? made;
+    await window.extensionManager.getActiveDataSource()[0].store.dicom(dataset);
+    return [dataset.SOPInstanceUID, dataset.SeriesInstanceUID];
+}"""
 FAR_FROM_THE_EDGE = 3
 
 
@@ -57,9 +65,13 @@ def inside(labels: NDArray[np.uint8], value: int) -> tuple[int, int] | None:
 
 
 def labels_of(seg: hd.seg.Segmentation, instance: str) -> NDArray[np.uint8]:
-    """The label of each pixel of one source image."""
+    """The label of each pixel of one source image. OHIF does not say that locations are preserved; they are."""
     pixels = seg.get_pixels_by_source_instance(
-        [instance], combine_segments=True, assert_missing_frames_are_empty=True, skip_overlap_checks=True
+        [instance],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+        skip_overlap_checks=True,
+        ignore_spatial_locations=True,
     )
     return np.asarray(pixels[0], np.uint8)
 
@@ -145,3 +157,21 @@ def test_each_segment_has_the_colour_and_name_of_the_seg(
     finally:
         page.screenshot(path=artefacts / f"colours-{form.lower().replace(' ', '-')}.png")
         print(form, wrong())
+
+
+def test_what_ohif_saves_is_read_back(page: Page, stack: RunningStack, tmp_path: Path) -> None:
+    images, seg, _ = segmented(stack, tmp_path, "SAVED-BY-OHIF")
+    study = str(images[0].StudyInstanceUID)
+    page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={study}")
+    page.wait_for_function(HAS_REPRESENTATION, timeout=120_000)
+    instance, _series = page.evaluate(SAVE)
+    (held,) = until(lambda: stack.archive.find("Instance", instance), 30, what="the saved SEG in the archive")
+    saved = hd.seg.segread(BytesIO(stack.archive.file(held)))
+    assert saved.SegmentationType == "BINARY"
+    ours = hd.seg.Segmentation.from_dataset(seg)
+    names = {int(s.SegmentNumber): str(s.SegmentLabel) for s in saved.SegmentSequence}
+    assert list(names.values()) == [str(s.SegmentLabel) for s in seg.SegmentSequence]
+    for image in images[:: len(images) // 6]:
+        np.testing.assert_array_equal(
+            labels_of(saved, image.SOPInstanceUID), labels_of(ours, image.SOPInstanceUID), str(image.InstanceNumber)
+        )
