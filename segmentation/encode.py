@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BINARY, LABELMAP = "BINARY", "LABELMAP"
 SERIES_NUMBER = 1000
-"""Added to the source's series number; measurements: twice that."""
+"""Added to the source's series number; measurements: twice that; what was prompted: three times."""
 
 # fmt: off
 _PLANE = (

@@ -17,7 +17,7 @@ from minipacs.archive import Archive
 from minipacs.scratch import scratch
 from minipacs.settings import Settings
 from segmentation import results
-from segmentation.encode import encode
+from segmentation.encode import SERIES_NUMBER, encode, series_number
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity, parameters_digest
 from segmentation.nifti import label_table, write_labels, write_nifti
@@ -94,6 +94,7 @@ def _write(acceptance: Acceptance, identity: Identity, type: str, made: Path) ->
     if not (acceptance.segment.label + acceptance.user).isascii():  # what the source's character set may not have
         seg.decode()
         seg.SpecificCharacterSet = "ISO_IR 192"
+    seg.SeriesNumber = 3 * SERIES_NUMBER + series_number(held.slices.images[0])
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN

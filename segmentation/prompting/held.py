@@ -89,13 +89,14 @@ class Volumes:
             entry = self._entries.setdefault(series_instance_uid, _Entry())
             self._entries.move_to_end(series_instance_uid)
         with entry.lock:
+            held = None
             try:
                 held = self._current(entry, series_instance_uid)
-            except Exception:
-                with self._lock:
-                    if self._entries.get(series_instance_uid) is entry:
-                        del self._entries[series_instance_uid]
-                raise
+            finally:
+                if held is None:
+                    with self._lock:
+                        if self._entries.get(series_instance_uid) is entry:
+                            del self._entries[series_instance_uid]
         self._bound()
         return held
 

@@ -48,3 +48,4 @@ def test_names_are_written_whatever_the_sources_character_set(
     assert seg.SegmentSequence[0].SegmentLabel == label
     assert str(seg.ContentCreatorName) == "Jörg 腎"
     assert seg.SeriesDescription == f"{label} (geodesic prompts)"
+    assert seg.SeriesNumber == 3004
