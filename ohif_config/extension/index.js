@@ -2,6 +2,7 @@
 
 import { automatic } from './automatic.js';
 import { component, dress } from './dom.js';
+import { nameFunctions } from './grey.js';
 import { ask } from './http.js';
 import { JobWatch } from './jobs.js';
 import { Viewer } from './ohif.js';
@@ -14,7 +15,7 @@ import { PromptTools } from './tools.js';
 const here = name => new URL(name, import.meta.url).href;
 
 /** What lives while a study is open. */
-const open = { viewer: null, watch: null, prompting: null, toolbar: null, ready: null };
+const open = { viewer: null, watch: null, prompting: null, toolbar: null, ready: null, endGrey: null };
 
 /** Lay the results of a finished job over the images. */
 async function show({ id, study }) {
@@ -44,6 +45,7 @@ export default {
     open.viewer = new Viewer(managers);
     if (!open.viewer.study) return;
     dress(here('panel.css'));
+    open.endGrey = nameFunctions();
     open.ready = new Ready(open.viewer);
     open.ready.start();
     open.watch = new JobWatch(open.viewer.study, { ask, EventSource });
@@ -60,7 +62,8 @@ export default {
     open.toolbar?.stop();
     open.prompting?.stop();
     open.ready?.stop();
-    Object.assign(open, { watch: null, prompting: null, toolbar: null, ready: null });
+    open.endGrey?.();
+    Object.assign(open, { watch: null, prompting: null, toolbar: null, ready: null, endGrey: null });
   },
 
   getPanelModule() {

@@ -29,15 +29,28 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 # file, what it is, and why it may differ (then more than ±1 is allowed)
 WIDTH_1 = "OHIF makes a range of zero width of it; the Standard a threshold (C.11.2.1.2.1)"
-FUNCTION = "OHIF sets no window for it and draws 0 to 255; cause not found"
+SUV = "OHIF shows PET from SUV 0 to 5, whatever the header's window"
+TABLE = "OHIF reads no look-up table: its metadata provider has window, slope and intercept only"
+JPEG_2000 = "transfer_syntaxes_ct/CTImage.dcm_JPEG2000LosslessOnlyTransferSyntax_1.2.840.10008.1.2.4.90.dcm"
 CASES = [
     ("ct_chest_lungdx_A0001/1-30.dcm", "CT, 12 bit unsigned, rescale, linear window", ""),
-    ("derived/voi_linear_exact.dcm", "linear exact", FUNCTION),
-    ("derived/voi_sigmoid.dcm", "sigmoid", FUNCTION),
+    ("derived/voi_linear_exact.dcm", "linear exact", ""),
+    ("derived/voi_sigmoid.dcm", "sigmoid", ""),
     ("derived/three_windows.dcm", "three windows: the first", ""),
     ("derived/window_width_1.dcm", "window width 1", WIDTH_1),
     ("derived/no_window.dcm", "no window: full range", ""),
     ("mr_t1_brain_studyforrest", "MR, 16 bit signed, no window", ""),
+    ("voi/3.dcm", "MR, 12 bit unsigned, function LINEAR named", ""),
+    ("voi/vlut_04.dcm", "VOI LUT sequence, its table a straight line", ""),
+    ("voi/mlut_18.dcm", "modality LUT sequence, its table a straight line", ""),
+    ("mono1_dx_cr/cxr.dcm", "MONOCHROME1", ""),
+    ("nm_pt/1.dcm", "PET in Bq/ml, window", SUV),
+    ("petctmr_sts_001/PET", "PET in SUV, no window", SUV),
+    (JPEG_2000, "CT, JPEG 2000 lossless", ""),
+]
+CURVED = [
+    ("voi/vlut_04.dcm", "VOILUTSequence", "VOI LUT sequence, its table curved", TABLE),
+    ("voi/mlut_18.dcm", "ModalityLUTSequence", "modality LUT sequence, its table curved", TABLE),
 ]
 PUT = """series => {
     const { displaySetService, viewportGridService } = window.services;
@@ -54,6 +67,7 @@ DRAW = """async () => {
     const [viewport] = window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports());
     const { voiRange, VOILUTFunction, invert } = viewport.getProperties();
     const { dimensions, spacing } = viewport.getImageData();
+    const suv = viewport.csImage.preScale?.scalingParameters?.suvbw;
     const { element } = viewport;
     viewport.setProperties({ interpolationType: 0 });
     element.style.width = `${dimensions[0]}px`;
@@ -66,7 +80,7 @@ DRAW = """async () => {
     viewport.render();
     await done;
     const url = viewport.getCanvas().toDataURL('image/png');
-    return { shown: { ...voiRange, VOILUTFunction, invert }, url };
+    return { shown: { ...voiRange, VOILUTFunction, invert, suv }, url };
 }"""
 
 
@@ -92,8 +106,8 @@ class Compared:
         return f"| {self.name} | {window} | {int(far.max())} | {float(far.mean()):.3f} | {more:.3f} % | {self.why} |"
 
 
-def ours(dataset: pydicom.Dataset) -> tuple[NDArray[np.int16], dict[str, Any]]:
-    picture = next(rendered(dataset, Options(target=Path()), [], [0]))
+def ours(dataset: pydicom.Dataset, window: str = "first") -> tuple[NDArray[np.int16], dict[str, Any]]:
+    picture = next(rendered(dataset, Options(target=Path(), window=window), [], [0]))
     return np.asarray(Image.open(BytesIO(picture.png())), np.int16), picture.facts
 
 
@@ -102,6 +116,15 @@ def a_file(relative: str) -> Path:
     path = shared_data(relative)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return [p for p in files if p.is_file()][len(files) // 2]
+
+
+def curved(relative: str, sequence: str) -> pydicom.Dataset:
+    """The file with a square root in its look-up table (16 bit, PS3.3 C.11.1.1)."""
+    dataset = pydicom.dcmread(shared_data(relative))
+    table = dataset[sequence].value[0]
+    rising = np.sqrt(np.linspace(0, 1, int(table.LUTDescriptor[0]))) * 65535
+    table.add_new("LUTData", "OW", rising.astype("<u2").tobytes())
+    return dataset
 
 
 def as_series(source: pydicom.Dataset, study: str, number: int, folder: Path) -> pydicom.Dataset:
@@ -145,6 +168,11 @@ def compared(
         assert theirs.shape == mine.shape, name
         found.append(Compared(name, why, theirs, mine, chosen, facts))
         print(found[-1].row(), chosen, flush=True)
+        if why == SUV:  # the same window, in the unit of the image
+            suv = chosen["suv"]
+            mine, facts = ours(dataset, f"{2.5 / suv}/{5 / suv}/LINEAR_EXACT")
+            found.append(Compared(f"{name}; ours by OHIF's", "", theirs, mine, chosen, facts))
+            print(found[-1].row(), flush=True)
     return found
 
 
@@ -172,6 +200,7 @@ def test_ohif_and_our_png_show_a_synthetic_ct_alike(page: Page, stack: RunningSt
 
 def test_ohif_and_our_pngs_show_the_same_grey(page: Page, stack: RunningStack, tmp_path: Path, artefacts: Path) -> None:
     cases = [(pydicom.dcmread(a_file(relative)), name, why) for relative, name, why in CASES]
+    cases += [(curved(relative, sequence), name, why) for relative, sequence, name, why in CURVED]
     found = compared(page, stack, tmp_path, cases)
     header = ["| case | window of our PNG | largest | mean | more than 1 | why |", "|---|---|---:|---:|---:|---|"]
     (artefacts / "pixel-parity.md").write_text("\n".join([*header, *(c.row() for c in found)]) + "\n", "utf-8")

@@ -1,0 +1,201 @@
+"""How long a study takes to open in OHIF: our front door, and the same build served by nginx beside Orthanc.
+
+    .venv/bin/python benchmarks/viewer.py FOLDER [--rounds N]        FOLDER: a CT series
+
+Both serve the same prepared files and proxy the same Orthanc; nginx without login. Each round opens the
+study in a browser that knows nothing yet, then again; who comes first alternates. Then: from a click to the
+overlay.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.startup import settings_in
+from minipacs.secrets import secret
+from minipacs.send import send_folder
+from minipacs.settings import ROOT, Settings
+
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PASSWORD = "of the benchmark"
+WATCH = """(() => { const look = () => {
+    const viewports = window.cornerstone?.getRenderingEngines().flatMap(engine => engine.getViewports()) ?? [];
+    if (viewports.some(viewport => viewport.getImageData?.())) window.firstImage = performance.now();
+    else requestAnimationFrame(look);
+}; look(); })()"""
+RESOURCES = "() => performance.getEntriesByType('resource').map(e => [e.name, e.transferSize, e.encodedBodySize])"
+TO_OVERLAY = "() => performance.getEntriesByName('minipacs: click to overlay').map(entry => entry.duration)"
+NGINX = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; include /etc/nginx/mime.types;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  upstream orthanc {{ server 127.0.0.1:{archive}; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:{port}; gzip_static on;
+    location /ohif/ {{ alias {build}/; try_files $uri /ohif/index.html; add_header Cache-Control no-cache; }}
+    location = /ohif/app-config.js {{ alias {root}/ohif_config/app-config.js; }}
+    location /ohif/extension/ {{ alias {root}/ohif_config/extension/; }}
+    location ~ "^/ohif/(.*[.][0-9a-f]{{16}}[.]js|[0-9a-f]{{16}}[.](wasm|woff2))$" {{
+      alias {build}/$1; add_header Cache-Control "max-age=31536000, immutable"; }}
+    location /dicom-web/ {{ proxy_pass http://orthanc; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host:$server_port; proxy_set_header Accept-Encoding "";
+      proxy_set_header Authorization "Basic {basic}"; }}
+  }}
+}}
+"""
+
+
+def main() -> None:
+    """Open in turn, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home, serving(Path(home)) as (settings, ours, nginx):
+        (study,) = send_folder(arguments.folder, settings).studies
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+            servers = {"ours": ours, "nginx beside Orthanc": nginx}
+            visits: dict[str, list[tuple[Any, ...]]] = {name: [] for name in servers}
+            visit(browser, nginx, study, login=False)  # not counted: the browser's and the archive's own first time
+            for n in range(arguments.rounds):
+                for name in sorted(servers, reverse=n % 2 == 0):
+                    visits[name].append(visit(browser, servers[name], study, login=name == "ours"))
+                    print(name, *visits[name][-1], file=sys.stderr, flush=True)
+            report(visits)
+            clicks(browser, ours, study)
+            browser.close()
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[Settings, str, str]]:
+    """The product without an automatic engine, and nginx beside it; the addresses."""
+    given = settings_in(home).as_environment() | {"MINIPACS_ENGINE": "none", "MINIPACS_ADMIN_PASSWORD": PASSWORD}
+    settings = Settings.from_env(given)
+    up = subprocess.Popen([sys.executable, "-m", "minipacs.cli", "up"], env={**os.environ, **given}, text=True,
+                          stdout=subprocess.PIPE)  # fmt: skip
+    assert up.stdout is not None
+    while up.stdout.readline().strip() != "minipacs: ready":
+        if up.poll() is not None:
+            raise SystemExit("minipacs up has ended")
+    folder = Path(tempfile.mkdtemp(dir=home))
+    port = int(settings_in(home).http_port)
+    user = f"{settings.orthanc_user}:{settings.orthanc_password or secret(settings.home, 'orthanc_password')}"
+    text = NGINX.format(folder=folder, port=port, archive=settings.orthanc_port, build=settings.ohif, root=ROOT,
+                        basic=b64encode(user.encode()).decode())  # fmt: skip
+    (folder / "nginx.conf").write_text(text)
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    nginx = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+    try:
+        address = f"http://127.0.0.1:{port}"
+        await_answer(address + "/ohif/")
+        yield settings, f"http://127.0.0.1:{settings.http_port}", address
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+        up.send_signal(signal.SIGINT)
+        up.communicate()
+
+
+def await_answer(address: str) -> None:
+    """Until the server answers."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def visit(browser: Browser, address: str, study: str, *, login: bool) -> tuple[float, float, float, float, int]:
+    """First image, first visit and again, s; MB of each; bundles that came over the wire again."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    if login:
+        log_in(page, address)
+    first, loaded = opened(page, address, study)
+    page.goto("about:blank")
+    again, repeated = opened(page, address, study)
+    bundles = sum(1 for name, moved, size in repeated if ".bundle." in name and moved >= size > 0)
+    context.close()
+    files = [r for r in loaded if "/dicom-web/" not in r[0]], [r for r in repeated if "/dicom-web/" not in r[0]]
+    first_mb, again_mb = (sum(moved for _, moved, _ in part) / 1e6 for part in files)
+    return first, again, first_mb, again_mb, bundles
+
+
+def log_in(page: Page, address: str) -> None:
+    page.goto(address + "/login")
+    page.fill("input[name=user]", "admin")
+    page.fill("input[name=password]", PASSWORD)
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url(address + "/")
+
+
+def opened(page: Page, address: str, study: str) -> tuple[float, list[tuple[str, int, int]]]:
+    """Seconds from the navigation to the first image, and what was loaded."""
+    page.goto(f"{address}/ohif/viewer?StudyInstanceUIDs={study}")
+    page.wait_for_function("() => window.firstImage > 0", timeout=120_000)
+    return page.evaluate("window.firstImage") / 1000, page.evaluate(RESOURCES)
+
+
+def report(visits: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Medians, and the ratio to nginx."""
+    print("| served by | first image, s | again, s | files, MB | again, MB | bundles sent again |")
+    print("|---|---:|---:|---:|---:|---:|")
+    medians = {name: [statistics.median(c) for c in zip(*rows, strict=True)] for name, rows in visits.items()}
+    for name, (first, again, mb, again_mb, bundles) in medians.items():
+        print(f"| {name} | {first:.2f} | {again:.2f} | {mb:.2f} | {again_mb:.3f} | {bundles:.0f} |")
+    ours, theirs = medians.values()
+    print(f"| ratio of the medians | {ours[0] / theirs[0]:.2f} | {ours[1] / theirs[1]:.2f} | | | |")
+    for name, rows in visits.items():
+        print(f"{name}: first visits", *(f"{row[0]:.2f}" for row in rows), "again", *(f"{row[1]:.2f}" for row in rows))
+
+
+def clicks(browser: Browser, address: str, study: str, count: int = 12) -> None:
+    """From the button's going down to the overlay on the screen."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    log_in(page, address)
+    opened(page, address, study)
+    page.wait_for_timeout(8000)  # the series is fetched meanwhile, as it is for a person who looks first
+    page.locator('[data-cy="segment-btn"]').first.click()
+    page.get_by_role("button", name="+ Point").click()
+    box = page.locator(".cornerstone-canvas").first.bounding_box()
+    assert box is not None
+    for n in range(count):
+        page.mouse.click(box["x"] + box["width"] * (0.4 + 0.015 * n), box["y"] + box["height"] * (0.6 + 0.01 * n))
+        page.wait_for_function(f"() => ({TO_OVERLAY})().length > {n}", timeout=60_000)
+        page.wait_for_timeout(700)
+    first, *times = page.evaluate(TO_OVERLAY)
+    context.close()
+    median, largest = f"{statistics.median(times):.0f}", f"{max(times):.0f}"
+    print(f"click to overlay, ms: first {first:.0f}; of {len(times)} more: median {median}, largest {largest}")
+
+
+if __name__ == "__main__":
+    main()
