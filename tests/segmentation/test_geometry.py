@@ -76,7 +76,7 @@ def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_
         pytest.skip("dcmqi is not installed")
     described, truth, labelmap, slices = placed
     identity = Identity(described.uid, "d", "threshold", "1", "-")
-    encode(labelmap, slices, identity).save_as(tmp_path / "seg.dcm")
+    encode(labelmap, slices, identity, "BINARY").save_as(tmp_path / "seg.dcm")
     line = [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
     subprocess.run(line, check=True, capture_output=True)
     for value in (1, 2):
