@@ -71,10 +71,11 @@ class Counts:
 
     def remove(self, uids: Iterable[str]) -> list[str]:
         """Remove instances, and the series, studies and patients that are empty then. The PNGs they had."""
-        session, wanted = self._session, sorted(uids)
-        if not wanted:
+        session, patient_of = self._session, _patients_of(self._session, sorted(uids))
+        if not patient_of:
             return []
-        self.lock(set(session.scalars(_patients_of(wanted))))
+        self.lock(set(patient_of.values()))
+        wanted = sorted(patient_of)  # what came since the look-up stays: its patient is not locked
         paths = list(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(wanted))))
         gone = delete(Instance).where(Instance.sop_instance_uid.in_(wanted)).returning(Instance.series_instance_uid)
         numbers = Counter(session.scalars(gone))
@@ -119,7 +120,10 @@ class Counts:
         ).one()
 
 
-def _patients_of(uids: list[str]):  # type: ignore[no-untyped-def]  # the type of a select is its columns'
-    series = select(Instance.series_instance_uid).where(Instance.sop_instance_uid.in_(uids))
-    studies = select(Series.study_instance_uid).where(Series.series_instance_uid.in_(series))
-    return select(Study.patient_key).where(Study.study_instance_uid.in_(studies))
+def _patients_of(session: Session, uids: list[str]) -> dict[str, str]:
+    """The patient of each of these instances that is in the catalogue."""
+    columns = select(Instance.sop_instance_uid, Study.patient_key)
+    joined = columns.join(Series, Series.series_instance_uid == Instance.series_instance_uid).join(
+        Study, Study.study_instance_uid == Series.study_instance_uid
+    )
+    return {row[0]: row[1] for row in session.execute(joined.where(Instance.sop_instance_uid.in_(uids)))}

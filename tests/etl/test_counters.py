@@ -2,14 +2,16 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dicom_objects import ROOT, as_file, image
+from etl import counters
 from etl.extract import Folder
 from etl.load import Tally, remove
 from etl.options import Options
@@ -125,6 +127,33 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
         check(session)
         for rendering in session.scalars(select(Rendering)):
             assert Path(rendering.png_path).is_file()
+
+
+def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
+    source: Path, database: Database, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing it without its patient's lock would wait for who holds that lock and waits for us."""
+    if not database.is_postgresql:
+        pytest.skip("SQLite has one writer at a time")
+    uids = fill(source)
+    first = source.parent / "first"
+    first.mkdir()
+    (first / "000").write_bytes((source / "000").read_bytes())
+    catalogue(Folder(first), database, options)
+    lock, came = counters.Counts.lock, []
+
+    def later(counts: counters.Counts, patients: Iterable[str]) -> None:
+        if not came:
+            came.append(True)
+            catalogue(Folder(source), database, options)
+        lock(counts, patients)
+
+    monkeypatch.setattr(counters.Counts, "lock", later)
+    remove(database, uids[:2])
+    with database.reading() as session:
+        check(session)
+        assert uids[0] not in set(session.scalars(select(Instance.sop_instance_uid)))
+        assert uids[1] in set(session.scalars(select(Instance.sop_instance_uid)))
 
 
 def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
