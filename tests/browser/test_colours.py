@@ -41,6 +41,9 @@ ON_CANVAS = """points => {
     const [viewport] = window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports());
     return points.map(point => viewport.worldToCanvas(point));
 }"""
+ALL_LOADED = """() => window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports())
+    .every(viewport => viewport.getImageIds().every(id => window.cornerstone.cache.getImage(id)))"""
+"""OHIF saves a segmentation only when every image below it is there."""
 NAMED = """() => window.cornerstoneTools.segmentation.state.getSegmentations()
     .flatMap(one => Object.entries(one.segments).map(([number, segment]) => [Number(number), segment.label]))"""
 SAVE = """async () => {
@@ -164,6 +167,7 @@ def test_what_ohif_saves_is_read_back(page: Page, stack: RunningStack, tmp_path:
     study = str(images[0].StudyInstanceUID)
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={study}")
     page.wait_for_function(HAS_REPRESENTATION, timeout=120_000)
+    page.wait_for_function(ALL_LOADED, timeout=120_000)
     instance, _series = page.evaluate(SAVE)
     (held,) = until(lambda: stack.archive.find("Instance", instance), 30, what="the saved SEG in the archive")
     saved = hd.seg.segread(BytesIO(stack.archive.file(held)))

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Response, expect
 
-from data import shared_data
+from data import own_copy, shared_data
 from stack import RunningStack
 from viewer_page import HAS_REPRESENTATION, coloured, open_panel, open_study, show, viewport
 
@@ -46,9 +46,14 @@ FRAME = """async () => {
 CLICK_TO_OVERLAY = "() => performance.getEntriesByName('minipacs: click to overlay').map(entry => entry.duration)"
 
 
-def chest(stack: RunningStack) -> str:
-    """The real chest CT, segmented; its UID."""
-    folder = shared_data(CHEST)
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real chest CT, as a study of these tests alone: they add segments to it."""
+    return own_copy(shared_data(CHEST), tmp_path_factory.mktemp("chest"))
+
+
+def segmented(stack: RunningStack, folder: Path) -> str:
+    """The chest, sent and segmented; its Study Instance UID."""
     (study,) = stack.send(folder)
     stack.wait_segmented(study)
     return study
@@ -122,10 +127,11 @@ def stored_mask(seg: hd.seg.Segmentation, instances: list[str]) -> NDArray[np.ui
     return np.asarray(pixels[..., 0], np.uint8)
 
 
-def test_two_clicks_and_a_box_become_a_stored_segment(page: Page, stack: RunningStack, artefacts: Path) -> None:
-    study = chest(stack)
-    folder = shared_data(CHEST)
-    files = sorted((pydicom.dcmread(p) for p in folder.iterdir()), key=lambda d: d.ImagePositionPatient[2])
+def test_two_clicks_and_a_box_become_a_stored_segment(
+    page: Page, stack: RunningStack, chest: Path, artefacts: Path
+) -> None:
+    study = segmented(stack, chest)
+    files = sorted((pydicom.dcmread(p) for p in chest.iterdir()), key=lambda d: d.ImagePositionPatient[2])
     instances = [str(d.SOPInstanceUID) for d in files]
     answers = Answers(page)
     open_study(page, stack, study, MIDDLE)
@@ -168,8 +174,8 @@ def test_two_clicks_and_a_box_become_a_stored_segment(page: Page, stack: Running
     assert at(page, (x, y))[0] > at(page, (-100, y))[0]  # LPS: the patient's left is on the right of the screen
 
 
-def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, artefacts: Path) -> None:
-    study = chest(stack)
+def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, chest: Path, artefacts: Path) -> None:
+    study = segmented(stack, chest)
     held = stack.segs(study)
     answers = Answers(page)
     open_study(page, stack, study, MIDDLE)
@@ -188,10 +194,10 @@ def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, 
     assert stack.segs(study) == held
 
 
-def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack) -> None:
+def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack, chest: Path) -> None:
     """MINIPACS_PROMPTS_SLICES=20 on a machine that does nothing else; docs/benchmarks.md has figures."""
     slices = int(os.environ.get("MINIPACS_PROMPTS_SLICES", "0"))
-    open_study(page, stack, chest(stack), MIDDLE)
+    open_study(page, stack, segmented(stack, chest), MIDDLE)
     open_panel(page)
     page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
     from_the_panel(page, "positive point")
