@@ -1,7 +1,7 @@
 """`minipacs …`: every command is a module found under the entry point group `minipacs.commands`.
 
-A command module has `HELP`, `configure(parser)` and `run(arguments, settings) -> exit code`, and is
-light to import. An error of ours becomes one sentence on stderr and exit code 1.
+A command module has `HELP`, `configure(parser)` and `run(arguments, settings) -> exit code`. The one that is
+asked for is imported alone; help needs them all. An error of ours becomes one sentence on stderr and exit code 1.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="minipacs", description="A mini-PACS that thinks.")
     parser.add_argument("--version", action="version", version=f"minipacs {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands = _commands()
+    commands = _commands((sys.argv[1:] if argv is None else argv)[:1])
     for name, command in commands.items():
         command.configure(subparsers.add_parser(name, help=command.HELP, description=command.HELP))
     arguments = parser.parse_args(argv)
@@ -47,10 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _commands() -> dict[str, Command]:
-    """Installed commands by name; what cannot be imported is left out with a word."""
+def _commands(asked: Sequence[str]) -> dict[str, Command]:
+    """The command asked for, else all; what cannot be imported is left out with a word."""
     found: dict[str, Command] = {}
-    for point in sorted(entry_points(group="minipacs.commands"), key=lambda p: p.name):
+    points = sorted(entry_points(group="minipacs.commands"), key=lambda p: p.name)
+    for point in [p for p in points if p.name in asked] or points:
         try:
             found[point.name] = point.load()
         except ImportError as error:
