@@ -56,7 +56,9 @@ def test_every_box_of_the_cluster_finds_the_others() -> None:
             assert address.host in services, (name, setting)
         assert any(volume.endswith(":/data") for volume in services[name]["volumes"]), name
         assert services[name]["command"][1] in {point.name for point in entry_points(group="minipacs.commands")}
-    assert services["scheduler"]["command"][:2] == ["dask", "scheduler"]
+    scheduler = services["scheduler"]
+    assert scheduler["command"] == ["minipacs", "scheduler", "--host", "0.0.0.0"]
+    assert make_url(scheduler["environment"]["MINIPACS_SCHEDULER"]).host == "scheduler"
 
 
 def test_every_variable_is_a_setting(file: Path) -> None:

@@ -79,14 +79,12 @@ class Pool:
     """A scheduler and workers, each started again when it ends."""
 
     def __init__(self, settings: Settings, workers: int) -> None:
-        _, port = settings.scheduler.rsplit(":", 1)
         self._environment = {**os.environ, **settings.as_environment(), "TMPDIR": str(settings.home / "tmp")}
         self._environment["DASK_TEMPORARY_DIRECTORY"] = str(settings.home / "pool")
         self._log = settings.home / "pool.log"
-        scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
         worker = f"exec {sys.executable} -m minipacs.cli worker"
         self._commands = {
-            "scheduler": [*scheduler, "--no-dashboard"],
+            "scheduler": [sys.executable, "-m", "minipacs.cli", "scheduler"],
             **{
                 f"worker {number}": ["unshare", "--uts", "sh", "-c", f"hostname chaos-{number}; {worker}"]
                 for number in range(workers)

@@ -26,7 +26,7 @@ PARTS = {
     "worker": "-m minipacs.worker",
     "child": "segmentation.child",
     "remote worker": "minipacs.cli worker",
-    "scheduler": "dask_scheduler",
+    "scheduler": "minipacs.cli scheduler",
 }
 """Each part by words of its command line."""
 
