@@ -13,6 +13,8 @@ from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
 
 HELP = "run everything on this machine; --demo sends a study and waits for its segmentation"
+LOOK_S = 0.2
+"""How often it is looked whether a part has ended."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             outcome = demo_outcome(arguments.demo, settings, stop)
             if arguments.exit or stop.is_set():
                 return outcome
-        while not stop.wait(0.5):
+        while not stop.wait(LOOK_S):
             stack.check()
     say("stopped")
     return 0
