@@ -39,7 +39,8 @@ export class Viewer {
   /** Whether a viewport has an image on it. */
   isDrawn(viewportId) {
     const viewport = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
-    return Boolean(viewport?.getImageData?.());
+    const [columns, rows] = viewport?.getImageData?.()?.dimensions ?? [0, 0];
+    return columns * rows > 0;
   }
 
   /** The element over which a message may lie: of a viewport, or of the whole grid. */

@@ -78,8 +78,12 @@ export class Ready {
       const cause = event.detail?.error ?? event.reason ?? event.error;
       if (cause) this.errors.unshift(String(cause.message ?? cause).slice(0, 200));
     };
-    const failed = window.cornerstone.EVENTS.IMAGE_LOAD_FAILED;
+    const examine = ({ detail: { image } }) => {  // a decoder that gives up answers with an image of no size
+      if (!image.rows) this.errors.unshift('the compressed pixels of an image cannot be decoded.');
+    };
+    const { IMAGE_LOAD_FAILED: failed, IMAGE_LOADED: loaded } = window.cornerstone.EVENTS;
     window.cornerstone.eventTarget.addEventListener(failed, complain);
+    window.cornerstone.eventTarget.addEventListener(loaded, examine);
     window.addEventListener('unhandledrejection', complain);
     window.addEventListener('error', complain);
     customizationService.setCustomizations({
@@ -90,6 +94,7 @@ export class Ready {
       unsubscribe();
       clearInterval(this.timer);
       window.cornerstone.eventTarget.removeEventListener(failed, complain);
+      window.cornerstone.eventTarget.removeEventListener(loaded, examine);
       window.removeEventListener('unhandledrejection', complain);
       window.removeEventListener('error', complain);
       [...this.messages.keys()].forEach(where => this.say(where, null));
