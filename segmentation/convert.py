@@ -21,8 +21,8 @@ from segmentation.codes import Code
 from segmentation.encode import encode
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
+from segmentation.manifest import read as read_manifest
 from segmentation.nifti import TO_RAS
-from segmentation.results import manifest as read_manifest
 from segmentation.rules import TYPES
 from segmentation.volume import Slices
 

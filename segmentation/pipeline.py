@@ -4,24 +4,21 @@ Runs in the child process (`child.py`). Everything below one `Labelmap`: what a 
 there, so that SEG, surfaces and volumes cannot disagree.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import minipacs
 from minipacs.errors import EngineFailed
+from segmentation import manifest
 from segmentation.encode import encode
 from segmentation.engine import Engine, Labelmap, Progress, Prompt, no_progress
 from segmentation.identity import Identity, parameters_digest
 from segmentation.measure import measure, report
-from segmentation.nifti import label_table, write_labels, write_nifti
+from segmentation.nifti import write_labels, write_nifti
 from segmentation.preview import write_preview
-from segmentation.results import MANIFEST
 from segmentation.rules import DEFAULT_TYPE
 from segmentation.shapes import beside
 from segmentation.volume import Slices, gate, is_image_file, load, load_file, read_images
@@ -98,7 +95,12 @@ def segment_files(
         shapes.begin(labelmap, out, identity.series_instance_uid, bool(options.get("mrb")))
         write_objects(result, out, watch, str(options.get("type") or DEFAULT_TYPE))
         watch.seconds |= shapes.end()
-    return write_manifest(result, engine, watch, out)
+    return manifest.write(
+        *(out, identity, labelmap, slices),
+        parameters=dict(engine.parameters),
+        durations_s=watch.seconds,
+        seconds=round(perf_counter() - watch.began, 3),
+    )
 
 
 def _read(
@@ -147,45 +149,3 @@ def write_objects(result: Result, out: Path, watch: Stopwatch, type: str) -> Non
         write_labels(labelmap, out / "labels.json")
     with watch.stage("preview"):
         write_preview(labelmap, result.volume, out / "preview.png")
-
-
-def write_manifest(result: Result, engine: Engine, watch: Stopwatch, out: Path) -> dict[str, Any]:
-    """`manifest.json`: what was made of what by whom, and how long it took."""
-    identity = result.identity
-    manifest: dict[str, Any] = {
-        "identity": identity.as_json(),
-        "parameters": dict(engine.parameters),
-        "series_instance_uid": identity.series_instance_uid,
-        "shape": list(result.labelmap.array.shape),
-        "segments": label_table(result.labelmap),
-        "durations_s": watch.seconds,
-        "seconds": round(perf_counter() - watch.began, 3),
-        "software": software(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": sorted(f.relative_to(out).as_posix() for f in out.rglob("*") if f.is_file()),
-    }
-    if result.slices is not None:
-        first = result.slices.images[0]
-        manifest |= {"study_instance_uid": str(first.StudyInstanceUID), "images": len(result.slices.images)}
-        manifest["source"] = {
-            "sop_class_uid": str(first.SOPClassUID),
-            "sop_instance_uids": [str(image.SOPInstanceUID) for image in result.slices.images],
-        }
-        for kind in ("SEG", "SR"):
-            manifest[f"{kind.lower()}_series_instance_uid"] = identity.uid(f"{kind} series")
-            manifest[f"{kind.lower()}_sop_instance_uid"] = identity.uid(f"{kind} instance")
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
-    return manifest
-
-
-def software() -> dict[str, str]:
-    """Versions of what took part."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"minipacs": minipacs.__version__}
-    for package in ("highdicom", "pydicom", "numpy", "vtk", "slicer-core", "SimpleITK"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

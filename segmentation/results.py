@@ -5,7 +5,6 @@ its objects after that, so that a crash in between is mended by the next attempt
 again.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from minipacs.catalogue import Result
 from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.identity import Identity
+from segmentation.manifest import keep
 from segmentation.rules import Rules
 
-MANIFEST = "manifest.json"
 OBJECTS = {"seg.dcm": "seg_sop_instance_uid", "sr.dcm": "sr_sop_instance_uid"}
 """The files that go into the archive, and the manifest's field with their SOP Instance UID."""
 
@@ -33,21 +32,13 @@ def folder(settings: Settings, study_instance_uid: str, identity: Identity) -> P
     return root(settings) / study_instance_uid / identity.series_instance_uid / identity.engine
 
 
-def manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a result folder; nothing when there is none."""
-    try:
-        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
-    except FileNotFoundError:
-        return None
-
-
 def put(made: Path, place: Path, manifest: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
     """Move a finished folder from its scratch folder to its place; what lay there is superseded, and named
     in the manifest."""
     if before is not None and before["identity"] != manifest["identity"]:
         superseded = [before["seg_series_instance_uid"], before.get("sr_series_instance_uid")]
         manifest = {**manifest, "supersedes": [*before.get("supersedes", []), *filter(None, superseded)]}
-        (made / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+        keep(made, manifest)
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
         place.rename(made.with_name("before"))

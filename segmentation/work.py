@@ -18,6 +18,7 @@ from minipacs.work import Order, SeriesContent, StudyContent, Task
 from segmentation import process, registry, results
 from segmentation.engine import Engine
 from segmentation.identity import Identity, parameters_digest
+from segmentation.manifest import read as read_manifest
 from segmentation.rules import FILE, Rule, Rules, read_rules
 
 KIND = "segment"
@@ -133,7 +134,7 @@ def _segment(task: Task, study: StudyContent, series: SeriesContent, rules: Rule
     identity = Identity(series.series_instance_uid, series.digest, engine.name, engine.version, made_of)
     piece = _Piece(study, series, engine, identity, rule, rules)
     folder = results.folder(task.settings, study.study_instance_uid, identity)
-    manifest = results.manifest(folder)
+    manifest = read_manifest(folder)
     if manifest is None or manifest["identity"] != identity.as_json():
         manifest = _make(task, piece, folder, manifest, place)
     task.progress("store", note=place)

@@ -6,7 +6,6 @@ with what, stands in the manifest. UIDs are derived from all that: accepting twi
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import numpy as np
 from minipacs.archive import Archive
 from minipacs.scratch import scratch
 from minipacs.settings import Settings
-from segmentation import results
+from segmentation import manifest, results
 from segmentation.encode import SERIES_NUMBER, encode, series_number
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity, parameters_digest
-from segmentation.nifti import label_table, write_labels, write_nifti
-from segmentation.pipeline import software
+from segmentation.nifti import write_labels, write_nifti
 from segmentation.preview import write_preview
 from segmentation.prompting import runs
 from segmentation.prompting.sessions import Answer
@@ -64,17 +62,17 @@ def accept(acceptance: Acceptance, settings: Settings, archive: Archive) -> dict
     held = answer.held
     place = results.root(settings) / held.study_instance_uid / identity.series_instance_uid
     place /= f"{identity.engine}-{identity.parameters}"
-    manifest = results.manifest(place)
-    if manifest is None:
+    described = manifest.read(place)
+    if described is None:
         with scratch(results.root(settings)) as temporary:
             made = temporary / "result"
             made.mkdir()
-            manifest = results.put(made, place, _write(acceptance, identity, read_rules(settings).type, made), None)
-    results.store(archive, place, manifest, read_rules(settings))
+            described = results.put(made, place, _write(acceptance, identity, read_rules(settings).type, made), None)
+    results.store(archive, place, described, read_rules(settings))
     return {
         "study_instance_uid": held.study_instance_uid,
-        "series_instance_uid": manifest["seg_series_instance_uid"],
-        "sop_instance_uid": manifest["seg_sop_instance_uid"],
+        "series_instance_uid": described["seg_series_instance_uid"],
+        "sop_instance_uid": described["seg_sop_instance_uid"],
     }
 
 
@@ -102,26 +100,5 @@ def _write(acceptance: Acceptance, identity: Identity, type: str, made: Path) ->
     write_nifti(labelmap, made / "labels.nii.gz")
     write_labels(labelmap, made / "labels.json")
     write_preview(labelmap, held.volume, made / "preview.png")
-    manifest = {
-        "identity": identity.as_json(),
-        "parameters": {},
-        "prompted": acceptance.provenance,
-        "study_instance_uid": held.study_instance_uid,
-        "series_instance_uid": identity.series_instance_uid,
-        "shape": list(labelmap.array.shape),
-        "images": len(held.slices.images),
-        "segments": label_table(labelmap),
-        "durations_s": {},
-        "seconds": 0.0,
-        "software": software(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": sorted(f.name for f in made.iterdir()),
-        "source": {
-            "sop_class_uid": str(held.slices.images[0].SOPClassUID),
-            "sop_instance_uids": list(held.source.names),
-        },
-        "seg_series_instance_uid": identity.uid("SEG series"),
-        "seg_sop_instance_uid": identity.uid("SEG instance"),
-    }
-    (made / results.MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
-    return manifest
+    more = {"prompted": acceptance.provenance, "parameters": {}, "durations_s": {}, "seconds": 0.0}
+    return manifest.write(made, identity, labelmap, held.slices, ("SEG",), **more)
