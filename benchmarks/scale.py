@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where some files bear names of packages
 
-from benchmarks.scale_rows import PER_PATIENT, TABLES, insert_rows, patient_key, pour, rows, uid
+from benchmarks.scale_rows import PER_PATIENT, TABLES, insert_rows, patient_key, pour, rows, uid, without_indexes
 from chaos.cluster import postgres
 from minipacs.catalogue import Instance, Patient, Study, Total, patient_counts, totals
 from minipacs.database import Database
@@ -92,12 +92,16 @@ def measure(url: str, sizes: list[int]) -> Iterator[Figures]:
 
 
 def fill(database: Database, wanted: int) -> int:
-    """Pour until there are so many patients, less those that are to be inserted on the clock; how many there are."""
+    """Pour until there are so many patients, less those that are to be inserted on the clock; how many there are.
+
+    PostgreSQL builds its indexes after the first filling.
+    """
     with database.reading() as session:
         there = session.get_one(Total, Patient.__tablename__).number
-    for first in range(there, wanted - TIMED, AT_ONCE):
-        there = min(first + AT_ONCE, wanted - TIMED)
-        pour(database, range(first, there))
+    with without_indexes(database) if database.is_postgresql and not there else nullcontext():
+        for first in range(there, wanted - TIMED, AT_ONCE):
+            there = min(first + AT_ONCE, wanted - TIMED)
+            pour(database, range(first, there))
     if database.is_postgresql:  # as autovacuum does, sooner or later
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))

@@ -8,7 +8,8 @@ import hashlib
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import cache
 from typing import Any, cast
@@ -104,6 +105,33 @@ def insert_rows(database: Database, made: Rows) -> None:
             session.execute(insert(table), values)
             added = {"n": len(values), "name": table.__tablename__}
             session.execute(text("UPDATE total SET number = number + :n WHERE name = :name"), added)
+
+
+@contextmanager
+def without_indexes(database: Database) -> Iterator[None]:
+    """PostgreSQL's way to fill empty tables: keys and indexes are taken off, and built at the end."""
+    tables = [one.__tablename__ for one in TABLES]
+    with database.writing() as session:
+        keys = session.execute(
+            text(
+                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE"
+                " :tables && ARRAY[conrelid::regclass::text, confrelid::regclass::text] ORDER BY contype = 'f'"
+            ),
+            {"tables": tables},
+        ).all()
+        for table, name, _ in reversed(keys):
+            session.execute(text(f'ALTER TABLE "{table}" DROP CONSTRAINT "{name}"'))
+        indexes = session.execute(
+            text("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(:tables)"), {"tables": tables}
+        ).all()
+        for name, _ in indexes:
+            session.execute(text(f'DROP INDEX "{name}"'))
+    yield
+    with database.writing() as session:
+        for statement in [f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" {what}' for table, name, what in keys]:
+            session.execute(text(statement))
+        for _, statement in indexes:
+            session.execute(text(statement))
 
 
 def pour(database: Database, patients: Iterable[int]) -> None:
