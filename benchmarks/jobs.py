@@ -42,6 +42,8 @@ KILLS = 3
 ETL, STUDIES, SLICES = "etl", 64, 16
 NO_PLANS = {"engine": "none", "stable_age_s": 3600, "quiet_s": 3600, "reconcile_s": 3600}
 """Settings under which nothing is queued but by us."""
+OTHERS = ("disk full", "network cut", "child", "up")
+"""Blows that are no kill of a part, or of all at once."""
 Row = tuple[str, str]
 
 
@@ -71,6 +73,8 @@ def column(name: str, parts: list[str]) -> dict[str, str]:
         jobs_work.install(work)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
         with GROUNDS[name](Path(folder, "home"), 1, poll_s=1.0) as ground, Product(ground.settings) as product:
+            submit(product, 2, seconds=5, name="first")  # until every worker is there
+            until(lambda: ended(product, "first") == 2, 60)
             for part in parts:
                 for title, value in PARTS[part](ground, product, Path(folder)):
                     print(f"{name}: {title}: {value}", file=sys.stderr, flush=True)
@@ -111,9 +115,9 @@ def is_done(jobs: Jobs, uid: str) -> bool:
 def overhead(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
     """Wall time of many jobs that do nothing, in two workers."""
     submit(product, NOTHINGS, seconds=0, name="nothing")
-    until(lambda: ended(product) >= NOTHINGS, 300)
+    until(lambda: ended(product, "nothing") == NOTHINGS, 300)
     with product.database.reading() as session:
-        mine = select(func.min(Job.started), func.max(Job.finished)).where(Job.kind == jobs_work.KIND)
+        mine = select(func.min(Job.started), func.max(Job.finished)).where(Job.study_instance_uid == "nothing")
         started, finished = session.execute(mine).one()
     each_ms = (finished - started) / NOTHINGS * 1000
     submit(product, 1, seconds=0, name="alone")
@@ -133,10 +137,10 @@ def submit(product: Product, count: int, *, seconds: float, name: str) -> None:
             jobs.submit(session, Order(jobs_work.KIND, key, name, {"seconds": seconds}))
 
 
-def ended(product: Product) -> int:
-    """Jobs of ours that are done."""
+def ended(product: Product, name: str) -> int:
+    """Jobs of this name that are done."""
     with product.database.reading() as session:
-        mine = select(func.count()).select_from(Job).where(Job.kind == jobs_work.KIND, Job.state == "done")
+        mine = select(func.count()).select_from(Job).where(Job.study_instance_uid == name, Job.state == "done")
         return session.scalars(mine).one()
 
 
@@ -163,7 +167,7 @@ def used(process: psutil.Process) -> float:
 # -- recovery ---------------------------------------------------------------------------------------
 def recovery(ground: Ground, product: Product, _folder: Path) -> list[Row]:
     """Kill a part; until the jobs that ran then run again, or a new one does, and everything answers."""
-    kinds = [kind for kind in ground.blows(product) if kind not in ("disk full", "network cut", "child")]
+    kinds = [kind for kind in ground.blows(product) if kind not in OTHERS]
     rows = []
     for kind in kinds:
         times = [recovered(ground, product, kind) for _ in range(KILLS)]
