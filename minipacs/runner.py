@@ -24,7 +24,7 @@ UNCLAIMED_S = 30.0
 """A row given to the pool that nobody claimed for so long is given out again."""
 GAP_S = 5.0
 """After a gap of so long in our looks, workers have so long to renew their leases before one counts as over."""
-IDLE_STEP_S = 1.0
+IDLE_STEP_S = 5.0
 """While no job is open a whole step is made so often; the other steps only look whether there is one."""
 RULES_S = 10.0
 """How often rows are looked at that a rule concerns."""
