@@ -171,9 +171,7 @@ def recovery(ground: Ground, product: Product, _folder: Path) -> list[Row]:
     rows = []
     for kind in kinds:
         times = [recovered(ground, product, kind) for _ in range(KILLS)]
-        rows.append(
-            (f"recovery after a kill of: {kind}, s (worst)", f"{statistics.median(times):.1f} ({max(times):.1f})")
-        )
+        rows.append((f"recovery after a kill of: {kind}, s (worst)", spread(times)))
     return rows
 
 
