@@ -1,5 +1,6 @@
 // A label map over the images it was made from, by NiiVue. Without the images it shows the labels alone.
-import { Niivue } from "/library/niivue/index.js";
+import { NVImage, Niivue } from "/library/niivue/index.js";
+import { drawn } from "/static/drawn.js";
 
 const what = JSON.parse(document.getElementById("what").textContent);
 const canvas = document.getElementById("slices");
@@ -21,14 +22,15 @@ const view = new Niivue({ isResizeCanvas: true, isRadiologicalConvention: true, 
 view.onLocationChange = (at) => (place.textContent = at.string);
 try {
   await view.attachToCanvas(canvas);
-  const source = await fetch(what.source, { method: "GET" });
-  const labels = { url: what.map, opacity: 0.4 };
-  word.textContent = source.ok ? "" : "The images cannot be shown under the labels.";
-  await view.loadVolumes(source.ok ? [{ url: what.source, colormap: "gray" }, labels] : [labels]);
-  const overlay = view.volumes[view.volumes.length - 1];
-  overlay.setColormapLabel(table);
   view.setSliceType(view.sliceTypeMultiplanar);
-  view.updateGLVolume();
+  const [source, overlay] = await Promise.all([
+    NVImage.loadFromUrl({ url: what.source, colormap: "gray" }).catch(() => null),
+    NVImage.loadFromUrl({ url: what.map, opacity: 0.4 }),
+  ]);
+  overlay.setColormapLabel(table); // before it is added: each addition and each change colours every volume anew
+  for (const volume of source ? [source, overlay] : [overlay]) view.addVolume(volume);
+  await drawn(view.gl);
+  word.textContent = source ? "" : "The images cannot be shown under the labels.";
   document.getElementById("opacity").addEventListener("input", (event) => {
     view.setOpacity(view.volumes.length - 1, Number(event.target.value));
   });

@@ -2,6 +2,7 @@
 import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { drawn } from "/static/drawn.js";
 
 const stage = document.getElementById("stage");
 const word = document.getElementById("word");
@@ -100,6 +101,8 @@ try {
     document.getElementById("switches").append(row(mesh, name));
   });
   look("front");
+  await new Promise(requestAnimationFrame); // the picture that look() asked for is made before this one
+  await drawn(renderer.getContext());
   word.textContent = "";
   stage.dataset.ready = meshes.length;
 } catch (error) {
