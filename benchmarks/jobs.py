@@ -32,7 +32,7 @@ from chaos.studies import write_studies
 from minipacs.demo import write_chest_ct
 from minipacs.jobs import Job, Jobs
 from minipacs.work import Order
-from stack import until
+from waiting import until
 
 GROUNDS = {"one_machine": grounds.one_machine, "cluster": grounds.cluster}
 NOTHINGS = 200

@@ -32,7 +32,8 @@ from minipacs import orthanc
 from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
-from stack import settings_for, until
+from stack import settings_for
+from waiting import until
 
 ASKED, AT_ONCE, PER_STUDY, BATCH = 200, 4, 100, 1000
 SERIES, STUDY, SPARE = 500_000_000, 600_000_000, 999_999_990

@@ -6,10 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from minipacs.errors import ArchiveError
 from minipacs.jobs import Job, Jobs
 from minipacs.send import send_folder
 from minipacs.settings import Settings
+from waiting import PATIENCE_S, until
 
 PASSWORD = "a password for tests"
 
@@ -58,16 +58,6 @@ def settings_for(home: Path, **changes: object) -> Settings:
     return Settings.from_env({"MINIPACS_" + name.upper(): str(value) for name, value in values.items()})
 
 
-def until(condition: Callable[[], Any], seconds: float = 60, *, what: str = "") -> Any:
-    """The condition's first true answer; fails loudly when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
-        time.sleep(0.05)
-    return answer
-
-
 class RunningStack:
     """Three real processes and the ways a test looks at them."""
 
@@ -96,7 +86,7 @@ class RunningStack:
 
     def wait_ready(self) -> None:
         """Until the front door answers, or `up` has ended with its reason."""
-        until(lambda: self._ended() or self._answers(), 60, what="the front door's answer")
+        until(lambda: self._ended() or self._answers(), what="the front door's answer")
         if self._ended():
             raise AssertionError((self.settings.home / "up.log").read_text())
 
@@ -104,7 +94,7 @@ class RunningStack:
         """As Ctrl+C does."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
         self.archive.close()
         self.database.close()
 
@@ -122,7 +112,7 @@ class RunningStack:
         """The study's rows of the job table."""
         return list(Jobs(self.database).of_study(study_instance_uid))
 
-    def wait_jobs(self, study_instance_uid: str, *kinds: str, seconds: float = 120) -> list[Job]:
+    def wait_jobs(self, study_instance_uid: str, *kinds: str) -> list[Job]:
         """Until the study has jobs of these kinds and none is open; nothing may have failed."""
 
         def ended() -> list[Job] | None:
@@ -130,21 +120,21 @@ class RunningStack:
             complete = set(kinds) <= {job.kind for job in jobs}
             return jobs if complete and all(job.state not in ("queued", "running") for job in jobs) else None
 
-        jobs: list[Job] = until(ended, seconds, what=f"the end of {kinds} for {study_instance_uid}")
+        jobs: list[Job] = until(ended, what=f"the end of {kinds} for {study_instance_uid}")
         broken = [(job.kind, job.state, job.error, job.detail) for job in jobs if job.state != "done"]
         assert not broken, broken
         return jobs
 
-    def wait_segmented(self, study_instance_uid: str, seconds: float = 180) -> str:
+    def wait_segmented(self, study_instance_uid: str) -> str:
         """Until the study's SEG is in the archive *and* catalogued; the SEG's Series Instance UID."""
-        self.wait_jobs(study_instance_uid, "segment", "catalogue", seconds=seconds)
+        self.wait_jobs(study_instance_uid, "segment", "catalogue")
 
         def listed() -> str | None:
             series = self.get_json(f"/dicom-web/studies/{study_instance_uid}/series")
             segs = [s for s in series if s["00080060"]["Value"] == ["SEG"]]
             return str(segs[0]["0020000E"]["Value"][0]) if segs else None
 
-        return str(until(listed, 30, what="a SEG in the answer of QIDO-RS"))
+        return str(until(listed, what="a SEG in the answer of QIDO-RS"))
 
     def segs(self, study_instance_uid: str) -> list[str]:
         """Series Instance UIDs of the SEG series the archive holds of a study."""
@@ -169,7 +159,7 @@ class RunningStack:
 
     def get_json(self, path: str) -> Any:
         """What the front door answers to a script."""
-        with urllib.request.urlopen(self.request(path), timeout=30) as answer:
+        with urllib.request.urlopen(self.request(path), timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def orthanc_answers(self) -> bool:

@@ -40,14 +40,14 @@ SATURATED = 40
 def open_study(page: Page, stack: RunningStack, study: str, middle: int) -> None:
     """The viewer with the study's first image drawn, moved to a slice in the middle."""
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={study}")
-    page.wait_for_function(HAS_IMAGE, timeout=90_000)
+    page.wait_for_function(HAS_IMAGE)
     show(page, middle)
 
 
 def show(page: Page, index: int) -> None:
-    page.wait_for_function(HAS_SLICE, arg=index, timeout=60_000)
+    page.wait_for_function(HAS_SLICE, arg=index)
     page.evaluate(JUMP, index)
-    page.wait_for_function(IS_DRAWN, arg=index, timeout=30_000)
+    page.wait_for_function(IS_DRAWN, arg=index)
 
 
 def viewport(page: Page) -> NDArray[np.int16]:

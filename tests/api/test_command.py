@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from minipacs.settings import Settings
-from stack import settings_for, until
+from stack import settings_for
+from waiting import PATIENCE_S, until
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,13 +78,13 @@ def test_no_request_is_lost_when_the_front_door_stops(tmp_path: Path) -> None:
                 connection.close()
 
     try:
-        until(answers, 30)
+        until(answers)
         clients = [threading.Thread(target=ask) for _ in range(6)]
         for client in clients:
             client.start()
-        until(lambda: outcomes["200"] > 200, 30)
+        until(lambda: outcomes["200"] > 200)
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
+        assert server.wait(PATIENCE_S) == 0
     finally:
         stopped.set()
         server.kill()

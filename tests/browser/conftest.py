@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stack import RunningStack
+from waiting import PATIENCE_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -29,6 +30,7 @@ def browser() -> Iterator[Browser]:
     """Chromium, once; skipped with a reason when it is not installed."""
     if not CHROMIUM.exists():
         pytest.skip("Chromium is not installed")
+    expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
@@ -41,6 +43,7 @@ def page(browser: Browser, stack: RunningStack) -> Iterator[Page]:
     if not (stack.settings.ohif / "index.html").exists():
         pytest.skip("the OHIF build is not prepared: scripts/prepare_ohif.py")
     context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_S * 1000)
     page = context.new_page()
     page.goto(stack.address + "/login")
     page.fill("input[name=user]", stack.settings.admin_user)

@@ -18,10 +18,11 @@ from pydicom.uid import generate_uid
 
 from minipacs.demo import write_chest_ct
 from segmentation.convert import convert
-from stack import RunningStack, until
+from stack import RunningStack
 from viewer_page import HAS_IMAGE, HAS_REPRESENTATION, show
+from waiting import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 
 OPAQUE = """() => {
     for (const [property, value] of [['FillAlpha', 1], ['RenderOutline', false]]) {
@@ -138,8 +139,8 @@ def test_each_segment_has_the_colour_and_name_of_the_seg(
         stack.archive.store(written(seg))
     series = f"{images[0].SeriesInstanceUID},{seg.SeriesInstanceUID}"
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={images[0].StudyInstanceUID}&SeriesInstanceUIDs={series}")
-    page.wait_for_function(HAS_IMAGE, timeout=90_000)
-    page.wait_for_function(HAS_REPRESENTATION, timeout=90_000)
+    page.wait_for_function(HAS_IMAGE)
+    page.wait_for_function(HAS_REPRESENTATION)
     show(page, len(images) // 2)
     page.evaluate(OPAQUE)
     (image,) = [d for d in images if d.SOPInstanceUID in page.evaluate(SHOWN)]
@@ -156,7 +157,7 @@ def test_each_segment_has_the_colour_and_name_of_the_seg(
         return {n: pair for n, pair in pairs.items() if np.abs(pair[0] - pair[1]).max() > 3}
 
     try:
-        until(lambda: not wrong(), 20, what="the colours of the SEG")
+        until(lambda: not wrong(), what="the colours of the SEG")
     finally:
         page.screenshot(path=artefacts / f"colours-{form.lower().replace(' ', '-')}.png")
         print(form, wrong())
@@ -166,10 +167,10 @@ def test_what_ohif_saves_is_read_back(page: Page, stack: RunningStack, tmp_path:
     images, seg, _ = segmented(stack, tmp_path, "SAVED-BY-OHIF")
     study = str(images[0].StudyInstanceUID)
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={study}")
-    page.wait_for_function(HAS_REPRESENTATION, timeout=120_000)
-    page.wait_for_function(ALL_LOADED, timeout=120_000)
+    page.wait_for_function(HAS_REPRESENTATION)
+    page.wait_for_function(ALL_LOADED)
     instance, _series = page.evaluate(SAVE)
-    (held,) = until(lambda: stack.archive.find("Instance", instance), 30, what="the saved SEG in the archive")
+    (held,) = until(lambda: stack.archive.find("Instance", instance), what="the saved SEG in the archive")
     saved = hd.seg.segread(BytesIO(stack.archive.file(held)))
     assert saved.SegmentationType == "BINARY"
     ours = hd.seg.Segmentation.from_dataset(seg)

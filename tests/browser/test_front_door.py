@@ -17,6 +17,7 @@ from api.share import Share
 from minipacs.demo import write_chest_ct
 from stack import RunningStack
 from viewer_page import open_study
+from waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 SLICES = 24
@@ -63,7 +64,7 @@ def uploaded(page: Page, stack: RunningStack, packed: Path) -> str:
 
 def fetched(url: str) -> bytes:
     """What a phone gets: no cookie, no token."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return bytes(answer.read())
 
 
@@ -90,12 +91,12 @@ def test_a_zip_is_uploaded_worked_on_looked_at_and_taken_away(
     assert "Right lung" in page.inner_text("table")
     page.screenshot(path=artefacts / "front-study.png", full_page=True)
     page.click("text=3-D view")
-    page.wait_for_selector("#stage[data-ready]", timeout=60_000)
+    page.wait_for_selector("#stage[data-ready]")
     assert page.locator("#switches input[type=checkbox]").count() >= 2
     page.screenshot(path=artefacts / "front-3d.png")
     page.goto(f"{stack.address}/studies/{study}")
     page.click("text=Overlay")
-    page.wait_for_selector("#slices[data-ready='2']", timeout=60_000)
+    page.wait_for_selector("#slices[data-ready='2']")
     assert page.input_value("#view") == "3"
     page.keyboard.press("Tab")
     page.screenshot(path=artefacts / "front-overlay.png")
@@ -121,6 +122,7 @@ def test_every_page_fits_a_phone_and_both_lights(
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, storage_state=page.context.storage_state()
     )
+    context.set_default_timeout(PATIENCE_S * 1000)
     small = context.new_page()
     for path in PAGES:
         small.goto(stack.address + path)

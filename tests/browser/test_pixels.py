@@ -25,7 +25,7 @@ from minipacs.demo import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_IMAGE
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.browser
 
 # file, what it is, and why it may differ (then more than ±1 is allowed)
 WIDTH_1 = "OHIF makes a range of zero width of it; the Standard a threshold (C.11.2.1.2.1)"
@@ -142,8 +142,8 @@ def as_series(source: pydicom.Dataset, study: str, number: int, folder: Path) ->
 
 def drawn(page: Page, dataset: pydicom.Dataset) -> tuple[NDArray[np.int16], dict[str, Any]]:
     """OHIF's canvas, as large as the image, and the window that OHIF had chosen."""
-    page.wait_for_function(PUT, arg=dataset.SeriesInstanceUID, timeout=60_000, polling=500)
-    page.wait_for_function(IS_SHOWN, arg=dataset.SOPInstanceUID, timeout=60_000)
+    page.wait_for_function(PUT, arg=dataset.SeriesInstanceUID, polling=500)
+    page.wait_for_function(IS_SHOWN, arg=dataset.SOPInstanceUID)
     answer = page.evaluate(DRAW)
     content = base64.b64decode(answer["url"].partition(",")[2])
     picture = np.asarray(Image.open(BytesIO(content)).convert("RGB"), np.int16)
@@ -160,7 +160,7 @@ def compared(
     stack.send(folder)
     page.set_viewport_size({"width": 1900, "height": 1400})
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={study}")
-    page.wait_for_function(HAS_IMAGE, timeout=90_000)
+    page.wait_for_function(HAS_IMAGE)
     found = []
     for dataset, (_, name, why) in zip(datasets, cases, strict=True):
         theirs, chosen = drawn(page, dataset)

@@ -82,7 +82,7 @@ def at(page: Page, place: tuple[float, float]) -> tuple[float, float]:
 
 
 def wait_answers(page: Page, count: int) -> None:
-    page.wait_for_function(f"() => ({CLICK_TO_OVERLAY})().length >= {count}", timeout=60_000)
+    page.wait_for_function(f"() => ({CLICK_TO_OVERLAY})().length >= {count}")
 
 
 def from_the_panel(page: Page, tool: str) -> None:
@@ -136,7 +136,7 @@ def test_two_clicks_and_a_box_become_a_stored_segment(
     answers = Answers(page)
     open_study(page, stack, study, MIDDLE)
     open_panel(page)
-    page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
+    page.wait_for_function(HAS_REPRESENTATION)
     show(page, MIDDLE)
     assert {"Right lung (aerated)", "Left lung (aerated)", "Bone"} <= set(page.evaluate(NAMES))
     assert coloured(viewport(page)) > 10_000
@@ -150,7 +150,7 @@ def test_two_clicks_and_a_box_become_a_stored_segment(
     with page.expect_response(lambda r: r.url.endswith("/accept")) as accepted:
         page.get_by_role("button", name="Accept").click()
     stored = accepted.value.json()
-    page.wait_for_function(f"() => ({NAMES})().includes('Aorta')", timeout=60_000)
+    page.wait_for_function(f"() => ({NAMES})().includes('Aorta')")
     show(page, MIDDLE)
     page.screenshot(path=artefacts / "prompts-stored.png")
 
@@ -186,7 +186,7 @@ def test_undo_and_discard_leave_nothing_behind(page: Page, stack: RunningStack, 
     assert wanted != answers.last(3)["voxels"]
     page.get_by_role("button", name="Undo").click()
     status = page.locator(".minipacs-panel [role=status]").last
-    expect(status).to_contain_text(f"{wanted} voxels", timeout=30_000)
+    expect(status).to_contain_text(f"{wanted} voxels")
     assert "Prompt result" in page.evaluate(NAMES)
     with page.expect_response(lambda r: r.request.method == "DELETE" and "/prompts/" in r.url):
         page.get_by_role("button", name="Discard").click()
@@ -199,7 +199,7 @@ def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack, c
     slices = int(os.environ.get("MINIPACS_PROMPTS_SLICES", "0"))
     open_study(page, stack, segmented(stack, chest), MIDDLE)
     open_panel(page)
-    page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
+    page.wait_for_function(HAS_REPRESENTATION)
     from_the_panel(page, "positive point")
     for number in range(slices or 2):
         show(page, MIDDLE - 5 + number % 10)

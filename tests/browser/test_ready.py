@@ -11,8 +11,9 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from data import shared_data
 from minipacs.demo import write_chest_ct
-from stack import RunningStack, until
+from stack import RunningStack
 from viewer_page import HAS_IMAGE, HAS_REPRESENTATION, show, viewport
+from waiting import until
 
 pytestmark = pytest.mark.browser
 NEAREST = """z => {
@@ -79,7 +80,7 @@ def test_what_cannot_be_drawn_says_so(
     stack.send(tmp_path / "files")
     opened(page, stack, study, series)
     message = page.locator(".mp-message")
-    expect(message).to_contain_text(sentence, timeout=90_000)
+    expect(message).to_contain_text(sentence)
     page.screenshot(path=artefacts / f"message-{make.__name__}.png")
     assert message.get_by_role("link").get_attribute("href") == f"/studies/{study}"
 
@@ -93,7 +94,7 @@ def test_images_without_a_position_are_drawn_without_a_message(
         image.save_as(file)
     stack.send(tmp_path)
     opened(page, stack, str(image.StudyInstanceUID))
-    page.wait_for_function(HAS_IMAGE, timeout=90_000)
+    page.wait_for_function(HAS_IMAGE)
     page.screenshot(path=artefacts / "without-position.png")
     expect(page.locator(".mp-message")).to_have_count(0)
 
@@ -111,12 +112,12 @@ def test_a_structure_set_is_drawn_on_the_series_it_names(page: Page, stack: Runn
     stack.wait_jobs(study, "catalogue")
     (contour, *_) = pydicom.dcmread(folder / "CT_RTSTRUCT/RS.dcm").ROIContourSequence[0].ContourSequence
     opened(page, stack, study)
-    page.wait_for_function(HAS_IMAGE, timeout=90_000)
+    page.wait_for_function(HAS_IMAGE)
     page.get_by_text("IBSI_1_STS_001_CT_mask").first.dblclick()
-    page.get_by_role("button", name="Yes").click(timeout=90_000)
-    page.wait_for_function(HAS_REPRESENTATION, timeout=90_000)
+    page.get_by_role("button", name="Yes").click()
+    page.wait_for_function(HAS_REPRESENTATION)
     show(page, page.evaluate(NEAREST, float(contour.ContourData[2])))
     try:
-        until(lambda: red(page) > 100, 30, what="the contour")
+        until(lambda: red(page) > 100, what="the contour")
     finally:
         page.screenshot(path=artefacts / "structure-set.png")

@@ -7,8 +7,9 @@ from playwright.sync_api import Page, expect
 
 from minipacs.demo import write_chest_ct
 from minipacs.jobs import Job, Jobs
-from stack import RunningStack, until
+from stack import RunningStack
 from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
+from waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +25,7 @@ def without_result(stack: RunningStack, folder: Path) -> str:
                 Jobs(stack.database).cancel(job.id)
         return bool(jobs) and all(job.state == "cancelled" for job in jobs)
 
-    until(cancelled, 60, what="the end of the cancelled segmentation")
+    until(cancelled, what="the end of the cancelled segmentation")
     assert stack.segs(study) == []
     return study
 
@@ -39,19 +40,19 @@ def test_an_engine_is_started_cancelled_and_its_result_appears(
     open_panel(page)
     page.evaluate("window.stillTheSamePage = true")
     job = page.locator(".mp-job").first
-    expect(job).to_have_attribute("data-state", "cancelled", timeout=15_000)
+    expect(job).to_have_attribute("data-state", "cancelled")
 
     page.get_by_role("button", name="Start").click()
-    expect(job).to_have_attribute("data-state", "running", timeout=30_000)
+    expect(job).to_have_attribute("data-state", "running")
     job.get_by_role("button", name="Cancel").click()
-    expect(job).to_have_attribute("data-state", "cancelled", timeout=30_000)
+    expect(job).to_have_attribute("data-state", "cancelled")
     assert stack.segs(study) == []
 
     page.get_by_role("button", name="Start").click()
-    expect(job.locator("progress")).to_be_visible(timeout=30_000)
+    expect(job.locator("progress")).to_be_visible()
     page.screenshot(path=artefacts / "segment-panel-running.png")
     assert coloured(viewport(page)) == 0
-    page.wait_for_function(HAS_SEGMENTATION, timeout=120_000)
+    page.wait_for_function(HAS_SEGMENTATION)
     expect(job).to_have_attribute("data-state", "done")
     show(page, middle)
     picture = viewport(page)

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.browser
 def check_overlay(page: Page, stack: RunningStack, study: str, middle: int, screenshot: Path) -> None:
     """The result is ready without a click."""
     open_study(page, stack, study, middle)
-    page.wait_for_function(HAS_REPRESENTATION, timeout=60_000)
+    page.wait_for_function(HAS_REPRESENTATION)
     show(page, middle)
     page.wait_for_function(IS_DRAWN, arg=middle)
     page.locator('[data-cy="panelSegmentation-btn"], [data-cy*="egmentation"][data-cy$="btn"]').first.click()
-    page.get_by_text("Right lung (aerated)").first.wait_for(timeout=30_000)
+    page.get_by_text("Right lung (aerated)").first.wait_for()
     names = page.inner_text("body")
     assert {"Right lung (aerated)", "Left lung (aerated)", "Bone"} <= set(names.splitlines())
     picture = viewport(page)
@@ -35,7 +35,7 @@ def test_the_study_list_shows_the_study(page: Page, stack: RunningStack, tmp_pat
     (study,) = stack.send(tmp_path)
     stack.wait_jobs(study, "catalogue")
     page.goto(stack.address + "/ohif/")
-    page.get_by_text("IN-THE-LIST").first.wait_for(timeout=60_000)
+    page.get_by_text("IN-THE-LIST").first.wait_for()
     page.screenshot(path=artefacts / "study-list.png")
 
 

@@ -19,7 +19,8 @@ import psutil
 from chaos.killer import Blow
 from minipacs.settings import Settings
 from postgres import BINARIES, USER
-from stack import free_ports, until
+from stack import free_ports
+from waiting import until
 
 AGAIN_S = 0.5
 
@@ -98,7 +99,7 @@ class Pool:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         (self._log.parent / "tmp").mkdir(exist_ok=True)
         self._supervisor.start()
-        until(lambda: self._running.keys() == self._commands.keys(), 20)
+        until(lambda: self._running.keys() == self._commands.keys())
         return self
 
     def __exit__(self, *_: object) -> None:

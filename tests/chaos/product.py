@@ -13,10 +13,9 @@ from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
-from stack import until
+from waiting import PATIENCE_S, until
 
 AGAIN_S = 1.0
-START_S = 180.0
 PARTS = {
     "up": "minipacs.cli up",
     "service": "minipacs.cli service",
@@ -48,7 +47,7 @@ class Product:
         self.temporary.mkdir(exist_ok=True)
         self._supervisor.start()
         try:
-            until(self.is_ready, START_S, what="the product's start")
+            until(self.is_ready, what="the product's start")
         except AssertionError:
             self.__exit__()
             raise
@@ -59,7 +58,7 @@ class Product:
         self._supervisor.join()
         if self._up is not None:
             self._up.terminate()
-            self._up.wait(60)
+            self._up.wait(PATIENCE_S)
         for process in self.processes():
             process.kill()
         self.archive.close()

@@ -22,7 +22,8 @@ from minipacs.cli import main
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, ArchiveUnreachable, NotInArchive
 from minipacs.settings import Settings
-from stack import settings_for, until
+from stack import settings_for
+from waiting import until
 
 pytestmark = pytest.mark.integration
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
@@ -57,7 +58,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             return False
 
     try:
-        until(answers, 20, what="Orthanc to answer")
+        until(answers, what="Orthanc to answer")
         yield settings
     finally:
         archive.close()

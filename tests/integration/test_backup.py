@@ -23,7 +23,8 @@ from minipacs.jobs import Job
 from minipacs.restore import restore
 from minipacs.settings import Settings
 from postgres import new_url
-from stack import RunningStack, running, settings_for, until
+from stack import RunningStack, running, settings_for
+from waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc")]
 STUDIES, IMAGES = 16, 4
@@ -74,7 +75,6 @@ def jobs_done(database: Database) -> list[tuple[Any, ...]]:
         return sorted(tuple(row) for row in session.execute(select(Job.key, Job.state, Job.attempt)))
 
 
-@pytest.mark.timeout(600)
 def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     write_chest_ct(tmp_path / "ct", slices=12)
@@ -85,11 +85,11 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
         started = threading.Event()
         flow = threading.Thread(target=send_all, args=(stack, started))
         flow.start()
-        assert started.wait(60)
+        assert started.wait(PATIENCE_S)
         first = back_up(stack.settings, folder, print)
         shutil.copytree(folder, early)
         flow.join()
-        until(lambda: idle(stack.database, STUDIES + 1), 120, what="everything catalogued")
+        until(lambda: idle(stack.database, STUDIES + 1), what="everything catalogued")
         second = back_up(stack.settings, folder, print)
         assert 12 + 3 * IMAGES < first["instances"] < second["instances"]
         kept = [e["name"] for e in lines(source(early)[0], f"{first['snapshot']}/files.jsonl") if "id" in e]
@@ -117,8 +117,8 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
     again = {"MINIPACS_DATABASE_URL": url, **settings.as_environment()}
     with running(settings.home, database_url=again["MINIPACS_DATABASE_URL"]) as stack:
         last = stack.archive.last_change()
-        until(lambda: cursor(stack.database) == last, 60, what="the change log read again")
-        until(lambda: idle(stack.database, STUDIES + 1), 60)
+        until(lambda: cursor(stack.database) == last, what="the change log read again")
+        until(lambda: idle(stack.database, STUDIES + 1))
         assert {i: stack.archive.file(i) for i in stack.archive.instances()} == originals
         assert jobs_done(stack.database) == done, "nothing is done again"
         assert len(stack.segs(study)) == 1
@@ -126,7 +126,7 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
     with running(tmp_path / "restored-early", database_url=restored_early(tmp_path, early)) as stack:
         whole = stack.archive.count_instances()
         assert whole >= first["instances"]
-        until(lambda: counted(stack.database) == stack.archive.count_instances(), 120, what="the rest catalogued")
+        until(lambda: counted(stack.database) == stack.archive.count_instances(), what="the rest catalogued")
 
 
 def compare_early(early: Path, manifest: dict[str, Any], originals: dict[str, bytes]) -> None:

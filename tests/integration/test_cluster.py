@@ -22,7 +22,8 @@ from minipacs.demo import write_chest_ct
 from minipacs.errors import SettingsError
 from minipacs.jobs import Job
 from postgres import new_url
-from stack import RunningStack, free_ports, running, settings_for, until
+from stack import RunningStack, free_ports, running, settings_for
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
 INDEX = next((Path(f, n) for f in orthanc.PLUGIN_FOLDERS for n in orthanc.INDEX_PLUGIN if Path(f, n).exists()), None)
@@ -59,11 +60,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 [sys.executable, "-m", "minipacs.cli", "api"], env=environment, stdout=log, stderr=log
             )
         try:
-            until(lambda: not checks.check_front_door(second).remedy, 60, what="the second door")
+            until(lambda: not checks.check_front_door(second).remedy, what="the second door")
             yield Cluster(stack, f"http://127.0.0.1:{door}", index)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_S)
 
 
 def send_small_studies(stack: RunningStack, count: int) -> None:
@@ -75,7 +76,6 @@ def send_small_studies(stack: RunningStack, count: int) -> None:
             stack.archive.store(as_file(image(pixels, i, SOPInstanceUID=f"{uid}.1.{i}", **names)))
 
 
-@pytest.mark.timeout(400)
 def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Cluster, tmp_path: Path) -> None:
     stack, studies = cluster.stack, 16
     write_chest_ct(tmp_path / "ct", slices=12)
@@ -87,7 +87,7 @@ def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Clu
             open_jobs = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running"))))
             return open_jobs == 0 and totals(session).studies == studies + 1
 
-    until(ended, 240, what="the end of all jobs")
+    until(ended, what="the end of all jobs")
     stack.wait_jobs(study, "catalogue", "segment")
     with stack.database.reading() as session:
         jobs = list(session.scalars(select(Job)))
@@ -101,7 +101,7 @@ def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Clu
             address + "/studies/count",
             headers={"Authorization": f"Bearer {stack.token()}", "Accept": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert str(studies + 1).encode() in answer.read()
 
 

@@ -11,9 +11,10 @@ from minipacs.archive import Archive
 from minipacs.demo import write_chest_ct
 from minipacs.errors import ArchiveError
 from minipacs.send import send_folder
-from stack import settings_for, until
+from stack import settings_for
+from waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
 
 def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
         subprocess.Popen(orthanc.command(settings), env=environment, stdout=log, stderr=log) as process,
     ):
         try:
-            until(answers, 60, what="Orthanc")
+            until(answers, what="Orthanc")
             sent = send_folder(tmp_path / "study", settings)
             assert sent.stored == 0
             assert [why for _, why in sent.left_out] == ["refused with status 0xa700"] * 2

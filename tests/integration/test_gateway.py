@@ -10,6 +10,7 @@ from pydicom.data import get_testdata_file
 
 from minipacs.demo import write_chest_ct
 from stack import RunningStack
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +29,7 @@ def status(stack: RunningStack, path: str, method: str = "GET") -> int:
     request = stack.request(path)
     request.method = method
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

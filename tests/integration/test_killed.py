@@ -12,7 +12,8 @@ from minipacs import orthanc
 from minipacs.demo import write_chest_ct
 from minipacs.errors import ArchiveRefused
 from minipacs.send import send_folder
-from stack import RunningStack, running, settings_for, until
+from stack import RunningStack, running, settings_for
+from waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def test_orthanc_killed_before_the_study_is_stable_loses_nothing(tmp_path: Path)
     with running(tmp_path / "home", stable_age_s=5, quiet_s=8) as stack:
         stack.send(source)
         killed(stack.processes("configuration"))
-        until(stack.orthanc_answers, 60, what="Orthanc after its restart")
+        until(stack.orthanc_answers, what="Orthanc after its restart")
         stack.wait_segmented(study_uid(source))
         assert len(stack.segs(study_uid(source))) == 1
 
@@ -47,10 +48,10 @@ def test_a_study_that_became_stable_while_we_were_away_is_processed(tmp_path: Pa
     stack = RunningStack(settings)
     alone = subprocess.Popen(orthanc.command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until(stack.orthanc_answers, 30)
+        until(stack.orthanc_answers)
         send_folder(source, settings)
         study_id = stack.archive.study_id(study_uid(source))
-        until(lambda: stack.archive.is_stable(study_id), 30, what="the study to be stable with nobody at the door")
+        until(lambda: stack.archive.is_stable(study_id), what="the study to be stable with nobody at the door")
     finally:
         alone.terminate()
         alone.wait()

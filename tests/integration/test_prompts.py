@@ -17,7 +17,8 @@ import pytest
 
 from minipacs.demo import SPACING_MM, write_chest_ct
 from minipacs.work import MANUFACTURER
-from stack import RunningStack, until
+from stack import RunningStack
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
 BONE = {
@@ -33,7 +34,7 @@ def ask(stack: RunningStack, path: str, body: Any = None, method: str = "", user
     request.data = None if body is None else json.dumps(body).encode()
     request.method = method or ("GET" if body is None else "POST")
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -117,7 +118,7 @@ def test_two_prompts_become_a_seg_whose_mask_is_the_answer(stack: RunningStack, 
         series = stack.get_json(f"/dicom-web/studies/{stored['study_instance_uid']}/series")
         return stored["series_instance_uid"] in [each["0020000E"]["Value"][0] for each in series]
 
-    until(catalogued, 60, what="the prompted SEG in the catalogue")
+    until(catalogued, what="the prompted SEG in the catalogue")
 
 
 def test_a_result_keeps_prompts_and_user_and_starts_no_work(stack: RunningStack, study: list[pydicom.Dataset]) -> None:
@@ -192,7 +193,7 @@ def test_the_older_client_gets_a_picture_and_a_dicom_object(stack: RunningStack,
     status, answer = send_picture(stack, stream.getvalue(), asked)
     assert status == 200, answer
     for kind, begins in (("get_segmented_image", b"\x89PNG"), ("get_dicom_image", b"")):
-        with urllib.request.urlopen(stack.request(f"/{kind}/{answer['timestamp']}"), timeout=30) as given:
+        with urllib.request.urlopen(stack.request(f"/{kind}/{answer['timestamp']}"), timeout=PATIENCE_S) as given:
             content = given.read()
         assert content.startswith(begins)
     seg = pydicom.dcmread(io.BytesIO(content))
@@ -214,7 +215,7 @@ def send_picture(stack: RunningStack, content: bytes, asked: str) -> tuple[int, 
     request = stack.request("/segment_input_image/", **{"Content-Type": "multipart/form-data; boundary=b"})
     request.data = body + b"--b--\r\n"
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

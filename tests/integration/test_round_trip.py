@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from data import shared_data
 from minipacs.catalogue import Rendering
 from minipacs.demo import write_chest_ct
-from stack import RunningStack, until
+from stack import RunningStack
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +46,7 @@ def store_by_stow(stack: RunningStack, folder: Path) -> None:
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     request = stack.request("/dicom-web/studies", **{"Content-Type": kind, "Accept": "application/dicom+json"})
     request.data = parts + f"--{boundary}--\r\n".encode()
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         assert answer.status == 200
 
 

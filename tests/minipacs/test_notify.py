@@ -24,7 +24,8 @@ from minipacs.jobs import Job
 from minipacs.notify import Notification, Notifier
 from minipacs.settings import Settings
 from postgres import new_database
-from stack import settings_for, until
+from stack import settings_for
+from waiting import until
 
 
 @dataclass
@@ -259,7 +260,7 @@ def test_the_thread_tells_while_it_runs_and_ends_when_asked(
         notifier.fill()
         notifier.start(stop)
         end_job(database, "k")
-        until(lambda: receiver.heard, 20)
+        until(lambda: receiver.heard)
         stop.set()
         notifier.join()
 

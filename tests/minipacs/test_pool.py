@@ -8,7 +8,7 @@ import pytest
 
 from minipacs.pool import EmbeddedPool
 from minipacs.settings import Settings
-from stack import until
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
 
@@ -31,19 +31,19 @@ def is_full(pool: EmbeddedPool) -> bool:
 
 
 def test_killed_workers_are_replaced_also_while_they_start(pool: EmbeddedPool) -> None:
-    until(lambda: is_full(pool), 30)
+    until(lambda: is_full(pool))
     for process in workers():
         process.kill()
-    until(lambda: not workers(), 5)
+    until(lambda: not workers())
     pool.tend()
     for process in workers():  # these have hardly begun
         process.kill()
-    until(lambda: is_full(pool), 30)
+    until(lambda: is_full(pool))
     assert pool.client.submit(pow, 2, 10, resources={"cpu": 1}).result(20) == 1024
 
 
 def test_a_closed_pool_leaves_no_process(pool: EmbeddedPool) -> None:
-    until(lambda: is_full(pool), 30)
+    until(lambda: is_full(pool))
     left = workers()
     pool.close()
     assert not any(process.is_running() and process.status() != "zombie" for process in left)

@@ -12,7 +12,8 @@ from minipacs import stack as stack_module
 from minipacs.archive import Archive
 from minipacs.errors import MinipacsError, SettingsError
 from minipacs.stack import Part, Stack
-from stack import settings_for, until
+from stack import settings_for
+from waiting import until
 
 
 def start(home: Path, **changes: object) -> None:
@@ -75,7 +76,7 @@ def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, mo
     try:
         for _ in range(2 * stack_module.ENDS_UNREADY):
             stack.flag.unlink(missing_ok=True)
-            until(lambda: stack.check() or part.was_ready, 10)
+            until(lambda: stack.check() or part.was_ready)
             assert part.process is not None
             part.process.kill()
             part.process.wait()
@@ -87,5 +88,5 @@ def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, mo
 def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_path: Path) -> None:
     stack = PartsInHand(tmp_path, "raise SystemExit('this cannot be')")
     with pytest.raises(MinipacsError, match=r"part ended before it was ready\..*last words: this cannot be"):
-        until(stack.check, 20)
+        until(stack.check)
     stack.__exit__()
