@@ -6,8 +6,8 @@ It is Dask's own, without its dashboard, and with settings under which it costs 
 import argparse
 import asyncio
 import logging
-import signal
 
+from minipacs.ending import when_asked_to_end
 from minipacs.errors import SettingsError
 from minipacs.settings import Settings
 from minipacs.worker import QUIET
@@ -52,7 +52,5 @@ async def _serve(host: str, port: int) -> None:
     nobody = "127.0.0.1:0"  # it serves figures of its own, which ours replace
     async with distributed.Scheduler(host=host, port=port, dashboard=False, dashboard_address=nobody) as scheduler:
         log.info("the scheduler listens at %s", scheduler.address)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: asyncio.ensure_future(scheduler.close()))
+        when_asked_to_end(scheduler.close)
         await scheduler.finished()

@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from minipacs import logs
 from minipacs.database import Database
+from minipacs.ending import when_asked_to_end
 from minipacs.errors import SettingsError
 from minipacs.jobs import Jobs
 from minipacs.settings import Settings
@@ -72,9 +74,7 @@ async def _serve(settings: Settings, needs: Sequence[str]) -> None:
         dashboard=False,
         local_directory=str(settings.home / "pool"),
     ) as worker:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: asyncio.ensure_future(worker.close(timeout=1)))
+        when_asked_to_end(partial(worker.close, timeout=1))
         await worker.finished()
 
 
