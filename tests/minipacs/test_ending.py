@@ -1,14 +1,31 @@
 """A command that is told to end, ends."""
 
-import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from minipacs.ending import SIGNALS, asked_to_end, when_asked_to_end
+from minipacs.ending import SIGNALS, asked_to_end
 from waiting import PATIENCE_S
+
+SERVER = """
+import asyncio, os, sys
+from minipacs.ending import when_asked_to_end
+
+async def serve():
+    ended = asyncio.Event()
+    async def close():
+        ended.set()
+    when_asked_to_end(close)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    await ended.wait()
+
+asyncio.run(serve())
+"""
+"""In a process of its own: Playwright may have a loop running in the tests' main thread."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +46,4 @@ def test_a_signal_is_heard(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_loop_hears_it_too(number: signal.Signals) -> None:
-    async def served() -> None:
-        ended = asyncio.Event()
-
-        async def close() -> None:
-            ended.set()
-
-        when_asked_to_end(close)
-        os.kill(os.getpid(), number)
-        await asyncio.wait_for(ended.wait(), PATIENCE_S)
-
-    asyncio.run(served())
+    assert subprocess.run([sys.executable, "-c", SERVER, str(int(number))], timeout=PATIENCE_S).returncode == 0
