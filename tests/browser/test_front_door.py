@@ -115,6 +115,17 @@ def test_a_zip_is_uploaded_worked_on_looked_at_and_taken_away(
     complaints.clear()
 
 
+def test_labels_are_shown_without_their_images(page: Page, stack: RunningStack, tmp_path: Path) -> None:
+    write_chest_ct(tmp_path, patient_id="WITHOUT-IMAGES", slices=SLICES)
+    (study,) = stack.send(tmp_path)
+    stack.wait_segmented(study)
+    page.route("**/source.nii.gz", lambda route: route.fulfill(status=503, json={"error": "away"}))
+    page.goto(f"{stack.address}/studies/{study}")
+    page.click("text=Overlay")
+    page.wait_for_selector("#slices[data-ready='1']")
+    assert page.inner_text("#word") == "The images cannot be shown under the labels."
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1280, "dark")])
 def test_every_page_fits_a_phone_and_both_lights(
     browser: Browser, page: Page, stack: RunningStack, width: int, scheme: Any, artefacts: Path
