@@ -3,21 +3,29 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from minipacs.database import Database
 from stack import RunningStack, running
 
-ONE_PRODUCT = ("integration", "browser", "chaos")
-"""Folders of tests that start the whole product: one after the other, beside everything else (`-n 2`)."""
+ONE_PRODUCT = ("tests/integration/", "tests/browser/", "tests/chaos/")
+"""Tests that start the whole product: one after the other, beside everything else (`-n 2`)."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist these folders are one group, so that one product serves them."""
-    for item in items:
-        if item.path.parent.name in ONE_PRODUCT:
-            item.add_marker(pytest.mark.xdist_group("product"))
+class OneProduct(LoadScopeScheduling):
+    """Two cores carry one product and one browser at a time; other tests stay together by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "product" if nodeid.startswith(ONE_PRODUCT) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProduct:
+    """Instead of `--dist loadgroup`, which puts nothing together with pytest 9.2 and pytest-xdist 3.8."""
+    return OneProduct(config, log)
 
 
 @pytest.fixture
