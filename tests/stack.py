@@ -94,7 +94,7 @@ class RunningStack:
         """As Ctrl+C does."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(PATIENCE_S)
+            self._process.wait(30)
         self.archive.close()
         self.database.close()
 

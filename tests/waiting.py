@@ -1,11 +1,14 @@
-"""How long a test waits for what must come: long, for a busy machine is no failure; a test that passes never waits."""
+"""How long a test waits for work to be done: long, for a busy machine is no failure; a test that passes never waits.
+
+What was told to end has a bound of its own, where it is told.
+"""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 PATIENCE_S = 300.0
-"""For every wait of every test; `timeout` in pyproject.toml, for a whole test, is longer."""
+"""For work, answers and pages; `timeout` in pyproject.toml, for a whole test, is longer."""
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE_S, *, what: str = "") -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minipacs.settings import Settings
 from stack import settings_for
-from waiting import PATIENCE_S, until
+from waiting import until
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,7 +84,7 @@ def test_no_request_is_lost_when_the_front_door_stops(tmp_path: Path) -> None:
             client.start()
         until(lambda: outcomes["200"] > 200)
         server.send_signal(signal.SIGTERM)
-        assert server.wait(PATIENCE_S) == 0
+        assert server.wait(30) == 0
     finally:
         stopped.set()
         server.kill()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from api.frames import Line
-from waiting import PATIENCE_S
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=x\r\nContent-Length: 5\r\n\r\nab\r\nc"
 
@@ -33,7 +32,7 @@ class Server:
 
     def close(self) -> None:
         """Every expected connection was made."""
-        self._thread.join(PATIENCE_S)
+        self._thread.join(10)
         self._listener.close()
         assert not self._thread.is_alive()
 

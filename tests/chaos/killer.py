@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from chaos.product import Product
-from waiting import PATIENCE_S
 
 Blow = Callable[[], bool]
 """Strikes; whether there was anything to strike."""
@@ -56,7 +55,7 @@ class Killer(threading.Thread):
     def stop(self) -> None:
         """No further blow."""
         self._stop_asked.set()
-        self.join(PATIENCE_S)
+        self.join(60)
 
 
 def kills(product: Product, seed: int, parts: Sequence[str] = LOCAL) -> dict[str, Blow]:

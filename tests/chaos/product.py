@@ -13,7 +13,7 @@ from minipacs.archive import Archive
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
-from waiting import PATIENCE_S, until
+from waiting import until
 
 AGAIN_S = 1.0
 PARTS = {
@@ -58,7 +58,7 @@ class Product:
         self._supervisor.join()
         if self._up is not None:
             self._up.terminate()
-            self._up.wait(PATIENCE_S)
+            self._up.wait(60)
         for process in self.processes():
             process.kill()
         self.archive.close()

@@ -18,7 +18,6 @@ from etl.options import Options
 from etl.run import catalogue
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
 from minipacs.database import Database
-from waiting import PATIENCE_S
 
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
 
@@ -122,7 +121,7 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(60)
     assert mistakes == []
     with database.reading() as session:
         check(session)

@@ -64,7 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             yield Cluster(stack, f"http://127.0.0.1:{door}", index)
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(20)
 
 
 def send_small_studies(stack: RunningStack, count: int) -> None:

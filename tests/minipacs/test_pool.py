@@ -34,7 +34,7 @@ def test_killed_workers_are_replaced_also_while_they_start(pool: EmbeddedPool) -
     until(lambda: is_full(pool))
     for process in workers():
         process.kill()
-    until(lambda: not workers())
+    until(lambda: not workers(), 5)
     pool.tend()
     for process in workers():  # these have hardly begun
         process.kill()

@@ -18,7 +18,6 @@ from minipacs.jobs import Job, Jobs
 from minipacs.runner import Runner
 from minipacs.settings import Settings
 from minipacs.work import Order
-from waiting import PATIENCE_S
 
 
 class FutureInHand:
@@ -154,7 +153,7 @@ def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
         over(runner)
         worker.send_signal(signal.SIGSTOP)
         runner.step()
-        assert worker.wait(PATIENCE_S) == -signal.SIGKILL
+        assert worker.wait(10) == -signal.SIGKILL
     assert runner.jobs.get(1).state == "queued"
 
 

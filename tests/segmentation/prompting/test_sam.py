@@ -23,7 +23,6 @@ from segmentation.engine import Box, Point
 from segmentation.engines.sam import Sam
 from segmentation.prompting.plane import Clues
 from segmentation.prompting.wish import Source, Wish
-from waiting import PATIENCE_S
 
 PYTHON = Path(os.environ.get("MINIPACS_SAM_PYTHON") or "~/.cache/minipacs/sam/bin/python").expanduser()
 MAKE = """
@@ -179,7 +178,7 @@ def test_a_process_that_was_killed_is_started_again(sam: Sam, source: Source) ->
     before = sam.masks(source, wish({1: BOX}))
     (child,) = process()
     child.kill()
-    child.wait(PATIENCE_S)
+    child.wait(10)
     after = sam.masks(source, wish({1: BOX}))
     assert {k: m.sum() for k, m in before.items()} == {k: m.sum() for k, m in after.items()}
     assert process() != [child]
