@@ -1,0 +1,53 @@
+"""The doctor beside the running product: nothing wrong, and what settings alone can break."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from minipacs import checks, checks_of_work, cli
+from minipacs.database import Database
+from stack import RunningStack
+
+FAR = 2**31
+"""A change further than any archive has come."""
+
+
+@pytest.mark.integration
+def test_a_healthy_product_has_nothing_wrong(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in stack.settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MINIPACS_TEST_DATA", raising=False)
+    assert cli.main(["doctor", "--json"]) == 0
+    said = {line["part"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert list(said) == [check.part for check in checks.CHECKS]
+    assert {part: line for part, line in said.items() if line["state"] == "failed"} == {}
+    assert {part for part, line in said.items() if line["state"] == "warning"} <= {"queue", "disk"}
+    assert "schema" in said["database"]["seen"]
+
+
+@pytest.mark.integration
+def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
+    found = dict(checks.examine(replace(stack.settings, orthanc_password="wrong")))
+    for part in ("archive", "dicomweb", "change log"):
+        assert found[part].state == "failed"
+        assert "MINIPACS_ORTHANC_USER" in found[part].remedy
+
+
+@pytest.mark.integration
+def test_settings_changed_after_the_start_are_named(stack: RunningStack) -> None:
+    changed = replace(stack.settings, stable_age_s=77, aet="OTHER")
+    assert checks.check_archive(changed).state == "warning"
+    assert "DicomAet, StableAge" in checks.check_stable_age(changed).seen
+
+
+@pytest.mark.integration
+def test_a_catalogue_of_another_archive_is_recognised(stack: RunningStack, database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text(f"INSERT INTO letter_box (name, last) VALUES ('follow', {FAR})"))
+    found = checks_of_work.check_letter_box(replace(stack.settings, database_url=database.url))
+    assert found.state == "failed"
+    assert "another archive" in found.seen
