@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ TRIANGLES = 60_000
 ENCLOSING_ALPHA = 0.3
 LEVEL = 127.5
 """Half of a full voxel."""
+ONE_MESH = Lock()
+"""fast_simplification keeps its mesh in static memory: of two at once, one would get the other's triangles."""
 METRES = 0.001
 ROOT_MATRIX = [METRES, 0, 0, 0, 0, 0, -METRES, 0, 0, METRES, 0, 0, 0, 0, 0, 1]
 """Column by column: (left, posterior, superior) mm to (left, superior, anterior) m."""
@@ -81,9 +84,7 @@ def _surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
         grid = _averaged(mask, factors)
     points, triangles = _flying_edges(grid, np.asarray(factors) * spacing, smooth=target_mm > 0)
     if target_mm > 0 and len(triangles) > TRIANGLES:
-        import fast_simplification
-
-        points, triangles = fast_simplification.simplify(points, triangles, target_count=TRIANGLES)
+        points, triangles = _thinned(points, triangles)
     f = np.asarray(factors, float)
     indices = points.astype(np.float64) / spacing + (np.asarray(start) - 2 * f + (f - 1) / 2)
     vertices = np.asarray(geometry.map_indices_to_reference(indices), np.float32)
@@ -145,6 +146,17 @@ def _flying_edges(
         mesh = sinc.GetOutput()
     points = vtk_to_numpy(mesh.GetPoints().GetData())[:, ::-1].copy()
     triangles = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3).copy()
+    return points, triangles
+
+
+def _thinned(
+    points: NDArray[np.float32], triangles: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """About `TRIANGLES` of the triangles (quadric edge collapse)."""
+    import fast_simplification
+
+    with ONE_MESH:
+        points, triangles = fast_simplification.simplify(points, triangles, target_count=TRIANGLES)
     return points, triangles
 
 
