@@ -76,23 +76,21 @@ def reduced(densities: Densities, grid: Grid) -> Densities:
     return out
 
 
-def enlarged(mask: Mask, shape: tuple[int, ...], grid: Grid, level: int = 127) -> Mask:
-    """A mask of the working grid on the full grid: linear in every direction, cut at `level` of 255."""
-    out = np.empty(shape, np.uint8)
-    grey = mask * np.uint8(255)
+def enlarged(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
+    """Slice `k` of the full grid, (rows, columns) = `shape`, from a mask of the working grid.
 
-    def one(k: int) -> Any:
-        place = (k + 0.5) / grid.steps[0] - 0.5
-        low = int(np.floor(place))
-        first, second = (grey[min(max(i, 0), len(grey) - 1)] for i in (low, low + 1))
-        weight = place - low
-        mixed = first if weight < 1e-3 else cv2.addWeighted(first, 1 - weight, second, weight, 0)
-        if mixed.shape != shape[1:]:
-            mixed = cv2.resize(mixed, (shape[2], shape[1]), interpolation=cv2.INTER_LINEAR)
-        return (mixed > level).view(np.uint8)
-
-    by_slice(one, out)
-    return out
+    Linear in every direction, cut at `level` of 255. One slice at a time: a full-grid copy of every mask would
+    take more memory than the images.
+    """
+    place = (k + 0.5) / grid.steps[0] - 0.5
+    low = int(np.floor(place))
+    first, second = (mask[min(max(i, 0), len(mask) - 1)] * np.uint8(255) for i in (low, low + 1))
+    weight = place - low
+    mixed = first if weight < 1e-3 else cv2.addWeighted(first, 1 - weight, second, weight, 0)
+    if mixed.shape != shape:
+        mixed = cv2.resize(mixed, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    cut: Mask = (mixed > level).view(np.uint8)
+    return cut
 
 
 def opened(mask: Mask, mm: float, grid: Grid) -> Mask:

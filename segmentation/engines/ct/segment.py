@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from segmentation.engines.ct.airway import airway
 from segmentation.engines.ct.body import body
 from segmentation.engines.ct.bone import bone
-from segmentation.engines.ct.grid import Densities, Mask, by_slice, enlarged, reduced, working_grid
+from segmentation.engines.ct.grid import Densities, Mask, by_slice, dilated, enlarged, reduced, working_grid
 from segmentation.engines.ct.lungs import lungs
 from segmentation.engines.ct.tissue import FAT_HU, LEAN_HU_MAX, denoised, full_bone, inside_muscle_wall
 
 BODY, RIGHT_LUNG, LEFT_LUNG, AIRWAYS, BONE, SUBCUTANEOUS_FAT, TORSO_FAT, LEAN = range(1, 9)
 """Values of the labelmap; BODY is what of the body is nothing else."""
-STAGES = 7
+STAGES = 6
+NEAR_BONE_MM, NEAR_LEVEL = 2.0, 60
+"""How far, and how sure (of 255), the full grid is looked at for cortex around the bone that was found."""
 
 
 def segment(
@@ -22,7 +24,6 @@ def segment(
 ) -> NDArray[np.uint8]:
     """Labelmap of `densities`: (slices, rows, columns) in LPS order, HU; spacing in mm in the same order."""
     grid = working_grid(densities.shape, spacing)
-    shape = densities.shape
     told("body", 0, STAGES)
     small = reduced(densities, grid)
     body_mask = body(small, grid)
@@ -36,21 +37,22 @@ def segment(
     told("muscle wall", 4, STAGES)
     wall = inside_muscle_wall(small, body_mask, _air_under_skin(small, body_mask) | air, bone_mask, grid)
     told("full resolution", 5, STAGES)
-    full = {
-        RIGHT_LUNG: enlarged(right, shape, grid),
-        LEFT_LUNG: enlarged(left, shape, grid),
-        AIRWAYS: enlarged(airway_mask, shape, grid),
-        BONE: full_bone(densities, bone_mask, spacing, grid),
-    }
-    outline, inside = enlarged(body_mask, shape, grid), enlarged(wall, shape, grid)
-    told("labels", 6, STAGES)
-    labels = np.empty(shape, np.uint8)
+    rows, columns = densities.shape[1:]
+    near_bone = dilated(bone_mask, NEAR_BONE_MM, grid)
+    organs = {RIGHT_LUNG: right, LEFT_LUNG: left, AIRWAYS: airway_mask}
+    labels = np.empty(densities.shape, np.uint8)
 
-    def one(k: int) -> NDArray[np.generic]:
-        return _labelled(denoised(densities[k], spacing), outline[k], inside[k], {n: m[k] for n, m in full.items()})
+    def one(k: int) -> Mask:
+        def full(mask: Mask, level: int = 127) -> Mask:
+            return enlarged(mask, k, (rows, columns), grid, level)
+
+        values = denoised(densities[k], spacing)
+        bones = full_bone(values, full(bone_mask), full(near_bone, NEAR_LEVEL))
+        found = {BONE: bones, **{value: full(mask) for value, mask in organs.items()}}
+        return _labelled(values, full(body_mask), full(wall), found)
 
     by_slice(one, labels)
-    told("labels", STAGES, STAGES)
+    told("full resolution", STAGES, STAGES)
     return labels
 
 
@@ -66,6 +68,6 @@ def _labelled(values: Densities, outline: Mask, inside: Mask, organs: dict[int, 
     labels[within & (values > FAT_HU[1]) & (values < LEAN_HU_MAX)] = LEAN
     labels[fat & inside.view(bool)] = TORSO_FAT
     labels[fat & ~inside.view(bool)] = SUBCUTANEOUS_FAT
-    for value in (BONE, RIGHT_LUNG, LEFT_LUNG, AIRWAYS):
-        labels[organs[value].view(bool)] = value
+    for value, organ in organs.items():
+        labels[organ.view(bool)] = value
     return labels

@@ -1,29 +1,18 @@
 """What lies around the organs: the muscle wall parts subcutaneous from torso fat; the rest is lean soft tissue."""
 
-from typing import Any
-
 import cc3d
 import cv2
 import numpy as np
 
-from segmentation.engines.ct.grid import (
-    Densities,
-    Grid,
-    Mask,
-    by_slice,
-    closed,
-    dilated,
-    enlarged,
-    eroded,
-    filled,
-    opened,
-)
+from segmentation.engines.ct.grid import Densities, Grid, Mask, closed, eroded, filled, opened
 
 FAT_HU = (-190, -30)
 """Fat, both ends included."""
 LEAN_HU_MAX = 250
 CORTEX_HU, MARROW_HU_MIN = 160, -50
 SKIN_MM = 4.0
+PIXEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+"""A pixel and its four neighbours."""
 
 
 def inside_muscle_wall(densities: Densities, body: Mask, air: Mask, bone: Mask, grid: Grid) -> Mask:
@@ -37,20 +26,11 @@ def inside_muscle_wall(densities: Densities, body: Mask, air: Mask, bone: Mask, 
     return biggest & body
 
 
-def full_bone(densities: Densities, bone: Mask, spacing: tuple[float, float, float], grid: Grid) -> Mask:
-    """Bone on the full grid: sharp at its own density near the bone that was found, marrow inside it."""
-    near = enlarged(dilated(bone, 2.0, grid), densities.shape, grid, level=60)
-    inside = enlarged(bone, densities.shape, grid)
-    small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    out = np.empty(densities.shape, np.uint8)
-
-    def one(k: int) -> Any:
-        values = denoised(densities[k], spacing)
-        cortex = (values > CORTEX_HU).view(np.uint8) & near[k]
-        return cv2.morphologyEx(cortex | (inside[k] & (values > MARROW_HU_MIN).view(np.uint8)), cv2.MORPH_CLOSE, small)
-
-    by_slice(one, out)
-    return out
+def full_bone(values: Densities, inside: Mask, near: Mask) -> Mask:
+    """Bone in a slice of the full grid: sharp at its own density `near` the bone that was found, marrow `inside` it."""
+    cortex = (values > CORTEX_HU).view(np.uint8) & near
+    marrow = (values > MARROW_HU_MIN).view(np.uint8) & inside
+    return cv2.morphologyEx(cortex | marrow, cv2.MORPH_CLOSE, PIXEL).astype(np.uint8, copy=False)
 
 
 def denoised(densities: Densities, spacing: tuple[float, float, float]) -> Densities:
