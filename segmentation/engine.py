@@ -123,7 +123,10 @@ class Labelmap:
     def _counts(self) -> "NDArray[np.int64]":
         import numpy as np
 
-        return np.bincount(self.array.ravel(), minlength=len(self.segments) + 1)[1:]
+        counts = np.zeros(len(self.segments) + 1, np.int64)
+        for plane in self.array:  # numpy would widen the whole array to eight bytes a voxel
+            counts += np.bincount(plane.ravel(), minlength=len(counts))
+        return counts[1:]
 
     @cached_property
     def boxes(self) -> "tuple[tuple[slice, slice, slice] | None, ...]":

@@ -259,9 +259,10 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
 def values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
     from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     try:
-        stored = image.pixel_array
+        stored = pixel_array(image)  # `image.pixel_array` would keep a second copy of every plane
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise Unreadable(
             f"The pixels of {image.SOPInstanceUID} cannot be decoded.", "Send the series again."
