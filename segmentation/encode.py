@@ -13,8 +13,9 @@ colours are right.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom import Sequence as DicomSequence
+from pydicom.datadict import dictionary_VR
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 import minipacs
@@ -37,11 +38,12 @@ _PLANE = (
     "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "PositionReferenceIndicator",
 )
-_EMPTY = (
+_UNSAID = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )
 # fmt: on
+_EMPTY = [DataElement(keyword, dictionary_VR(keyword), None) for keyword in _UNSAID]
 
 
 def encode(
@@ -124,11 +126,8 @@ def plain_sources(images: Sequence[Dataset]) -> list[Dataset]:
 
 def _plane(image: Dataset) -> Dataset:
     plane = Dataset()
-    for keyword in _PLANE:
-        if keyword in image:
-            setattr(plane, keyword, image.get(keyword))
-    for keyword in _EMPTY:
-        setattr(plane, keyword, None)
+    for element in (*(image[keyword] for keyword in _PLANE if keyword in image), *_EMPTY):
+        plane.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
     return plane
 
 
