@@ -97,20 +97,24 @@ def _averaged(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uin
     import cv2
 
     fs, fr, fc = factors
-    pads = [(2 * f, 2 * f + (-n) % f) for n, f in zip(mask.shape, factors, strict=True)]
-    full = np.pad(mask.view(np.uint8) * np.uint8(255), pads)
-    if fs == fr == fc == 1:
-        return full
-    slices, rows, columns = (n // f for n, f in zip(full.shape, factors, strict=True))
-    if fr > 1 or fc > 1:
-        small = np.empty((full.shape[0], rows, columns), np.uint8)
-        for plane, out in zip(full, small, strict=True):
-            blurred = cv2.GaussianBlur(plane, (0, 0), sigmaX=0.4 * fc, sigmaY=0.4 * fr) if plane.any() else plane
+    (before, after), (top, bottom), (left, right) = (
+        (2 * f, 2 * f + (-n) % f) for n, f in zip(mask.shape, factors, strict=True)
+    )
+    rows, columns = (mask.shape[1] + top + bottom) // fr, (mask.shape[2] + left + right) // fc
+    small = np.zeros((mask.shape[0] + before + after, rows, columns), np.uint8)
+    for plane, out in zip(mask, small[before:], strict=False):
+        if not plane.any():
+            continue
+        full = np.pad(plane.view(np.uint8) * np.uint8(255), ((top, bottom), (left, right)))
+        if fr > 1 or fc > 1:
+            blurred = cv2.GaussianBlur(full, (0, 0), sigmaX=0.4 * fc, sigmaY=0.4 * fr)
             cv2.resize(blurred, (columns, rows), dst=out, interpolation=cv2.INTER_AREA)
-        full = small
-    if fs > 1:
-        full = np.rint(full.reshape(slices, fs, rows, columns).mean(1, dtype=np.float32)).astype(np.uint8)
-    return full
+        else:
+            out[:] = full
+    if fs == 1:
+        return small
+    mean: NDArray[np.float32] = small.reshape(-1, fs, rows, columns).mean(1, dtype=np.float32)
+    return np.rint(mean).astype(np.uint8)
 
 
 def _flying_edges(
