@@ -121,19 +121,16 @@ class Labelmap:
 
     @cached_property
     def _counts(self) -> "NDArray[np.int64]":
-        import numpy as np
+        from segmentation.extents import counts
 
-        counts = np.zeros(len(self.segments) + 1, np.int64)
-        for plane in self.array:  # numpy would widen the whole array to eight bytes a voxel
-            counts += np.bincount(plane.ravel(), minlength=len(counts))
-        return counts[1:]
+        return counts(self.array, len(self.segments))
 
     @cached_property
-    def boxes(self) -> "tuple[tuple[slice, slice, slice] | None, ...]":
+    def boxes(self) -> "list[tuple[slice, slice, slice] | None]":
         """The part of `array` in which each segment lies; nothing for a segment without a voxel."""
-        from scipy.ndimage import find_objects
+        from segmentation.extents import boxes
 
-        return tuple(find_objects(self.array, max_label=len(self.segments)))
+        return boxes(self.array, len(self.segments))
 
     def compact(self) -> "Labelmap":
         """Without the segments that have no voxel; the others are numbered anew in their order."""
