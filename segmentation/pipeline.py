@@ -81,10 +81,10 @@ def segment_files(
     """
     options = options or {}
     watch = Stopwatch(progress)
-    with watch.stage("read"):
-        volume, slices, modality, name = _read(files, engine, options)
-    identity = identify(name, digest, engine, prompts)
     with beside() as shapes:
+        with watch.stage("read"):
+            volume, slices, modality, name = _read(files, engine, options)
+        identity = identify(name, digest, engine, prompts)
         with watch.stage("segment"):
             found = engine.segment(volume, prompts, progress, modality=modality)
             labelmap = checked(found, volume).compact()
