@@ -30,6 +30,8 @@ SMOOTHING = 20
 """Iterations of windowed sinc smoothing, which does not shrink (Taubin)."""
 TRIANGLES = 60_000
 """At most, a segment."""
+HASTE = 9
+"""Of thinning: as near to the full surface as with its default 7 (mean and 99 % of distances), a quarter faster."""
 ENCLOSING_ALPHA = 0.3
 LEVEL = 127.5
 """Half of a full voxel."""
@@ -93,7 +95,7 @@ def _surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
 
 
 def _averaged(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uint8]:
-    """The mask times 255, with two averaged voxels of nothing around, blurred and averaged by whole factors."""
+    """The mask times 255, with two averaged voxels of nothing around, averaged by whole factors and blurred."""
     import cv2
 
     fs, fr, fc = factors
@@ -107,14 +109,14 @@ def _averaged(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uin
             continue
         full = np.pad(plane.view(np.uint8) * np.uint8(255), ((top, bottom), (left, right)))
         if fr > 1 or fc > 1:
-            blurred = cv2.GaussianBlur(full, (0, 0), sigmaX=0.4 * fc, sigmaY=0.4 * fr)
-            cv2.resize(blurred, (columns, rows), dst=out, interpolation=cv2.INTER_AREA)
+            mean = cv2.resize(full, (columns, rows), interpolation=cv2.INTER_AREA)
+            cv2.GaussianBlur(mean, (0, 0), 0.4, dst=out)
         else:
             out[:] = full
     if fs == 1:
         return small
-    mean: NDArray[np.float32] = small.reshape(-1, fs, rows, columns).mean(1, dtype=np.float32)
-    return np.rint(mean).astype(np.uint8)
+    slabs: NDArray[np.float32] = small.reshape(-1, fs, rows, columns).mean(1, dtype=np.float32)
+    return np.rint(slabs).astype(np.uint8)
 
 
 def _flying_edges(
@@ -160,7 +162,7 @@ def _thinned(
     import fast_simplification
 
     with ONE_MESH:
-        points, triangles = fast_simplification.simplify(points, triangles, target_count=TRIANGLES)
+        points, triangles = fast_simplification.simplify(points, triangles, target_count=TRIANGLES, agg=HASTE)
     return points, triangles
 
 
