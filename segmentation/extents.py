@@ -4,6 +4,8 @@ Plane by plane, so that nothing as large as the array is made; a box as `scipy.n
 it, in a fifth of its time.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,14 @@ def boxes(labels: Labels, highest: int) -> list[Extent | None]:
     for first in range(1, highest + 1, AT_ONCE):
         found += _boxes(labels, highest, range(first, min(first + AT_ONCE, highest + 1)))
     return found
+
+
+def union(boxes: Sequence[Extent]) -> Extent | None:
+    """The smallest box around these; nothing around none."""
+    if not boxes:
+        return None
+    i, j, k = (slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*boxes, strict=True))
+    return i, j, k
 
 
 def _boxes(labels: Labels, highest: int, values: range) -> list[Extent | None]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from minipacs.errors import EngineFailed
 from segmentation.codes import ANATOMICAL_STRUCTURE, Code
 from segmentation.engine import Labelmap, Segment
+from segmentation.extents import union
 from segmentation.mesh import Surface
 
 LABELMAP, CLOSED_SURFACE = "Binary labelmap", "Closed surface"
@@ -105,15 +106,19 @@ def _segment(value: int, described: Segment) -> Any:
 
 
 def _oriented(labelmap: Labelmap) -> Any:
-    """The labels as Slicer's oriented image, without a copy: VTK's fastest index is the column."""
+    """The labels within their box as Slicer's oriented image: VTK's fastest index is the column.
+
+    Slicer searches every segment in the whole image, and writes only the box.
+    """
     import slicer
     from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonDataModel import vtkImageData
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-    array = np.ascontiguousarray(labelmap.array)
+    box = union([box for box in labelmap.boxes if box]) or tuple(slice(0, n) for n in labelmap.array.shape)
+    array = np.ascontiguousarray(labelmap.array[box])
     image = vtkImageData()
-    image.SetDimensions(*array.shape[::-1])
+    image.SetExtent([edge for side in box[::-1] for edge in (side.start, side.stop - 1)])
     image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=0))
     affine: NDArray[np.float64] = TO_RAS @ np.asarray(labelmap.geometry.affine)[:, [2, 1, 0, 3]]
     matrix = vtkMatrix4x4()
