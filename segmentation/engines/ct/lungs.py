@@ -19,6 +19,7 @@ from segmentation.engines.ct.grid import (
     filled,
     filled_3d,
 )
+from segmentation.extents import boxes
 
 AIR_HU = -400
 LEAST_ML = 20
@@ -145,7 +146,10 @@ def _sides_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
 
 
 def _closed(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
-    """A lung with its vessels, inside the body and without the airway."""
-    if not mask.any():
+    """A lung with its vessels, inside the body and without the airway. Closing and filling stay in the lung's box."""
+    (box,) = boxes(mask, 1)
+    if box is None:
         return mask
-    return filled_3d(filled(closed(mask, 7.0, grid))) & body & (1 - airway)
+    out = np.zeros_like(mask)
+    out[box] = filled_3d(filled(closed(np.ascontiguousarray(mask[box]), 7.0, grid)))
+    return out & body & (1 - airway)
