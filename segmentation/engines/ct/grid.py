@@ -84,9 +84,11 @@ def enlarged(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int 
     """
     place = (k + 0.5) / grid.steps[0] - 0.5
     low = int(np.floor(place))
-    first, second = (mask[min(max(i, 0), len(mask) - 1)] * np.uint8(255) for i in (low, low + 1))
+    first, second = (mask[min(max(i, 0), len(mask) - 1)] for i in (low, low + 1))
+    if not (first.any() or second.any()):
+        return np.zeros(shape, np.uint8)
     weight = place - low
-    mixed = first if weight < 1e-3 else cv2.addWeighted(first, 1 - weight, second, weight, 0)
+    mixed = cv2.addWeighted(first, 255 * (1 - weight), second, 255 * weight, 0)
     if mixed.shape != shape:
         mixed = cv2.resize(mixed, shape[::-1], interpolation=cv2.INTER_LINEAR)
     cut: Mask = (mixed > level).view(np.uint8)
