@@ -1,11 +1,12 @@
 """Segmentation of a 200×512×512 CT, DICOM in to every form out, and the plain way beside it, in one run.
 
     .venv/bin/python benchmarks/segmentation.py [--folder FOLDER] [--slices N] [--engine NAME]
-        [--type TYPE] [--no-plain] [--many]
+        [--type TYPE] [--no-plain] [--rounds N] [--many]
 
 The plain way makes the same structures at full resolution with scipy's morphology, surfaces with
 skimage's marching cubes, a BINARY SEG from a stack of masks, and a NIfTI by nibabel. `--many`: 104
-segments on 458 slices written as SEG. Each part runs in a process of its own, whose peak is told.
+segments on 458 slices written as SEG. Each part runs in a process of its own, whose peak is told. With
+several rounds, ours and the plain way alternate, and every figure is the median of its rounds.
 """
 
 import argparse
@@ -14,9 +15,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--engine", default="slicer")
     parser.add_argument("--type", default="LABELMAP", help="form of our SEG: BINARY or LABELMAP")
     parser.add_argument("--no-plain", action="store_true")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--many", action="store_true")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -48,8 +51,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="minipacs-bench-") as made:
         folder = Path(made, "series")
         make_series(folder, arguments.folder, arguments.slices)
-        ours = part("ours", folder, arguments)
-        table(ours, None if arguments.no_plain else part("plain", folder, arguments))
+        names = ["ours"] if arguments.no_plain else ["ours", "plain"]
+        rounds = [[part(name, folder, arguments) for name in names] for _ in range(arguments.rounds)]
+        table(*(middle(of_part) for of_part in zip(*rounds, strict=True)))
+        if not arguments.no_plain:
+            print(
+                "plain : warm, each round: "
+                + ", ".join(f"{p['seconds'] / o['warm']['seconds']:.1f}" for o, p in rounds)
+            )
         if arguments.many:
             for name in ("many-BINARY", "many-LABELMAP"):
                 done = part(name, folder, arguments)
@@ -66,7 +75,15 @@ def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, An
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def table(ours: dict[str, Any], plain: dict[str, Any] | None) -> None:
+def middle(rounds: Sequence[Any]) -> Any:
+    """The median of each figure, however deep it lies; of what is no figure, the first."""
+    first = rounds[0]
+    if isinstance(first, dict):
+        return {key: middle([one[key] for one in rounds]) for key in first}
+    return median(rounds) if isinstance(first, int | float) else first
+
+
+def table(ours: dict[str, Any], plain: dict[str, Any] | None = None) -> None:
     """Stages side by side; ours overlap in two threads, so their sum is more than the whole."""
     cold, warm = ours["cold"], ours["warm"]
     print(f"| stage | ours, first | ours, warm |{' plain | ratio |' if plain else ''}")
@@ -78,9 +95,9 @@ def table(ours: dict[str, Any], plain: dict[str, Any] | None) -> None:
             other = plain["seconds"] if stage == "whole" else plain["durations_s"].get(stage)
             row += f" {other:.2f} | {other / second:.1f} |" if other else " – | – |"
         print(row)
-    print(f"\npeak: ours {ours['peak_mb']} MB" + (f", plain {plain['peak_mb']} MB" if plain else ""))
-    print(f"triangles: ours {ours['triangles']}" + (f", plain {plain['triangles']}" if plain else ""))
-    print("files, kB: " + ", ".join(f"{k} {v // 1000}" for k, v in ours["files"].items()))
+    print(f"\npeak: ours {ours['peak_mb']:.0f} MB" + (f", plain {plain['peak_mb']:.0f} MB" if plain else ""))
+    print(f"triangles: ours {ours['triangles']:.0f}" + (f", plain {plain['triangles']:.0f}" if plain else ""))
+    print("files, kB: " + ", ".join(f"{k} {v // 1000:.0f}" for k, v in ours["files"].items()))
 
 
 def peak_mb() -> int:
