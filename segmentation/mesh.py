@@ -104,7 +104,7 @@ def _averaged(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uin
     )
     rows, columns = (mask.shape[1] + top + bottom) // fr, (mask.shape[2] + left + right) // fc
     small = np.zeros((mask.shape[0] + before + after, rows, columns), np.uint8)
-    for plane, out in zip(mask, small[before:], strict=False):
+    for plane, out in zip(mask, small[before : before + len(mask)], strict=True):
         if not plane.any():
             continue
         full = np.pad(plane.view(np.uint8) * np.uint8(255), ((top, bottom), (left, right)))

@@ -116,10 +116,9 @@ def _oriented(labelmap: Labelmap) -> Any:
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
     box = union([box for box in labelmap.boxes if box]) or tuple(slice(0, n) for n in labelmap.array.shape)
-    array = np.ascontiguousarray(labelmap.array[box])
     image = vtkImageData()
     image.SetExtent([edge for side in box[::-1] for edge in (side.start, side.stop - 1)])
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=0))
+    image.GetPointData().SetScalars(numpy_to_vtk(labelmap.array[box].ravel(), deep=1))
     affine: NDArray[np.float64] = TO_RAS @ np.asarray(labelmap.geometry.affine)[:, [2, 1, 0, 3]]
     matrix = vtkMatrix4x4()
     matrix.DeepCopy(affine.ravel().tolist())
