@@ -58,7 +58,7 @@ class Held:
         """What a prompt engine sees of it."""
         images = self.slices.images
         names, windows = [str(i.SOPInstanceUID) for i in images], [window_of(i) for i in images]
-        return Source(self.volume, str(images[0].get("Modality", "")), names, windows)
+        return Source(self.volume, str(images[0].get("Modality", "")), names, windows, is_inverted(images[0]))
 
     @property
     def size(self) -> int:
@@ -136,6 +136,12 @@ class Volumes:
                     return
                 total -= sizes[uid]
                 del self._entries[uid]
+
+
+def is_inverted(image: Dataset) -> bool:
+    """Whether low values are shown white (PS3.3 C.7.6.3.1.2, C.11.6.1.2)."""
+    shape = image.get("PresentationLUTShape")
+    return bool(shape == "INVERSE" or image.get("PhotometricInterpretation") == "MONOCHROME1")
 
 
 def window_of(image: Dataset) -> tuple[float, float] | None:

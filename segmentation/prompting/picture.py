@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import Unreadable
-from segmentation.prompting.held import window_of
+from segmentation.prompting.held import is_inverted, window_of
 from segmentation.prompting.plane import Mask
 from segmentation.prompting.wish import Source
 from segmentation.volume import values
@@ -40,7 +40,8 @@ class Picture:
     def source(self) -> Source:
         """As a prompt engine sees it: a series of one slice."""
         volume: Any = SimpleNamespace(array=self.values[None])
-        return Source(volume, self.modality, [sha256(self.values.tobytes()).hexdigest()], [self.window])
+        inverted = self.image is not None and is_inverted(self.image)
+        return Source(volume, self.modality, [sha256(self.values.tobytes()).hexdigest()], [self.window], inverted)
 
     def overlaid(self, mask: Mask) -> NDArray[np.uint8]:
         """As people see it, with the mask in red, (rows, columns, 3)."""
@@ -90,8 +91,7 @@ def _dicom(content: bytes) -> Picture:
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
     plane, modality, window = values(image), str(image.get("Modality", "")), window_of(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
-    grey = picture.source.grey(0, picture.source.window(0))
-    picture.shown[:] = (255 - grey if image.PhotometricInterpretation == "MONOCHROME1" else grey)[..., None]
+    picture.shown[:] = picture.source.grey(0, picture.source.window(0))[..., None]
     return picture
 
 

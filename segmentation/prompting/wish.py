@@ -50,6 +50,8 @@ class Source:
     """Of each slice, a name that is its own alone: the SOP Instance UID."""
     windows: Sequence[tuple[float, float] | None] = field(default=())
     """Centre and width that the image itself bears; empty: none."""
+    inverted: bool = False
+    """Low values are white: MONOCHROME1, or Presentation LUT Shape INVERSE."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,10 +81,11 @@ class Source:
         return own if own and own[1] >= 1 else ((low + high) / 2, high - low)
 
     def grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:
-        """A slice as the viewer shows it: 8 bits through a window (PS3.3 C.11.2.1.2.1, LINEAR)."""
+        """A slice as the viewer shows it: 8 bits through a window (PS3.3 C.11.2.1.2.1, LINEAR), inverted last."""
         centre, width = window
         shown = (np.asarray(self.volume.array[index], np.float32) - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5
-        return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
+        grey = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
+        return 255 - grey if self.inverted else grey
 
 
 class Prompter(Protocol):

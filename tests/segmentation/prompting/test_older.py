@@ -151,6 +151,28 @@ def test_a_dicom_image_becomes_a_seg_that_refers_to_it(
     assert np.array_equal(red(result.png), mask)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PhotometricInterpretation", "MONOCHROME1"), ("PresentationLUTShape", "INVERSE")]
+)
+def test_an_inverted_image_is_shown_to_people_and_models_alike(
+    series: Any, phantom: Callable[..., np.ndarray], keyword: str, value: str
+) -> None:
+    def grey(image: pydicom.Dataset) -> np.ndarray:
+        stream = BytesIO()
+        image.save_as(stream, enforce_file_format=True)
+        given = read(stream.getvalue())
+        seen = given.source.grey(0, given.source.window(0))
+        assert np.array_equal(given.shown, np.repeat(seen[..., None], 3, 2))
+        return seen
+
+    described = series(shape=(12, 80, 120))
+    image = described.images(phantom(described))[6]
+    upright = grey(image)
+    setattr(image, keyword, value)
+    assert np.array_equal(grey(image), 255 - upright)
+    assert len(np.unique(upright)) > 1
+
+
 def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(pictures: Pictures) -> None:
     folder = shared_data("mono1_dx_cr")
     done = 0
