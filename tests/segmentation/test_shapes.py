@@ -1,5 +1,6 @@
 """The process beside: what it writes, and what is said when it breaks."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from highdicom import VolumeGeometry
 from minipacs.errors import EngineFailed
 from segmentation import codes
 from segmentation.engine import Labelmap, Segment
-from segmentation.shapes import Shapes, beside
+from segmentation.shapes import beside
 
 
 @pytest.fixture
@@ -22,42 +23,41 @@ def labelmap() -> Labelmap:
     return Labelmap(array, VolumeGeometry(np.eye(4), array.shape, "PATIENT"), (segment,))
 
 
-def children() -> list[psutil.Process]:
-    """Processes of this one that serve surfaces."""
-    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+@pytest.fixture
+def started() -> Callable[[], list[psutil.Process]]:
+    """Processes that this test has started and that still run."""
+    ours = psutil.Process()
+    before = set(ours.children())
+    return lambda: [p for p in ours.children() if p not in before and "spawn_main" in " ".join(p.cmdline())]
 
 
-def test_it_writes_every_shape_and_leaves_no_process(labelmap: Labelmap, tmp_path: Path) -> None:
+def test_it_writes_every_shape_and_leaves_no_process(labelmap, started, tmp_path):
     with beside() as shapes:
-        assert len(children()) == 1
+        assert len(started()) == 1
         shapes.begin(labelmap, tmp_path, "1.2", bundle=True)
         assert set(shapes.end()) == {"surfaces", "GLB", "seg.nrrd", "mrb"}
     assert sorted(f.name for f in tmp_path.iterdir()) == ["model.glb", "scene.mrb", "segmentation.seg.nrrd"]
-    assert not children()
+    assert not started()
 
 
-def test_a_series_that_is_refused_leaves_no_process() -> None:
+def test_a_series_that_is_refused_leaves_no_process(started):
     with pytest.raises(KeyError), beside():
         raise KeyError
-    assert not children()
+    assert not started()
 
 
-def killed_before(shapes: Shapes, labelmap: Labelmap, out: Path) -> None:
-    children()[0].kill()
-    shapes.begin(labelmap, out, "1.2")
-    shapes.end()
+@pytest.mark.parametrize("early", [True, False])
+def test_a_crash_is_told(labelmap, started, tmp_path, early):
+    def killed() -> None:
+        if early:
+            started()[0].kill()
+        shapes.begin(labelmap, tmp_path, "1.2")
+        if not early:
+            started()[0].kill()
+        shapes.end()
 
-
-def killed_at_work(shapes: Shapes, labelmap: Labelmap, out: Path) -> None:
-    shapes.begin(labelmap, out, "1.2")
-    children()[0].kill()
-    shapes.end()
-
-
-@pytest.mark.parametrize("crash", [killed_before, killed_at_work])
-def test_a_crash_is_told(crash, labelmap, tmp_path):
     with beside() as shapes, pytest.raises(EngineFailed, match="crashed while surfaces were made"):
-        crash(shapes, labelmap, tmp_path)
+        killed()
 
 
 def test_its_error_is_told_as_it_is(labelmap: Labelmap, tmp_path: Path) -> None:
