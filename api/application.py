@@ -8,43 +8,45 @@ from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
 import minipacs.catalogue
-import minipacs.follow
-import minipacs.jobs
-from api import accounts, answers, attempts, audit, cors, guard, login, share
-from api.cookie import Sessions
-from api.lane import Lane
-from api.state import State
+import minipacs.jobs.follow
+import minipacs.jobs.record
+from api.auth import accounts, audit, guard, login, login_limit
+from api.auth.session_cookie import Sessions
+from api.context import State
+from api.fastpath.lane import Lane
+from api.results import shares
+from api.web import cors, responses
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
 BLUEPRINTS = (
-    "login",
-    "welcome",
-    "health",
-    "patients",
-    "studies",
-    "series",
-    "images",
-    "results",
-    "engines",
-    "output",
-    "scene",
-    "upload",
-    "share",
-    "exchange",
-    "audit",
-    "live",
-    "admin",
-    "metrics",
-    "docs",
-    "export",
-    "jobs",
-    "prompts",
-    "where",
-    "older_prompts",
-    "rules",
-    "gateway",
-    "ohif",
+    "auth.login",
+    "catalogue.home",
+    "ops.health",
+    "catalogue.patients",
+    "catalogue.studies",
+    "catalogue.series",
+    "catalogue.instances",
+    "results.files",
+    "work.engines",
+    "legacy.image_server",
+    "results.viewer_pages",
+    "uploads.upload",
+    "results.shares",
+    "work.signed_files",
+    "auth.audit",
+    "work.job_events",
+    "auth.admin",
+    "ops.metrics",
+    "openapi.document",
+    "catalogue.export",
+    "work.jobs",
+    "work.prompts",
+    "catalogue.study_status",
+    "legacy.prompt_client",
+    "work.rules",
+    "dicomweb.gateway",
+    "viewer",
 )
 """A module of `api` each, with an object `blueprint`."""
 SESSION_DAYS = 7
@@ -76,7 +78,7 @@ def build(settings: Settings) -> Flask:
     state = State(settings)
     state.database.create()
     app.extensions["minipacs"] = state
-    answers.install(app)
+    responses.install(app)
     audit.install(app)
     cors.install(app)
     guard.install(app)
@@ -88,5 +90,5 @@ def build(settings: Settings) -> Flask:
     return app
 
 
-TABLES = (accounts, attempts, audit, share, minipacs.catalogue, minipacs.follow, minipacs.jobs)
+TABLES = (accounts, login_limit, audit, shares, minipacs.catalogue, minipacs.jobs.follow, minipacs.jobs.record)
 """Imported so that their tables are known when the database is created."""

@@ -24,8 +24,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a benchmark bears t
 
 from minipacs.settings import Settings
 from segmentation.engine import Labelmap
-from segmentation.engines.slicer import create
-from segmentation.volume import gate, load, load_file, read_images
+from segmentation.engines.ct_mr.engine import create
+from segmentation.series_volume import gate, load, load_file, read_images
 
 BONES = (
     "vertebrae",

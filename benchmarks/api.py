@@ -19,7 +19,8 @@ from sqlalchemy import insert
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where `api` is this file
 
-from api import accounts, create_app
+from api import create_app
+from api.auth import accounts
 from benchmarks.door import alternated, served
 from benchmarks.door_files import files, frames
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
@@ -123,7 +124,7 @@ def label_filter() -> None:
     import nibabel as nib
     import numpy as np
 
-    from api import labels
+    from api.results import label_filter
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "labels.nii.gz")
@@ -136,7 +137,7 @@ def label_filter() -> None:
         kept = np.where(np.isin(data, (1, 5, 9)), data, 0)
         nib.save(nib.Nifti1Image(kept, image.affine, image.header), Path(folder, "older.nii.gz"))  # type: ignore[attr-defined]
         older = time.perf_counter() - began
-        memory = labels.Kept()
+        memory = label_filter.Kept()
         began = time.perf_counter()
         ours = memory.filtered(path, (1, 5, 9))
         cold = time.perf_counter() - began

@@ -145,7 +145,17 @@ def running(command: list[str], port: int, folder: Path, environment: Mapping[st
 def served(folder: Path, module: str, environment: Mapping[str, str]) -> Iterator[int]:
     """The application of this module, behind gunicorn as `minipacs api` starts it; its port."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-k", "api.server.Worker", "--threads", "24", "-w", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-k",
+        "api.fastpath.gunicorn_worker.Worker",
+        "--threads",
+        "24",
+        "-w",
+        "1",
+    ]
     command += ["--log-level", "error", "-b", f"127.0.0.1:{port}", "--keep-alive", "30", module]
     with running(command, port, folder, {**environment, "PYTHONPATH": str(ROOT)}):
         yield port

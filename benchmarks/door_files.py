@@ -8,11 +8,12 @@ from pathlib import Path
 import urllib3
 from pydicom import dcmread
 
-from api import accounts, create_app
+from api import create_app
+from api.auth import accounts
 from benchmarks.door import alternated, free_port, running, served
-from minipacs import orthanc
-from minipacs.archive import Archive
-from minipacs.demo import write_chest_ct
+from minipacs.archive import local_orthanc
+from minipacs.archive.client import Archive
+from minipacs.local.phantom import write_chest_ct
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
@@ -78,7 +79,7 @@ def frames(seconds: float) -> None:
         headers = {"Authorization": f"Bearer {accounts.create_token(state.database, 'benchmark', 'viewer')}"}
         state.close()
         Path(home, "door_app.py").write_text(DOOR)
-        with running(orthanc.command(settings), port, Path(home), orthanc.ENVIRONMENT):
+        with running(local_orthanc.command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
             archive = Archive(settings)
             paths = []
             for file in write_chest_ct(Path(home, "ct"), slices=60):

@@ -27,10 +27,10 @@ from sqlalchemy import insert
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # before this folder, where `etl` is this file
 
+from etl.catalogue_run import catalogue
 from etl.extract import Folder
 from etl.options import Options
-from etl.png import encode
-from etl.run import catalogue
+from etl.rendering.png import encode
 from minipacs.catalogue import Counts, Instance, Patient, Series, Study, Total, totals
 from minipacs.database import Database
 

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipacs import orthanc
-from minipacs.archive import Archive
-from minipacs.demo import write_chest_ct
+from minipacs.archive import local_orthanc
+from minipacs.archive.client import Archive
 from minipacs.errors import ArchiveError
-from minipacs.follow import Doorbell
+from minipacs.jobs.follow import Doorbell
+from minipacs.local.phantom import write_chest_ct
 from minipacs.settings import Settings
 
 
@@ -99,14 +99,14 @@ def running_orthanc(variant: Variant) -> Iterator[Settings]:
             "MINIPACS_STABLE_AGE_S": "1",
         }
     )
-    command = orthanc.command(settings)
+    command = local_orthanc.command(settings)
     if not variant.plugin:
         machine = Path(command[1], "machine.json")
         configuration = json.loads(machine.read_text())
         configuration["Plugins"] = [p for p in configuration["Plugins"] if "Python" not in p]
         del configuration["PythonScript"]
         machine.write_text(json.dumps(configuration))
-    environment = {**os.environ, **settings.as_environment(), **orthanc.ENVIRONMENT}
+    environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     if not variant.nodelay:
         environment.pop("TCP_NODELAY")
     doorbell = Doorbell(settings.doorbell_address)

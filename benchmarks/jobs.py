@@ -29,9 +29,9 @@ from chaos.grounds import Ground
 from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import write_studies
-from minipacs.demo import write_chest_ct
-from minipacs.jobs import Job, Jobs
-from minipacs.work import Order
+from minipacs.jobs.contract import Order
+from minipacs.jobs.record import Job, Jobs
+from minipacs.local.phantom import write_chest_ct
 from waiting import until
 
 GROUNDS = {"one_machine": grounds.one_machine, "cluster": grounds.cluster}

@@ -31,14 +31,14 @@ from scipy import ndimage
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
+from minipacs.jobs.contract import SeriesContent
 from minipacs.settings import Settings
-from minipacs.work import SeriesContent
-from segmentation.prompting import plane as ours
-from segmentation.prompting.plane import Clues, Pixel
+from segmentation.engines.geodesic import plane_cut as ours
+from segmentation.engines.geodesic.plane_cut import Clues, Pixel
+from segmentation.engines.geodesic.propagation import spread
 from segmentation.prompting.service import Service
-from segmentation.prompting.spread import spread
-from segmentation.volume import gate, load, read_images
+from segmentation.series_volume import gate, load, read_images
 
 STUDY = "ct_totalseg_20slices"
 SLICES = (4, 14)

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks.prompts import STUDY, Mask, around, click, dice, study, targets
-from segmentation.prompting import plane
-from segmentation.prompting.plane import Clues, Pixel, Rectangle
+from segmentation.engines.geodesic import plane_cut
+from segmentation.engines.geodesic.plane_cut import Clues, Pixel, Rectangle
 
 TILE = 208
 ACROSS = 4
@@ -43,7 +43,7 @@ def main() -> None:
 def tile(values: NDArray[np.int16], truth: Mask, name: str) -> Image.Image:
     """One target, cropped around its box."""
     box, (pixel, _) = around(truth), click(truth, np.zeros_like(truth))
-    answer = plane.segment(values.astype(np.float32), Clues(boxes=(box,), positive=(pixel,)))
+    answer = plane_cut.segment(values.astype(np.float32), Clues(boxes=(box,), positive=(pixel,)))
     half = max(box[2] - box[0], box[3] - box[1]) * 0.65 + 6
     top, left = (int((box[k] + box[k + 2]) / 2 - half) for k in (0, 1))
     scale = TILE / (2 * half)

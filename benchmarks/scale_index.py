@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where som
 from benchmarks.scale import size
 from chaos.cluster import postgres
 from dicom_objects import as_file, image
-from minipacs import orthanc
-from minipacs.archive import Archive
+from minipacs.archive import local_orthanc
+from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
 from stack import settings_for
@@ -97,8 +97,8 @@ def only_orthanc(home: Path, index: str) -> Iterator[Archive]:
     settings = settings_for(home, orthanc_database_url=index)
     archive = Archive(settings)
     with (home / "log").open("w") as log:
-        environment = {**os.environ, **settings.as_environment(), **orthanc.ENVIRONMENT}
-        process = subprocess.Popen(orthanc.command(settings), env=environment, stdout=log, stderr=log)
+        environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
+        process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
     try:
         until(lambda: answers(archive) or process.poll() is not None, 60, what="Orthanc")
         yield archive

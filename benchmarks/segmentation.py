@@ -112,7 +112,7 @@ def make_series(folder: Path, source: Path | None, slices: int) -> None:
 
     folder.mkdir(parents=True)
     if source is None:
-        from minipacs.demo import write_chest_ct
+        from minipacs.local.phantom import write_chest_ct
 
         with tempfile.TemporaryDirectory() as made:
             return make_series_from(write_chest_ct(Path(made)), folder, slices, cv2)
@@ -148,7 +148,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """The pipeline of the product, twice: with and without loading libraries."""
     from minipacs.settings import Settings
     from segmentation import registry
-    from segmentation.pipeline import segment_files
+    from segmentation.job.pipeline import segment_files
 
     engine = registry.create(arguments.engine, Settings().complete())
     files = sorted(arguments.folder.iterdir())
@@ -254,11 +254,11 @@ def many(kind: str) -> dict[str, Any]:
     """104 ellipsoids on 458 slices as SEG: a published complaint was 8 minutes for 98 segments."""
     import highdicom as hd
 
-    from segmentation import codes
-    from segmentation.encode import encode
     from segmentation.engine import Labelmap, Segment
     from segmentation.identity import Identity
-    from segmentation.volume import gate
+    from segmentation.results.dicom_seg import encode
+    from segmentation.series_volume import gate
+    from segmentation.vocabulary import codes
 
     shape = (458, 512, 512)
     with tempfile.TemporaryDirectory() as made:

@@ -29,8 +29,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.startup import settings_in
+from minipacs.archive.c_store import send_folder
 from minipacs.secrets import secret
-from minipacs.send import send_folder
 from minipacs.settings import ROOT, Settings
 
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

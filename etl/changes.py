@@ -5,17 +5,17 @@ from concurrent.futures import Executor
 
 from sqlalchemy import delete, select
 
+from etl.catalogue_run import Progress, catalogue
 from etl.extract import Archived
 from etl.load import Tally, unlink
 from etl.options import Options
-from etl.run import Progress, catalogue
 from etl.study import prune_study
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
+from minipacs.jobs.contract import StudyContent
 from minipacs.settings import Settings
-from minipacs.work import StudyContent
 
 CURSOR = "etl"
 ARRIVALS = ("NewInstance", "NewSeries", "NewStudy")

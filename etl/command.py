@@ -86,10 +86,10 @@ def _from_folder(
 ) -> "Tally":
     from pathlib import Path
 
-    from etl.bar import bar
+    from etl.catalogue_run import catalogue, cluster
     from etl.extract import Folder, count
     from etl.folder import prune_folder
-    from etl.run import catalogue, cluster
+    from etl.progress_bar import bar
 
     folder = Folder(Path(arguments.folder))
     removed = prune_folder(database, folder) if arguments.prune else 0
@@ -102,12 +102,12 @@ def _from_folder(
 def _from_archive(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
-    from etl.bar import bar
+    from etl.catalogue_run import catalogue, cluster
     from etl.changes import ChangeLog, prune_archive
     from etl.extract import Archived, count
-    from etl.run import catalogue, cluster
+    from etl.progress_bar import bar
     from etl.study import content_of
-    from minipacs.archive import Archive
+    from minipacs.archive.client import Archive
 
     archive = Archive(settings)
     try:

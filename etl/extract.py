@@ -15,8 +15,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from etl.transform import Found
 from minipacs.errors import BadRequest, NotInArchive
+from minipacs.jobs.contract import SeriesContent, StudyContent
 from minipacs.settings import Settings
-from minipacs.work import SeriesContent, StudyContent
 
 ARCHIVE = "archive:"
 SCHEME = "file://"
@@ -126,7 +126,7 @@ class ArchiveReader:
 
     def read(self, found: Sequence[Found]) -> Iterator[tuple[Found, bytes | Unavailable]]:
         """The bytes of each instance, in order."""
-        from minipacs.archive import Archive  # not in workers that read files
+        from minipacs.archive.client import Archive  # not in workers that read files
 
         archive = Archive(self.settings)
         waiting = deque(found)

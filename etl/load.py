@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Select, Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from etl.counters import Counts
+from etl.counts import Counts
 from etl.options import Options
 from etl.transform import Outcome
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study

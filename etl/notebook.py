@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from etl.bar import bar
+from etl.catalogue_run import catalogue
 from etl.changes import forget
 from etl.extract import Folder, count
 from etl.folder import prune_folder
 from etl.options import Options
-from etl.run import catalogue
+from etl.progress_bar import bar
 from etl.split import SEED, scaled
 from etl.study import summary
 from minipacs.database import Database

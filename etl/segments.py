@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from etl.frames import frame_count, frames
-from etl.header import group, numbers
+from etl.rendering.frames import frame_count, frames
+from etl.rendering.grey_header import group, numbers
 from minipacs.errors import NoPicture
 
 

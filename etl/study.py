@@ -4,16 +4,16 @@ from typing import Any
 
 from sqlalchemy import select
 
+from etl.catalogue_run import catalogue
 from etl.extract import ARCHIVE, Archived, found_in
 from etl.load import Tally, remove
 from etl.options import Options
-from etl.run import catalogue
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
 from minipacs.catalogue import Instance, Series
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
+from minipacs.jobs.contract import StudyContent, Task
 from minipacs.settings import Settings
-from minipacs.work import StudyContent, Task
 
 
 def default_options(settings: Settings) -> Options:

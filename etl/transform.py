@@ -14,11 +14,11 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from etl import render
-from etl.elements import Column, Raw, columns_of, row
-from etl.frames import PIXELS, is_image
+from etl.dicom_scan import CHARACTER_SET, scan
+from etl.element_values import Column, Raw, columns_of, row
 from etl.options import Options
-from etl.scan import CHARACTER_SET, scan
+from etl.rendering import render
+from etl.rendering.frames import PIXELS, is_image
 from etl.segments import segments
 from etl.split import split
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key

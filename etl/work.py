@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minipacs.work import Order, StudyContent, Task
+from minipacs.jobs.contract import Order, StudyContent, Task
 
 if TYPE_CHECKING:
     from minipacs.settings import Settings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
-from minipacs import __version__, logs
+from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = Settings.from_env()
-        logs.set_up(settings)
+        logging_setup.set_up(settings)
         return commands[arguments.command].run(arguments, settings)
     except MinipacsError as error:
         print(f"minipacs {arguments.command}: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from minipacs.errors import EngineFailed
-from segmentation.codes import ARTIFICIAL_INTELLIGENCE, TISSUE, Code
+from segmentation.vocabulary.codes import ARTIFICIAL_INTELLIGENCE, TISSUE, Code
 
 if TYPE_CHECKING:
     import numpy as np

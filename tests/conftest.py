@@ -32,8 +32,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProduct:
 def database(tmp_path: Path) -> Iterator[Database]:
     """A fresh SQLite database with every table."""
     import minipacs.catalogue
-    import minipacs.follow
-    import minipacs.jobs  # noqa: F401
+    import minipacs.jobs.follow
+    import minipacs.jobs.record  # noqa: F401
 
     database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
     database.create()

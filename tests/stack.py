@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 
-from minipacs.archive import Archive
+from minipacs.archive.c_store import send_folder
+from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
-from minipacs.jobs import Job, Jobs
-from minipacs.send import send_folder
+from minipacs.jobs.record import Job, Jobs
 from minipacs.settings import Settings
 from waiting import PATIENCE_S, until
 

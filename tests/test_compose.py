@@ -13,7 +13,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from minipacs.orthanc import machine_configuration
+from minipacs.archive.local_orthanc import machine_configuration
 from minipacs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

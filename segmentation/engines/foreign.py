@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minipacs.errors import EngineFailed, EngineUnavailable, Unreadable
-from segmentation import codes
-from segmentation.anatomy import color
-from segmentation.codes import Code
 from segmentation.engine import Segment
+from segmentation.vocabulary import codes
+from segmentation.vocabulary.anatomy import color
+from segmentation.vocabulary.codes import Code
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -85,7 +85,7 @@ def write_volume(volume: "Volume", path: Path) -> None:
     """A volume as NIfTI-1: index (column, row, slice), sform and qform in RAS mm; integers as int16."""
     import nibabel as nib
 
-    from segmentation.nifti import TO_RAS
+    from segmentation.results.nifti import TO_RAS
 
     affine = TO_RAS @ np.asarray(volume.affine)[:, [2, 1, 0, 3]]
     array = volume.array.transpose(2, 1, 0)
@@ -154,7 +154,7 @@ SLICERS_ANATOMICAL_STRUCTURE = "123037004"
 
 def _read(name: str, path: Path) -> "Volume":
     """Values and affine of the file; whole numbers from 0 to 65535, else `EngineFailed`."""
-    from segmentation.volume import read_file
+    from segmentation.series_volume import read_file
 
     try:
         volume = read_file(path)

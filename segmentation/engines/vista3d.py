@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from minipacs import exchange
+from minipacs import signed_files
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
 from minipacs.settings import Settings
 from segmentation.engine import Labelmap, Point, Progress, Prompt, Segment, no_progress
@@ -72,7 +72,7 @@ class Vista3d:
 
         asked = self._prompts(prompts, volume)
         limit = self._settings.engine_limit_s
-        with exchange.lend(self._settings, IMAGE, limit) as loan, TemporaryDirectory(prefix="minipacs-") as folder:
+        with signed_files.lend(self._settings, IMAGE, limit) as loan, TemporaryDirectory(prefix="minipacs-") as folder:
             progress("hand over")
             foreign.write_volume(volume, loan.file)
             address = (self._settings.vista3d_address or self._settings.address).rstrip("/")
@@ -159,7 +159,7 @@ def _labels(said: Any) -> dict[str, str]:
 def _segment(value: int, name: str, clicked: bool) -> Segment:
     from dataclasses import replace
 
-    from segmentation import anatomy, codes
+    from segmentation.vocabulary import anatomy, codes
 
     known = anatomy.find(name) or Segment(name[:64], codes.TISSUE, codes.TISSUE, color=anatomy.color(value))
     return replace(known, algorithm="SEMIAUTOMATIC" if clicked else "AUTOMATIC")

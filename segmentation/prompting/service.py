@@ -5,16 +5,17 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, cast
 
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
 from minipacs.errors import BadRequest, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
-from segmentation.prompting import asked, runs, terms
-from segmentation.prompting.accept import Acceptance, accept
-from segmentation.prompting.held import Held, Volumes
-from segmentation.prompting.older import Pictures
+from segmentation.prompting import request, run_length
+from segmentation.prompting.legacy.service import Pictures
+from segmentation.prompting.pixels import Prompter, Wish, clues, limits
 from segmentation.prompting.sessions import Answer, Sessions
-from segmentation.prompting.wish import Prompter, Wish, clues, limits
+from segmentation.prompting.store_answer import Acceptance, accept
+from segmentation.prompting.volume_cache import Held, Volumes
+from segmentation.vocabulary import terminology
 
 DEFAULT_ENGINE = "geodesic"
 MB = 2**20
@@ -46,8 +47,8 @@ class Service:
     def prompt(self, user: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the whole list of prompts; the session remembers the answer."""
         began = perf_counter()
-        uid, name = asked.text(body, "series"), asked.text(body, "engine", DEFAULT_ENGINE)
-        window, propagate = asked.window(body.get("window")), asked.truth(body, "propagate")
+        uid, name = request.text(body, "series"), request.text(body, "engine", DEFAULT_ENGINE)
+        window, propagate = request.window(body.get("window")), request.truth(body, "propagate")
         prompter = self._prompter(name)
         session = self.sessions.open(user, uid, str(body.get("session") or ""))
         with session.lock:
@@ -60,7 +61,7 @@ class Service:
 
     def accept(self, user: str, session_id: str, body: Mapping[str, Any]) -> dict[str, str]:
         """Store the session's last answer as a DICOM SEG."""
-        segment = asked.segment(body)
+        segment = request.segment(body)
         session = self.sessions.get(user, session_id)
         with session.lock:
             answer = session.answer
@@ -75,7 +76,7 @@ class Service:
 
     def terminology(self, query: str) -> dict[str, Any]:
         """Terms whose words begin with those of the query."""
-        return {"terms": [term.as_json() for term in terms.search(query)]}
+        return {"terms": [term.as_json() for term in terminology.search(query)]}
 
     def warm(self) -> None:
         """Load what the first prompt would wait for."""
@@ -83,7 +84,7 @@ class Service:
         import maxflow  # noqa: F401
         import skimage.graph  # noqa: F401
 
-        terms.every()
+        terminology.every()
 
     def close(self) -> None:
         """End what was started."""
@@ -94,10 +95,10 @@ class Service:
     def _masks(
         self, prompter: Prompter, held: Held, prompts: Any, window: tuple[float, float] | None, propagate: bool
     ) -> dict[int, list[int]]:
-        placed = asked.placed(prompts, held.index_of)
+        placed = request.placed(prompts, held.index_of)
         shape = held.source.shape
         wish = Wish(clues(placed, held.to_index, shape), limits(placed, held.to_index, shape[0]), propagate, window)
-        return {k: runs.encode(mask) for k, mask in sorted(prompter.masks(held.source, wish).items())}
+        return {k: run_length.encode(mask) for k, mask in sorted(prompter.masks(held.source, wish).items())}
 
     def _prompter(self, name: str) -> Prompter:
         """The engine, made once; raises `EngineUnavailable`."""

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from minipacs.errors import NotFound
-from segmentation.prompting.held import Held
+from segmentation.prompting.volume_cache import Held
 
 IDLE_S = 3600.0
 MOST_OF_A_USER = 8

@@ -14,11 +14,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api import accounts, create_app
+from api import create_app
+from api.auth import accounts
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
-from minipacs.jobs import Jobs
+from minipacs.jobs.contract import Order
+from minipacs.jobs.record import Jobs
 from minipacs.settings import Settings
-from minipacs.work import Order
 from postgres import new_url
 
 STUDY, SERIES, IMAGE = "1.2.3.4.1", "1.2.3.4.1.1", "1.2.3.4.1.1.1"

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from api import create_app
-from api.live import stream
-from minipacs.jobs import Job
+from api.work.job_events import stream
+from minipacs.jobs.record import Job
 
 STUDY, SERIES = "1.2.3.4.1", "1.2.3.4.1.1"
 PAGES = ["/", "/studies", f"/studies/{STUDY}", "/jobs", "/jobs/1", "/files", "/upload", "/admin", "/audit", "/docs",
@@ -61,7 +61,7 @@ def test_an_empty_house_says_what_to_do(settings: Any, tmp_path: Path) -> None:
     from dataclasses import replace
 
     app = create_app(replace(settings, home=tmp_path / "other", database_url=f"sqlite:///{tmp_path / 'other.sqlite'}"))
-    from api import accounts
+    from api.auth import accounts
 
     token = accounts.create_token(app.extensions["minipacs"].database, "t", "admin")
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/html"}

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Page
 from pydicom.uid import generate_uid
 
-from minipacs.demo import write_chest_ct
-from segmentation.convert import convert
+from minipacs.local.phantom import write_chest_ct
+from segmentation.results.convert_seg import convert
 from stack import RunningStack
 from viewer_page import HAS_IMAGE, HAS_REPRESENTATION, show
 from waiting import until

@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
 
-from api.share import Share
-from minipacs.demo import write_chest_ct
+from api.results.shares import Share
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import open_study
 from waiting import PATIENCE_S

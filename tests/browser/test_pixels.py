@@ -20,8 +20,8 @@ from pydicom.uid import generate_uid
 
 from data import shared_data
 from etl.options import Options
-from etl.render import rendered
-from minipacs.demo import write_chest_ct
+from etl.rendering.render import rendered
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_IMAGE
 

@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from data import shared_data
-from minipacs.demo import write_chest_ct
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_IMAGE, HAS_REPRESENTATION, show, viewport
 from waiting import until

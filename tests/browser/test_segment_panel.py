@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from minipacs.demo import write_chest_ct
-from minipacs.jobs import Job, Jobs
+from minipacs.jobs.record import Job, Jobs
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
 from waiting import until

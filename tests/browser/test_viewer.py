@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from data import shared_data
-from minipacs.demo import write_chest_ct
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_REPRESENTATION, IS_DRAWN, coloured, open_study, show, viewport
 

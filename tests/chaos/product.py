@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
@@ -22,8 +22,8 @@ PARTS = {
     "front door": "minipacs.cli api",
     "prompt service": "minipacs.cli prompts",
     "archive": "Orthanc",
-    "worker": "-m minipacs.worker",
-    "child": "segmentation.child",
+    "worker": "-m minipacs.jobs.worker",
+    "child": "segmentation.job.child",
     "remote worker": "minipacs.cli worker",
     "scheduler": "minipacs.cli scheduler",
 }

@@ -10,7 +10,7 @@ import pydicom
 from pydicom.uid import CTImageStorage, generate_uid
 
 from dicom_objects import as_file, image
-from minipacs.demo import SPACING_MM, chest_hounsfield
+from minipacs.local.phantom import SPACING_MM, chest_hounsfield
 
 COARSER = (6, 4, 4)
 """Every so manieth slice, row and column of the demo: 12 slices of 72 × 88, 24 × 4.8 × 4.8 mm."""

@@ -12,8 +12,8 @@ from chaos.product import Product
 from chaos.studies import SmallStudy
 from minipacs.catalogue import Instance, Rendering, Series, Study, Total
 from minipacs.errors import MinipacsError, NotInArchive
-from minipacs.jobs import Job
-from minipacs.work import StudyContent
+from minipacs.jobs.contract import StudyContent
+from minipacs.jobs.record import Job
 
 RESULTS = ("SEG", "SR")
 FILES = {"manifest.json", "seg.dcm", "sr.dcm"}

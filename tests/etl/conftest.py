@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from etl.catalogue_run import catalogue
 from etl.extract import Folder
 from etl.load import Tally
 from etl.options import Options
-from etl.run import catalogue
 from minipacs.database import Database
 from postgres import new_database
 

@@ -16,7 +16,7 @@ from dicom_objects import ROOT, as_file, image, nothing
 from etl import command, work
 from etl.changes import ChangeLog, prune_archive
 from etl.options import Options
-from minipacs.archive import Archive
+from minipacs.archive.client import Archive
 from minipacs.catalogue import Counts, Instance, Rendering, totals
 from minipacs.cli import main
 from minipacs.database import Database

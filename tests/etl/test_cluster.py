@@ -7,9 +7,9 @@ import pytest
 from distributed import LocalCluster
 
 from dicom_objects import as_file, image
+from etl.catalogue_run import catalogue, cluster
 from etl.extract import Folder
 from etl.options import Options
-from etl.run import catalogue, cluster
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 

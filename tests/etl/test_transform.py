@@ -9,7 +9,7 @@ import pytest
 
 from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
-from etl.elements import as_date, as_datetime, as_time
+from etl.element_values import as_date, as_datetime, as_time
 from etl.options import Options
 from etl.transform import Found, Outcome, transformed
 

@@ -12,15 +12,15 @@ import pytest
 from sqlalchemy import func, select
 
 from dicom_objects import ROOT, as_file, image
-from minipacs.backup import back_up
-from minipacs.backup_store import lines, source, target
-from minipacs.backup_tables import Snapshot
+from minipacs.backup.backup import back_up
+from minipacs.backup.restore import restore
+from minipacs.backup.store import lines, source, target
+from minipacs.backup.tables import Snapshot
 from minipacs.catalogue import Instance, totals
 from minipacs.database import Database
-from minipacs.demo import write_chest_ct
 from minipacs.errors import BadRequest
-from minipacs.jobs import Job
-from minipacs.restore import restore
+from minipacs.jobs.record import Job
+from minipacs.local.phantom import write_chest_ct
 from minipacs.settings import Settings
 from postgres import new_url
 from stack import RunningStack, running, settings_for
@@ -149,7 +149,7 @@ def restored_early(tmp_path: Path, early: Path) -> str:
 
 
 def cursor(database: Database) -> int:
-    from minipacs.follow import LetterBox
+    from minipacs.jobs.follow import LetterBox
 
     with database.reading() as session:
         return session.scalar(select(LetterBox.last)) or 0

@@ -16,17 +16,20 @@ from sqlalchemy import func, select
 
 from chaos.cluster import Pool
 from dicom_objects import ROOT, as_file, image
-from minipacs import checks, orthanc
+from minipacs.archive import local_orthanc
 from minipacs.catalogue import Instance, totals
-from minipacs.demo import write_chest_ct
+from minipacs.doctor import machine_checks
 from minipacs.errors import SettingsError
-from minipacs.jobs import Job
+from minipacs.jobs.record import Job
+from minipacs.local.phantom import write_chest_ct
 from postgres import new_url
 from stack import RunningStack, free_ports, running, settings_for
 from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
-INDEX = next((Path(f, n) for f in orthanc.PLUGIN_FOLDERS for n in orthanc.INDEX_PLUGIN if Path(f, n).exists()), None)
+INDEX = next(
+    (Path(f, n) for f in local_orthanc.PLUGIN_FOLDERS for n in local_orthanc.INDEX_PLUGIN if Path(f, n).exists()), None
+)
 
 
 @dataclass
@@ -60,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 [sys.executable, "-m", "minipacs.cli", "api"], env=environment, stdout=log, stderr=log
             )
         try:
-            until(lambda: not checks.check_front_door(second).remedy, what="the second door")
+            until(lambda: not machine_checks.check_front_door(second).remedy, what="the second door")
             yield Cluster(stack, f"http://127.0.0.1:{door}", index)
         finally:
             process.terminate()
@@ -116,7 +119,7 @@ def test_the_index_is_in_postgresql_and_nowhere_else(cluster: Cluster) -> None:
 
 
 def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
-    found = dict(checks.examine(cluster.stack.settings))
+    found = dict(machine_checks.examine(cluster.stack.settings))
     assert {part: finding for part, finding in found.items() if finding.state == "failed"} == {}
     assert "index in PostgreSQL" in found["archive"].seen
     assert "2 workers" in found["scheduler"].seen
@@ -125,9 +128,9 @@ def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
 @pytest.mark.parametrize("url", ["sqlite:///x", "postgresql://host/db", "no url"])
 def test_an_index_that_is_no_postgresql_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="MINIPACS_ORTHANC_DATABASE_URL"):
-        orthanc.index_database(url)
+        local_orthanc.index_database(url)
 
 
 def test_a_password_with_signs_reaches_orthanc_as_it_is() -> None:
-    made = orthanc.index_database("postgresql://me:p%40ss%2Fword@db/index")["PostgreSQL"]
+    made = local_orthanc.index_database("postgresql://me:p%40ss%2Fword@db/index")["PostgreSQL"]
     assert (made["Password"], made["Port"], made["Host"]) == ("p@ss/word", 5432, "db")

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from minipacs import checks, checks_of_work, cli
+from minipacs import cli
 from minipacs.database import Database
+from minipacs.doctor import machine_checks, work_checks
 from stack import RunningStack
 
 FAR = 2**31
@@ -23,7 +24,7 @@ def test_a_healthy_product_has_nothing_wrong(
     monkeypatch.delenv("MINIPACS_TEST_DATA", raising=False)
     assert cli.main(["doctor", "--json"]) == 0
     said = {line["part"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert list(said) == [check.part for check in checks.CHECKS]
+    assert list(said) == [check.part for check in machine_checks.CHECKS]
     assert {part: line for part, line in said.items() if line["state"] == "failed"} == {}
     assert {part for part, line in said.items() if line["state"] == "warning"} <= {"queue", "disk"}
     assert "schema" in said["database"]["seen"]
@@ -31,7 +32,7 @@ def test_a_healthy_product_has_nothing_wrong(
 
 @pytest.mark.integration
 def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
-    found = dict(checks.examine(replace(stack.settings, orthanc_password="wrong")))
+    found = dict(machine_checks.examine(replace(stack.settings, orthanc_password="wrong")))
     for part in ("archive", "dicomweb", "change log"):
         assert found[part].state == "failed"
         assert "MINIPACS_ORTHANC_USER" in found[part].remedy
@@ -40,14 +41,14 @@ def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
 @pytest.mark.integration
 def test_settings_changed_after_the_start_are_named(stack: RunningStack) -> None:
     changed = replace(stack.settings, stable_age_s=77, aet="OTHER")
-    assert checks.check_archive(changed).state == "warning"
-    assert "DicomAet, StableAge" in checks.check_stable_age(changed).seen
+    assert machine_checks.check_archive(changed).state == "warning"
+    assert "DicomAet, StableAge" in machine_checks.check_stable_age(changed).seen
 
 
 @pytest.mark.integration
 def test_a_catalogue_of_another_archive_is_recognised(stack: RunningStack, database: Database) -> None:
     with database.writing() as session:
         session.execute(text(f"INSERT INTO letter_box (name, last) VALUES ('follow', {FAR})"))
-    found = checks_of_work.check_letter_box(replace(stack.settings, database_url=database.url))
+    found = work_checks.check_letter_box(replace(stack.settings, database_url=database.url))
     assert found.state == "failed"
     assert "another archive" in found.seen

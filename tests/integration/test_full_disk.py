@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from minipacs import orthanc
-from minipacs.archive import Archive
-from minipacs.demo import write_chest_ct
+from minipacs.archive import local_orthanc
+from minipacs.archive.c_store import send_folder
+from minipacs.archive.client import Archive
 from minipacs.errors import ArchiveError
-from minipacs.send import send_folder
+from minipacs.local.phantom import write_chest_ct
 from stack import settings_for
 from waiting import until
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
     write_chest_ct(tmp_path / "study", slices=2)
     settings = settings_for(tmp_path / "home", reserve_mb=2**40)
-    environment = {**os.environ, **settings.as_environment(), **orthanc.ENVIRONMENT}
+    environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     archive = Archive(settings)
 
     def answers() -> bool:
@@ -31,7 +31,7 @@ def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
 
     with (
         (tmp_path / "log").open("w") as log,
-        subprocess.Popen(orthanc.command(settings), env=environment, stdout=log, stderr=log) as process,
+        subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log) as process,
     ):
         try:
             until(answers, what="Orthanc")

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from minipacs.demo import write_chest_ct
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from waiting import PATIENCE_S
 

@@ -8,10 +8,10 @@ import psutil
 import pydicom
 import pytest
 
-from minipacs import orthanc
-from minipacs.demo import write_chest_ct
+from minipacs.archive import local_orthanc
+from minipacs.archive.c_store import send_folder
 from minipacs.errors import ArchiveRefused
-from minipacs.send import send_folder
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack, running, settings_for
 from waiting import until
 
@@ -46,7 +46,7 @@ def test_a_study_that_became_stable_while_we_were_away_is_processed(tmp_path: Pa
     settings = settings_for(tmp_path / "home")
     settings.home.mkdir()
     stack = RunningStack(settings)
-    alone = subprocess.Popen(orthanc.command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    alone = subprocess.Popen(local_orthanc.command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(stack.orthanc_answers)
         send_folder(source, settings)

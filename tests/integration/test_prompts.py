@@ -15,8 +15,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from minipacs.demo import SPACING_MM, write_chest_ct
-from minipacs.work import MANUFACTURER
+from minipacs.jobs.contract import MANUFACTURER
+from minipacs.local.phantom import SPACING_MM, write_chest_ct
 from stack import RunningStack
 from waiting import PATIENCE_S, until
 

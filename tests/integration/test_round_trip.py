@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from data import shared_data
 from minipacs.catalogue import Rendering
-from minipacs.demo import write_chest_ct
+from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from waiting import PATIENCE_S, until
 

@@ -13,8 +13,8 @@ LOADED = "import sys; from minipacs import cli\ntry: cli.main(['up', '--help'])\
 def test_a_command_loads_nothing_of_the_others() -> None:
     said = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
     loaded = set(said.split())
-    assert "minipacs.up" in loaded
-    assert not loaded & {"minipacs.service", "distributed", "sqlalchemy", "pydicom"}
+    assert "minipacs.local.up" in loaded
+    assert not loaded & {"minipacs.jobs.service", "distributed", "sqlalchemy", "pydicom"}
 
 
 def test_help_and_a_wrong_name_know_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ def settings(tmp_path: Path) -> Settings:
 
 ENGINES = """
 import os, signal, time
-from segmentation import codes
+from segmentation.vocabulary import codes
 from segmentation.engine import Labelmap, Segment, no_progress
 
 BONE = Segment("Bone", codes.TISSUE, codes.BONE, color=(241, 214, 145))

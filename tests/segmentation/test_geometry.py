@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from segmentation import codes
-from segmentation.encode import encode
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
-from segmentation.mesh import surfaces, write_glb
-from segmentation.nifti import write_nifti
-from segmentation.scene import Scene
-from segmentation.volume import gate, load
+from segmentation.results.dicom_seg import encode
+from segmentation.results.nifti import write_nifti
+from segmentation.results.slicer_scene import Scene
+from segmentation.results.surfaces import surfaces, write_glb
+from segmentation.series_volume import gate, load
+from segmentation.vocabulary import codes
 
 TOLERANCE_MM = 1e-3
 BONE = Segment("Bone", codes.TISSUE, codes.BONE, color=(241, 214, 145))

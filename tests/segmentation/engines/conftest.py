@@ -72,11 +72,11 @@ def front_door(settings) -> Iterator[str]:
     from flask import Flask
     from werkzeug.serving import make_server
 
-    from api import exchange
+    from api.work import signed_files
 
     app = Flask("api")
     app.extensions["minipacs"] = type("State", (), {"settings": settings})
-    app.register_blueprint(exchange.blueprint)
+    app.register_blueprint(signed_files.blueprint)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
-from segmentation import process, registry
+from segmentation import registry
 from segmentation.engine import Box, Point
 from segmentation.engines.foreign import write_volume
-from segmentation.pipeline import checked
+from segmentation.job import parent
+from segmentation.job.pipeline import checked
 
 READY = {
     "slicer": "settings",
@@ -100,9 +101,9 @@ def test_trouble_in_the_other_half_is_one_sentence_and_leaves_nothing(name, read
         request.getfixturevalue("nim").mischief = {"crash": "cut"}.get(mischief, mischief)
     write_volume(body, tmp_path / "body.nii.gz")
     limited = replace(ready, engine_limit_s=5 if mischief == "hang" else 60)
-    asked = process.Request(files=[tmp_path / "body.nii.gz"], digest="d", engine=name, out=tmp_path / "out")
+    asked = parent.Request(files=[tmp_path / "body.nii.gz"], digest="d", engine=name, out=tmp_path / "out")
     with pytest.raises(EngineFailed) as failure:
-        process.run(asked, limited, lambda *_: None, tmp_path / "log")
+        parent.run(asked, limited, lambda *_: None, tmp_path / "log")
     sentence = {"elsewhere": "another geometry", "hang": "longer than 5 s"}.get(mischief, "")
     assert sentence in failure.value.message
     assert not (tmp_path / "out").exists()

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from minipacs.errors import EngineUnavailable
-from segmentation import codes, process, registry
+from segmentation import registry
 from segmentation.engines.foreign import write_volume
+from segmentation.job import parent
+from segmentation.vocabulary import codes
 
 
 def test_names_colours_and_codes_are_the_extensions_own(slicer_program, body):
@@ -22,11 +24,11 @@ def test_names_colours_and_codes_are_the_extensions_own(slicer_program, body):
 
 def test_the_model_of_open_anatomy_is_kept_beside_the_results(slicer_program, body, tmp_path):
     write_volume(body, tmp_path / "body.nii.gz")
-    asked = process.Request(
+    asked = parent.Request(
         files=[tmp_path / "body.nii.gz"], digest="d", engine="slicer-desktop", out=tmp_path / "out",
         parameters={"open_anatomy": True},
     )  # fmt: skip
-    manifest = process.run(asked, slicer_program, lambda *_: None, tmp_path / "log")
+    manifest = parent.run(asked, slicer_program, lambda *_: None, tmp_path / "log")
     assert "open_anatomy/segmentation.gltf" in manifest["files"]
     assert (tmp_path / "out" / "open_anatomy" / "segmentation.gltf").read_text() == "{}"
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minipacs.errors import EngineUnavailable
-from segmentation import codes, registry
+from segmentation import registry
+from segmentation.vocabulary import codes
 
 TINY = Path(__file__).with_name("stand_ins") / "tiny_network.py"
 
@@ -91,8 +92,8 @@ def test_the_real_package_segments_with_a_tiny_network(settings, body, tmp_path)
 
 
 def test_work_on_a_gpu_goes_to_workers_that_have_one(totalsegmentator_python):
-    from minipacs.work import SeriesContent, StudyContent
-    from segmentation import work
+    from minipacs.jobs.contract import SeriesContent, StudyContent
+    from segmentation.job import work
 
     series = SeriesContent("1", "1.2.3", "CT", "Maker", "Thorax", (("1.2.3.1", "1"),))
     study = StudyContent("1", "1.2", (series,))

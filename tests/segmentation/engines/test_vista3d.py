@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
-from segmentation import codes, registry
+from segmentation import registry
 from segmentation.engine import Point
+from segmentation.vocabulary import codes
 
 
 @pytest.mark.parametrize("form", ["nii.gz", "nrrd", "zip"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from minipacs.jobs.contract import SeriesContent
 from minipacs.settings import Settings
-from minipacs.work import SeriesContent
 from segmentation.prompting.service import Service
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipacs.errors import MinipacsError
-from segmentation.prompting.picture import png
+from segmentation.prompting.legacy.picture import png
 from segmentation.prompting.service import Service
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 1e308])

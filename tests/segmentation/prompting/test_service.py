@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
-from segmentation.prompting import asked, runs, terms
-from segmentation.prompting.held import Volumes
+from segmentation.prompting import request, run_length
 from segmentation.prompting.service import Service
 from segmentation.prompting.sessions import IDLE_S, MOST_OF_A_USER, Sessions
+from segmentation.prompting.volume_cache import Volumes
+from segmentation.vocabulary import terminology
 
 
 def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **more: Any) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable
 def test_a_series_that_has_grown_is_fetched_again(
     shelf: Any, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segmentation.prompting.held.LOOKED_AT_S", 0.0)
+    monkeypatch.setattr("segmentation.prompting.volume_cache.LOOKED_AT_S", 0.0)
     uid = stored(shape=(12, 20, 28)).uid
     volumes = Volumes(shelf, 10**9)
     assert volumes.get(uid).source.shape == (12, 20, 28)
@@ -138,7 +139,7 @@ def test_prompts_in_patient_coordinates_find_what_they_are_in(
     answer = service.prompt("ann", asking(described, (6, 40, 70)))
     (plane,) = answer["slices"]
     assert plane["sop_instance_uid"] == f"{described.uid}.7"
-    mask = runs.decode(plane["runs"], (answer["rows"], answer["columns"]))
+    mask = run_length.decode(plane["runs"], (answer["rows"], answer["columns"]))
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
     assert mask.sum() == answer["voxels"]
 
@@ -179,7 +180,7 @@ def test_an_answer_without_a_voxel_cannot_be_accepted(service: Service, stored: 
 )
 def test_prompts_that_cannot_be_understood_are_refused(prompts: Any) -> None:
     with pytest.raises(WrongPrompts) as refused:
-        asked.placed(prompts, {"1.1": 0})
+        request.placed(prompts, {"1.1": 0})
     assert refused.value.hint
 
 
@@ -201,30 +202,30 @@ def test_prompts_that_cannot_be_understood_are_refused(prompts: Any) -> None:
 def test_a_name_that_no_seg_could_bear_is_refused(changes: dict[str, Any]) -> None:
     code = {"value": "1", "scheme": "SCT", "meaning": "x"}
     good = {"label": "Kidney", "category": code, "type": code}
-    assert asked.segment(good).algorithm == "SEMIAUTOMATIC"
+    assert request.segment(good).algorithm == "SEMIAUTOMATIC"
     with pytest.raises(BadRequest) as refused:
-        asked.segment({**good, **changes})
+        request.segment({**good, **changes})
     assert refused.value.hint
 
 
 def test_runs_and_masks_are_the_same_thing() -> None:
     mask = np.random.default_rng(3).random((17, 23)) > 0.6
     mask[0, 0] = mask[-1, -1] = True
-    encoded = runs.encode(mask)
-    assert np.array_equal(runs.decode(encoded, (17, 23)), mask)
+    encoded = run_length.encode(mask)
+    assert np.array_equal(run_length.decode(encoded, (17, 23)), mask)
     assert sum(encoded[1::2]) == mask.sum()
-    assert runs.encode(np.zeros((3, 4), bool)) == []
+    assert run_length.encode(np.zeros((3, 4), bool)) == []
 
 
 def test_terms_are_found_by_the_beginnings_of_their_words() -> None:
-    labels = [term.label for term in terms.search("lobe low")]
+    labels = [term.label for term in terminology.search("lobe low")]
     assert "Left lower lobe of lung" in labels
-    assert terms.search("lung")[0].label == "Lung"
-    assert terms.search("neoplasm")[0].category.value == "49755003"
-    assert not terms.search("xyzzy")
-    assert len(terms.search("")) <= terms.MOST
-    for term in terms.every():
+    assert terminology.search("lung")[0].label == "Lung"
+    assert terminology.search("neoplasm")[0].category.value == "49755003"
+    assert not terminology.search("xyzzy")
+    assert len(terminology.search("")) <= terminology.MOST
+    for term in terminology.every():
         assert len(term.label) <= 64
         assert all(0 <= channel <= 255 for channel in term.color)
-    paired = {term.type.meaning for term in terms.every() if term.laterality}
-    assert paired == terms.PAIRED, terms.PAIRED - paired
+    paired = {term.type.meaning for term in terminology.every() if term.laterality}
+    assert paired == terminology.PAIRED, terminology.PAIRED - paired

@@ -1,0 +1,1 @@
+"""Who may do what: accounts, roles, login, sessions and the audit log."""

@@ -1,0 +1,190 @@
+"""Users, their passwords (argon2) and their API tokens (hashed; shown once)."""
+
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import Double, ForeignKey, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.auth.roles import ROLES, includes
+from minipacs.database import Base, Database
+from minipacs.errors import BadRequest, NotFound
+from minipacs.settings import Settings
+
+SHORTEST = 8
+"""Characters of a password a person chooses."""
+hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+"""OWASP's second choice for argon2id: 19 MiB, 2 passes; about 30 ms."""
+NOBODY = hasher.hash(secrets.token_urlsafe())
+"""Checked for unknown users, so that time tells nothing."""
+
+
+class User(Base):
+    """A person, or a machine, that may log in."""
+
+    __tablename__ = "api_user"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    password_hash: Mapped[str]
+    must_change: Mapped[bool] = mapped_column(default=False)
+    """The password was made by us and may be used once: the next page asks for another."""
+    created: Mapped[float] = mapped_column(Double)
+
+
+class Token(Base):
+    """A secret for scripts (`Authorization: Bearer …`); only its hash is kept."""
+
+    __tablename__ = "api_token"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    user_name: Mapped[str | None] = mapped_column(ForeignKey("api_user.name", ondelete="CASCADE"))
+    created: Mapped[float] = mapped_column(Double)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who makes a request."""
+
+    name: str
+    role: str
+    by: str
+    """How it was proven: session, token, basic."""
+    must_change: bool = False
+
+
+def ensure_administrator(database: Database, settings: Settings) -> str | None:
+    """See that an administrator exists. The password, when one was made just now; it also stands in first-login.txt.
+
+    `settings.admin_password`, where set, is always the password of `settings.admin_user`.
+    """
+    with database.reading() as session:
+        user = session.get(User, settings.admin_user)
+        any_admin = session.scalar(select(User.name).where(User.role == "admin").limit(1))
+    if settings.admin_password:
+        if user is None or user.role != "admin" or not matches(user.password_hash, settings.admin_password):
+            set_user(database, settings.admin_user, "admin", settings.admin_password)
+        return None
+    if any_admin is not None:
+        return None
+    password = "-".join(secrets.token_hex(3) for _ in range(3))
+    set_user(database, settings.admin_user, "admin", password, must_change=True)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    file = os.open(first_login(settings), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "w") as stream:
+        stream.write(password + "\n")
+    return password
+
+
+def first_login(settings: Settings) -> str:
+    """Where the one-time password of the first administrator stands until it is changed."""
+    return str(settings.home / "first-login.txt")
+
+
+def set_user(database: Database, name: str, role: str, password: str, *, must_change: bool = False) -> None:
+    """Make a user, or change role and password of one."""
+    if role not in ROLES:
+        raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
+    if not 1 <= len(name) <= 64 or ":" in name or not name.isprintable():  # RFC 7617 2: a user-id has no colon
+        raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
+    values = {"role": role, "password_hash": hasher.hash(password), "must_change": must_change}
+    with database.writing() as session:
+        insert = database.insert(User).values(name=name, created=database.now(), **values)
+        session.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def change_password(database: Database, settings: Settings, name: str, password: str) -> None:
+    """The user's own choice of a password."""
+    if len(password) < SHORTEST:
+        raise BadRequest(f"A password has at least {SHORTEST} characters.", "Choose a longer one.")
+    with database.writing() as session:
+        user = session.get(User, name)
+        if user is None:
+            raise NotFound(f"There is no user {name!r}.", "Ask an administrator.")
+        user.password_hash, user.must_change = hasher.hash(password), False
+    if name == settings.admin_user and os.path.exists(first_login(settings)):
+        os.unlink(first_login(settings))
+
+
+def set_role(database: Database, name: str, role: str) -> None:
+    """Another role for a user, whose tokens may do no more than that; the last administrator stays one."""
+    if role not in ROLES:
+        raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
+    with database.writing() as session:
+        user = session.get(User, name)
+        if user is None:
+            raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
+        others = session.scalar(select(User.name).where(User.role == "admin", User.name != name).limit(1))
+        if user.role == "admin" and role != "admin" and others is None:
+            raise BadRequest("The last administrator stays one.", "Make another administrator first.")
+        user.role = role
+        for token in session.scalars(select(Token).where(Token.user_name == name)):
+            if not includes(role, token.role):
+                token.role = role
+
+
+def delete_user(database: Database, name: str) -> None:
+    """Remove a user and the tokens that hang on it; the last administrator stays."""
+    with database.writing() as session:
+        user = session.get(User, name)
+        if user is None:
+            raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
+        others = session.scalar(select(User.name).where(User.role == "admin", User.name != name).limit(1))
+        if user.role == "admin" and others is None:
+            raise BadRequest("The last administrator cannot be removed.", "Make another administrator first.")
+        session.execute(delete(Token).where(Token.user_name == name))
+        session.delete(user)
+
+
+def matches(password_hash: str, password: str) -> bool:
+    """Whether this is the password; takes the same time either way."""
+    try:
+        return hasher.verify(password_hash, password)
+    except (VerifyMismatchError, InvalidHashError):
+        return False
+
+
+def stamp(user: User) -> str:
+    """Changes with the password: sessions of before it end."""
+    return sha256(user.password_hash.encode()).hexdigest()[:16]
+
+
+def create_token(database: Database, name: str, role: str, user_name: str | None = None) -> str:
+    """A new token; this is the only time it is seen. A name is used once."""
+    if role not in ROLES:
+        raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
+    token = "mp_" + secrets.token_urlsafe(32)
+    with database.writing() as session:
+        insert = database.insert(Token).values(
+            name=name, token_hash=digest(token), role=role, user_name=user_name, created=database.now()
+        )
+        if session.execute(insert.on_conflict_do_nothing().returning(Token.name)).first() is None:
+            raise BadRequest(f"There is a token {name!r} already.", "Revoke it first, or choose another name.")
+    return token
+
+
+def tokens(database: Database) -> list[Token]:
+    """Every token, without its secret, by name."""
+    with database.reading() as session:
+        found = list(session.scalars(select(Token).order_by(Token.name)))
+        session.expunge_all()
+        return found
+
+
+def revoke_token(database: Database, name: str) -> None:
+    """From now on the token opens nothing (running processes forget it within seconds)."""
+    with database.writing() as session:
+        token = session.get(Token, name)
+        if token is None:
+            raise NotFound(f"There is no token {name!r}.", "`minipacs token list` lists them.")
+        session.delete(token)
+
+
+def digest(token: str) -> str:
+    """A token has 256 random bits: a plain hash keeps it as well as a slow one would."""
+    return hmac.new(b"minipacs token", token.encode(), sha256).hexdigest()

@@ -1,0 +1,240 @@
+"""The audit: who did what, when, from where, to which study. Rows are added, never changed.
+
+Requests put entries in a queue; a thread writes them in batches, so that nobody waits for it. The same
+user looking at the same study again within minutes is one entry (a viewer fetches thousands of frames).
+"""
+
+import atexit
+import csv
+import io
+import itertools
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, g, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Double, Select, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.auth.accounts import Principal
+from api.auth.roles import requires
+from api.context import state
+from api.web import paging
+from api.web.responses import wants_page
+from api.work.jobs import moment
+from minipacs.catalogue import Study
+from minipacs.database import Base, Database
+from minipacs.errors import BadRequest, CatalogueUnavailable
+
+blueprint = Blueprint("audit", __name__)
+log = logging.getLogger(__name__)
+AGAIN_S = 300.0
+WRITE_S = 0.5
+MOST_WAITING = 100_000
+UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
+ACTIONS = {
+    "login.enter": "login",
+    "login.leave": "logout",
+    "login.choose_password": "password",
+    "upload.upload": "upload",
+    "gateway.store": "upload",
+    "results.result_file": "download",
+    "share.download": "download",
+    "output.filtered_scan": "download",
+    "output.filtered_voxels": "download",
+    "output.filtered_result": "download",
+    "output.browse": "download",
+    "share.make": "share",
+    "share.revoke": "share",
+    "share.fetch": "download",
+    "prompts.accept": "segment",
+    "jobs.cancel": "job",
+    "jobs.retry": "job",
+    "rules.change": "admin",
+    "admin.add_user": "admin",
+    "admin.remove_user": "admin",
+    "admin.add_token": "admin",
+    "admin.remove_token": "admin",
+    "export.export": "download",
+    "export.export_parquet": "download",
+}
+"""Everything else that names a study is a view."""
+
+
+class Entry(Base):
+    """One act of one user."""
+
+    __tablename__ = "api_audit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(Double, index=True)
+    user: Mapped[str] = mapped_column(index=True)
+    by: Mapped[str]
+    address: Mapped[str]
+    action: Mapped[str] = mapped_column(index=True)
+    method: Mapped[str]
+    path: Mapped[str]
+    status: Mapped[int]
+    study_instance_uid: Mapped[str | None] = mapped_column(index=True)
+    patient_key: Mapped[str | None] = mapped_column(index=True)
+
+
+class Writer:
+    """The queue and its thread; one per process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
+        self._seen: dict[tuple[str, ...], float] = {}
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Queue an entry, unless the same was queued minutes ago. Nothing is let go when the queue is full: we wait."""
+        if entry["action"] == "view":
+            about = entry["study_instance_uid"] or entry["patient_key"] or entry["path"]
+            key, now = (entry["user"], about), time.monotonic()
+            if self._seen.get(key, 0) > now:
+                return
+            if len(self._seen) > MOST_WAITING:
+                self._seen.clear()
+            self._seen[key] = now + AGAIN_S
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+        self._queue.put(entry)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting = []
+        while not self._queue.empty():
+            waiting.append(self._queue.get())
+        if not waiting:
+            return
+        with self._database.writing() as session:
+            uids = {e["study_instance_uid"] for e in waiting if e["study_instance_uid"]}
+            known = select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
+            of = {str(row[0]): str(row[1]) for row in session.execute(known)}
+            for entry in waiting:
+                entry["patient_key"] = entry.get("patient_key") or of.get(entry["study_instance_uid"])
+            session.execute(self._database.insert(Entry), waiting)
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(WRITE_S):
+            self._try()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            self.flush()
+        except CatalogueUnavailable:
+            log.exception("audit entries were not written")
+
+
+def install(app: Flask) -> None:
+    """Note every answer that concerns a study, a login or an act."""
+    app.extensions["minipacs_audit"] = Writer(app.extensions["minipacs"].database)
+    app.after_request(note)
+
+
+def note(response: Response) -> Response:
+    """Queue an entry for this request, where it is worth one."""
+    endpoint = request.endpoint or ""
+    action = ACTIONS.get(endpoint, "")
+    uid = UID.search(request.environ["PATH_INFO"]) or UID.search(request.environ.get("QUERY_STRING", ""))
+    uid = uid or g.get("audited_study")
+    refused = response.status_code in (401, 403, 429)
+    user = g.get("user")
+    thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted
+    patient = (request.view_args or {}).get("patient_id")
+    if request.method == "OPTIONS" or thumbnail or not (action or uid or patient or refused):
+        return response
+    if refused:
+        action = "failure"
+    study = STUDY.search(request.full_path)
+    name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
+    current_app.extensions["minipacs_audit"].add(
+        entry(
+            user or Principal(name.replace("\x00", "") or "nobody", "", "none"), request.remote_addr or "",
+            action or "view", request.method, endpoint if patient else request.path, response.status_code,
+            (study.group(1) or study.group(2)) if study else g.get("audited_study") or None, patient,
+        )
+    )  # fmt: skip
+    return response
+
+
+def entry(
+    who: Principal, address: str, action: str, method: str, path: str, status: int, study: str | None,
+    patient: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A row to be. With a PatientID the path is the endpoint: the ID stands in its own column."""
+    return {
+        "at": time.time(),
+        "user": who.name,
+        "by": who.by,
+        "address": address,
+        "action": action,
+        "method": method,
+        "path": path[:500].replace("\x00", ""),
+        "status": status,
+        "study_instance_uid": study,
+        "patient_key": patient.replace("\x00", "") if patient else None,
+    }
+
+
+FILTERS = {
+    "user": paging.equals(Entry.user),
+    "action": paging.equals(Entry.action),
+    "study": paging.equals(Entry.study_instance_uid),
+    "patient": paging.equals(Entry.patient_key),
+}
+
+
+@blueprint.get("/audit")
+@requires("admin")
+def entries() -> ResponseReturnValue:
+    """The audit, the newest first; `?format=csv` for a table of everything that matches."""
+    current_app.extensions["minipacs_audit"].flush()
+    wanted = {k: v for k, v in request.args.items() if v and k != "format"}
+    kind = request.args.get("format", "")
+    if kind not in ("", "json", "csv"):
+        raise BadRequest(f"There is no format {kind!r}.", "There are json and csv.")
+    chosen = paging.filtered(select(Entry), FILTERS, wanted)
+    if kind == "csv":
+        return Response(as_csv(state().database, chosen.order_by(Entry.id.desc())), mimetype="text/csv")
+    with state().database.reading() as session:
+        answer = paging.page(session, chosen, [(Entry.id, True)], "entries")
+    for entry in answer["entries"]:
+        entry["at"] = moment(entry["at"])
+    return render_template("audit.html", wanted=wanted, **answer) if wants_page() and kind != "json" else answer
+
+
+def as_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
+    """The rows as CSV (RFC 4180), streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
+    names = [column.key for column in Entry.__table__.columns]
+    with database.reading() as session:
+        rows = session.scalars(chosen.execution_options(yield_per=1000))
+        for row in itertools.chain([None], rows):
+            line = io.StringIO()
+            told = {} if row is None else {**{name: getattr(row, name) for name in names}, "at": moment(row.at)}
+            csv.writer(line).writerow(names if row is None else [safe(told[name]) for name in names])
+            yield line.getvalue()
+
+
+def safe(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

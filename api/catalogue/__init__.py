@@ -1,0 +1,1 @@
+"""Patients, studies, series and instances: lists, look-ups, export."""

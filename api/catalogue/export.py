@@ -1,0 +1,133 @@
+"""The data set as a table: a row for each picture, streamed as CSV or Parquet."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+from flask import Blueprint, Response, request
+from sqlalchemy import Select, func, select
+
+from api.auth.audit import safe
+from api.context import State, state
+from api.results.shares import Sink
+from api.web import paging, row_json
+from minipacs.catalogue import Instance, Rendering, Series, Study
+
+blueprint = Blueprint("export", __name__)
+FILTERS = {
+    "split": paging.equals(Rendering.split),
+    "modality": paging.equals(Series.modality),
+    "PatientID": paging.equals(Study.patient_key),
+    "StudyInstanceUID": paging.equals(Study.study_instance_uid),
+    "SeriesInstanceUID": paging.equals(Series.series_instance_uid),
+    "BodyPartExamined": paging.equals(Series.body_part_examined),
+    "from": paging.on_or_after(Study.study_date),
+    "to": paging.on_or_before(Study.study_date),
+}
+COLUMNS: tuple[Any, ...] = (
+    Rendering.rendering_id, Rendering.split, Rendering.frame_number, Rendering.bit_depth, Rendering.window_center,
+    Rendering.window_width, Rendering.window_source, Rendering.rescale_slope, Rendering.rescale_intercept,
+    Rendering.sha256, Instance.sop_instance_uid, Instance.instance_number, Instance.rows, Instance.columns,
+    Series.series_instance_uid, Series.modality, Series.body_part_examined, Series.series_description,
+    Study.study_instance_uid, Study.study_date, Study.study_description, Study.patient_key,
+)  # fmt: skip
+BATCH = 2000
+PARQUET = "application/vnd.apache.parquet"
+
+
+@blueprint.get("/export.csv")
+def export() -> Response:
+    """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
+    response = Response(lines(batches(state(), chosen())), mimetype="text/csv")
+    response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
+    return response
+
+
+@blueprint.get("/export.parquet")
+def export_parquet() -> Response:
+    """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
+    response = Response(parquet(batches(state(), chosen())), mimetype=PARQUET)
+    response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
+    return response
+
+
+def chosen() -> Select[Any]:
+    """The pictures that the query string asks for."""
+    joined: Select[Any] = (
+        select(*COLUMNS)
+        .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
+        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    )
+    return paging.filtered(joined, FILTERS, {k: v for k, v in request.args.items() if k != "limit"})
+
+
+def names() -> list[str]:
+    """The table's columns: the picture's file name, then as everywhere."""
+    return ["filename", *(row_json.key(column.property.columns[0]) for column in COLUMNS[1:])]
+
+
+def batches(at: State, statement: Any) -> Iterator[list[list[Any]]]:
+    """Rows, a batch at a time, in the order of the pictures' identifiers; no session stays open between them."""
+    after = ""
+    while True:
+        with at.database.reading() as session:
+            page = statement.where(Rendering.rendering_id > after).order_by(Rendering.rendering_id).limit(BATCH)
+            found = session.execute(page).all()
+        if not found:
+            return
+        after = found[-1][0]
+        yield [[f"{row[0]}.png", *row[1:]] for row in found]
+
+
+def lines(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
+    """CSV (RFC 4180)."""
+    yield _lines([names()])
+    for table in tables:
+        yield _lines([[row[0], *(safe(row_json.plain(value)) for value in row[1:])] for row in table])
+
+
+def parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
+    """Parquet, as it is made; nothing is written to disk."""
+    import pyarrow
+    from pyarrow import parquet as files
+
+    kinds = {int: pyarrow.int64(), float: pyarrow.float64(), date: pyarrow.date32(), bool: pyarrow.bool_()}
+    types = [kinds.get(column.type.python_type, pyarrow.string()) for column in COLUMNS]
+    schema = pyarrow.schema(list(zip(names(), types, strict=True)))
+    sink = Sink()
+    with files.ParquetWriter(pyarrow.PythonFile(sink, mode="w"), schema) as writer:
+        for table in tables:
+            columns = zip(*table, strict=True)
+            arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+            yield sink.take()
+    yield sink.take()
+
+
+def _lines(table: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(table)
+    return text.getvalue()
+
+
+@blueprint.get("/totals")
+def by_modality() -> dict[str, Any]:
+    """How many studies, series and instances there are of each modality (`?from=`, `?to=` by study date)."""
+    asked: Any = (
+        select(
+            Series.modality,
+            func.count(Series.study_instance_uid.distinct()),
+            func.count(),
+            func.sum(Series.number_of_series_related_instances),
+        )
+        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        .group_by(Series.modality)
+        .order_by(Series.modality)
+    )
+    with state().database.reading() as session:
+        found = session.execute(paging.filtered(asked, {name: FILTERS[name] for name in ("from", "to")})).all()
+    keys = ("modality", "studies", "series", "images")
+    return {"modalities": [dict(zip(keys, (m, a, b, int(c or 0)), strict=True)) for m, a, b, c in found]}

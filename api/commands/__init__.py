@@ -1,0 +1,1 @@
+"""The commands `minipacs api` and `minipacs token`."""

@@ -1,0 +1,1 @@
+"""DICOMweb: the gateway to the archive, QIDO from the catalogue, fast frames."""

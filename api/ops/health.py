@@ -1,0 +1,71 @@
+"""Is it alive, is it ready."""
+
+import shutil
+from typing import Any, cast
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from api.auth.roles import public
+from api.context import state
+from minipacs.errors import EngineUnavailable, MinipacsError
+from minipacs.jobs.contract import Asked, works
+from minipacs.jobs.record import Job
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+@public
+def alive() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@blueprint.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""
+    checks = {name: _checked(check) for name, check in CHECKS.items()}
+    fine = all(word == "ok" for word in checks.values())
+    return {"status": "ready" if fine else "not ready", "checks": checks}, 200 if fine else 503
+
+
+def _database() -> None:
+    with state().database.reading() as session:
+        session.scalar(select(Job.id).limit(1))
+
+
+def _archive() -> None:
+    state().archive.version()
+
+
+def _disk() -> None:
+    settings = state().settings
+    free_mb = shutil.disk_usage(settings.home).free // 2**20
+    if free_mb < settings.reserve_mb:
+        raise MinipacsError(f"{free_mb} MB are free, below MINIPACS_RESERVE_MB={settings.reserve_mb}.", "Free some.")
+
+
+def _engine() -> None:
+    """The engine for new studies can work; with `none` there is nothing to check."""
+    settings = state().settings
+    if not settings.automatic_engine:
+        return
+    listed = cast(Asked, works()["segment"]).engines(settings)
+    engine = next((one for one in listed if one["name"] == settings.automatic_engine), None)
+    if engine is None:
+        raise EngineUnavailable(f"There is no engine {settings.automatic_engine!r}.", "Correct MINIPACS_ENGINE.")
+    if not engine["available"]:
+        raise EngineUnavailable(engine["reason"], engine["hint"])
+
+
+CHECKS: dict[str, Any] = {"database": _database, "archive": _archive, "engine": _engine, "disk": _disk}
+
+
+def _checked(check: Any) -> str:
+    try:
+        check()
+    except MinipacsError as error:
+        return str(error)
+    return "ok"

@@ -1,0 +1,1 @@
+"""Result files, label-filtered NIfTI, the source as NIfTI, viewer pages and shared links."""

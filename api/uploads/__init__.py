@@ -1,0 +1,1 @@
+"""Uploads: what was received, its check, NIfTI and NRRD made DICOM."""

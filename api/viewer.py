@@ -1,0 +1,80 @@
+"""The viewer: the prepared OHIF build below /ohif/, with our configuration.
+
+Names with a content hash are cached for a year; everything else is asked for again by its ETag. The
+compressed files stand beside the plain ones, so nothing is compressed while somebody waits.
+"""
+
+import re
+from pathlib import Path
+
+from flask import Blueprint, Response, request, send_file
+from werkzeug.security import safe_join
+
+from api.context import state
+from minipacs.errors import NotFound, ViewerMissing
+from minipacs.settings import ROOT
+
+blueprint = Blueprint("ohif", __name__, url_prefix="/ohif")
+
+HASHED = re.compile(r"(\.[0-9a-f]{16}\.js|(^|/)[0-9a-f]{16}\.(wasm|woff2))$")
+A_FILE = re.compile(r"\.[a-z0-9]{2,5}$")
+ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
+TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+}
+YEAR_S = 31_536_000
+
+
+@blueprint.get("/", defaults={"name": "index.html"})
+@blueprint.get("/<path:name>")
+def file(name: str) -> Response:
+    """A file of the build; a path of the viewer's own router (study list, viewer) answers with its page."""
+    if name == "app-config.js":
+        return _send(ROOT / "ohif_config" / "app-config.js", immutable=False)
+    if name.startswith("extension/"):
+        return _send(_below(ROOT / "ohif_config", name), immutable=False)
+    build = state().settings.ohif
+    if not (build / "index.html").is_file():
+        raise ViewerMissing("The viewer (OHIF) is not installed here.", "Run scripts/up, which prepares it.")
+    path = _below(build, name)
+    if path.is_file():
+        return _send(path, immutable=bool(HASHED.search(name)))
+    if A_FILE.search(name):
+        raise NotFound(f"The viewer has no file {name}.", "Reload the page.")
+    return _send(build / "index.html", immutable=False)
+
+
+def _below(folder: Path, name: str) -> Path:
+    """The path, never outside the folder."""
+    joined = None if "\0" in name else safe_join(str(folder), name)
+    if joined is None or not Path(joined).resolve().is_relative_to(folder.resolve()):
+        raise NotFound(f"The viewer has no file {name}.", "Reload the page.")
+    return Path(joined)
+
+
+def _send(path: Path, *, immutable: bool) -> Response:
+    """The smallest form the client takes, with the headers that let it keep the file."""
+    if not path.is_file():
+        raise NotFound(f"The viewer has no file {path.name}.", "Reload the page.")
+    chosen, encoding = path, ""
+    for name, suffix in ENCODINGS:
+        compressed = path.with_name(path.name + suffix)
+        if request.accept_encodings.quality(name) and compressed.is_file():
+            chosen, encoding = compressed, name
+            break
+    kind = TYPES.get(path.suffix, "application/octet-stream")
+    response = send_file(chosen, mimetype=kind, conditional=True, etag=True)
+    if encoding:
+        response.headers["Content-Encoding"] = encoding
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = f"private, max-age={YEAR_S}, immutable" if immutable else "no-cache"
+    return response

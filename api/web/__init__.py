@@ -1,0 +1,1 @@
+"""What every view uses: responses, files, paging, JSON of rows, filters of templates."""

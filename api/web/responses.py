@@ -1,0 +1,102 @@
+"""What goes out: the one JSON error shape, or a page for people; the headers every answer bears."""
+
+import logging
+from secrets import token_urlsafe
+
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import DataError
+from werkzeug.exceptions import HTTPException
+
+from api.web import template_filters
+from minipacs.errors import MinipacsError
+
+log = logging.getLogger(__name__)
+HINTS = {
+    400: "The documentation at /docs shows what the route takes.",
+    404: "The documentation at /docs lists every route.",
+    405: "The documentation at /docs lists the methods of every route.",
+    413: "Send fewer or smaller files at once.",
+    416: "Ask for a range within the file's size.",
+    429: "Wait a moment, then try again.",
+}
+
+
+def wants_page() -> bool:
+    """Whether a person's browser asks; scripts (`*/*`, JSON) get JSON."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def error_answer(code: str, message: str, hint: str, status: int) -> Response:
+    """The one JSON error shape, or a page that says the same."""
+    if wants_page():
+        response = make_response(render_template("error.html", code=code, message=message, hint=hint, status=status))
+    else:
+        response = jsonify({"error": {"code": code, "message": message, "hint": hint}})
+    response.status_code = status
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def install(app: Flask) -> None:
+    """Turn every error into an answer; add headers."""
+    app.register_error_handler(MinipacsError, _ours)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DataError, _unstorable)
+    app.register_error_handler(Exception, _unforeseen)
+    app.after_request(_headers)
+    app.jinja_env.globals["csp_nonce"] = nonce
+    template_filters.install(app)
+
+
+def nonce() -> str:
+    """This answer's nonce: the one inline script a page may bear (an import map)."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = token_urlsafe(16)
+    return str(g.csp_nonce)
+
+
+def _ours(error: MinipacsError) -> ResponseReturnValue:
+    return error_answer(error.code, error.message, error.hint, error.status)
+
+
+def _http(error: HTTPException) -> ResponseReturnValue:
+    if error.code is None or error.code < 400:
+        return error.get_response()
+    code = error.name.lower().replace(" ", "_")
+    response = error_answer(code, str(error.description), HINTS.get(error.code, ""), error.code)
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length", "WWW-Authenticate"):
+            response.headers[name] = value
+    return response
+
+
+def _unstorable(error: DataError) -> ResponseReturnValue:
+    """A text with NUL, a number beyond the column: PostgreSQL refuses what SQLite would take."""
+    return error_answer("bad_request", "A value of this request cannot be in the database.", "Correct it.", 400)
+
+
+def _unforeseen(error: Exception) -> ResponseReturnValue:
+    """The outermost net: a mistake of ours is logged whole and told without its innards."""
+    log.exception("%s %s", request.method, request.path)
+    return error_answer("internal_error", "The server made a mistake.", "Its log has the details.", 500)
+
+
+def _headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.blueprint in ("ohif", "gateway"):
+        return response
+    if response.mimetype == "text/html":
+        scripts = f"script-src 'self' 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else "script-src 'self'"
+        headers.setdefault(
+            "Content-Security-Policy",
+            f"default-src 'self'; {scripts}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' blob:; "
+            "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'",
+        )
+        headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("X-Frame-Options", "SAMEORIGIN")
+        headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Cache-Control", "private, no-cache")
+    headers.add("Vary", "Accept, Authorization, Cookie")
+    return response

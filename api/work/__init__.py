@@ -1,0 +1,1 @@
+"""Jobs, engines, rules and prompts."""

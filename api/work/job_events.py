@@ -1,0 +1,54 @@
+"""Jobs as they change, by server-sent events (HTML 9.2). A listener holds a thread: there are few, for a minute."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Response
+from sqlalchemy import or_, select
+
+from api.context import State, state
+from api.work.jobs import told
+from minipacs.errors import CatalogueUnavailable, TooManyListeners
+from minipacs.jobs.record import Job
+
+blueprint = Blueprint("live", __name__)
+LISTENERS = threading.BoundedSemaphore(8)
+"""Of each process; the page polls when there is no place."""
+STREAM_S = 60.0
+LOOK_S = 1.0
+RECENT_S = 30.0
+
+
+@blueprint.get("/jobs/events")
+def events() -> Response:
+    """An event `job` for every job that changes; the browser comes again when the stream ends."""
+    if not LISTENERS.acquire(blocking=False):
+        raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
+    response = Response(stream(state()), mimetype="text/event-stream")
+    response.call_on_close(LISTENERS.release)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def stream(at: State) -> Iterator[str]:
+    """Events until a minute is over."""
+    sent: dict[int, str] = {}
+    end = time.monotonic() + STREAM_S
+    yield "retry: 1000\n\n"
+    while time.monotonic() < end:
+        try:
+            with at.database.reading() as session:
+                moving = or_(Job.state.in_(("queued", "running")), Job.finished > time.time() - RECENT_S)
+                jobs = [told(job) for job in session.scalars(select(Job).where(moving).order_by(Job.id).limit(200))]
+        except CatalogueUnavailable:
+            return
+        for job in jobs:
+            text = json.dumps(job)
+            if sent.get(job["id"]) != text:
+                sent[job["id"]] = text
+                yield f"event: job\ndata: {text}\n\n"
+        yield ": \n\n"
+        time.sleep(LOOK_S)

@@ -1,0 +1,20 @@
+"""Files lent to a server that segments: signed links that end (minipacs/signed_files.py)."""
+
+from flask import Blueprint, Response
+
+from api.auth.roles import public
+from api.context import state
+from api.web.file_responses import send
+from minipacs import signed_files
+
+blueprint = Blueprint("exchange", __name__)
+
+
+@blueprint.get("/exchange/<folder>/<int:ends>/<signature>/<name>")
+@public
+def fetch(folder: str, ends: int, signature: str, name: str) -> Response:
+    """The file lent by this link, to whoever has it, until it ends."""
+    file = signed_files.lent(state().settings, folder, ends, signature, name)
+    response = send(file.parent, file.name)
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,269 @@
+"""Orthanc in our words: the only importer of pyorthanc and httpx.
+
+`Archive` answers in our values and raises only our errors. Its `transport` argument is the seam for
+tests (`httpx.MockTransport`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pydicom
+from pyorthanc import Orthanc
+
+from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
+from minipacs.jobs.contract import SeriesContent, StudyContent
+from minipacs.secrets import secret
+from minipacs.settings import Settings
+
+TIMEOUT_S = 60.0
+KEEP_ALIVE_S = 0.5
+"""Orthanc closes an idle connection after 1 s: ours are given up before."""
+PAGE = 1000
+"""Entries asked for at once."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the archive's change log."""
+
+    number: int
+    type: str
+    resource_id: str
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A DICOM file as Orthanc keeps it: a new `uuid` whenever it is stored anew."""
+
+    instance_id: str
+    uuid: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A study in the archive: whose it is, when its last instance came (seconds since 1970)."""
+
+    study_id: str
+    patient_id: str
+    last_update: float
+    series: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A page of the change log: its entries, the cursor after them, and whether it was the last page."""
+
+    entries: tuple[Change, ...]
+    last: int
+    done: bool
+
+
+class Archive:
+    """The archive, over HTTP. Threads may share one; each process opens its own."""
+
+    def __init__(
+        self, settings: Settings, transport: httpx.BaseTransport | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.url = settings.orthanc_url
+        self._client = Orthanc(
+            self.url,
+            username=settings.orthanc_user,
+            password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
+            timeout=timeout_s,
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            return_raw_response=True,
+            transport=transport,
+        )
+
+    # -- looking ------------------------------------------------------------------------------------
+    def version(self) -> str:
+        """Orthanc's version; raises `ArchiveUnreachable` when nobody answers."""
+        return str(self._json("GET", "/system")["Version"])
+
+    def system(self) -> dict[str, Any]:
+        """What Orthanc says of itself: version, application entity title, where its index is."""
+        return dict(self._json("GET", "/system"))
+
+    def plugins(self) -> list[str]:
+        """Names of the loaded plugins."""
+        return [str(name) for name in self._json("GET", "/plugins")]
+
+    def answers_dicomweb(self) -> None:
+        """Ask QIDO-RS for one study; raises when that is not answered."""
+        self._json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
+
+    def last_change(self) -> int:
+        """Number of the newest entry of the change log."""
+        return int(self._json("GET", "/changes?last")["Last"])
+
+    def changes(self, since: int, limit: int = PAGE) -> Changes:
+        """The change log after entry `since`. Deletions do not stand in it."""
+        answer = self._json("GET", f"/changes?since={since}&limit={limit}")
+        entries = tuple(Change(int(e["Seq"]), str(e["ChangeType"]), str(e["ID"])) for e in answer["Changes"])
+        return Changes(entries, int(answer["Last"]), bool(answer["Done"]))
+
+    def studies(self) -> list[str]:
+        """Orthanc's identifiers of all studies."""
+        return [str(i) for i in self._json("GET", "/studies")]
+
+    def studies_of(self, resource_ids: Iterable[str]) -> set[str]:
+        """The studies to which these patients, studies, series or instances belong; the deleted are left out."""
+        ids = list(dict.fromkeys(resource_ids))
+        found: set[str] = set()
+        for start in range(0, len(ids), PAGE):
+            query = {"Resources": ids[start : start + PAGE], "Level": "Study", "Metadata": False}
+            found.update(str(entry["ID"]) for entry in self._json("POST", "/tools/bulk-content", json=query))
+        return found
+
+    def study_id(self, study_instance_uid: str) -> str:
+        """Orthanc's identifier of a study; raises `NotInArchive`."""
+        found = self.find("Study", study_instance_uid)
+        if not found:
+            raise NotInArchive(f"The archive has no study {study_instance_uid}.", "Send it, or check the UID.")
+        return found[0]
+
+    def find(self, level: str, uid: str) -> list[str]:
+        """Orthanc's identifiers of what bears this UID; `level` is Study, Series or Instance."""
+        found = self._json("POST", "/tools/lookup", content=uid)
+        return [str(e["ID"]) for e in found if e["Type"] == level]
+
+    def arrived(self, text: str, limit: int = 20) -> dict[str, Arrived]:
+        """Studies whose UID, PatientID, accession number or patient's name this is, by Study Instance UID.
+
+        A name matches in its middle, the rest whole; case does not count.
+        """
+        plain = text.strip().replace("*", "?")
+        asked = [{"StudyInstanceUID": plain}, {"PatientID": plain}, {"AccessionNumber": plain}]
+        asked.append({"PatientName": "*" + "*".join(plain.split()) + "*"})
+        found: dict[str, Arrived] = {}
+        for query in asked if plain else ():
+            body = {"Level": "Study", "Expand": True, "CaseSensitive": False, "Limit": limit, "Query": query}
+            for entry in self._json("POST", "/tools/find", json=body):
+                uid = str(entry["MainDicomTags"].get("StudyInstanceUID", ""))
+                last = datetime.strptime(str(entry["LastUpdate"]), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+                patient = str(entry.get("PatientMainDicomTags", {}).get("PatientID", ""))
+                found[uid] = Arrived(str(entry["ID"]), patient, last.timestamp(), len(entry["Series"]))
+        return found
+
+    def is_stable(self, study_id: str) -> bool:
+        """Whether Orthanc calls the study stable; forgotten when Orthanc stops before that."""
+        return bool(self._json("GET", f"/studies/{study_id}")["IsStable"])
+
+    def number_of_series(self, study_id: str) -> int:
+        """How many series the study has at this moment."""
+        return len(self._json("GET", f"/studies/{study_id}")["Series"])
+
+    def study(self, study_id: str) -> StudyContent:
+        """What the study holds, without pixels."""
+        study = self._json("GET", f"/studies/{study_id}")
+        instances: dict[str, list[tuple[str, str]]] = {}
+        for entry in self._json("GET", f"/studies/{study_id}/instances?expand"):
+            uid = str(entry["MainDicomTags"].get("SOPInstanceUID", ""))
+            instances.setdefault(str(entry["ParentSeries"]), []).append((uid, str(entry["ID"])))
+        series = [
+            _series(s, instances.get(str(s["ID"]), [])) for s in self._json("GET", f"/studies/{study_id}/series?expand")
+        ]
+        uid = str(study["MainDicomTags"].get("StudyInstanceUID", ""))
+        return StudyContent(study_id, uid, tuple(sorted(series, key=lambda s: s.series_instance_uid)))
+
+    def series(self, series_id: str) -> tuple[str, SeriesContent]:
+        """The Study Instance UID of a series, and what it holds, without pixels."""
+        series = self._json("GET", f"/series/{series_id}")
+        study = self._json("GET", f"/studies/{series['ParentStudy']}")
+        instances = [
+            (str(entry["MainDicomTags"].get("SOPInstanceUID", "")), str(entry["ID"]))
+            for entry in self._json("GET", f"/series/{series_id}/instances?expand")
+        ]
+        return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _series(series, instances)
+
+    def instances(self) -> list[str]:
+        """Orthanc's identifiers of all instances, as they are at one moment."""
+        return [str(i) for i in self._json("GET", "/instances")]
+
+    def stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
+        """How these instances are kept; those deleted meanwhile are left out."""
+        ids = list(instance_ids)
+        for start in range(0, len(ids), PAGE):
+            query = {"Resources": ids[start : start + PAGE], "Level": "Instance", "Metadata": False}
+            for entry in self._json("POST", "/tools/bulk-content", json=query):
+                yield StoredFile(str(entry["ID"]), str(entry["FileUuid"]), int(entry["FileSize"]))
+
+    def count_instances(self) -> int:
+        """How many instances it holds."""
+        return int(self._json("GET", "/statistics")["CountInstances"])
+
+    # -- taking and giving --------------------------------------------------------------------------
+    def file(self, instance_id: str) -> bytes:
+        """The instance as a DICOM file (PS3.10)."""
+        return self._call("GET", f"/instances/{instance_id}/file").content
+
+    def dataset(self, instance_id: str) -> pydicom.Dataset:
+        """The instance, read by pydicom."""
+        return pydicom.dcmread(BytesIO(self.file(instance_id)), force=True)
+
+    def datasets(self, instance_ids: Iterable[str]) -> Iterator[pydicom.Dataset]:
+        """The instances, one after the other, in the order asked for."""
+        return (self.dataset(i) for i in instance_ids)
+
+    def store(self, file: bytes) -> str:
+        """Store a DICOM file; its identifier. Stored already: the same answer, nothing changes."""
+        answer = self._json("POST", "/instances", content=file)
+        return str(answer["ID"])
+
+    def delete_series(self, series_id: str) -> None:
+        """Delete a series; what is gone already is no error."""
+        try:
+            self._call("DELETE", f"/series/{series_id}")
+        except NotInArchive:
+            return
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    # -- the wire -----------------------------------------------------------------------------------
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        return self._call(method, path, **options).json()
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request; httpx's and Orthanc's ways of saying no become our errors."""
+        try:
+            try:
+                response = self._send(method, path, **options)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):  # a stale connection: ask once more;
+                response = self._send(method, path, **options)  # every request of ours may be made twice
+        except httpx.TransportError as error:
+            raise ArchiveUnreachable(
+                f"Orthanc does not answer at {self.url} ({type(error).__name__}).", "Start it with scripts/up."
+            ) from error
+        if response.status_code == 404:
+            raise NotInArchive(f"The archive has nothing at {path.partition('?')[0]}.", "It may have been deleted.")
+        if response.status_code == 401:
+            raise ArchiveRefused("Orthanc refused our credentials.", "Check MINIPACS_ORTHANC_USER and _PASSWORD.")
+        if response.is_error:
+            raise ArchiveRefused(
+                f"Orthanc answered {response.status_code} to {method} {path.partition('?')[0]}.", "See its log."
+            )
+        return response
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._client.request(method, self.url + path, **options)
+        return response
+
+
+def _series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
+    """Orthanc's description of a series in our words."""
+    tags = series["MainDicomTags"]
+    return SeriesContent(
+        series_id=str(series["ID"]),
+        series_instance_uid=str(tags.get("SeriesInstanceUID", "")),
+        modality=str(tags.get("Modality", "")),
+        manufacturer=str(tags.get("Manufacturer", "")),
+        description=str(tags.get("SeriesDescription", "")),
+        instances=tuple(sorted(instances)),
+    )

@@ -1,0 +1,1 @@
+"""Back up everything this installation holds, and restore it."""

@@ -1,0 +1,191 @@
+"""`minipacs restore PATH`: a backup into an empty home and an empty archive.
+
+Every file is checked against its SHA-256 before it is used. The rows come last, in one transaction, so a
+restore that was interrupted is simply run again. The archive's change log begins anew; the next start reads
+it from the beginning, finds every piece of work done, and does what is not.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from minipacs import migrations
+from minipacs.archive import local_orthanc
+from minipacs.archive.client import Archive
+from minipacs.backup.backup import FORMAT
+from minipacs.backup.store import Source, lines, source
+from minipacs.backup.tables import load, tables_of
+from minipacs.database import Database
+from minipacs.doctor.machine_checks import runs_here
+from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
+from minipacs.settings import Settings
+
+HELP = "restore a backup into an empty home and an empty archive"
+CURSORS = ("letter_box", "cursor")
+READY_S = 60.0
+AT_ONCE = 4
+MARK = ".restoring"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """PATH."""
+    parser.add_argument("path", type=Path, help="the file or folder `minipacs backup` made")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Restore; say what was."""
+    manifest = restore(settings, arguments.path)
+    print(
+        f"restored {manifest['instances']} instances, {manifest['files']} files, {sum(manifest['rows'].values())} rows"
+    )
+    print(f"the backup's settings stand in {settings.home / 'restored-settings.env'}")
+    return 0
+
+
+def restore(settings: Settings, path: Path) -> dict[str, Any]:
+    """Put everything back and compare the counts; the manifest."""
+    found, manifest = source(path)
+    with closing(found):
+        _restore(settings, path, found, manifest)
+    return manifest
+
+
+def _restore(settings: Settings, path: Path, found: Source, manifest: dict[str, Any]) -> None:
+    if manifest["format"] != FORMAT or manifest["schema"] > migrations.head():
+        raise BadRequest(f"{path} was made by a newer minipacs ({manifest['minipacs']}).", "Update minipacs first.")
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    try:
+        _check_empty(database)
+        listed = list(lines(found, f"{manifest['snapshot']}/files.jsonl"))
+        _files(settings, found, manifest, listed)
+        with _archive(settings) as archive:
+            _instances(archive, found, listed, settings.home / MARK, manifest["snapshot"])
+        _rows(database, found, manifest)
+    finally:
+        database.close()
+    (settings.home / MARK).unlink()
+
+
+def _check_empty(database: Database) -> None:
+    with database.engine.connect() as connection:
+        for table in tables_of(connection):
+            if table.name in ("patient", "job", "api_user") and connection.scalar(
+                select(func.count()).select_from(table)
+            ):
+                raise BadRequest(
+                    "The database of these settings holds data already.", "Set MINIPACS_HOME to an empty folder."
+                )
+
+
+def _files(settings: Settings, found: Source, manifest: dict[str, Any], listed: list[dict[str, Any]]) -> None:
+    """HOME and OUTPUT; the backup's settings beside them, to be read by a person."""
+    places = {"home": settings.home, "output": settings.output}
+    for entry in listed:
+        base, _, rest = entry["name"].partition("/")
+        if base in places:
+            _write(places[base], rest, _checked(found, entry))
+        elif rest == "settings.env" and base == manifest["snapshot"]:
+            _write(settings.home, "restored-settings.env", _checked(found, entry))
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+        raise BadRequest(f"The backup names a file outside its place ({name}).", "Somebody changed it: name another.")
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(content)
+
+
+def _checked(found: Source, entry: dict[str, Any]) -> bytes:
+    with found.open(entry["name"]) as stream:
+        content = stream.read()
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise BadRequest(f"{entry['name']} of the backup is damaged.", "Name another backup.")
+    return content
+
+
+def _instances(archive: Archive, found: Source, listed: list[dict[str, Any]], mark: Path, snapshot: str) -> None:
+    """Store each; an archive that holds others is refused, unless this very restore was interrupted there."""
+    wanted = [entry for entry in listed if "id" in entry]
+    if archive.count_instances() and not (mark.exists() and mark.read_text() == snapshot):
+        raise BadRequest(f"The archive at {archive.url} is not empty.", "Set MINIPACS_HOME to an empty folder.")
+    mark.write_text(snapshot)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, len(wanted), AT_ONCE):  # a few in memory at once
+            some = wanted[start : start + AT_ONCE]
+            stored = pool.map(archive.store, [_checked(found, entry) for entry in some])
+            for entry, instance_id in zip(some, stored, strict=True):
+                if instance_id != entry["id"]:
+                    raise BadRequest(f"The archive stored {entry['name']} under another name.", "Name another backup.")
+    if archive.count_instances() != len(wanted):
+        raise MinipacsError(
+            f"The archive holds {archive.count_instances()} instances, the backup {len(wanted)}.", "Restore again."
+        )
+
+
+def _rows(database: Database, found: Source, manifest: dict[str, Any]) -> None:
+    """Tables of the backup's schema, their rows, then today's schema; unfinished work is queued."""
+    database.create(manifest["schema"])
+    with database.writing() as session:
+        connection = session.connection()
+        tables = tables_of(connection)
+        for table in reversed(tables):
+            connection.execute(table.delete())  # what a first step may have put there
+        for table in tables:
+            if table.name in manifest["rows"] and table.name not in CURSORS:
+                count = load(connection, table, lines(found, f"{manifest['snapshot']}/tables/{table.name}.jsonl"))
+                if count != manifest["rows"][table.name]:
+                    raise BadRequest(f"The backup's table {table.name} is not whole.", "Name another backup.")
+        job = next(table for table in tables if table.name == "job")
+        held = update(job).where(job.c.state == "running")
+        connection.execute(held.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
+    database.create()
+
+
+@contextmanager
+def _archive(settings: Settings) -> Iterator[Archive]:
+    """The archive that answers, or our own, started for this and stopped after."""
+    archive = Archive(settings)
+    process = None
+    try:
+        if not _answers(archive):
+            if not runs_here(settings):
+                archive.version()
+            environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
+            folder = settings.home / "log"
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "orthanc.log").open("ab") as log:
+                process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
+            _await(lambda: _answers(archive), process)
+        yield archive
+    finally:
+        archive.close()
+        if process is not None:
+            process.terminate()
+            process.wait()
+
+
+def _answers(archive: Archive) -> bool:
+    try:
+        return bool(archive.version())
+    except ArchiveUnreachable:
+        return False
+
+
+def _await(ready: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_S
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ArchiveUnreachable("Orthanc did not start.", "See HOME/log/orthanc.log.")
+        time.sleep(0.05)

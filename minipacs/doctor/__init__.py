@@ -1,0 +1,1 @@
+"""`minipacs doctor`: checks of this machine and of its work, each with its remedy."""

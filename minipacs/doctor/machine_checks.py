@@ -1,0 +1,258 @@
+"""What `minipacs doctor` looks at: one function a part, each with one finding.
+
+A finding says ok, warning or failed, what was seen, and the remedy. A check may raise: that is a
+failure in the error's own words.
+"""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from minipacs.archive.client import Archive
+from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, plugins_of, started_with
+from minipacs.doctor.finding import Finding, failed, ok, warning
+from minipacs.doctor.work_checks import (
+    check_database,
+    check_letter_box,
+    check_notifications,
+    check_queue,
+    check_scheduler,
+)
+from minipacs.errors import EngineUnavailable, MinipacsError
+from minipacs.settings import PREFIX, Settings, read_env_file
+
+PATIENCE_S = 5.0
+"""Longest wait for one part's answer."""
+COMFORT = 4
+"""Free disk below so many reserves is worth a word."""
+
+
+def check_settings(settings: Settings, environ: Mapping[str, str] | None = None) -> Finding:
+    """Names nobody reads are typing errors."""
+    given = {**read_env_file(Path(".env")), **os.environ} if environ is None else environ
+    known = {PREFIX + f.name.upper() for f in fields(Settings)} | {"MINIPACS_TEST_DATA"}
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        return warning(f"{', '.join(unknown)}: no such setting", "Correct the name (README.md, Settings) or remove it.")
+    return ok(f"{sum(name in known for name in given)} set, the rest by default")
+
+
+def check_home(settings: Settings) -> Finding:
+    """Can be written; secrets are the owner's alone."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        return failed(f"{settings.home} cannot be written ({error.strerror})", "Set MINIPACS_HOME, or its permissions.")
+    secrets = settings.home / "secrets.json"
+    if secrets.exists() and secrets.stat().st_mode & 0o077:
+        return warning(f"{secrets} can be read by others", f"chmod 600 {secrets}")
+    return ok(f"{settings.home} can be written")
+
+
+def check_disk(settings: Settings) -> Finding:
+    """Free space against the reserve."""
+    free_mb = shutil.disk_usage(settings.home).free // 2**20
+    seen = f"{free_mb} MB free, reserve {settings.reserve_mb} MB"
+    remedy = "Free some disk space, or set MINIPACS_HOME to a larger disk."
+    if free_mb < settings.reserve_mb:
+        return failed(f"{seen}: no new work starts", remedy)
+    return warning(seen, remedy) if free_mb < COMFORT * settings.reserve_mb else ok(seen)
+
+
+def check_viewer(settings: Settings) -> Finding:
+    """The prepared OHIF build."""
+    if not (settings.ohif / "index.html").is_file():
+        return failed(f"no OHIF build in {settings.ohif}", "Run scripts/setup, or set MINIPACS_OHIF.")
+    return ok(f"OHIF is prepared in {settings.ohif}")
+
+
+def check_engines(settings: Settings) -> Finding:
+    """The engine for new studies can be made; others may be missing."""
+    found: dict[str, str] = {}
+    for point in sorted(entry_points(group="minipacs.engines"), key=lambda p: p.name):
+        try:
+            point.load()(settings)
+            found[point.name] = ""
+        except (EngineUnavailable, ImportError) as error:
+            found[point.name] = str(error)
+    wanted = settings.automatic_engine
+    if wanted and found.get(wanted, "not installed"):
+        return failed(f"{wanted}: {found.get(wanted) or 'no such engine'}", "`minipacs engines` says what to do.")
+    absent = [name for name, why in found.items() if why]
+    return ok(
+        f"{wanted or 'none'} for new studies; available: {', '.join(n for n in found if n not in absent) or 'none'}"
+        + (f"; not available: {', '.join(absent)}" if absent else "")
+    )
+
+
+def check_orthanc_installed(settings: Settings) -> Finding:
+    """The program and its plugins, where we start it ourselves."""
+    if not runs_here(settings):
+        return ok(f"runs elsewhere ({settings.orthanc_url})")
+    missing = [
+        p for n, p in plugins_of(settings).items() if not any(Path(folder, n).exists() for folder in PLUGIN_FOLDERS)
+    ]
+    if find_binary() is None:
+        missing.insert(0, "orthanc")
+    if missing:
+        return failed(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+    return ok("program and plugins are installed")
+
+
+def check_archive(settings: Settings) -> Finding:
+    """Answers, is the one we mean, has the plugins it needs and not the one that kills it."""
+    archive = Archive(settings, timeout_s=PATIENCE_S)
+    try:
+        system, plugins = archive.system(), archive.plugins()
+    finally:
+        archive.close()
+    if "gdcm" in plugins:
+        return failed("the gdcm plugin is loaded; its transcoding can kill Orthanc", "apt-get remove orthanc-gdcm")
+    missing = [name for name in ("dicom-web", "python") if name not in plugins]
+    if missing:
+        return failed(f"plugins not loaded: {', '.join(missing)}", "Start it with scripts/up, or load them.")
+    if system.get("DicomAet") != settings.aet:
+        return warning(f"calls itself {system.get('DicomAet')}, not {settings.aet}", "Restart it: scripts/up.")
+    if system.get("OverwriteInstances"):
+        return warning("OverwriteInstances is on: repeats are stored again", "Set it to false in Orthanc.")
+    index = "PostgreSQL" if system.get("DatabaseBackendPlugin") else "SQLite"
+    if bool(settings.orthanc_database_url) != (index == "PostgreSQL") and runs_here(settings):
+        return warning(f"its index is in {index}, not where the settings say", "Restart it: scripts/up.")
+    return ok(f"Orthanc {system['Version']}, index in {index}")
+
+
+def check_dicomweb(settings: Settings) -> Finding:
+    """QIDO-RS is answered."""
+    archive = Archive(settings, timeout_s=PATIENCE_S)
+    try:
+        archive.answers_dicomweb()
+    finally:
+        archive.close()
+    return ok("QIDO-RS is answered")
+
+
+def check_dicom_port(settings: Settings) -> Finding:
+    """C-ECHO (PS3.7 9.1.5), as a modality would."""
+    if not runs_here(settings):
+        return ok("runs elsewhere: not asked")
+    here = ("127.0.0.1", settings.dicom_port)
+    try:
+        socket.create_connection(here, PATIENCE_S).close()
+    except OSError:
+        return failed(f"port {settings.dicom_port} accepts no connection", "Start everything with scripts/up.")
+    from pynetdicom import AE
+
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the finding says it
+    entity = AE(ae_title="MINIPACSDOCTOR")
+    entity.add_requested_context("1.2.840.10008.1.1")  # Verification SOP Class
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = PATIENCE_S
+    association = entity.associate(*here, ae_title=settings.aet)
+    if not association.is_established:
+        return failed(f"port {settings.dicom_port} accepts no association", "See HOME/log/orthanc.log.")
+    status = association.send_c_echo()
+    association.release()
+    if getattr(status, "Status", None) != 0x0000:  # Success
+        return failed("C-ECHO was refused", "See HOME/log/orthanc.log.")
+    return ok(f"{settings.aet} answers C-ECHO on port {settings.dicom_port}")
+
+
+def check_stable_age(settings: Settings) -> Finding:
+    """The configuration Orthanc was started with is the one our settings would make now."""
+    if not runs_here(settings):
+        return ok("runs elsewhere: not known")
+    differing = started_with(settings)
+    if differing is None:
+        return warning("was never started here", "Start everything with scripts/up.")
+    if differing:
+        return warning(f"was started with other settings: {', '.join(differing)}", "Restart it: scripts/up.")
+    return ok(f"stable after {settings.stable_age_s} s, as set")
+
+
+def check_doorbell(settings: Settings) -> Finding:
+    """Somebody hears the plugin ring: the port cannot be taken."""
+    host, port = settings.doorbell_address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return ok(f"the job service listens on UDP port {port}")
+    return failed(f"nobody listens on UDP port {port}: the job service does not run", "Start it with scripts/up.")
+
+
+def check_prompts(settings: Settings) -> Finding:
+    """Somebody answers prompts from the viewer."""
+    try:
+        socket.create_connection(settings.prompts_address, PATIENCE_S).close()
+    except OSError:
+        return failed(f"nobody answers at {settings.prompts}", "Start it with scripts/up.")
+    return ok(f"answers at {settings.prompts}")
+
+
+def check_front_door(settings: Settings) -> Finding:
+    """The door answers."""
+    host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host
+    try:
+        with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=PATIENCE_S):
+            return ok(f"answers at {settings.address}")
+    except urllib.error.HTTPError as error:
+        return failed(
+            f"port {settings.http_port} answers {error.code}: another program?", "Stop it, or set MINIPACS_HTTP_PORT."
+        )
+    except (urllib.error.URLError, OSError):
+        return failed(f"nobody answers at {settings.address}", "Start it with scripts/up.")
+
+
+def runs_here(settings: Settings) -> bool:
+    """Whether Orthanc is the one `minipacs up` starts on this machine."""
+    return settings.orthanc_url == f"http://127.0.0.1:{settings.orthanc_port}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A part's name and how it is looked at."""
+
+    part: str
+    look: Callable[[Settings], Finding]
+
+
+CHECKS = (
+    Check("settings", check_settings),
+    Check("home", check_home),
+    Check("disk", check_disk),
+    Check("database", check_database),
+    Check("viewer", check_viewer),
+    Check("engines", check_engines),
+    Check("orthanc", check_orthanc_installed),
+    Check("archive", check_archive),
+    Check("stable age", check_stable_age),
+    Check("dicomweb", check_dicomweb),
+    Check("dicom", check_dicom_port),
+    Check("job service", check_doorbell),
+    Check("scheduler", check_scheduler),
+    Check("queue", check_queue),
+    Check("change log", check_letter_box),
+    Check("notifications", check_notifications),
+    Check("prompts", check_prompts),
+    Check("front door", check_front_door),
+)
+
+
+def examine(settings: Settings) -> Iterator[tuple[str, Finding]]:
+    """Every part and its finding, in order."""
+    for check in CHECKS:
+        try:
+            yield check.part, check.look(settings)
+        except MinipacsError as error:
+            yield check.part, failed(error.message.rstrip("."), error.hint)
+        except OSError as error:
+            yield check.part, failed(f"{type(error).__name__}: {error.strerror or error}", "See HOME/log.")

@@ -1,0 +1,52 @@
+"""`minipacs jobs`: list, cancel, retry."""
+
+import argparse
+import json
+
+from sqlalchemy import select
+
+from minipacs.database import Database
+from minipacs.errors import BadRequest
+from minipacs.jobs.record import STATES, Job, Jobs
+from minipacs.settings import Settings
+
+HELP = "list the jobs; cancel or retry one"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """list [--state S] [--json] | cancel ID | retry ID."""
+    parser.add_argument("verb", nargs="?", choices=("list", "cancel", "retry"), default="list")
+    parser.add_argument("id", nargs="?", type=int, help="number of the job")
+    parser.add_argument("--state", choices=STATES, help="only jobs in this state")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Do what the verb says."""
+    database = Database(settings.database_url)
+    database.create()
+    jobs = Jobs(database)
+    try:
+        if arguments.verb == "list":
+            _list(database, arguments.state, as_json=arguments.json)
+            return 0
+        if arguments.id is None:
+            raise BadRequest(f"minipacs jobs {arguments.verb} needs a job's number.", "minipacs jobs lists them.")
+        jobs.get(arguments.id)
+        if arguments.verb == "cancel":
+            jobs.cancel(arguments.id)
+        elif not jobs.retry(arguments.id):
+            raise BadRequest(f"Job {arguments.id} is queued or running already.", "Wait for it, or cancel it.")
+        return 0
+    finally:
+        database.close()
+
+
+def _list(database: Database, state: str | None, *, as_json: bool) -> None:
+    with database.reading() as session:
+        chosen = select(Job).order_by(Job.id)
+        for job in session.scalars(chosen.where(Job.state == state) if state else chosen):
+            if as_json:
+                print(json.dumps({c.key: getattr(job, c.key) for c in Job.__table__.columns}))
+            else:
+                print(f"{job.id:6d} {job.state:9s} {job.kind:10s} {job.study_instance_uid}  {job.summary}")

@@ -1,0 +1,86 @@
+"""`minipacs worker`: one process of the pool, on this machine or another; it does one job at a time.
+
+The embedded pool starts these itself (`pool.py`). On a cluster, run as many as there are cores to
+spare, under a supervisor that starts them again: a worker that was killed has lost nothing but time.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from minipacs import logging_setup
+from minipacs.database import Database
+from minipacs.errors import SettingsError
+from minipacs.jobs.record import Jobs
+from minipacs.jobs.task import worker_name
+from minipacs.settings import Settings
+from minipacs.signals import when_asked_to_end
+
+HELP = "run one worker of the pool, for the scheduler at MINIPACS_SCHEDULER"
+QUIET = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.allowed-failures": 0,
+}
+"""An idle pool costs 4 to 13 % of a core with Dask's defaults, about 2 % with these."""
+PR_SET_PDEATHSIG = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """--needs."""
+    parser.add_argument(
+        "--needs", nargs="+", default=["cpu"], metavar="TAG", help="kinds of work it takes: cpu, gpu (default: cpu)"
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until SIGTERM, SIGINT, or the end of the scheduler."""
+    if not settings.scheduler:
+        raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
+    serve(settings, arguments.needs)
+    database = Database(settings.database_url)
+    Jobs(database).hand_back(worker_name(settings))
+    os._exit(0)  # at once: what it still does belongs to nobody
+
+
+def serve(settings: Settings, needs: Sequence[str]) -> None:
+    """Do one job after the other until somebody ends it."""
+    import dask
+    import distributed
+
+    logging.getLogger(distributed.__name__).setLevel(logging.ERROR)  # after the import, which sets it
+    with dask.config.set(QUIET):
+        asyncio.run(_serve(settings, needs))
+
+
+async def _serve(settings: Settings, needs: Sequence[str]) -> None:
+    from distributed import Worker
+
+    async with Worker(
+        settings.scheduler,
+        nthreads=1,
+        resources=dict.fromkeys(needs, 1),
+        memory_limit=0,
+        dashboard=False,
+        local_directory=str(settings.home / "pool"),
+    ) as worker:
+        when_asked_to_end(partial(worker.close, timeout=1))
+        await worker.finished()
+
+
+if __name__ == "__main__":  # a worker of the embedded pool, which ends with the job service, whatever ends that
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):  # it has ended already
+        sys.exit(1)
+    logging_setup.set_up(Settings.from_env())
+    serve(Settings.from_env(), sys.argv[2:])

@@ -1,0 +1,1 @@
+"""Everything on one machine: `minipacs up`, its supervised processes and the demonstration."""

@@ -1,0 +1,83 @@
+"""`minipacs up`: Orthanc, the job service, the prompt service and the front door on this machine, in the foreground.
+
+`scripts/up` sets the machine up and then comes here. Four child processes are started, watched and
+stopped together; each logs to HOME/log. With `--demo` a study is sent and followed to its end.
+"""
+
+import argparse
+import threading
+from pathlib import Path
+
+from minipacs.errors import MinipacsError
+from minipacs.settings import Settings
+from minipacs.signals import asked_to_end
+
+HELP = "run everything on this machine; --demo sends a study and waits for its segmentation"
+LOOK_S = 0.2
+"""How often it is looked whether a part has ended."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """--demo [FOLDER], --exit."""
+    parser.add_argument(
+        "--demo",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="FOLDER",
+        help="send this folder's study by C-STORE (a synthetic chest CT when no folder is given) and follow it",
+    )
+    parser.add_argument("--exit", action="store_true", help="with --demo: stop everything when the study is done")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Start, say where, wait; 0 after Ctrl+C or a finished demo, otherwise 1 with the reason."""
+    from minipacs.local.supervisor import Stack
+
+    stop = asked_to_end()
+    say(f"data below {settings.home}")
+    with Stack(settings, stop, say) as stack:
+        if stop.is_set():
+            return 0
+        say_addresses(settings)
+        if arguments.demo is not None:
+            outcome = demo_outcome(arguments.demo, settings, stop)
+            if arguments.exit or stop.is_set():
+                return outcome
+        while not stop.wait(LOOK_S):
+            stack.check()
+    say("stopped")
+    return 0
+
+
+def demo_outcome(folder: str, settings: Settings, stop: threading.Event) -> int:
+    """Run the demo; its reason for failing is said, not raised, so that the system stays up without --exit."""
+    from minipacs.local.demo import follow_demo
+
+    try:
+        follow_demo(Path(folder) if folder else None, settings, stop, say)
+    except MinipacsError as error:
+        say(f"demo failed: {error}")
+        return 1
+    return 0
+
+
+def say(sentence: str) -> None:
+    """One line for the person at the terminal."""
+    print(f"minipacs: {sentence}", flush=True)
+
+
+def say_addresses(settings: Settings) -> None:
+    """Where everything is, and who may enter."""
+    first_login = settings.home / "first-login.txt"
+    say("ready")
+    say(f"  front door   {settings.address}/   (studies in OHIF: {settings.address}/ohif/)")
+    say(f"  C-STORE      {settings.aet}@<this machine>:{settings.dicom_port}")
+    say(f"  log files    {settings.home / 'log'}")
+    if settings.admin_password:
+        say(f"  login        {settings.admin_user}, password: MINIPACS_ADMIN_PASSWORD")
+    elif first_login.exists():
+        say(f"  login        {settings.admin_user}, one-time password: {first_login.read_text('utf-8').strip()}")
+    else:
+        say(f"  login        {settings.admin_user} and the password you chose")
+    say("Ctrl+C stops everything")

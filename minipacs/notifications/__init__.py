@@ -1,0 +1,1 @@
+"""Notifications about finished and failed work: an outbox in the database and its delivery."""

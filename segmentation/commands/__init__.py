@@ -1,0 +1,1 @@
+"""The commands `minipacs segment`, `engines` and `prompts`."""

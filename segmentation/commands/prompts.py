@@ -1,0 +1,45 @@
+"""`minipacs prompts`: the prompt service, a long-lived process that keeps volumes at hand."""
+
+import argparse
+import logging
+import threading
+
+from minipacs.errors import SettingsError
+from minipacs.settings import Settings
+from minipacs.signals import asked_to_end
+
+HELP = "run the prompt service: clicks and boxes become segments at once"
+
+log = logging.getLogger(__name__)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No arguments: everything comes from the settings."""
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    from minipacs.archive.client import Archive
+    from minipacs.secrets import secret
+    from segmentation.prompting.http_server import Server
+    from segmentation.prompting.service import Service
+
+    stop = asked_to_end()
+    archive = Archive(settings)
+    service = Service(settings, archive)
+    try:
+        server = Server(settings.prompts_address, service, secret(settings.home, "prompts_key"))
+    except OSError as error:
+        raise SettingsError(
+            f"The prompt service's port {settings.prompts_address[1]} is not free ({error.strerror}).",
+            "Stop the other service, or set MINIPACS_PROMPTS.",
+        ) from error
+    threading.Thread(target=server.serve_forever, name="prompts").start()
+    log.info("prompt service is ready")
+    service.warm()
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    service.close()
+    archive.close()
+    return 0

@@ -1,0 +1,110 @@
+"""The embedded engine: works everywhere, without GPU, weights or a desktop.
+
+CT by Hounsfield units and morphology (`engines/ct/`), MR as an outline alone. Its labelmap is put
+into a real 3D Slicer scene by `segmentation/results/slicer_scene.py`. Light to import.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from minipacs.errors import NotAVolume, WrongPrompts
+from minipacs.settings import Settings
+from segmentation.engine import Labelmap, Progress, Prompt, Segment, no_progress
+from segmentation.vocabulary import codes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from highdicom import Volume
+    from numpy.typing import NDArray
+
+FEWEST_SLICES = 10
+NARROWEST_MM = 150
+"""A field of view narrower than this shows no whole body section; what lies outside cannot be told from inside."""
+LPS_ORDER = "HPL"
+"""Slices towards the head, rows towards posterior, columns towards the left."""
+
+
+def _segment(label: str, type_: codes.Code, color: tuple[int, int, int], **more: Any) -> Segment:
+    return Segment(
+        label, more.pop("category", codes.ANATOMICAL_STRUCTURE), type_, color=color, family=codes.MORPHOLOGY, **more
+    )
+
+
+# fmt: off
+CT_SEGMENTS = (
+    _segment("Body (remainder)", codes.BODY, (177, 122, 101), encloses=True),
+    _segment("Right lung (aerated)", codes.LUNG, (172, 138, 115), laterality=codes.RIGHT),
+    _segment("Left lung (aerated)", codes.LUNG, (202, 164, 140), laterality=codes.LEFT),
+    _segment("Airways", codes.TRACHEA_AND_BRONCHUS, (182, 228, 255)),
+    _segment("Bone", codes.BONE, (241, 214, 145)),
+    _segment("Subcutaneous fat", codes.SUBCUTANEOUS_FAT, (230, 220, 70), category=codes.TISSUE, surface=False),
+    _segment("Torso fat", codes.FAT, (255, 170, 60), category=codes.TISSUE, region=codes.TRUNK, surface=False),
+    _segment("Lean soft tissue", codes.SOFT_TISSUE, (192, 104, 88), category=codes.TISSUE, surface=False),
+)
+MR_SEGMENTS = (_segment("Outline", codes.BODY, (177, 122, 101)),)
+# fmt: on
+"""In the order of the labelmap's values (`engines/ct/segment.py`)."""
+
+
+class SlicerEngine:
+    """See the module."""
+
+    name = "slicer"
+    version = "2"
+    parameters: Mapping[str, Any] = {}
+    modalities = frozenset({"CT", "MR"})
+    needs_prompts = False
+
+    def segment(
+        self,
+        volume: "Volume",
+        prompts: Sequence[Prompt] = (),
+        progress: Progress = no_progress,
+        *,
+        modality: str = "CT",
+    ) -> Labelmap:
+        """Every structure that is there. Raises `NotAVolume` for a field of view too small to judge."""
+        if prompts:
+            raise WrongPrompts("The engine slicer takes no prompts.", "Leave them out, or choose an engine that does.")
+        segments: tuple[Segment, ...] = MR_SEGMENTS if modality == "MR" else CT_SEGMENTS
+        progress("orient")
+        upright = volume.to_patient_orientation(LPS_ORDER)
+        _check_field_of_view(upright)
+        if modality == "MR":
+            from segmentation.engines.ct_mr.outline import outline
+
+            labels = outline(upright.array, upright.spacing)
+        else:
+            from segmentation.engines.ct_mr.segment import segment
+
+            labels = segment(_hounsfield(upright), upright.spacing, progress)
+        back = upright.with_array(labels).match_geometry(volume.get_geometry())
+        return Labelmap(_contiguous(back.array), volume.get_geometry(), segments).compact()
+
+
+def create(settings: Settings) -> SlicerEngine:
+    """The engine; it is always available."""
+    return SlicerEngine()
+
+
+def _check_field_of_view(volume: "Volume") -> None:
+    slices, across = volume.spatial_shape[0], volume.spatial_shape[2] * volume.spacing[2]
+    if slices < FEWEST_SLICES:
+        raise NotAVolume(f"The series covers only {slices} steps from feet to head; the engine needs {FEWEST_SLICES}.")
+    if across < NARROWEST_MM:
+        raise NotAVolume(
+            f"The series shows {across:.0f} mm from right to left; the engine needs {NARROWEST_MM} to tell the body."
+        )
+
+
+def _hounsfield(volume: "Volume") -> "NDArray[np.int16]":
+    """Densities as int16, C-contiguous; below -1024 there is nothing."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.clip(volume.array, -1024, 32767).astype(np.int16, copy=False))
+
+
+def _contiguous(array: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    import numpy as np
+
+    return np.ascontiguousarray(array)

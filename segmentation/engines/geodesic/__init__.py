@@ -1,0 +1,1 @@
+"""The built-in engine for prompts: a geodesic cut in one slice, carried through the volume."""

@@ -1,0 +1,1 @@
+"""Segment Anything (SAM, SAM 2) as an engine for prompts, in a process of its own."""

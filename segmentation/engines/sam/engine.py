@@ -1,0 +1,117 @@
+"""Segment Anything (SAM, SAM 2, MedSAM) from a local folder, in its own long-lived process and Python.
+
+MINIPACS_SAM_MODEL names a folder as `save_pretrained` writes it, MINIPACS_SAM_PYTHON the Python of an
+environment with torch and transformers. Nothing is ever fetched. The image is shown to the model as the
+viewer shows it: 8 bits through the viewer's window. Propagation goes by the embedded method
+(`prompting/spread.py`): a foundation model needs seconds for every slice it looks at. Light to import.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minipacs.errors import EngineUnavailable
+from minipacs.settings import Settings
+from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+
+if TYPE_CHECKING:
+    from highdicom import Volume
+
+    from segmentation.engines.geodesic.plane_cut import Clues, Mask
+    from segmentation.engines.sam.process import Model
+    from segmentation.prompting.pixels import Source, Wish
+
+SET_MODEL = "Set MINIPACS_SAM_MODEL to a folder with config.json and model.safetensors of a SAM or SAM 2 model."
+SET_PYTHON = "Set MINIPACS_SAM_PYTHON to the python of an environment with torch and transformers."
+
+
+class Sam:
+    """See the module."""
+
+    name = "sam"
+    modalities = frozenset({"CT", "MR", "PT", "NM", "XA", "US", "OT"})
+    needs_prompts = True
+
+    def __init__(self, settings: Settings, folder: Path, python: Path) -> None:
+        self._settings, self._folder, self._python = settings, folder, python
+        self.parameters: Mapping[str, Any] = {"model": _fingerprint(folder)}
+        self.version = f"2 {self.parameters['model']}"
+
+    @cached_property
+    def model(self) -> "Model":
+        """The model's process, not yet started."""
+        from segmentation.engines.sam.process import Model
+
+        return Model(self._python, self._folder, self._settings)
+
+    def masks(self, source: "Source", wish: "Wish") -> "dict[int, Mask]":
+        """The segment by slice index."""
+        from segmentation.engines.geodesic.propagation import answer
+
+        return answer(source, wish, lambda k, clues: self._in_slice(source, k, clues, wish.window))
+
+    def segment(
+        self,
+        volume: "Volume",
+        prompts: Sequence[Prompt] = (),
+        progress: Progress = no_progress,
+        *,
+        modality: str = "CT",
+    ) -> Labelmap:
+        """One segment from all prompts, through the slices."""
+        from segmentation.engines.geodesic.whole_organ import whole
+
+        try:
+            return whole(self, volume, prompts, modality)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the model's process."""
+        self.model.close()
+
+    def _in_slice(self, source: "Source", index: int, clues: "Clues", window: tuple[float, float] | None) -> "Mask":
+        import numpy as np
+
+        from segmentation.engines.sam.process import Ask
+
+        centre, width = window or source.window(index)
+        key = f"{source.names[index]} {centre:g} {width:g}"
+        grey = source.grey(index, (centre, width))
+        found = np.zeros(grey.shape, np.bool_)
+        for box, positive in clues.parts:
+            found |= self.model.mask(Ask(key, grey, positive, clues.negative, box))
+        return found
+
+
+def create(settings: Settings) -> Sam:
+    """The engine; raises `EngineUnavailable` without a model's folder or a Python that has the packages."""
+    if not settings.sam_model:
+        raise EngineUnavailable("No SAM model is set.", SET_MODEL)
+    folder = Path(settings.sam_model).expanduser()
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise EngineUnavailable("The SAM model's folder is not there, or not whole.", SET_MODEL)
+    python = Path(settings.sam_python).expanduser()
+    if not settings.sam_python or not os.access(python, os.X_OK):
+        raise EngineUnavailable("No Python with torch and transformers is set.", SET_PYTHON)
+    missing = _missing(str(python))
+    if missing != "there":
+        raise EngineUnavailable(f"The Python of SAM lacks {missing}.", f"pip install {missing} there. {SET_PYTHON}")
+    return Sam(settings, folder, python)
+
+
+@lru_cache
+def _missing(python: str) -> str:
+    from segmentation.engines import foreign
+
+    return foreign.ask("SAM's Python", (python, str(foreign.SCRIPTS / "in_sam.py"), "check"), SET_PYTHON)
+
+
+def _fingerprint(folder: Path) -> str:
+    """Changes when another model is put in place: of names, sizes and configuration, not of the gigabytes."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    text = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(text.encode() + (folder / "config.json").read_bytes()).hexdigest()[:16]

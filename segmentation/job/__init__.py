@@ -1,0 +1,1 @@
+"""The job `segment`: one series in, one folder of results out, in a child process."""

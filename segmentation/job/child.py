@@ -1,0 +1,96 @@
+"""One segmentation, in a process of its own: native code can crash or hang, and must take nobody along.
+
+The request is one JSON line on standard input, which stays open: when it closes, the parent is gone
+and this process ends with everything it started. Standard output carries JSON lines: progress, then
+one result or one error. What engines print goes to standard error.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from minipacs.errors import EngineFailed, MinipacsError
+from minipacs.settings import Settings
+from segmentation.engine import Box, Point, Prompt
+
+
+def main() -> int:
+    """Read the request, do it, answer."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def progress(stage: str, done: int = 0, total: int = 0) -> None:
+        _say(channel, {"progress": [stage, done, total]})
+
+    try:
+        _say(channel, {"result": answer(request, progress)})
+    except MinipacsError as error:
+        _say(channel, error.as_json())
+    except Exception as error:  # the outermost loop: whatever broke becomes one sentence
+        traceback.print_exc()
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(at.filename).name}, line {at.lineno}"
+        broke = EngineFailed(f"The engine {request['engine']} broke: {type(error).__name__} in {where}.")
+        _say(channel, broke.as_json())
+    return 0
+
+
+def answer(request: dict[str, Any], progress: Any) -> dict[str, Any]:
+    """Do what the request asks; see `process.Request` for its fields."""
+    from segmentation import registry
+    from segmentation.job.pipeline import segment_files
+
+    settings = Settings(**{k: _typed(k, v) for k, v in request["settings"].items()})
+    engine = registry.create(request["engine"], settings, request["parameters"])
+    return segment_files(
+        [Path(file) for file in request["files"]],
+        request["digest"],
+        engine,
+        Path(request["out"]),
+        [prompt_of(p) for p in request["prompts"]],
+        progress,
+        request["options"],
+    )
+
+
+def prompt_of(value: dict[str, Any]) -> Prompt:
+    """A prompt from its JSON: {"point": [x, y, z], "positive": true} or {"box": [[x, y, z], [x, y, z]]}; LPS mm."""
+    label = str(value.get("label", ""))
+    if "box" in value:
+        one, other = value["box"]
+        return Box(_position(one), _position(other), label)
+    return Point(_position(value["point"]), bool(value.get("positive", True)), label)
+
+
+def _position(values: list[float]) -> tuple[float, float, float]:
+    x, y, z = values
+    return float(x), float(y), float(z)
+
+
+def _typed(name: str, value: Any) -> Any:
+    return Path(value) if name in ("home", "output", "ohif") else value
+
+
+_SAYING = threading.Lock()
+
+
+def _say(channel: TextIO, message: dict[str, Any]) -> None:
+    with _SAYING:
+        channel.write(json.dumps(message) + "\n")
+
+
+def _end_with_parent() -> None:
+    """Standard input closes when the parent ends, however it ends."""
+    os.read(0, 1)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The older prompt client's protocol: pictures in, masks out."""

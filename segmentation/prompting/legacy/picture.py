@@ -1,0 +1,101 @@
+"""One picture, as the older client sends it: PNG, JPEG or DICOM in, the segment in red out."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from minipacs.errors import Unreadable
+from segmentation.engines.geodesic.plane_cut import Mask
+from segmentation.prompting.pixels import Source
+from segmentation.prompting.volume_cache import is_inverted, window_of
+from segmentation.series_volume import values
+
+MOST_PIXELS = 64_000_000
+RED, ALPHA = (255, 0, 0), 0.5
+IDENTITY_8_BIT = (128.0, 256.0)
+"""The window that shows 8 bits as they are (PS3.3 C.11.2.1.2.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What was received."""
+
+    values: NDArray[Any]
+    """(rows, columns): grey, or the DICOM image's modality values."""
+    shown: NDArray[np.uint8]
+    """(rows, columns, 3): as people see it."""
+    modality: str
+    window: tuple[float, float] | None
+    image: Dataset | None
+    """The DICOM image, if it is one."""
+
+    @property
+    def source(self) -> Source:
+        """As a prompt engine sees it: a series of one slice."""
+        volume: Any = SimpleNamespace(array=self.values[None])
+        inverted = self.image is not None and is_inverted(self.image)
+        return Source(volume, self.modality, [sha256(self.values.tobytes()).hexdigest()], [self.window], inverted)
+
+    def overlaid(self, mask: Mask) -> NDArray[np.uint8]:
+        """As people see it, with the mask in red, (rows, columns, 3)."""
+        shown = self.shown.copy()
+        shown[mask] = np.rint((1 - ALPHA) * shown[mask] + ALPHA * np.array(RED)).astype(np.uint8)
+        return shown
+
+
+def read(content: bytes) -> Picture:
+    """The picture in a file; raises `Unreadable`."""
+    if content[128:132] == b"DICM":
+        return _dicom(content)
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(BytesIO(content), formats=("PNG", "JPEG")) as opened:
+            _bounded(opened.width * opened.height)
+            upright = ImageOps.exif_transpose(opened)  # as a browser shows it, and counts its pixels
+            deep = np.asarray(upright, np.uint16) if upright.mode.startswith("I") else None
+            shown = np.asarray(upright.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable("The file is neither PNG, JPEG nor DICOM, or it is broken.", "Send one of these.") from error
+    if deep is not None:
+        return Picture(deep, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2), "OT", None, None)
+    grey = np.rint(shown @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
+    return Picture(grey, shown, "OT", IDENTITY_8_BIT, None)
+
+
+def png(shown: NDArray[np.uint8]) -> bytes:
+    """As a PNG file."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(shown).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _dicom(content: bytes) -> Picture:
+    try:
+        image = dcmread(BytesIO(content))
+    except (InvalidDicomError, EOFError, OSError, ValueError) as error:
+        raise Unreadable("The file is not a whole DICOM file.", "Send it again.") from error
+    if int(image.get("NumberOfFrames") or 1) != 1 or int(image.get("SamplesPerPixel") or 0) != 1:
+        raise Unreadable("The DICOM object is not one grey-scale image of one frame.", "Send a single image.")
+    _bounded(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
+    if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
+        raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
+    plane, modality, window = values(image), str(image.get("Modality", "")), window_of(image)
+    picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
+    picture.shown[:] = picture.source.grey(0, picture.source.window(0))[..., None]
+    return picture
+
+
+def _bounded(pixels: int) -> None:
+    """Before they are decoded: a small file can hold a picture that fills the memory."""
+    if not 0 < pixels <= MOST_PIXELS:
+        raise Unreadable(f"The picture has {pixels} pixels; the limit is {MOST_PIXELS}.", "Send a smaller one.")

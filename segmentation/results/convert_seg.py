@@ -1,0 +1,101 @@
+"""The other form of a result's DICOM SEG, made from its folder: BINARY from LABELMAP, LABELMAP from BINARY.
+
+    python -m segmentation.results.convert_seg FOLDER BINARY|LABELMAP
+
+writes `seg-binary.dcm` or `seg-labelmap.dcm` into the folder, once. It is the same segmentation with
+UIDs of its own; it is for download, the archive keeps the one of the settings.
+"""
+
+import json
+import os
+import sys
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from minipacs.errors import MinipacsError, NotFound
+from segmentation.engine import Labelmap, Segment
+from segmentation.identity import Identity
+from segmentation.job.rules import TYPES
+from segmentation.results.dicom_seg import encode
+from segmentation.results.manifest import read as read_manifest
+from segmentation.results.nifti import TO_RAS
+from segmentation.series_volume import Slices
+from segmentation.vocabulary.codes import Code
+
+
+def main(arguments: list[str]) -> int:
+    """0 and the path on standard output, or 1 and a sentence on standard error."""
+    if len(arguments) != 2 or arguments[1] not in TYPES:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        print(convert(Path(arguments[0]), arguments[1]))
+    except MinipacsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def convert(folder: Path, type: str) -> Path:
+    """The path of the SEG of this type: the result's own when it is of it already. Raises `NotFound`."""
+    manifest = read_manifest(folder)
+    if manifest is None or not (folder / "seg.dcm").is_file():
+        raise NotFound(f"There is no DICOM SEG in {folder.name}.", "Segment the series first.")
+    own = dcmread(folder / "seg.dcm", stop_before_pixels=True)
+    if own.SegmentationType == type:
+        return folder / "seg.dcm"
+    path = folder / f"seg-{type.lower()}.dcm"
+    if not path.is_file():
+        labelmap = _labelmap(folder)
+        slices = _slices(own, manifest, np.asarray(labelmap.geometry.affine), labelmap.array.shape)
+        seg = encode(labelmap, slices, Identity(**manifest["identity"]), type, f"SEG {type}")
+        seg.SeriesDescription, seg.SeriesNumber = own.SeriesDescription, own.SeriesNumber
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        seg.save_as(partial)
+        partial.replace(path)
+    return path
+
+
+def _labelmap(folder: Path) -> Labelmap:
+    import nibabel as nib
+    from highdicom import VolumeGeometry
+
+    image: Any = nib.load(folder / "labels.nii.gz")
+    array = np.ascontiguousarray(np.asarray(image.dataobj).transpose(2, 1, 0))
+    affine = (TO_RAS @ image.affine)[:, [2, 1, 0, 3]]
+    table = json.loads((folder / "labels.json").read_text("utf-8"))["labels"]
+    return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_segment(row) for row in table))
+
+
+def _segment(row: dict[str, Any]) -> Segment:
+    codes: dict[str, Any] = {
+        name: Code(**row[name]) for name in ("category", "type", "laterality", "region", "family") if name in row
+    }
+    return Segment(row["label"], color=tuple(row["color"]), algorithm=row["algorithm"], **codes)
+
+
+def _slices(own: Dataset, manifest: dict[str, Any], affine: Any, shape: tuple[int, ...]) -> Slices:
+    """The source's planes, from the manifest and the geometry; patient and study from our own object."""
+    step, along_column, along_row = (affine[:3, axis] for axis in range(3))
+    between = [float(np.linalg.norm(vector)) for vector in (step, along_column, along_row)]
+    cosines = [*(along_row / between[2]).round(9).tolist(), *(along_column / between[1]).round(9).tolist()]
+    images = []
+    for k, uid in enumerate(manifest["source"]["sop_instance_uids"]):
+        image = Dataset()
+        image.update({e.tag: copy(e) for e in own if e.tag.group in (0x0008, 0x0010, 0x0020)})
+        image.SOPClassUID, image.SOPInstanceUID = manifest["source"]["sop_class_uid"], uid
+        image.SeriesInstanceUID, image.Rows, image.Columns = manifest["series_instance_uid"], shape[1], shape[2]
+        image.Modality = ""
+        image.ImagePositionPatient = (affine[:3, 3] + k * step).round(6).tolist()
+        image.ImageOrientationPatient, image.PixelSpacing = cosines, [between[1], between[2]]
+        image.SliceThickness = between[0]
+        images.append(image)
+    return Slices(tuple(images), affine)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Codes, anatomy and terminology."""

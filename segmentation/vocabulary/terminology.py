@@ -1,0 +1,140 @@
+"""Names for what was segmented: a list of coded terms, found by the beginnings of their words.
+
+The terms are the Standard's own context groups (PS3.16 CID 7192, 7166, 7159, 7193) as pydicom ships
+them, so that nothing is downloaded and nothing else must be licensed; SNOMED CT codes in DICOM may be
+used royalty-free (PS3.16 8.1). Paired organs stand in the list three times: right, left and unsaid.
+"""
+
+import colorsys
+import re
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from segmentation.vocabulary import codes
+from segmentation.vocabulary.codes import Code, sct
+
+GROUPS = {
+    "cid7192": codes.ANATOMICAL_STRUCTURE,
+    "cid7166": codes.TISSUE,
+    "cid7159": codes.ABNORMAL_STRUCTURE,
+    "cid7193": codes.PHYSICAL_OBJECT,
+}
+"""Context group, and the category of its terms."""
+MOST = 30
+# fmt: off
+PAIRED = frozenset((
+    "Adrenal gland", "Breast", "Bronchus", "Calcaneus", "Clavicle", "Common carotid artery", "Common iliac artery",
+    "Elbow joint", "Eye", "Femur", "Fibula", "Foot", "Forearm", "Hand", "Hip", "Hippocampus", "Humerus",
+    "Internal carotid artery", "Kidney", "Knee", "Lateral Ventricle", "Lower leg", "Lower limb", "Lower lobe of lung",
+    "Lung", "Orbital structure", "Ovary", "Parotid gland", "Patella", "Pulmonary artery", "Radius", "Renal artery",
+    "Rib", "Scapula", "Seminal Vesicle", "Shoulder", "Subclavian artery", "Submandibular gland", "Talus", "Testis",
+    "Thalamus", "Thigh", "Tibia", "Ulna", "Upper arm", "Upper limb", "Upper lobe of lung", "Ureter", "Vertebral artery",
+    "Wrist joint",
+))
+COLORS = {
+    "Lung": (197, 165, 145), "Bone": (241, 214, 145), "Liver": (221, 130, 101), "Kidney": (185, 102, 83),
+    "Spleen": (157, 108, 162), "Aorta": (224, 97, 76), "Heart": (206, 110, 84), "Pancreas": (249, 180, 111),
+    "Stomach": (216, 132, 105), "Brain": (250, 250, 225), "Urinary bladder": (222, 154, 132),
+    "Gallbladder": (139, 150, 98), "Trachea": (182, 228, 255), "Esophagus": (211, 171, 143),
+}
+# fmt: on
+OWN = {
+    codes.TISSUE: (codes.SUBCUTANEOUS_FAT, codes.FAT, codes.SKELETAL_MUSCLE, codes.SOFT_TISSUE, codes.BONE),
+    codes.ANATOMICAL_STRUCTURE: (
+        sct("12611008", "Tibia"),
+        sct("87342007", "Fibula"),
+        sct("23416004", "Ulna"),
+        sct("62413002", "Radius"),
+        sct("67453005", "Talus"),
+        sct("59441001", "Lymph node"),
+    ),
+    codes.ABNORMAL_STRUCTURE: (
+        sct("27925004", "Nodule"),
+        sct("4147007", "Mass"),
+        sct("108369006", "Neoplasm"),
+        sct("128462008", "Metastasis"),
+        sct("367643001", "Cyst"),
+        sct("50960005", "Hemorrhage"),
+        sct("35566002", "Hematoma"),
+        sct("79654002", "Edema"),
+        sct("44132006", "Abscess"),
+        sct("6574001", "Necrosis"),
+        sct("85659009", "Aneurysm"),
+        sct("41699000", "Effusion"),
+        sct("36118008", "Pneumothorax"),
+    ),
+}  # fmt: skip
+"""What the groups lack and radiologists draw."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a segment can be called."""
+
+    label: str
+    category: Code
+    type: Code
+    laterality: Code | None
+    color: tuple[int, int, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the route answers it."""
+
+        def told(code: Code | None) -> dict[str, str] | None:
+            return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning} if code else None
+
+        coded = {"category": told(self.category), "type": told(self.type), "laterality": told(self.laterality)}
+        return {"label": self.label, **coded, "color": list(self.color)}
+
+
+def search(query: str) -> list[Term]:
+    """Terms in which every word of the query begins a word, the shortest first; all beginnings for an empty one."""
+    wanted = _words(query)
+    found = [term for term in every() if _fits(wanted, _words(term.label))]
+    return sorted(found, key=lambda t: (not t.label.lower().startswith(query.lower().strip()), len(t.label)))[:MOST]
+
+
+@cache
+def every() -> tuple[Term, ...]:
+    """The whole list."""
+    from pydicom.sr.codedict import codes as published
+
+    kinds = {(code.scheme, code.value): (category, code) for category, own in OWN.items() for code in own}
+    for group, category in GROUPS.items():
+        for concept in getattr(published, group).concepts.values():
+            if len(concept.meaning) <= 56 and len(concept.value) <= 16:
+                code = Code(concept.value, concept.scheme_designator, concept.meaning)
+                kinds.setdefault((code.scheme, code.value), (category, code))
+    return tuple(term for category, code in kinds.values() for term in _terms(category, code))
+
+
+def _terms(category: Code, code: Code) -> list[Term]:
+    color = COLORS.get(code.meaning) or _color(code)
+    found = [Term(code.meaning, category, code, None, color)]
+    if code.meaning in PAIRED:
+        lower = code.meaning[:1].lower() + code.meaning[1:]
+        found.append(Term(f"Right {lower}", category, code, codes.RIGHT, color))
+        found.append(Term(f"Left {lower}", category, code, codes.LEFT, _shaded(color)))
+    return found
+
+
+def _fits(wanted: list[str], words: list[str]) -> bool:
+    return all(any(word.startswith(begun) for word in words) for begun in wanted)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _color(code: Code) -> tuple[int, int, int]:
+    """A colour of its own, always the same, neither dark nor pale."""
+    number = int(sha256(code.value.encode()).hexdigest(), 16)
+    red, green, blue = colorsys.hls_to_rgb((number % 360) / 360, 0.52 + (number >> 16) % 16 / 100, 0.62)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _shaded(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    red, green, blue = (round(0.8 * channel) for channel in color)
+    return red, green, blue

@@ -1,0 +1,182 @@
+"""Counts that are kept equal counts that are scanned, whoever writes at the same time."""
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from dicom_objects import ROOT, as_file, image
+from etl import counts
+from etl.catalogue_run import catalogue
+from etl.extract import Folder
+from etl.load import Tally, remove
+from etl.options import Options
+from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
+from minipacs.database import Database
+
+PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
+
+
+def check(session: Session) -> None:
+    """Scan, and compare with what is kept."""
+    scanned = [session.scalar(select(func.count()).select_from(t)) for t in (Patient, Study, Series, Instance)]
+    assert totals(session) == Counts(*(number or 0 for number in scanned))
+    for series in session.scalars(select(Series)):
+        found = select(func.count()).where(Instance.series_instance_uid == series.series_instance_uid)
+        assert series.number_of_series_related_instances == session.scalar(found) > 0
+    for study in session.scalars(select(Study)):
+        within = select(Series).where(Series.study_instance_uid == study.study_instance_uid)
+        numbers = [s.number_of_series_related_instances for s in session.scalars(within)]
+        assert (study.number_of_study_related_series, study.number_of_study_related_instances) == (
+            len(numbers),
+            sum(numbers),
+        )
+    for patient in session.scalars(select(Patient)):
+        of = list(session.scalars(select(Study).where(Study.patient_key == patient.patient_key)))
+        assert patient.number_of_patient_related_studies == len(of) > 0
+        assert patient.number_of_patient_related_series == sum(s.number_of_study_related_series for s in of)
+        assert patient.number_of_patient_related_instances == sum(s.number_of_study_related_instances for s in of)
+
+
+def fill(folder: Path) -> list[str]:
+    """Three patients, two studies each, two series each, three instances each: 36 files. Their UIDs."""
+    uids = []
+    for n in range(36):
+        patient, study, series = n % 3, n // 3 % 2, n // 6 % 2
+        root = f"{ROOT}.{patient}.{study}"
+        uids.append(f"{root}.{series}.{n}")
+        elements = {
+            "PatientID": f"P{patient}",
+            "StudyInstanceUID": root,
+            "SeriesInstanceUID": f"{root}.{series}",
+            "SOPInstanceUID": uids[-1],
+        }
+        (folder / f"{n:03d}").write_bytes(as_file(image(PIXELS + n, n, **elements)))
+    return uids
+
+
+def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], source: Path, database: Database) -> None:
+    uids = fill(source)
+    run()
+    with database.reading() as session:
+        check(session)
+        assert totals(session) == Counts(3, 6, 12, 36)
+    chance = random.Random(7)
+    chance.shuffle(uids)
+    while uids:
+        gone, uids = uids[:5], uids[5:]
+        assert remove(database, gone) == len(gone)
+        with database.reading() as session:
+            check(session)
+    with database.reading() as session:
+        assert totals(session) == Counts()
+        assert session.scalar(select(func.count()).select_from(Rendering)) == 0
+
+
+def test_results_leave_the_catalogue_with_their_study(
+    run: Callable[..., Tally], source: Path, database: Database
+) -> None:
+    uids = fill(source)
+    run()
+    kept, gone = f"{ROOT}.0.0", f"{ROOT}.1.1"
+    with database.writing() as session:
+        for study in (kept, gone):
+            session.add(Result(seg_series_instance_uid=f"{study}.9", study_instance_uid=study, series_instance_uid="1",
+                               engine="e", version="1", created="2026-01-01T00:00:00+00:00", manifest={}))  # fmt: skip
+    remove(database, [uid for uid in uids if uid.startswith(gone)])
+    with database.reading() as session:
+        assert [row.study_instance_uid for row in session.scalars(select(Result))] == [kept]
+
+
+def test_writers_at_the_same_time_count_right(source: Path, database: Database, options: Options) -> None:
+    """Three add the same files in different order; one removes some of them meanwhile."""
+    uids = fill(source)
+    mistakes: list[BaseException] = []
+
+    def work(number: int) -> None:
+        folder = source.parent / f"part{number}"
+        folder.mkdir()
+        for path in source.iterdir():
+            (folder / f"{(int(path.name) * (7, 11, 13)[number % 3]) % 36:03d}-{path.name}").write_bytes(
+                path.read_bytes()
+            )
+        try:
+            catalogue(Folder(folder), database, options)
+        except BaseException as error:
+            mistakes.append(error)
+
+    def take() -> None:
+        try:
+            for uid in uids[::4]:
+                remove(database, [uid])
+        except BaseException as error:
+            mistakes.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)] + [threading.Thread(target=take)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert mistakes == []
+    with database.reading() as session:
+        check(session)
+        for rendering in session.scalars(select(Rendering)):
+            assert Path(rendering.png_path).is_file()
+
+
+def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
+    source: Path, database: Database, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing it without its patient's lock would wait for who holds that lock and waits for us."""
+    if not database.is_postgresql:
+        pytest.skip("SQLite has one writer at a time")
+    uids = fill(source)
+    first = source.parent / "first"
+    first.mkdir()
+    (first / "000").write_bytes((source / "000").read_bytes())
+    catalogue(Folder(first), database, options)
+    lock, came = counts.Counts.lock, []
+
+    def later(counts: counts.Counts, patients: Iterable[str]) -> None:
+        if not came:
+            came.append(True)
+            catalogue(Folder(source), database, options)
+        lock(counts, patients)
+
+    monkeypatch.setattr(counts.Counts, "lock", later)
+    remove(database, uids[:2])
+    with database.reading() as session:
+        check(session)
+        assert uids[0] not in set(session.scalars(select(Instance.sop_instance_uid)))
+        assert uids[1] in set(session.scalars(select(Instance.sop_instance_uid)))
+
+
+def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
+    run: Callable[..., Tally], source: Path, database: Database
+) -> None:
+    """The study stays with its first patient; each picture goes where its own patient goes."""
+    from etl.split import split
+
+    other = next(f"P{n}" for n in range(99) if split(f"P{n}") != split("P1"))
+    (source / "a").write_bytes(as_file(image(PIXELS, 1)))
+    (source / "b").write_bytes(as_file(image(PIXELS, 2, PatientID=other)))
+    run()
+    with database.reading() as session:
+        check(session)
+        assert totals(session) == Counts(1, 1, 1, 2)
+        splits = dict(session.execute(select(Rendering.sop_instance_uid, Rendering.split)).all())
+        assert splits == {f"{ROOT}.1.1.1": split("P1"), f"{ROOT}.1.1.2": split(other)}
+        assert "Patient ID" in session.get_one(Instance, f"{ROOT}.1.1.2").remarks
+
+
+def test_a_series_in_two_studies_is_a_conflict(run: Callable[..., Tally], source: Path, database: Database) -> None:
+    (source / "a").write_bytes(as_file(image(PIXELS, 1)))
+    (source / "b").write_bytes(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2")))
+    assert run().rejected == {"conflict": 1}
+    with database.reading() as session:
+        check(session)

@@ -1,0 +1,204 @@
+"""The follower against an archive that is a table in memory; the real one is in tests/integration."""
+
+from collections.abc import Iterable
+
+import pytest
+from sqlalchemy import select
+
+from minipacs.archive.client import Change, Changes
+from minipacs.database import Database
+from minipacs.errors import NotInArchive
+from minipacs.jobs import follow
+from minipacs.jobs.contract import Order, SeriesContent, StudyContent
+from minipacs.jobs.follow import FollowedStudy, Follower, LetterBox
+from minipacs.jobs.record import Job
+from minipacs.settings import Settings
+
+STUDY = StudyContent(
+    "study-a", "1.2.3", (SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"),)),)
+)
+
+
+class ArchiveInMemory:
+    """Just what the follower asks an archive."""
+
+    def __init__(self) -> None:
+        self.log: list[Change] = []
+        self.held: dict[str, StudyContent] = {}
+        self.stable: set[str] = set()
+
+    def happens(self, type_: str, resource_id: str) -> None:
+        self.log.append(Change(len(self.log) + 1, type_, resource_id))
+
+    def changes(self, since: int) -> Changes:
+        entries = tuple(change for change in self.log if change.number > since)
+        return Changes(entries, len(self.log), done=True)
+
+    def studies(self) -> list[str]:
+        return list(self.held)
+
+    def studies_of(self, resource_ids: Iterable[str]) -> set[str]:
+        return {r for r in resource_ids if r in self.held}
+
+    def is_stable(self, study_id: str) -> bool:
+        return study_id in self.stable
+
+    def study(self, study_id: str) -> StudyContent:
+        if study_id not in self.held:
+            raise NotInArchive("gone")
+        return self.held[study_id]
+
+
+class Counting:
+    """A kind of work that wants every study once for each content."""
+
+    def orders(self, study: StudyContent, settings: Settings) -> list[Order]:
+        key = f"count/{study.study_instance_uid}/{study.digest(ours=False)}"
+        return [Order(kind="count", key=key, study_instance_uid=study.study_instance_uid)]
+
+
+@pytest.fixture
+def archive() -> ArchiveInMemory:
+    return ArchiveInMemory()
+
+
+@pytest.fixture
+def follower(archive: ArchiveInMemory, database: Database, monkeypatch: pytest.MonkeyPatch) -> Follower:
+    monkeypatch.setattr(follow, "works", lambda: {"count": Counting()})
+    settings = Settings.from_env({"MINIPACS_QUIET_S": "1000", "MINIPACS_RECONCILE_S": "100000"})
+    follower = Follower(settings, archive, database)  # type: ignore[arg-type]
+    follower._reconciled = float("inf")  # only where a test asks for it
+    return follower
+
+
+def jobs(database: Database) -> list[str]:
+    with database.reading() as session:
+        return list(session.scalars(select(Job.key).order_by(Job.id)))
+
+
+def arrives(archive: ArchiveInMemory, study: StudyContent = STUDY) -> None:
+    archive.held[study.study_id] = study
+    archive.happens("NewInstance", study.study_id)
+
+
+def test_a_study_waits_until_it_is_stable(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    assert follower.step() == 0
+    archive.stable.add("study-a")
+    archive.happens("StableStudy", "study-a")
+    assert follower.step() == 1
+    assert len(jobs(database)) == 1
+
+
+def test_a_ring_is_enough(archive: ArchiveInMemory, follower: Follower) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    assert follower.step(rung={"study-a"}) == 1
+
+
+def test_a_ring_for_a_study_that_grows_again_waits(archive: ArchiveInMemory, follower: Follower) -> None:
+    arrives(archive)
+    assert follower.step(rung={"study-a"}) == 0
+
+
+def test_quiet_is_enough_when_nobody_rings(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    follower.step()
+    with database.writing() as session:
+        session.get_one(FollowedStudy, "study-a").due = 0.0  # the quiet time has passed
+    assert follower.step() == 1
+
+
+def test_the_same_content_makes_no_second_job(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    for _ in range(3):
+        follower.step(rung={"study-a"})
+    assert len(jobs(database)) == 1
+
+
+def test_our_own_result_starts_no_new_work(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    ours = SeriesContent("series-b", "2.25.1", "SEG", "minipacs", "slicer", (("2.25.2", "i2"),))
+    arrives(archive, StudyContent("study-a", "1.2.3", (*STUDY.series, ours)))
+    follower.step(rung={"study-a"})
+    assert len(jobs(database)) == 1
+
+
+def test_a_late_instance_makes_new_work(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    grown = SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"), ("1.2.3.1.2", "i2")))
+    arrives(archive, StudyContent("study-a", "1.2.3", (grown,)))
+    follower.step(rung={"study-a"})
+    assert len(jobs(database)) == 2
+
+
+def test_the_cursor_survives_a_restart(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    follower.step()
+    with database.reading() as session:
+        assert session.get_one(LetterBox, follow.LETTER_BOX).last == 1
+
+
+def test_a_new_archive_is_read_from_the_beginning(
+    archive: ArchiveInMemory, follower: Follower, database: Database
+) -> None:
+    for _ in range(5):
+        archive.happens("NewInstance", "forgotten")
+    follower.step()
+    archive.log.clear()
+    arrives(archive)
+    archive.stable.add("study-a")
+    archive.happens("StableStudy", "study-a")
+    assert follower.step() == 1
+
+
+def test_reconcile_finds_what_nobody_told(archive: ArchiveInMemory, follower: Follower) -> None:
+    archive.held["study-a"] = STUDY
+    follower.reconcile()
+    assert follower.step() == 1
+
+
+def test_reconcile_tells_of_deleted_studies(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    archive.held.clear()
+    follower.reconcile()
+    empty = StudyContent("study-a", "1.2.3", ()).digest(ours=False)
+    assert jobs(database)[-1] == f"count/1.2.3/{empty}"
+    with database.reading() as session:
+        assert session.get(FollowedStudy, "study-a") is None
+
+
+def test_a_study_deleted_and_sent_again_is_new(
+    archive: ArchiveInMemory, follower: Follower, database: Database
+) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    ended(follower, {})
+    archive.held.clear()
+    follower.reconcile()
+    ended(follower, {})
+    arrives(archive)
+    assert follower.step(rung={"study-a"}) == 1
+
+
+def test_work_whose_result_was_lost_with_its_study_is_done_again(archive: ArchiveInMemory, follower: Follower) -> None:
+    arrives(archive)
+    archive.stable.add("study-a")
+    follower.step(rung={"study-a"})
+    ended(follower, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
+    follower.step(rung={"study-a"})
+    assert [job.state for job in follower.jobs.of_study("1.2.3")] == ["queued"]
+
+
+def ended(follower: Follower, result: dict[str, object]) -> None:
+    for job in follower.jobs.of_study("1.2.3"):
+        claim = follower.jobs.claim(job.id, "here/1/1")
+        assert claim is None or follower.jobs.finish(claim, result)

@@ -1,0 +1,221 @@
+"""The runner with a pool that is a list; the embedded Dask pool is in tests/integration."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import update
+
+from minipacs.database import Database
+from minipacs.errors import EngineFailed
+from minipacs.jobs import runner as runner_module
+from minipacs.jobs.contract import Order
+from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.runner import Runner
+from minipacs.settings import Settings
+
+
+class FutureInHand:
+    """A future that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.tell: Callable[[object], None] = lambda _future: None
+
+    def add_done_callback(self, tell: Callable[[object], None]) -> None:
+        self.tell = tell
+
+    def done(self) -> bool:
+        return self.finished
+
+    def cancel(self) -> None:
+        self.finished = True
+
+
+class PoolInHand:
+    """A pool, and its Dask client in one."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.remembers = True
+        self.given: list[int] = []
+        self.futures: list[FutureInHand] = []
+
+    @property
+    def client(self) -> "PoolInHand":
+        return self
+
+    def tend(self) -> bool:
+        return self.remembers
+
+    def workers(self) -> list[dict[str, Any]]:
+        return [{"resources": {"cpu": 1}, "nthreads": 1}] * self.slots
+
+    def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FutureInHand:
+        self.given.append(job_id)
+        self.futures.append(FutureInHand())
+        return self.futures[-1]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"MINIPACS_HOME": str(tmp_path), "MINIPACS_RESERVE_MB": "1"})
+
+
+@pytest.fixture
+def pool() -> PoolInHand:
+    return PoolInHand(slots=2)
+
+
+@pytest.fixture
+def runner(settings: Settings, database: Database, pool: PoolInHand) -> Runner:
+    runner = Runner(settings, database)
+    runner._pool = pool
+    return runner
+
+
+def queue(jobs: Jobs, *keys: str, priority: int = 0) -> None:
+    with jobs.database.writing() as session:
+        for key in keys:
+            jobs.submit(session, Order("segment", key, "1.2.3", priority=priority))
+
+
+def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a", "b", "c")
+    assert runner.step() == 2
+    assert runner.step() == 0
+    pool.futures[0].finished = True
+    runner.jobs.claim(pool.given[0], "elsewhere/1/1")
+    assert runner.step() == 1
+
+
+def test_the_most_urgent_goes_first(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "slow", "slower")
+    queue(runner.jobs, "urgent", priority=9)
+    runner.step()
+    assert pool.given[0] == 3
+
+
+def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Settings, database: Database) -> None:
+    other = Runner(settings, database)
+    other._pool = PoolInHand(slots=2)
+    queue(runner.jobs, "a")
+    assert (runner.step(), other.step()) == (1, 1)
+    claims = [runner.jobs.claim(1, f"elsewhere/{n}/1") for n in range(2)]
+    assert [claim is not None for claim in claims] == [True, False]
+
+
+def test_a_row_that_a_dead_process_of_this_machine_holds_is_given_back(runner: Runner, settings: Settings) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, f"{settings.host_name}/999999/1")
+    runner.step()
+    assert runner.jobs.get(1).state == "queued"
+    assert "ended unexpectedly" in runner.jobs.get(1).note
+
+
+def test_a_row_of_another_machine_waits_for_its_lease(runner: Runner) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, "elsewhere/999999/1")
+    runner.step()
+    assert runner.jobs.get(1).state == "running"
+
+
+def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
+    settings: Settings, database: Database, pool: PoolInHand
+) -> None:
+    full = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RESERVE_MB": str(10**9)}), database)
+    full._pool = pool
+    queue(full.jobs, "a")
+    assert full.step() == 0
+    assert pool.given == []
+    assert "MINIPACS_RESERVE_MB" in full.jobs.get(1).note
+
+
+def over(runner: Runner) -> None:
+    """Every lease is over."""
+    with runner.jobs.database.writing() as session:
+        session.execute(update(Job).values(lease_until=1.0))
+
+
+def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
+    runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "GAP_S", 0.0)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
+        created = psutil.Process(worker.pid).create_time()
+        queue(runner.jobs, "a")
+        runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
+        over(runner)
+        worker.send_signal(signal.SIGSTOP)
+        runner.step()
+        assert worker.wait(10) == -signal.SIGKILL
+    assert runner.jobs.get(1).state == "queued"
+
+
+def test_after_a_gap_the_living_may_renew_their_leases_first(runner: Runner) -> None:
+    queue(runner.jobs, "a")
+    runner.jobs.claim(1, "elsewhere/999999/1")
+    over(runner)
+    runner.step()
+    assert runner.jobs.get(1).state == "running"
+    runner._trusted -= runner_module.GAP_S
+    runner.step()
+    assert runner.jobs.get(1).state == "queued"
+
+
+def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a")
+    assert runner.step() == 1
+    pool.remembers = False
+    assert runner.step() == 1
+    assert pool.given == [1, 1]
+
+
+def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: PoolInHand) -> None:
+    queue(runner.jobs, "a")
+    runner.step()
+    assert not runner.wake.is_set()
+    pool.futures[0].tell(pool.futures[0])
+    assert runner.wake.is_set()
+
+
+def test_failed_jobs_are_queued_again_by_rule(
+    settings: Settings, database: Database, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruled = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RETRY": "segment=60, other=0"}), database)
+    ruled._pool = pool
+    queue(ruled.jobs, "a", "b")
+    for job_id in (1, 2):
+        claim = ruled.jobs.claim(job_id, "elsewhere/1/1")
+        assert claim is not None
+        ruled.jobs.fail(claim, EngineFailed("It crashed."), "", permanent=True)
+    with database.writing() as session:
+        session.execute(update(Job).where(Job.id == 1).values(finished=Job.finished - 61))
+    ruled.step()
+    assert [ruled.jobs.get(job_id).state for job_id in (1, 2)] == ["queued", "failed"]
+
+
+def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, pool: PoolInHand) -> None:
+    with runner.jobs.database.writing() as session:
+        runner.jobs.submit(session, Order("segment", "heavy", "1.2.3", needs="gpu"))
+    assert runner.step() == 0
+    assert pool.given == []
+    assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in runner.jobs.get(1).note
+
+
+def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
+    runner: Runner, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(pool, "workers", lambda: looks.append(1) or [{"resources": {"cpu": 1}}])
+    for _ in range(5):
+        runner.step()
+    assert len(looks) == 1
+    with runner.jobs.database.writing() as session:
+        runner.jobs.submit(session, Order("etl", "new", "1.2"))
+    assert runner.step() == 1

@@ -1,0 +1,115 @@
+"""What a worker makes of the end of a job: which errors cost an attempt, and which do not."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipacs.database import Database
+from minipacs.errors import ArchiveUnreachable, EngineFailed, MinipacsError, Unreadable
+from minipacs.jobs import task as task_module
+from minipacs.jobs.contract import Order
+from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.task import run_job
+from minipacs.settings import Settings
+from waiting import until
+
+
+class Broken:
+    """Work that raises what the test gave it."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def run(self, _task: object) -> dict[str, Any]:
+        if self.errors:
+            raise self.errors.pop(0)
+        return {"summary": "done"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"MINIPACS_HOME": str(tmp_path)})
+
+
+def after(settings: Settings, monkeypatch: pytest.MonkeyPatch, *errors: Exception, database: Database) -> Job:
+    """The row of a job after it was run once with this work."""
+    monkeypatch.setattr(task_module, "works", lambda: {"segment": Broken(*errors)})
+    jobs = Jobs(database)
+    with database.writing() as session:
+        jobs.submit(session, Order("segment", "key", "1.2.3"))
+    (row,) = jobs.of_study("1.2.3")
+    run_job(settings, row.id)
+    return jobs.get(row.id)
+
+
+def full() -> Exception:
+    error = MinipacsError("PNGs cannot be written.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize("error", [ArchiveUnreachable("Orthanc does not answer.", "Start it."), full()])
+def test_what_is_not_the_jobs_fault_costs_no_attempt(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    job = after(settings, monkeypatch, error, database=database)
+    assert (job.state, job.attempt) == ("queued", 0)
+    assert job.note.startswith("Waiting: ")
+    assert job.error == ""
+
+
+def test_a_failure_costs_an_attempt_and_waits(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = after(settings, monkeypatch, EngineFailed("It crashed."), database=database)
+    assert (job.state, job.attempt, job.error) == ("queued", 1, "It crashed.")
+    assert job.not_before > (job.started or 0)
+
+
+def test_what_another_attempt_would_repeat_fails_at_once(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = after(settings, monkeypatch, Unreadable("It is no volume."), database=database)
+    assert (job.state, job.attempt) == ("failed", 1)
+
+
+def test_a_programming_error_is_a_sentence_for_people_and_a_trace_for_us(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = after(settings, monkeypatch, ValueError("private"), database=database)
+    assert job.error == "An unexpected ValueError ended the job."
+    assert "private" in job.detail
+
+
+DEAF = """
+import sys, time
+from minipacs.jobs import task
+from minipacs.settings import Settings
+
+class Deaf:
+    def run(self, task):
+        time.sleep(60)
+
+task.DEAF_S = 1.0
+task.works = lambda: {"segment": Deaf()}
+task.run_job(Settings.from_env(), int(sys.argv[1]))
+"""
+
+
+def test_work_that_does_not_hear_its_cancellation_is_ended_with_its_process(
+    settings: Settings, database: Database
+) -> None:
+    jobs = Jobs(database)
+    with database.writing() as session:
+        jobs.submit(session, Order("segment", "key", "1.2.3"))
+    environment = {**os.environ, **settings.as_environment()}
+    with subprocess.Popen([sys.executable, "-c", DEAF, "1"], env=environment) as worker:
+        until(lambda: jobs.get(1).state == "running")
+        jobs.cancel(1)
+        assert worker.wait(30) == 1
+    assert jobs.get(1).state == "cancelled"

@@ -1,0 +1,120 @@
+"""The child process: it tells, it ends in time, and it ends with its parent."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from minipacs.errors import EngineFailed, NotAVolume
+from segmentation.job import parent
+
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def request_of(series, phantom, written, engines, tmp_path):
+    def make(engine, slices=12, **more):
+        s = series()
+        files = written(s.images(phantom(s))[:slices])
+        return parent.Request(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
+
+    return make
+
+
+def test_the_child_tells_its_stages_and_its_manifest(request_of, settings, tmp_path):
+    heard = []
+    manifest = parent.run(request_of("threshold"), settings, lambda *told: heard.append(told), tmp_path / "log")
+    assert ("threshold", 1, 2) in heard
+    assert manifest["files"] == sorted(f.name for f in (tmp_path / "out").iterdir() if f.name != "manifest.json")
+    assert [s["label"] for s in manifest["segments"]] == ["Bone", "Soft tissue"]
+    assert manifest["software"]["highdicom"]
+    assert not (tmp_path / "log").exists()
+
+
+def test_an_error_of_the_child_is_the_same_error_here(request_of, settings, tmp_path):
+    with pytest.raises(NotAVolume, match="it has 5 images"):
+        parent.run(request_of("threshold", slices=5), settings, lambda *_: None, tmp_path / "log")
+
+
+def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_of, settings, tmp_path):
+    request = request_of("threshold", parameters={"bone": 2000})
+    manifest = parent.run(request, settings, lambda *_: None, tmp_path / "log")
+    assert manifest["parameters"] == {"bone": 2000}
+    told = request.as_json(replace(settings, orthanc_password="geheim", admin_password="geheim"))
+    assert "geheim" not in told
+    assert "\n" not in told
+
+
+def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp_path):
+    with pytest.raises(EngineFailed, match="crashed") as failure:
+        parent.run(request_of("crashing"), settings, lambda *_: None, tmp_path / "log")
+    assert "engines print" in (tmp_path / "log").read_text()
+    assert str(tmp_path / "log") in failure.value.hint
+
+
+def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(parent, "LOOK_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
+        parent.run(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
+    assert time.monotonic() - began < settings.engine_limit_s / 2
+
+
+def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(parent, "LOOK_S", 0.5)
+    limited = replace(settings, engine_limit_s=8)
+    with pytest.raises(EngineFailed, match="took longer than 8 s"):
+        parent.run(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
+
+
+def test_an_engine_that_takes_too_much_memory_is_ended(request_of, settings, tmp_path):
+    limited = replace(settings, engine_memory_mb=10)
+    with pytest.raises(EngineFailed, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
+        parent.run(request_of("hanging"), limited, lambda *_: None, tmp_path / "log")
+
+
+def test_a_child_ends_when_its_parent_is_killed(request_of, settings, tmp_path):
+    request = request_of("hanging")
+    code = (
+        "import sys, json, subprocess, os\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'segmentation.job.child'], stdin=subprocess.PIPE,"
+        " stdout=subprocess.PIPE, start_new_session=True)\n"
+        "child.stdin.write(sys.stdin.buffer.readline()); child.stdin.flush()\n"
+        "print(child.pid, flush=True)\n"
+        "for line in child.stdout:\n"
+        "    if b'threshold' in line: print('hangs', flush=True)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    parent.stdin.write(request.as_json(settings) + "\n")
+    parent.stdin.flush()
+    child = int(parent.stdout.readline())
+    assert parent.stdout.readline().strip() == "hangs"
+    parent.kill()
+    parent.communicate()
+    ends = time.monotonic() + DEADLINE_S
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_modules_of_orders_and_commands_are_light():
+    modules = "segmentation.job.work, segmentation.commands.segment, segmentation.commands.engines"
+    code = f"import sys; import {modules}; print(list(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    loaded = set(json.loads(done.stdout.replace("'", '"')))
+    assert not loaded & {"highdicom", "vtkmodules", "slicer", "SimpleITK", "cv2", "scipy", "nibabel", "torch"}
+    assert Path(parent.__file__).name == "parent.py"
