@@ -86,6 +86,6 @@ def test_the_engines_are_listed_with_their_reasons(settings, engines, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("* threshold") and "available   1.2" in line for line in lines)
     assert any("absent" in line and "Its weights are not here. Put them there." in line for line in lines)
-    engines.run(ask(engines, "--json"), settings)
+    engines_command.run(ask(engines_command, "--json"), settings)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"absent", "threshold"} <= {row["name"] for row in rows}
