@@ -1,13 +1,13 @@
-/* OHIF's configuration, served as /ohif/app-config.js over the stock build's own. docs/viewer.md gives reasons. */
+/* OHIF's configuration, served as /ohif/app-config.js in place of the stock build's. docs/viewer.md gives reasons. */
 window.config = {
   name: 'minipacs',
   routerBasename: window.PUBLIC_URL || '/',
-  extensions: [window.PUBLIC_URL + 'extension/index.js'],
+  extensions: [`${window.PUBLIC_URL}extension/index.js`],
   modes: [],
   customizationService: {
     global: {
       'ohif.tours': { $set: [] },
-      // What OHIF's own "save segmentation" writes: a form that highdicom and we can read back.
+      // OHIF's own "save segmentation" writes a form that highdicom and minipacs can read.
       'segmentation.store.defaultMode': { $set: 'bitmap' },
       'segmentation.store.transferSyntaxUID': { $set: '1.2.840.10008.1.2.1' },
     },
@@ -25,10 +25,11 @@ window.config = {
   groupEnabledModesFirst: true,
   investigationalUseDialog: { option: 'never' },
   maxNumRequests: { interaction: 20, thumbnail: 5, prefetch: 10 },
-  // The session ended while the viewer was open: log in again and come back.
+  // The login has expired while the viewer was open: log in again and come back.
   httpErrorHandler: error => {
     if (error && error.status === 401) {
-      window.location.href = '/login?next=' + encodeURIComponent(window.location.pathname + window.location.search);
+      const { pathname, search } = window.location;
+      window.location.href = `/login?next=${encodeURIComponent(pathname + search)}`;
     }
   },
   defaultDataSourceName: 'minipacs',

@@ -1,27 +1,30 @@
-/** DOM without a framework: OHIF's React draws one empty box, and we fill it. */
+/** Page elements without a framework: OHIF's React draws one empty box, and the extension fills it. */
 
-/** An element; `on…` properties are listeners, children are nodes or texts. */
-export function h(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
+/** Create an element. Properties named `on…` are event listeners; children are nodes or texts, and null is left out. */
+export function createElement(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+
   for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name in node && name !== 'list') node[name] = value;
-    else if (value !== undefined) node.setAttribute(name, value);
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (name in element && name !== 'list') element[name] = value;
+    else if (value !== undefined) element.setAttribute(name, value);
   }
-  node.append(...children.flat().filter(child => child !== null && child !== undefined));
-  return node;
+
+  element.append(...children.flat().filter(child => child !== null && child !== undefined));
+  return element;
 }
 
 /**
- * A React component that is one `div`, filled by `mount(node)`; what that returns is called at the end.
- * A React element is a plain object, so no import of React is needed (which the build does not offer).
+ * Create a React component that is one `div`. `mount(div)` fills it and returns a function that is called when
+ * React removes it. A React element is a plain object, so React itself, which the build does not export, is not needed.
  */
-export function component(className, mount) {
-  let dispose = null;
-  const ref = node => {
-    dispose?.();
-    dispose = node ? mount(node) : null;
+export function createReactComponent(className, mount) {
+  let unmount = null;
+  const ref = div => {
+    unmount?.();
+    unmount = div ? mount(div) : null;
   };
+
   const element = {
     $$typeof: Symbol.for('react.element'),
     type: 'div',
@@ -34,9 +37,9 @@ export function component(className, mount) {
   return () => element;
 }
 
-/** Add our style sheet to the page, once. */
-export function dress(address) {
+/** Add a style sheet to the page, unless it is there. */
+export function addStyleSheet(address) {
   if (!document.querySelector(`link[href="${address}"]`)) {
-    document.head.append(h('link', { rel: 'stylesheet', href: address }));
+    document.head.append(createElement('link', { rel: 'stylesheet', href: address }));
   }
 }

@@ -1,80 +1,98 @@
-/** The jobs of one study as they change: asked for now and then, listened to while some are open. */
+/** The jobs of one study as they change: polled, and streamed by the server while some are open. */
 
-const IDLE_MS = 5000;
-const BUSY_MS = 2000;
-const OPEN = new Set(['queued', 'running']);
+const POLL_IDLE_MS = 5000;
+const POLL_BUSY_MS = 2000;
+const MAX_JOBS = 50;
+const OPEN_STATES = new Set(['queued', 'running']);
+/** `EventSource.CLOSED`: the server has refused the stream. */
+const CLOSED = 2;
 
-export const isOpen = job => OPEN.has(job.state);
+export const isOpen = job => OPEN_STATES.has(job.state);
 
 /**
- * Events: `change` (the list is another), `done` (detail: a job that was open here, or is new, and is done now).
- * `sources` are the world: `ask(path)`, `EventSource`, `later(f, ms)` and `never(handle)`.
+ * Events: `change` (the list has changed), `done` (detail: a job that was open here, or is new, and is done now).
+ * `environment` is what the tests replace: `requestJson(path)`, `EventSource`, `setTimer(work, ms)` and
+ * `clearTimer(timer)`.
  */
 export class JobWatch extends EventTarget {
-  constructor(study, sources) {
+  constructor(study, environment) {
     super();
     this.study = study;
     this.jobs = new Map();
-    this.sources = { later: setTimeout.bind(globalThis), never: clearTimeout.bind(globalThis), ...sources };
+    this.environment = {
+      setTimer: setTimeout.bind(globalThis),
+      clearTimer: clearTimeout.bind(globalThis),
+      ...environment,
+    };
   }
 
+  /** All known jobs, newest first. */
   get list() {
     return [...this.jobs.values()].sort((a, b) => b.id - a.id);
   }
 
   async start() {
-    this.stopped = false;
-    await this.look(true);
+    this.isStopped = false;
+    await this.poll(true);
   }
 
   stop() {
-    this.stopped = true;
-    this.sources.never(this.timer);
-    this.silence();
+    this.isStopped = true;
+    this.environment.clearTimer(this.timer);
+    this.closeStream();
   }
 
-  /** Ask once; then again after a while, or listen when something is open. */
-  async look(first = false) {
-    this.sources.never(this.timer);
+  /** Request the list once; then again after a while, with a stream meanwhile if a job is open. */
+  async poll(isFirst = false) {
+    this.environment.clearTimer(this.timer);
+
     try {
-      const { jobs } = await this.sources.ask(`/jobs?study=${encodeURIComponent(this.study)}&limit=50`);
-      for (const job of jobs.reverse()) this.take(job, first);
+      const path = `/jobs?study=${encodeURIComponent(this.study)}&limit=${MAX_JOBS}`;
+      const { jobs } = await this.environment.requestJson(path);
+      for (const job of jobs.reverse()) this.update(job, isFirst);
     } catch (error) {
-      if (error.status === 401) return this.stop(); // the session ended: OHIF's own requests lead to the login
+      // The login has expired: OHIF's own requests lead to the login page.
+      if (error.status === 401) return this.stop();
     }
-    if (this.stopped) return;
-    const busy = this.list.some(isOpen);
-    if (busy && !this.listening) this.listen();
-    if (!busy) this.silence();
-    this.timer = this.sources.later(() => this.look(), busy && !this.listening ? BUSY_MS : IDLE_MS);
+    if (this.isStopped) return;
+
+    const isBusy = this.list.some(isOpen);
+    if (isBusy && !this.stream) this.openStream();
+    if (!isBusy) this.closeStream();
+
+    const interval = isBusy && !this.stream ? POLL_BUSY_MS : POLL_IDLE_MS;
+    this.timer = this.environment.setTimer(() => this.poll(), interval);
   }
 
-  listen() {
-    if (!this.sources.EventSource) return;
-    this.listening = new this.sources.EventSource('/jobs/events');
-    this.listening.addEventListener('job', event => {
+  openStream() {
+    if (!this.environment.EventSource) return;
+
+    this.stream = new this.environment.EventSource('/jobs/events');
+    this.stream.addEventListener('job', event => {
       const job = JSON.parse(event.data);
-      if (job.study === this.study) this.take(job, false);
+      if (job.study === this.study) this.update(job, false);
     });
-    this.listening.addEventListener('error', () => {
-      if (this.listening?.readyState === 2) this.silence(); // refused (too many listen): asking goes on
+    this.stream.addEventListener('error', () => {
+      // The server allows only so many streams: polling goes on without one.
+      if (this.stream?.readyState === CLOSED) this.closeStream();
     });
   }
 
-  silence() {
-    this.listening?.close();
-    this.listening = null;
+  closeStream() {
+    this.stream?.close();
+    this.stream = null;
   }
 
-  /** A job as it is now; older news than we have is dropped with the equal. */
-  take(job, first) {
-    const before = this.jobs.get(job.id);
-    if (JSON.stringify(before) === JSON.stringify(job)) return;
+  /** Store a job's present state, and dispatch the events that follow from it. */
+  update(job, isFirst = false) {
+    const known = this.jobs.get(job.id);
+    if (JSON.stringify(known) === JSON.stringify(job)) return;
+
     this.jobs.set(job.id, job);
     this.dispatchEvent(new Event('change'));
-    if (job.state === 'done' && before?.state !== 'done' && !first) {
+    if (job.state === 'done' && known?.state !== 'done' && !isFirst) {
       this.dispatchEvent(new CustomEvent('done', { detail: job }));
     }
-    if (!this.list.some(isOpen)) this.silence();
+    if (!this.list.some(isOpen)) this.closeStream();
   }
 }

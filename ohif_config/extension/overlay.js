@@ -1,10 +1,10 @@
-/** The answer of the prompt service over the images: a labelmap of Cornerstone's, filled from runs of pixels. */
+/** The mask that the prompt service answers with, over the images: a Cornerstone labelmap. */
 
-export const RESULT = 'minipacs-prompt';
+const SEGMENTATION_ID = 'minipacs-prompt';
 const COLOR = [60, 220, 255, 255];
 
-/** Write runs `[start, length, …]` (row-major pixel indices) into a slice's array; the rest becomes 0. */
-export function fill(array, runs) {
+/** Write runs `[start, length, …]` (row-major pixel indices) as 1 into a slice's array; all other pixels become 0. */
+export function writeRuns(array, runs) {
   array.fill(0);
   for (let i = 0; i < runs.length; i += 2) array.fill(1, runs[i], runs[i] + runs[i + 1]);
 }
@@ -12,71 +12,88 @@ export function fill(array, runs) {
 export class Overlay {
   constructor(viewer, tools = window.cornerstoneTools, core = window.cornerstone) {
     Object.assign(this, { viewer, tools, core });
-    this.filled = new Set();
+    /** Indices of the slices that are not empty. */
+    this.filledSlices = new Set();
+    this.displaySetInstanceUID = null;
   }
 
-  /** Show this answer over a display set's images. */
-  async show(answer, displaySet, name) {
-    await this.make(displaySet, name);
-    const wanted = new Map(answer.slices.map(slice => [`${slice.sop_instance_uid}/${slice.frame}`, slice.runs]));
-    const { imageIds, referencedImageIds } = this.labelmap();
-    const touched = [];
+  /** Show the mask of this answer over the images of a display set; `label` names it in OHIF's list. */
+  async show(answer, displaySet, label) {
+    await this.createLabelmap(displaySet, label);
+
+    const runsOf = new Map(answer.slices.map(slice => [`${slice.sop_instance_uid}/${slice.frame}`, slice.runs]));
+    const { imageIds, referencedImageIds } = this.getLabelmap();
+    const changedSlices = [];
+
     referencedImageIds.forEach((imageId, index) => {
-      const { sopInstanceUid, frame } = this.viewer.imageOf(imageId);
-      const runs = wanted.get(`${sopInstanceUid}/${frame}`);
-      if (!runs && !this.filled.has(index)) return;
-      this.write(imageIds[index], runs ?? []);
-      runs ? this.filled.add(index) : this.filled.delete(index);
-      touched.push(index);
+      const { sopInstanceUid, frame } = this.viewer.identifyImage(imageId);
+      const runs = runsOf.get(`${sopInstanceUid}/${frame}`);
+      if (!runs && !this.filledSlices.has(index)) return;
+
+      this.writeSlice(imageIds[index], runs ?? []);
+      if (runs) this.filledSlices.add(index);
+      else this.filledSlices.delete(index);
+      changedSlices.push(index);
     });
+
     const { triggerSegmentationDataModified } = this.tools.segmentation.triggerSegmentationEvents;
-    triggerSegmentationDataModified(RESULT, touched, 1);
+    triggerSegmentationDataModified(SEGMENTATION_ID, changedSlices, 1);
   }
 
-  labelmap() {
-    return this.tools.segmentation.state.getSegmentation(RESULT).representationData.Labelmap;
+  getLabelmap() {
+    return this.tools.segmentation.state.getSegmentation(SEGMENTATION_ID).representationData.Labelmap;
   }
 
-  write(imageId, runs) {
+  writeSlice(imageId, runs) {
     const { voxelManager } = this.core.cache.getImage(imageId);
     const array = voxelManager.getScalarData();
-    fill(array, runs);
+    writeRuns(array, runs);
     voxelManager.setScalarData?.(array);
   }
 
-  /** The labelmap, on every viewport that shows the display set. */
-  async make(displaySet, name) {
+  /** Create the labelmap, unless it exists, and add it to every viewport that shows the display set. */
+  async createLabelmap(displaySet, label) {
     const { segmentationService } = this.viewer.services;
-    if (this.of !== displaySet.displaySetInstanceUID) this.remove();
-    if (!segmentationService.getSegmentation(RESULT)) {
-      const segments = { 1: { label: name, active: true } };
-      await segmentationService.createLabelmapForDisplaySet(displaySet, { segmentationId: RESULT, label: name, segments });
-      this.of = displaySet.displaySetInstanceUID;
-      this.statistics(false);
+    if (this.displaySetInstanceUID !== displaySet.displaySetInstanceUID) this.remove();
+
+    if (!segmentationService.getSegmentation(SEGMENTATION_ID)) {
+      const options = { segmentationId: SEGMENTATION_ID, label, segments: { 1: { label, active: true } } };
+      await segmentationService.createLabelmapForDisplaySet(displaySet, options);
+      this.displaySetInstanceUID = displaySet.displaySetInstanceUID;
+      this.enableStatistics(false);
     }
-    for (const viewportId of this.viewer.showing(this.of)) {
-      const there = segmentationService.getSegmentationRepresentations(viewportId, { segmentationId: RESULT });
-      if (!there.length) {
-        await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId: RESULT, type: 'Labelmap' });
-        segmentationService.setSegmentColor(viewportId, RESULT, 1, COLOR);
-      }
+
+    for (const viewportId of this.viewer.viewportIdsOf(this.displaySetInstanceUID)) {
+      await this.addToViewport(viewportId);
     }
   }
 
-  /** Take it off, with its memory. */
+  async addToViewport(viewportId) {
+    const { segmentationService } = this.viewer.services;
+    const segmentationId = SEGMENTATION_ID;
+    if (segmentationService.getSegmentationRepresentations(viewportId, { segmentationId }).length) return;
+
+    await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId, type: 'Labelmap' });
+    segmentationService.setSegmentColor(viewportId, segmentationId, 1, COLOR);
+  }
+
+  /** Remove the labelmap and free its memory. */
   remove() {
     const { segmentationService } = this.viewer.services;
-    this.filled.clear();
-    this.of = null;
-    if (segmentationService.getSegmentation(RESULT)) {
-      segmentationService.remove(RESULT);
-      this.statistics(true);
+    this.filledSlices.clear();
+    this.displaySetInstanceUID = null;
+
+    if (segmentationService.getSegmentation(SEGMENTATION_ID)) {
+      segmentationService.remove(SEGMENTATION_ID);
+      this.enableStatistics(true);
     }
   }
 
-  /** OHIF reads every slice after every change to count a segment's voxels: not while prompts are given. */
-  statistics(on) {
+  /** OHIF counts a segment's voxels after every change by reading every slice: too slow while prompts are given. */
+  enableStatistics(isEnabled) {
     const { customizationService } = this.viewer.services;
-    customizationService.setCustomizations({ 'panelSegmentation.disableUpdateSegmentationStats': { $set: !on } });
+    customizationService.setCustomizations({
+      'panelSegmentation.disableUpdateSegmentationStats': { $set: !isEnabled },
+    });
   }
 }

@@ -1,9 +1,9 @@
-/** The prompt tools in OHIF's toolbar, as one list of buttons behind whatever the mode has put there. */
+/** The prompt tools in OHIF's toolbar: one list of buttons behind those of the mode. */
 
-import { BOX, NEGATIVE, POSITIVE } from './tools.js';
+import { BOX, NEGATIVE, POSITIVE } from './tool_classes.js';
 
 const PANEL = 'minipacs.panelModule.segment';
-const LIST = 'MinipacsPrompts';
+const BUTTON_LIST = 'MinipacsPrompts';
 const BUTTONS = [
   [POSITIVE, 'icon-tool-click-segment', 'Segment: positive point'],
   [NEGATIVE, 'tool-point', 'Segment: negative point'],
@@ -15,39 +15,48 @@ export class Toolbar {
     Object.assign(this, { viewer, tools });
   }
 
-  /** Add the buttons now, and again when a mode sets its toolbar after us. */
+  /** Add the buttons now, and again whenever a mode sets its toolbar later. */
   start() {
     const { toolbarService } = this.viewer.services;
-    const refresh = () => {
-      const viewportId = this.viewer.active()?.viewportId;
+    const onToolbarModified = () => this.addButtons();
+    const onToolChange = () => {
+      const viewportId = this.viewer.getActiveViewport()?.viewportId;
       if (viewportId) toolbarService.refreshToolbarState({ viewportId });
     };
-    const { unsubscribe } = toolbarService.subscribe(toolbarService.EVENTS.TOOL_BAR_MODIFIED, () => this.add());
-    this.tools.addEventListener('tool', refresh);
+
+    const { unsubscribe } = toolbarService.subscribe(toolbarService.EVENTS.TOOL_BAR_MODIFIED, onToolbarModified);
+    this.tools.addEventListener('tool', onToolChange);
     this.stop = () => {
       unsubscribe();
-      this.tools.removeEventListener('tool', refresh);
+      this.tools.removeEventListener('tool', onToolChange);
     };
-    this.add();
+
+    this.addButtons();
   }
 
-  add() {
+  addButtons() {
     const { toolbarService } = this.viewer.services;
-    if (!toolbarService.state.buttonSections.primary?.length || toolbarService.getButton(LIST)) return;
-    const buttons = BUTTONS.map(([id, icon, label]) => this.button(id, icon, label));
-    toolbarService.register([{ id: LIST, uiType: 'ohif.toolButtonList', props: { buttonSection: true } }, ...buttons]);
-    toolbarService.updateSection(LIST, BUTTONS.map(([id]) => id));
-    toolbarService.updateSection('primary', [LIST]); // behind the others
+    const hasToolbar = toolbarService.state.buttonSections.primary?.length;
+    if (!hasToolbar || toolbarService.getButton(BUTTON_LIST)) return;
+
+    const list = { id: BUTTON_LIST, uiType: 'ohif.toolButtonList', props: { buttonSection: true } };
+    const buttons = BUTTONS.map(([id, icon, label]) => this.createButton(id, icon, label));
+    toolbarService.register([list, ...buttons]);
+    toolbarService.updateSection(
+      BUTTON_LIST,
+      BUTTONS.map(([id]) => id),
+    );
+    toolbarService.updateSection('primary', [BUTTON_LIST]);
   }
 
-  button(id, icon, label) {
+  createButton(id, icon, label) {
     const commands = () => {
-      this.tools.choose(id);
+      this.tools.toggleTool(id);
       this.viewer.services.panelService.activatePanel(PANEL, true);
     };
     const evaluate = () => {
-      const disabled = !this.viewer.active();
-      return { disabled, isActive: !disabled && this.tools.active === id };
+      const disabled = !this.viewer.getActiveViewport();
+      return { disabled, isActive: !disabled && this.tools.activeTool === id };
     };
     return { id, uiType: 'ohif.toolButton', props: { icon, label, tooltip: label, commands, evaluate } };
   }

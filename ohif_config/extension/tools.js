@@ -1,180 +1,178 @@
 /**
- * Prompt tools made from Cornerstone's own: a point is a Probe without text, a box a rectangle without text.
- * Points are put by us when the button goes down: Cornerstone waits 400 ms for a double click.
+ * The prompts that are drawn in the viewports, as Cornerstone annotations. Points are added here when the button
+ * goes down: Cornerstone waits 400 ms for a double click.
  */
 
-export const POSITIVE = 'MinipacsPositive';
-export const NEGATIVE = 'MinipacsNegative';
-export const BOX = 'MinipacsBox';
-const NEAR_PX = 8;
-const COLORS = { [POSITIVE]: 'rgb(80, 230, 120)', [NEGATIVE]: 'rgb(255, 90, 80)', [BOX]: 'rgb(80, 200, 255)' };
+import { BOX, NEGATIVE, POSITIVE, registerToolClasses } from './tool_classes.js';
 
-/** Classes by name, registered with Cornerstone once. */
-function register({ ProbeTool, RectangleROITool, addTool, annotation }) {
-  class Point extends ProbeTool {
-    constructor(...properties) {
-      super(...properties);
-      this.addNewAnnotation = undefined; // `put` does it
-    }
-  }
-  const made = {
-    [POSITIVE]: class extends Point { static toolName = POSITIVE; },
-    [NEGATIVE]: class extends Point { static toolName = NEGATIVE; },
-    [BOX]: class extends RectangleROITool { static toolName = BOX; },
-  };
-  const styles = annotation.config.style.getDefaultToolStyles();
-  for (const [name, tool] of Object.entries(made)) {
-    addTool(tool);
-    const color = COLORS[name];
-    styles[name] = { color, colorHighlighted: color, colorSelected: color, lineWidth: '2', textBoxVisibility: false };
-  }
-  annotation.config.style.setDefaultToolStyles(styles);
-  return made;
-}
+/** A click so near to a point or corner moves that one. */
+const HANDLE_RADIUS_PX = 8;
+/** While a prompt is moved, `change` is dispatched when it has rested for this long. */
+const MOVE_DELAY_MS = 150;
+/** OHIF's own tool for the left button. */
+const DEFAULT_TOOL = 'WindowLevel';
+/** The beginning of the measure "minipacs: click to overlay" in the browser's timeline. */
+export const CLICK_MARK = 'minipacs: prompt';
 
 /**
- * The prompts drawn in the viewports. `change` is told when one was finished, moved or removed.
- * `tools` is `window.cornerstoneTools`, `core` `window.cornerstone`.
+ * The prompts drawn in the viewports. Events: `change` (a prompt was finished, moved or removed), `tool` (another
+ * tool is active). `tools` is `window.cornerstoneTools`, `core` is `window.cornerstone`.
  */
 export class PromptTools extends EventTarget {
   constructor(viewer, tools = window.cornerstoneTools, core = window.cornerstone) {
     super();
     Object.assign(this, { viewer, tools, core });
-    this.finished = new Set();
-    this.chosen = null;
-    PromptTools.registered ??= register(tools);
-    this.listening = this.listen();
+    /** Annotation UIDs of the prompts that are no longer being drawn. */
+    this.finishedUids = new Set();
+    PromptTools.classes ??= registerToolClasses(tools);
+    this.removeListeners = this.addListeners();
   }
 
-  get names() {
-    return Object.keys(PromptTools.registered);
+  get toolNames() {
+    return Object.keys(PromptTools.classes);
   }
 
-  listen() {
+  /** Listen to Cornerstone and to the mouse. Returns a function that removes the listeners. */
+  addListeners() {
+    const isPrompt = event => this.toolNames.includes(event.detail.annotation?.metadata.toolName);
+    const onCompleted = event => {
+      if (!isPrompt(event)) return;
+      this.finishedUids.add(event.detail.annotation.annotationUID);
+      performance.mark(CLICK_MARK);
+      this.announceChange();
+    };
+    const onModified = event => {
+      if (isPrompt(event)) this.announceChange(MOVE_DELAY_MS);
+    };
+    const onToolActivated = () => this.dispatchEvent(new Event('tool'));
+    const onMouseDown = event => this.addPoint(event);
+
     const { Events } = this.tools.Enums;
-    const target = this.core.eventTarget;
-    const ours = event => this.names.includes(event.detail.annotation?.metadata.toolName);
-    const tell = () => {
-      clearTimeout(this.soon);
-      this.soon = setTimeout(() => this.dispatchEvent(new Event('change')), 150);
-    };
-    const now = () => {
-      clearTimeout(this.soon);
-      this.dispatchEvent(new Event('change'));
-    };
-    const completed = event => {
-      if (!ours(event)) return;
-      this.finished.add(event.detail.annotation.annotationUID);
-      performance.mark('minipacs: prompt');
-      now();
-    };
-    const modified = event => ours(event) && tell();
-    const activated = () => this.dispatchEvent(new Event('tool'));
-    const pairs = [
-      [Events.ANNOTATION_COMPLETED, completed],
-      [Events.ANNOTATION_MODIFIED, modified],
-      [Events.ANNOTATION_ADDED, modified],
-      [Events.ANNOTATION_REMOVED, modified],
-      [Events.TOOL_ACTIVATED, activated],
+    const listeners = [
+      [Events.ANNOTATION_COMPLETED, onCompleted],
+      [Events.ANNOTATION_MODIFIED, onModified],
+      [Events.ANNOTATION_ADDED, onModified],
+      [Events.ANNOTATION_REMOVED, onModified],
+      [Events.TOOL_ACTIVATED, onToolActivated],
     ];
-    const down = event => this.put(event);
-    pairs.forEach(([name, work]) => target.addEventListener(name, work));
-    document.addEventListener('mousedown', down, true);
+
+    const { eventTarget } = this.core;
+    for (const [name, listener] of listeners) eventTarget.addEventListener(name, listener);
+    document.addEventListener('mousedown', onMouseDown, true);
     return () => {
-      pairs.forEach(([name, work]) => target.removeEventListener(name, work));
-      document.removeEventListener('mousedown', down, true);
+      for (const [name, listener] of listeners) eventTarget.removeEventListener(name, listener);
+      document.removeEventListener('mousedown', onMouseDown, true);
     };
   }
 
-  /** A point where the left button went down, when a point tool is active there and no prompt is near. */
-  put({ target, button, clientX, clientY, shiftKey, ctrlKey, altKey, metaKey }) {
+  /** Dispatch `change`, at once or after a delay; a later call replaces one that is still waiting. */
+  announceChange(delayMs = 0) {
+    clearTimeout(this.changeTimer);
+    const announce = () => this.dispatchEvent(new Event('change'));
+
+    if (delayMs) this.changeTimer = setTimeout(announce, delayMs);
+    else announce();
+  }
+
+  /** Add a point where the left button went down, if a point tool is active there and no prompt is near. */
+  addPoint({ target, button, clientX, clientY, shiftKey, ctrlKey, altKey, metaKey }) {
     const element = target.closest?.('[data-viewport-uid]');
     const viewport = element && this.core.getEnabledElement(element)?.viewport;
     if (!viewport || button !== 0 || shiftKey || ctrlKey || altKey || metaKey) return;
+
     const group = this.viewer.services.toolGroupService.getToolGroupForViewport(viewport.id);
     const name = group?.getActivePrimaryMouseButtonTool();
     if (name !== POSITIVE && name !== NEGATIVE) return;
+
     const { left, top } = element.getBoundingClientRect();
-    const canvas = [clientX - left, clientY - top];
-    if (this.annotations.some(annotation => near(annotation, viewport, canvas))) return; // it is moved instead
-    performance.mark('minipacs: prompt');
-    const handles = { points: [viewport.canvasToWorld(canvas)] };
-    const annotation = PromptTools.registered[name].createAnnotationForViewport(viewport, { data: { handles } });
+    const canvasPoint = [clientX - left, clientY - top];
+    if (this.annotations.some(annotation => hasHandleNear(annotation, viewport, canvasPoint))) return;
+
+    performance.mark(CLICK_MARK);
+    const handles = { points: [viewport.canvasToWorld(canvasPoint)] };
+    const annotation = PromptTools.classes[name].createAnnotationForViewport(viewport, { data: { handles } });
     this.tools.annotation.state.addAnnotation(annotation, element);
-    this.finished.add(annotation.annotationUID);
+    this.finishedUids.add(annotation.annotationUID);
     this.tools.utilities.triggerAnnotationRenderForViewportIds([viewport.id]);
     this.dispatchEvent(new Event('change'));
   }
 
   stop() {
-    this.listening();
-    clearTimeout(this.soon);
+    this.removeListeners();
+    clearTimeout(this.changeTimer);
   }
 
-  /** The group of tools of the active viewport, with ours in it. */
-  group() {
-    const { viewportId } = this.viewer.active() ?? {};
+  /** The tool group of the active viewport, with the prompt tools in it, or `null`. */
+  getToolGroup() {
+    const { viewportId } = this.viewer.getActiveViewport() ?? {};
     const group = viewportId && this.viewer.services.toolGroupService.getToolGroupForViewport(viewportId);
-    for (const name of group ? this.names : []) {
-      if (!group.hasTool(name)) {
-        group.addTool(name, { getTextLines: () => null });
-        group.setToolPassive(name);
-      }
+    if (!group) return null;
+
+    for (const name of this.toolNames.filter(one => !group.hasTool(one))) {
+      group.addTool(name, { getTextLines: () => null });
+      group.setToolPassive(name);
     }
-    return group ?? null;
+    return group;
   }
 
-  /** The prompt tool the left button draws with; `null` when it is another. */
-  get active() {
-    const name = this.group()?.getActivePrimaryMouseButtonTool();
-    return this.names.includes(name) ? name : null;
+  /** The prompt tool that the left button draws with; `null` when it is another tool. */
+  get activeTool() {
+    const name = this.getToolGroup()?.getActivePrimaryMouseButtonTool();
+    return this.toolNames.includes(name) ? name : null;
   }
 
-  /** Draw with this tool; chosen again, the left button goes back to what it did before. */
-  choose(name) {
-    const group = this.group();
+  /** Draw with this tool; called again, the left button gets its previous tool back. */
+  toggleTool(name) {
+    const group = this.getToolGroup();
     if (!group) return;
-    const now = group.getActivePrimaryMouseButtonTool();
-    if (!this.names.includes(now)) this.before = now;
-    const next = now === name ? this.before ?? 'WindowLevel' : name;
-    this.viewer.commands.runCommand('setToolActive', { toolName: next, toolGroupId: group.id });
+
+    const current = group.getActivePrimaryMouseButtonTool();
+    if (!this.toolNames.includes(current)) this.previousTool = current;
+
+    const toolName = current === name ? (this.previousTool ?? DEFAULT_TOOL) : name;
+    this.viewer.commands.runCommand('setToolActive', { toolName, toolGroupId: group.id });
     this.dispatchEvent(new Event('tool'));
   }
 
   /** Finished annotations, in the order they were drawn. */
   get annotations() {
     const all = this.tools.annotation.state.getAllAnnotations();
-    return all.filter(a => this.names.includes(a.metadata.toolName) && this.finished.has(a.annotationUID));
+    return all.filter(a => this.toolNames.includes(a.metadata.toolName) && this.finishedUids.has(a.annotationUID));
   }
 
-  /** Take back the last one. */
-  undo() {
+  removeLast() {
     this.remove(this.annotations.slice(-1));
   }
 
-  clear() {
+  removeAll() {
     this.remove(this.annotations);
   }
 
   remove(annotations) {
     for (const { annotationUID } of annotations) this.tools.annotation.state.removeAnnotation(annotationUID);
-    this.viewer.render();
+    this.viewer.renderAll();
     this.dispatchEvent(new Event('change'));
   }
 }
 
-/** Whether a prompt of the image on show has a handle near a place on the canvas. */
-function near({ metadata, data }, viewport, [x, y]) {
-  if (metadata.referencedImageId && metadata.referencedImageId !== viewport.getCurrentImageId?.()) return false;
-  const places = data.handles.points.map(point => viewport.worldToCanvas(point));
-  return places.some(place => Math.hypot(place[0] - x, place[1] - y) < NEAR_PX);
+/** Whether an annotation on the displayed image has a handle near a point of the canvas. */
+function hasHandleNear({ metadata, data }, viewport, [x, y]) {
+  const { referencedImageId } = metadata;
+  if (referencedImageId && referencedImageId !== viewport.getCurrentImageId?.()) return false;
+
+  const handles = data.handles.points.map(point => viewport.worldToCanvas(point));
+  return handles.some(handle => Math.hypot(handle[0] - x, handle[1] - y) < HANDLE_RADIUS_PX);
 }
 
-/** An annotation as the prompt service takes it; `imageOf(point)` names the image nearest to a point. */
-export function promptOf({ metadata, data }, imageOf) {
+/**
+ * Convert an annotation to a prompt as the prompt service takes it (LPS, mm). `findImage(point, imageId)` returns
+ * `{ sopInstanceUid, frame }` of the image it was drawn on.
+ */
+export function toPrompt({ metadata, data }, findImage) {
   const points = data.handles.points.map(point => [...point].map(Number));
-  const image = imageOf(points[0], metadata.referencedImageId);
+  const image = findImage(points[0], metadata.referencedImageId);
   const place = { sop_instance_uid: image.sopInstanceUid, frame: image.frame };
+
   if (metadata.toolName === BOX) return { box: [points[0], points[3]], ...place };
   return { point: points[0], positive: metadata.toolName === POSITIVE, ...place };
 }

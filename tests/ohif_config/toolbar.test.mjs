@@ -3,25 +3,29 @@ import test from 'node:test';
 
 import { Toolbar } from '../../ohif_config/extension/toolbar.js';
 
-/** OHIF's toolbar service as far as we use it: whoever listens is told of every change. */
-class Service {
+/** OHIF's toolbar service as far as it is used: every change calls the listeners. */
+class ToolbarService {
   EVENTS = { TOOL_BAR_MODIFIED: 'modified' };
   state = { buttons: {}, buttonSections: {} };
   listeners = new Set();
 
-  subscribe(_event, work) {
-    this.listeners.add(work);
-    return { unsubscribe: () => this.listeners.delete(work) };
+  subscribe(_event, listener) {
+    this.listeners.add(listener);
+    return { unsubscribe: () => this.listeners.delete(listener) };
   }
 
   register(buttons) {
-    buttons.forEach(button => (this.state.buttons[button.id] ??= button));
-    this.listeners.forEach(work => work());
+    for (const button of buttons) this.state.buttons[button.id] ??= button;
+    this.callListeners();
   }
 
   updateSection(key, ids) {
     this.state.buttonSections[key] = [...new Set([...(this.state.buttonSections[key] ?? []), ...ids])];
-    this.listeners.forEach(work => work());
+    this.callListeners();
+  }
+
+  callListeners() {
+    for (const listener of this.listeners) listener();
   }
 
   getButton(id) {
@@ -35,19 +39,24 @@ class Service {
   refreshToolbarState() {}
 }
 
-function made() {
-  const toolbarService = new Service();
+function createToolbar() {
+  const toolbarService = new ToolbarService();
   const opened = [];
-  const panelService = { activatePanel: (...given) => opened.push(given) };
-  const viewer = { services: { toolbarService, panelService }, active: () => ({ viewportId: 'one' }) };
-  const tools = Object.assign(new EventTarget(), { active: null, choose(name) { this.active = name; } });
+  const panelService = { activatePanel: (...args) => opened.push(args) };
+  const viewer = { services: { toolbarService, panelService }, getActiveViewport: () => ({ viewportId: 'one' }) };
+  const tools = Object.assign(new EventTarget(), {
+    activeTool: null,
+    toggleTool(name) {
+      this.activeTool = name;
+    },
+  });
   const toolbar = new Toolbar(viewer, tools);
   toolbar.start();
   return { toolbar, toolbarService, tools, opened };
 }
 
 test('the tools come behind those of the mode, once, and again after a reset', () => {
-  const { toolbarService } = made();
+  const { toolbarService } = createToolbar();
   assert.deepEqual(toolbarService.state.buttonSections, {});
   for (const mode of [['Zoom', 'Pan'], ['Layout']]) {
     toolbarService.reset();
@@ -58,20 +67,20 @@ test('the tools come behind those of the mode, once, and again after a reset', (
   }
 });
 
-test('a button chooses its tool, opens the panel and is lit while the tool is active', () => {
-  const { toolbarService, tools, opened } = made();
+test('a button activates its tool, opens the panel and is shown as active with the tool', () => {
+  const { toolbarService, tools, opened } = createToolbar();
   toolbarService.updateSection('primary', ['Zoom']);
   const [positive, , box] = toolbarService.state.buttonSections.MinipacsPrompts.map(id => toolbarService.getButton(id));
   assert.equal(box.props.evaluate().isActive, false);
   box.props.commands();
-  assert.equal(tools.active, box.id);
+  assert.equal(tools.activeTool, box.id);
   assert.equal(box.props.evaluate().isActive, true);
   assert.equal(positive.props.evaluate().isActive, false);
   assert.equal(opened.length, 1);
 });
 
-test('a study that is left takes its listeners along', () => {
-  const { toolbar, toolbarService } = made();
+test('a closed study leaves no listeners behind', () => {
+  const { toolbar, toolbarService } = createToolbar();
   toolbar.stop();
   toolbarService.updateSection('primary', ['Zoom']);
   assert.deepEqual(toolbarService.state.buttonSections.primary, ['Zoom']);
