@@ -6,8 +6,8 @@ import numpy as np
 from pydicom import Dataset
 
 from etl.rendering.frames import frame_count, frames
-from etl.rendering.grey_header import group, numbers
 from minipacs.errors import NoPicture
+from minipacs.formats.grey_header import functional_group, read_numbers
 
 
 def segments(dataset: Dataset, remarks: list[str]) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def volumes_ml(dataset: Dataset) -> dict[int, float]:
             for number, count in zip(*np.unique(frame, return_counts=True), strict=True):
                 found[int(number)] = found.get(int(number), 0.0) + int(count) * voxel
         else:
-            item = group(dataset, n, "SegmentIdentificationSequence")
+            item = functional_group(dataset, n, "SegmentIdentificationSequence")
             number = int(item.get("ReferencedSegmentNumber") or 0)
             found[number] = found.get(number, 0.0) + float(frame.sum(dtype=np.float64)) / whole * voxel
     return found
@@ -65,22 +65,27 @@ def _labels(dataset: Dataset) -> Any:
 
 def _voxel_ml(dataset: Dataset, n: int) -> float:
     """mm³ / 1000 of a voxel; depth is Spacing Between Slices, or Slice Thickness."""
-    measures = group(dataset, n, "PixelMeasuresSequence")
-    area = numbers(measures, "PixelSpacing") or [0.0, 0.0]
-    depth = numbers(measures, "SpacingBetweenSlices") or _step(dataset) or numbers(measures, "SliceThickness") or [0.0]
+    measures = functional_group(dataset, n, "PixelMeasuresSequence")
+    area = read_numbers(measures, "PixelSpacing") or [0.0, 0.0]
+    depth = (
+        read_numbers(measures, "SpacingBetweenSlices")
+        or _step(dataset)
+        or read_numbers(measures, "SliceThickness")
+        or [0.0]
+    )
     return area[0] * area[-1] * abs(depth[0]) / 1000.0
 
 
 def _step(dataset: Dataset) -> list[float]:
     """Smallest distance of two frames' planes along their normal, mm; nothing when there is only one plane."""
-    orientation = numbers(group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
+    orientation = read_numbers(functional_group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(orientation) != 6:
         return []
     normal = np.cross(orientation[:3], orientation[3:])
     places = {
         round(float(np.dot(normal, at)), 3)
         for n in range(frame_count(dataset))
-        if len(at := numbers(group(dataset, n, "PlanePositionSequence"), "ImagePositionPatient")) == 3
+        if len(at := read_numbers(functional_group(dataset, n, "PlanePositionSequence"), "ImagePositionPatient")) == 3
     }
     return [float(np.diff(sorted(places)).min())] if len(places) > 1 else []
 

@@ -16,8 +16,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from etl.rendering.grey import Array, Stored
 from minipacs.errors import NoPicture
+from minipacs.formats.grey import Array, StoredFormat
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -40,13 +40,13 @@ def frame_count(dataset: Dataset) -> int:
         return 1
 
 
-def stored_of(dataset: Dataset, dtype: np.dtype[Any]) -> Stored:
+def read_stored_format(dataset: Dataset, dtype: np.dtype[Any]) -> StoredFormat:
     """How the stored values stand in words of this dtype."""
     native = not _is_encapsulated(dataset)
     bits = min(int(dataset.get("BitsStored") or 8 * dtype.itemsize), 8 * dtype.itemsize)
     high = int(dataset.get("HighBit") if dataset.get("HighBit") is not None else bits - 1)
-    return Stored(
-        words=dtype.str[1:],
+    return StoredFormat(
+        dtype=dtype.str[1:],
         bits_stored=bits,
         shift=max(0, high + 1 - bits) if native else 0,
         signed=bool(dataset.get("PixelRepresentation")),

@@ -12,10 +12,22 @@ from isal import isal_zlib
 from pydicom import Dataset
 
 from etl.options import RULES, Options, choice
-from etl.rendering import grey_header
-from etl.rendering.frames import frames, stored_of
-from etl.rendering.grey import Array, Lut, Pipeline, Stored, Voi, Window, extent, full_range, table, unsigned
+from etl.rendering.frames import frames, read_stored_format
 from etl.rendering.png import encode
+from etl.rendering.windows import select_windows
+from minipacs.formats import grey_header
+from minipacs.formats.grey import (
+    Array,
+    GreyPipeline,
+    Lut,
+    StoredFormat,
+    Voi,
+    Window,
+    as_unsigned,
+    grey_by_word,
+    modality_range,
+    window_of_range,
+)
 
 NAMESPACE = UUID("5d0b1ac2-7f0a-5a6c-9d1e-6a1f0e0c9b3d")
 """Of the names of PNGs: the same object, frame and window is the same file."""
@@ -57,23 +69,23 @@ def rendered(dataset: Dataset, options: Options, remarks: list[str], sums: list[
 
 
 def _grey(dataset: Dataset, n: int, words: Array, options: Options, remarks: list[str]) -> Iterator[Picture]:
-    pipeline = grey_header.pipeline(dataset, n)
-    stored = stored_of(dataset, words.dtype)
+    pipeline = grey_header.read_pipeline(dataset, n)
+    stored = read_stored_format(dataset, words.dtype)
     if options.bit_depth == 16:
         yield _values(n, words, stored, pipeline)
         return
-    windows, luts, wrong = grey_header.vois(dataset, n)
+    windows, luts, wrong = grey_header.windows_and_luts(dataset, n)
     remarks += [remark for remark in wrong if remark not in remarks]
-    chosen = grey_header.choose(choice(options.window), windows, luts)
-    for voi in chosen or [full_range(*extent(words, stored, pipeline))]:
+    chosen = select_windows(choice(options.window), windows, luts)
+    for voi in chosen or [window_of_range(*modality_range(words, stored, pipeline))]:
         facts = {"bit_depth": 8, **_facts(pipeline, voi)}
-        if stored.tabular:
-            yield Picture(n + 1, label(voi), unsigned(words), facts, table(stored, pipeline, voi))
+        if stored.fits_table:
+            yield Picture(n + 1, label(voi), as_unsigned(words), facts, grey_by_word(stored, pipeline, voi))
         else:
-            yield Picture(n + 1, label(voi), pipeline.grey(stored.values(words), voi), facts)
+            yield Picture(n + 1, label(voi), pipeline.to_grey(stored.values(words), voi), facts)
 
 
-def _values(n: int, words: Array, stored: Stored, pipeline: Pipeline) -> Picture:
+def _values(n: int, words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> Picture:
     """Modality values in 16 bits: exact for up to 16 bits stored, else scaled to the range of the frame."""
     facts: dict[str, Any] = {
         "bit_depth": 16,
@@ -82,14 +94,14 @@ def _values(n: int, words: Array, stored: Stored, pipeline: Pipeline) -> Picture
     }
     values = stored.values(words)
     if pipeline.modality_lut is not None:
-        pixels, slope, intercept = pipeline.modality(values), 1.0, 0.0
-    elif stored.tabular:
+        pixels, slope, intercept = pipeline.to_modality(values), 1.0, 0.0
+    elif stored.fits_table:
         lowest = -(2.0 ** (stored.bits_stored - 1)) if stored.signed else 0.0
         pixels, slope, intercept = values - lowest, pipeline.slope, pipeline.intercept + pipeline.slope * lowest
     else:
-        low, high = extent(words, stored, pipeline)
+        low, high = modality_range(words, stored, pipeline)
         slope, intercept = (high - low) / 65535 or 1.0, low
-        pixels = np.floor((pipeline.modality(values) - low) / slope + 0.5)
+        pixels = np.floor((pipeline.to_modality(values) - low) / slope + 0.5)
     facts |= {"rescale_slope": slope, "rescale_intercept": intercept}
     return Picture(n + 1, "values", pixels.clip(0, 65535).astype(np.uint16), facts)
 
@@ -103,7 +115,7 @@ def label(voi: Voi) -> str:
     return "range" if voi.source == "computed" else f"{voi.center!r}/{voi.width!r}/{voi.function}"
 
 
-def _facts(pipeline: Pipeline, voi: Voi) -> dict[str, Any]:
+def _facts(pipeline: GreyPipeline, voi: Voi) -> dict[str, Any]:
     facts: dict[str, Any] = {"inverted": pipeline.inverted, "modality_lut": pipeline.modality_lut is not None}
     if pipeline.modality_lut is None:
         facts |= {"rescale_slope": pipeline.slope, "rescale_intercept": pipeline.intercept}
@@ -116,9 +128,9 @@ def _facts(pipeline: Pipeline, voi: Voi) -> dict[str, Any]:
 
 def aspect(dataset: Dataset) -> float:
     """Height of a pixel divided by its width: Pixel Spacing, its kin, or Pixel Aspect Ratio (C.7.6.3.1.7)."""
-    measures = grey_header.group(dataset, 0, "PixelMeasuresSequence")
+    measures = grey_header.functional_group(dataset, 0, "PixelMeasuresSequence")
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
-        pair = grey_header.numbers(measures, keyword) or grey_header.numbers(dataset, keyword)
+        pair = grey_header.read_numbers(measures, keyword) or grey_header.read_numbers(dataset, keyword)
         if len(pair) == 2 and min(pair) > 0:
             return pair[0] / pair[1]
     return 1.0

@@ -15,10 +15,10 @@ from PIL import Image
 
 from data import shared_data
 from etl.options import Options
-from etl.rendering import grey_header
 from etl.rendering.frames import frames
-from etl.rendering.grey import linear
 from etl.rendering.render import rendered
+from minipacs.formats import grey_header
+from minipacs.formats.grey import linear
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on old files
 
@@ -103,7 +103,7 @@ def test_dcmtk_loses_a_level_where_the_result_is_whole(tmp_path: Path) -> None:
 def test_dcmtk_3_6_7_takes_linear_exact_for_linear(tmp_path: Path) -> None:
     path = shared_data("derived/voi_linear_exact.dcm")
     dataset = pydicom.dcmread(path)
-    window = grey_header.vois(dataset, 0)[0][0]
+    window = grey_header.windows_and_luts(dataset, 0)[0][0]
     assert window.function == "LINEAR_EXACT"
     x = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     picture = theirs(path, tmp_path, "+Wi", "1")

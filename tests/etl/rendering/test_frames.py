@@ -9,15 +9,15 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from dicom_objects import as_file, image
-from etl.rendering.frames import frames, is_image, stored_of
-from etl.rendering.grey import Array
+from etl.rendering.frames import frames, is_image, read_stored_format
 from minipacs.errors import NoPicture
+from minipacs.formats.grey import Array
 
 
 def stored(dataset: Dataset) -> list[Array]:
     """Stored values of every frame."""
     read = dcmread(DicomBytesIO(as_file(dataset)))
-    return [stored_of(read, words.dtype).values(words) for words in frames(read)]
+    return [read_stored_format(read, words.dtype).values(words) for words in frames(read)]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4"])

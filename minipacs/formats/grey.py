@@ -1,7 +1,7 @@
 """The grey pipeline of PS3.3 C.11 as pure functions on float64: modality → VOI → presentation → 8 bit.
 
 A frame of up to 16 bits has at most 65536 stored values: the pipeline is computed once for those
-(`table`) and the frame is looked up in it. So exactness costs nothing per pixel.
+(`grey_by_word`) and the frame is looked up in it. So exactness costs nothing per pixel.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 WHITE = 255.0
-WHOLE = 1e-6
+ROUNDING_GUARD = 1e-6
 """Added before the fraction is cut: what is whole in exact arithmetic stays whole in float64. A sigmoid never is."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFormat:
     """How stored values stand in their words (PS3.5 8.1.1)."""
 
-    words: str
+    dtype: str
     """Kind and size of a decoded word as numpy names it: u1, u2, i2, u4, f4, …"""
     bits_stored: int
     shift: int = 0
@@ -31,13 +31,13 @@ class Stored:
     """Whether bits beside the value may hold something else (native words: overlays of old)."""
 
     @property
-    def tabular(self) -> bool:
+    def fits_table(self) -> bool:
         """Whether all words can stand in one table."""
-        return self.words[1:] in ("1", "2") and self.words[0] in "ui"
+        return self.dtype[1:] in ("1", "2") and self.dtype[0] in "ui"
 
     def values(self, words: Array) -> Array:
         """Stored values of words, as float64: shifted, masked, sign-extended."""
-        if self.words[0] == "f":
+        if self.dtype[0] == "f":
             real = words.astype(np.float64)
             return np.asarray(np.where(np.isnan(real), -np.inf, real))  # no number: black
         values = words.astype(np.int64)
@@ -92,7 +92,7 @@ Voi = Window | Lut
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class GreyPipeline:
     """What a frame's header says about its way from stored values to grey."""
 
     slope: float = 1.0
@@ -102,19 +102,19 @@ class Pipeline:
     padding: tuple[float, float] | None = None
     """Stored values from … to, which are no part of the picture (C.7.5.1.1.2)."""
 
-    def modality(self, stored: Array) -> Array:
+    def to_modality(self, stored: Array) -> Array:
         """Stored values → modality values, for example HU."""
         if self.modality_lut is not None:
             return self.modality_lut.apply(stored)  # PS3.3 C.11.1.1.1
         return stored * self.slope + self.intercept  # PS3.3 C.11.1.1.2: U = m·SV + b
 
-    def grey(self, stored: Array, voi: Voi) -> Array:
+    def to_grey(self, stored: Array, voi: Voi) -> Array:
         """Stored values → 0…255, uint8: the fraction is cut, as DCMTK cuts it."""
-        y = voi_lut(self.modality(stored), voi)
+        y = apply_voi(self.to_modality(stored), voi)
         if self.inverted:  # PS3.3 C.7.6.3.1.2 MONOCHROME1: the minimum is white, after VOI; C.11.6.1.2 INVERSE
             y = WHITE - y
         exact = isinstance(voi, Lut) or voi.function != "SIGMOID"
-        return np.floor(y + WHOLE if exact else y).astype(np.uint8)
+        return np.floor(y + ROUNDING_GUARD if exact else y).astype(np.uint8)
 
 
 def linear(x: Array, c: float, w: float) -> Array:
@@ -144,63 +144,63 @@ FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
 }
 
 
-def voi_lut(x: Array, voi: Voi) -> Array:
+def apply_voi(x: Array, voi: Voi) -> Array:
     """Modality values → 0…255, float64."""
     if isinstance(voi, Lut):  # PS3.3 C.11.2.1.1: entries are from 0 to 2^bits − 1; their 8 highest bits are shown
         return np.asarray(np.floor(voi.apply(x) * (256 / 2**voi.bits)).clip(0, WHITE))
     return FUNCTIONS[voi.function](x, voi.center, voi.width)
 
 
-def full_range(low: float, high: float) -> Window:
+def window_of_range(low: float, high: float) -> Window:
     """The window under which LINEAR takes low to black and high to white: what OHIF shows when none is given."""
     return Window((low + high + 1) / 2, high - low + 1, "LINEAR", "computed")
 
 
 @lru_cache(maxsize=16)
-def domain(stored: Stored) -> tuple[Array, Array | None]:
+def values_of_all_words(stored: StoredFormat) -> tuple[Array, Array | None]:
     """Every stored value there is, and for each word the place of its value (None: the word itself)."""
-    size = int(stored.words[1:])
+    size = int(stored.dtype[1:])
     words = np.arange(2 ** (8 * size), dtype=f"u{size}")
     if not stored.masked:
-        return stored.values(words.view(stored.words)), None
+        return stored.values(words.view(stored.dtype)), None
     codes = np.arange(1 << stored.bits_stored, dtype=f"u{size}")
     plain = replace(stored, shift=0)
     return plain.values(codes), (words >> stored.shift) & ((1 << stored.bits_stored) - 1)
 
 
 @lru_cache(maxsize=32)
-def table(stored: Stored, pipeline: Pipeline, voi: Voi) -> Array:
+def grey_by_word(stored: StoredFormat, pipeline: GreyPipeline, voi: Voi) -> Array:
     """Grey by word (as an unsigned number), uint8: the pipeline, once for every value there is."""
-    values, places = domain(stored)
-    grey = pipeline.grey(values, voi)
+    values, places = values_of_all_words(stored)
+    grey = pipeline.to_grey(values, voi)
     return grey if places is None else grey.take(places)
 
 
-def unsigned(words: Array) -> Array:
+def as_unsigned(words: Array) -> Array:
     """The words as unsigned numbers: how they index a table."""
     return words.view(f"u{words.dtype.itemsize}")
 
 
-def extent(words: Array, stored: Stored, pipeline: Pipeline) -> tuple[float, float]:
+def modality_range(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[float, float]:
     """Lowest and highest modality value of a frame, without padding (C.7.5.1.1.2) and what is no number."""
-    values = stored.values(_present(words, stored, pipeline))
+    values = stored.values(_words_with_extremes(words, stored, pipeline))
     if pipeline.padding is not None:
         low, high = pipeline.padding
         real = values[(values < low) | (values > high)]
         values = real if real.size else values
-    modality = pipeline.modality(values[np.isfinite(values)])
+    modality = pipeline.to_modality(values[np.isfinite(values)])
     return (float(modality.min()), float(modality.max())) if modality.size else (0.0, 0.0)
 
 
-def _present(words: Array, stored: Stored, pipeline: Pipeline) -> Array:
+def _words_with_extremes(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> Array:
     """Words among which are the extremes of a frame: two when the pipeline is a line, else all that occur."""
     low, high = words.min(), words.max()
-    line = pipeline.padding is None and pipeline.modality_lut is None and stored.words[0] != "f"
+    line = pipeline.padding is None and pipeline.modality_lut is None and stored.dtype[0] != "f"
     clean = not stored.masked or (stored.shift == 0 and low >= 0 and high < 1 << (stored.bits_stored - stored.signed))
     same = not stored.signed or words.dtype.kind == "i"
     if line and clean and same:
         return np.array([low, high], words.dtype)
-    if stored.tabular:
-        present = np.flatnonzero(np.bincount(unsigned(words).ravel()))
+    if stored.fits_table:
+        present = np.flatnonzero(np.bincount(as_unsigned(words).ravel()))
         return present.astype(f"u{words.dtype.itemsize}").view(words.dtype)
     return np.unique(words)

@@ -7,26 +7,37 @@ import numpy as np
 import pytest
 
 import rendering_oracle as oracle
-from etl.rendering.grey import Lut, Pipeline, Stored, Voi, Window, domain, extent, full_range, linear, table
+from minipacs.formats.grey import (
+    GreyPipeline,
+    Lut,
+    StoredFormat,
+    Voi,
+    Window,
+    grey_by_word,
+    linear,
+    modality_range,
+    values_of_all_words,
+    window_of_range,
+)
 
-TWELVE = Stored("u2", 12, masked=True)
-SIGNED = Stored("i2", 12, signed=True, masked=True)
-BYTE = Stored("u1", 8)
-CT = Pipeline(1.0, -1024.0)
+TWELVE = StoredFormat("u2", 12, masked=True)
+SIGNED = StoredFormat("i2", 12, signed=True, masked=True)
+BYTE = StoredFormat("u1", 8)
+CT = GreyPipeline(1.0, -1024.0)
 
 
-def expected(stored: Stored, pipeline: Pipeline, window: Window) -> np.ndarray:
+def expected(stored: StoredFormat, pipeline: GreyPipeline, window: Window) -> np.ndarray:
     """Grey by stored value, by the oracle."""
     c, w = Fraction(window.center), Fraction(window.width)
     slope, intercept = Fraction(pipeline.slope), Fraction(pipeline.intercept)
     of = oracle.FUNCTIONS[window.function]
-    values = [int(v) for v in domain(stored)[0]]
+    values = [int(v) for v in values_of_all_words(stored)[0]]
     return np.array([oracle.grey(of(v * slope + intercept, c, w), inverted=pipeline.inverted) for v in values])
 
 
-def ours(stored: Stored, pipeline: Pipeline, voi: Voi) -> np.ndarray:
+def ours(stored: StoredFormat, pipeline: GreyPipeline, voi: Voi) -> np.ndarray:
     """Grey by stored value, by the product."""
-    return pipeline.grey(domain(stored)[0], voi)
+    return pipeline.to_grey(values_of_all_words(stored)[0], voi)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -36,16 +47,16 @@ def ours(stored: Stored, pipeline: Pipeline, voi: Voi) -> np.ndarray:
     ("center", "width"), [(40, 400), (-600, 1500), (40.5, 33.25), (128, 256), (0, 1), (2048, 4096)]
 )
 def test_every_grey_value_is_the_oracle_s(
-    center: float, width: float, function: str, stored: Stored, inverted: bool
+    center: float, width: float, function: str, stored: StoredFormat, inverted: bool
 ) -> None:
-    pipeline = Pipeline(1.0, -1024.0 if stored is TWELVE else 0.0, inverted=inverted)
+    pipeline = GreyPipeline(1.0, -1024.0 if stored is TWELVE else 0.0, inverted=inverted)
     window = Window(center, width, function)
     np.testing.assert_array_equal(ours(stored, pipeline, window), expected(stored, pipeline, window))
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0.25), (7.8393163681, 0.0), (-1.0, 4095.0), (0.0123, -3.5)])
 def test_fractional_and_negative_slopes_stay_exact(slope: float, intercept: float) -> None:
-    pipeline, window = Pipeline(slope, intercept), Window(378, 465)
+    pipeline, window = GreyPipeline(slope, intercept), Window(378, 465)
     np.testing.assert_array_equal(ours(TWELVE, pipeline, window), expected(TWELVE, pipeline, window))
 
 
@@ -59,7 +70,7 @@ def test_the_worked_example_of_the_standard() -> None:
 
 
 def test_a_byte_shown_over_its_full_range_is_itself() -> None:
-    grey = ours(BYTE, Pipeline(), full_range(0, 255))
+    grey = ours(BYTE, GreyPipeline(), window_of_range(0, 255))
     assert grey.tolist() == list(range(256))
 
 
@@ -68,20 +79,20 @@ def test_a_voi_lut_shows_the_eight_highest_bits_and_clamps_at_its_ends() -> None
     lut = Lut(first=-2, bits=12, entries=np.array(entries, "<u2").tobytes())
     x = np.array([-9.0, -2.0, -1.0, 0.0, 1.0, 2.0, 99.0])
     wanted = [oracle.lut(Fraction(v), -2, entries) >> 4 for v in x]
-    assert Pipeline().grey(x, lut).tolist() == wanted == [0, 0, 1, 62, 255, 255, 255]
-    assert Pipeline(inverted=True).grey(x, lut).tolist() == [255 - v for v in wanted]
+    assert GreyPipeline().to_grey(x, lut).tolist() == wanted == [0, 0, 1, 62, 255, 255, 255]
+    assert GreyPipeline(inverted=True).to_grey(x, lut).tolist() == [255 - v for v in wanted]
 
 
 def test_a_modality_lut_takes_the_place_of_slope_and_intercept() -> None:
     lut = Lut(first=0, bits=16, entries=np.array([10, 20, 300], "<u2").tobytes())
-    pipeline = Pipeline(slope=5, intercept=7, modality_lut=lut)
-    assert pipeline.modality(np.array([-1.0, 0, 1, 2, 3])).tolist() == [10, 10, 20, 300, 300]
+    pipeline = GreyPipeline(slope=5, intercept=7, modality_lut=lut)
+    assert pipeline.to_modality(np.array([-1.0, 0, 1, 2, 3])).tolist() == [10, 10, 20, 300, 300]
 
 
 def test_the_table_of_words_ignores_bits_beside_the_value() -> None:
     """Overlays of old lie above the value (PS3.5 8.1.2): they change nothing."""
-    stored = Stored("u2", 10, shift=2, masked=True)
-    by_word = table(stored, Pipeline(), full_range(0, 1023))
+    stored = StoredFormat("u2", 10, shift=2, masked=True)
+    by_word = grey_by_word(stored, GreyPipeline(), window_of_range(0, 1023))
     assert len(by_word) == 65536
     for value in (0, 1, 511, 1023):
         word = (value << 2) | 0b1111_0000_0000_0011
@@ -89,26 +100,26 @@ def test_the_table_of_words_ignores_bits_beside_the_value() -> None:
 
 
 def test_signed_words_are_found_by_their_bits() -> None:
-    by_word = table(SIGNED, Pipeline(), full_range(-2048, 2047))
+    by_word = grey_by_word(SIGNED, GreyPipeline(), window_of_range(-2048, 2047))
     assert by_word[np.array([-2048, -1, 0, 2047], "i2").view("u2")].tolist() == [0, 127, 127, 255]
 
 
-@pytest.mark.parametrize("stored", [TWELVE, Stored("u2", 16), Stored("i2", 16, signed=True)])
-def test_the_computed_range_is_that_of_modality_values_without_padding(stored: Stored) -> None:
-    words = np.array([[5, 7, 2000], [9, 100, 2000]], stored.words)
-    assert extent(words, stored, CT) == (-1019.0, 976.0)
-    padded = Pipeline(1.0, -1024.0, padding=(2000.0, 2000.0))
-    assert extent(words, stored, padded) == (-1019.0, -924.0)
-    assert extent(words, stored, Pipeline(-1.0, 0.0)) == (-2000.0, -5.0)
+@pytest.mark.parametrize("stored", [TWELVE, StoredFormat("u2", 16), StoredFormat("i2", 16, signed=True)])
+def test_the_computed_range_is_that_of_modality_values_without_padding(stored: StoredFormat) -> None:
+    words = np.array([[5, 7, 2000], [9, 100, 2000]], stored.dtype)
+    assert modality_range(words, stored, CT) == (-1019.0, 976.0)
+    padded = GreyPipeline(1.0, -1024.0, padding=(2000.0, 2000.0))
+    assert modality_range(words, stored, padded) == (-1019.0, -924.0)
+    assert modality_range(words, stored, GreyPipeline(-1.0, 0.0)) == (-2000.0, -5.0)
 
 
 def test_a_frame_of_nothing_but_padding_has_a_range_all_the_same() -> None:
     words = np.full((2, 3), 7, "u2")
-    assert extent(words, Stored("u2", 16), Pipeline(padding=(7.0, 7.0))) == (7.0, 7.0)
+    assert modality_range(words, StoredFormat("u2", 16), GreyPipeline(padding=(7.0, 7.0))) == (7.0, 7.0)
 
 
 def test_what_is_no_number_is_black() -> None:
-    stored = Stored("f4", 32)
+    stored = StoredFormat("f4", 32)
     words = np.array([[np.nan, 0.0, 1.0]], "f4")
-    assert extent(words, stored, Pipeline()) == (0.0, 1.0)
-    assert Pipeline().grey(stored.values(words), Window(0.5, 1.0, "LINEAR_EXACT")).tolist() == [[0, 0, 255]]
+    assert modality_range(words, stored, GreyPipeline()) == (0.0, 1.0)
+    assert GreyPipeline().to_grey(stored.values(words), Window(0.5, 1.0, "LINEAR_EXACT")).tolist() == [[0, 0, 255]]

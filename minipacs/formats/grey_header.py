@@ -4,41 +4,40 @@ Enhanced multi-frame objects say it in functional groups: the frame's own before
 (PS3.3 C.7.6.16), and before the top level.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from etl.options import Choice
-from etl.rendering.grey import FUNCTIONS, Lut, Pipeline, Voi, Window
+from minipacs.formats.grey import FUNCTIONS, GreyPipeline, Lut, Window
 
 
-def pipeline(dataset: Dataset, frame: int) -> Pipeline:
+def read_pipeline(dataset: Dataset, frame: int) -> GreyPipeline:
     """The grey pipeline of a frame (from 0), but for the VOI."""
-    transformation = group(dataset, frame, "PixelValueTransformationSequence")
-    lut = _lut_of(dataset.get("ModalityLUTSequence"))
+    transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
+    lut = _read_luts(dataset.get("ModalityLUTSequence"))
     shape = str(dataset.get("PresentationLUTShape") or "")
-    return Pipeline(
-        slope=_one(transformation, "RescaleSlope", 1.0) or 1.0,
-        intercept=_one(transformation, "RescaleIntercept", 0.0),
+    return GreyPipeline(
+        slope=_first_number(transformation, "RescaleSlope", 1.0) or 1.0,
+        intercept=_first_number(transformation, "RescaleIntercept", 0.0),
         modality_lut=lut[0] if lut else None,
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE",
-        padding=_padding(dataset),
+        padding=_read_padding(dataset),
     )
 
 
-def vois(dataset: Dataset, frame: int) -> tuple[list[Window], list[Lut], list[str]]:
+def windows_and_luts(dataset: Dataset, frame: int) -> tuple[list[Window], list[Lut], list[str]]:
     """Windows and VOI LUTs of a frame (from 0), valid ones only, numbered from 1; and what is wrong with others."""
-    item = group(dataset, frame, "FrameVOILUTSequence")
+    item = functional_group(dataset, frame, "FrameVOILUTSequence")
     function = str(item.get("VOILUTFunction") or "LINEAR").upper()
     remarks = []
     if function not in FUNCTIONS:
         remarks.append(f"VOI LUT Function {function[:16]} is unknown (PS3.3 C.11.2.1.3): LINEAR was used.")
         function = "LINEAR"
-    said = _texts(item, "WindowCenterWidthExplanation")
-    pairs = zip(numbers(item, "WindowCenter"), numbers(item, "WindowWidth"), strict=False)
+    said = _read_texts(item, "WindowCenterWidthExplanation")
+    pairs = zip(read_numbers(item, "WindowCenter"), read_numbers(item, "WindowWidth"), strict=False)
     windows = [
         Window(center, width, function, "header", n, said[n - 1] if n <= len(said) else "")
         for n, (center, width) in enumerate(pairs, 1)
@@ -49,54 +48,35 @@ def vois(dataset: Dataset, frame: int) -> tuple[list[Window], list[Lut], list[st
         for w in windows
         if not w.valid
     ]
-    return [w for w in windows if w.valid], _lut_of(item.get("VOILUTSequence")), remarks
+    return [w for w in windows if w.valid], _read_luts(item.get("VOILUTSequence")), remarks
 
 
-def choose(choice: Choice, windows: Sequence[Window], luts: Sequence[Lut]) -> list[Voi]:
-    """Those of a frame's windows that were asked for; empty: none fits, the range is to be computed."""
-    every: list[Voi] = [*windows, *luts]
-    if choice.kind == "given":
-        return [Window(choice.center, choice.width, choice.function, "given")]
-    if choice.kind == "range":
-        return []
-    if choice.kind == "all":
-        return every
-    wanted: list[Voi] = []
-    if choice.kind == "number":
-        wanted = [w for w in windows if w.number == choice.number]
-    elif choice.kind == "lut":
-        wanted = [lut for lut in luts if lut.number == choice.number]
-    elif choice.kind == "explanation":
-        wanted = [v for v in every if v.explanation.casefold() == choice.explanation]
-    return (wanted or every)[:1]
-
-
-def group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
+def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
     """The item that holds for this frame: per frame, shared, or the dataset itself."""
-    for groups in _groups(dataset, frame):
+    for groups in _functional_groups(dataset, frame):
         items = groups.get(sequence)
         if items:
             return items[0]  # type: ignore[no-any-return]
     return dataset
 
 
-def _groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:
+def _functional_groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if frame < len(per_frame):
         yield per_frame[frame]
     yield from (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
 
 
-def _padding(dataset: Dataset) -> tuple[float, float] | None:
+def _read_padding(dataset: Dataset) -> tuple[float, float] | None:
     """PS3.3 C.7.5.1.1.2: one value, or with Pixel Padding Range Limit all from the one to the other."""
-    value = _one(dataset, "PixelPaddingValue", None)
+    value = _first_number(dataset, "PixelPaddingValue", None)
     if value is None:
         return None
-    limit = _one(dataset, "PixelPaddingRangeLimit", value)
+    limit = _first_number(dataset, "PixelPaddingRangeLimit", value)
     return min(value, limit), max(value, limit)
 
 
-def _lut_of(items: Any) -> list[Lut]:
+def _read_luts(items: Any) -> list[Lut]:
     """The items of a Modality or VOI LUT Sequence that hold a table."""
     found = []
     for number, item in enumerate(items or [], 1):
@@ -104,13 +84,13 @@ def _lut_of(items: Any) -> list[Lut]:
         if descriptor is None or len(descriptor) != 3 or data is None:
             continue
         count, first, bits = (int(v) for v in descriptor)
-        entries = _entries(data, count or 65536, bits)  # C.11.1.1.1: 0 stands for 2^16 entries
+        entries = _lut_entries(data, count or 65536, bits)  # C.11.1.1.1: 0 stands for 2^16 entries
         if len(entries):
             found.append(Lut(first, bits, entries.tobytes(), str(item.get("LUTExplanation") or ""), number))
     return found
 
 
-def _entries(data: Any, count: int, bits: int) -> np.ndarray[Any, Any]:
+def _lut_entries(data: Any, count: int, bits: int) -> np.ndarray[Any, Any]:
     """LUT Data as uint16: words, or, when 8 bits are packed two a word, bytes (C.11.1.1.1)."""
     if isinstance(data, bytes):
         packed = bits <= 8 and len(data) < 2 * count
@@ -121,7 +101,7 @@ def _entries(data: Any, count: int, bits: int) -> np.ndarray[Any, Any]:
     return values[:count].astype("<u2")
 
 
-def numbers(item: Dataset, keyword: str) -> list[float]:
+def read_numbers(item: Dataset, keyword: str) -> list[float]:
     """All values of a number element; what cannot be read is no value."""
     try:
         value = item.get(keyword)
@@ -130,10 +110,10 @@ def numbers(item: Dataset, keyword: str) -> list[float]:
         return []
 
 
-def _one(item: Dataset, keyword: str, default: Any) -> Any:
-    return (numbers(item, keyword) or [default])[0]
+def _first_number(item: Dataset, keyword: str, default: Any) -> Any:
+    return (read_numbers(item, keyword) or [default])[0]
 
 
-def _texts(item: Dataset, keyword: str) -> list[str]:
+def _read_texts(item: Dataset, keyword: str) -> list[str]:
     value = item.get(keyword)
     return [str(v) for v in (value if isinstance(value, MultiValue) else [value]) if v is not None]

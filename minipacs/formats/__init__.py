@@ -1,0 +1,1 @@
+"""What the product knows of file formats: each fact once, for every box; light to import, heavy libraries later."""
