@@ -1,4 +1,4 @@
-"""The application is put together here, and nowhere else: state, guard, answers, a blueprint per noun."""
+"""The application is put together here, and nowhere else: context, guard, answers, a blueprint per noun."""
 
 from datetime import timedelta
 from importlib import import_module
@@ -12,7 +12,7 @@ import minipacs.jobs.follow
 import minipacs.jobs.record
 from api.auth import accounts, audit, guard, login, login_limit
 from api.auth.session_cookie import Sessions
-from api.context import State
+from api.context import AppContext
 from api.fastpath.lane import Lane
 from api.results import shares
 from api.web import cors, responses
@@ -75,9 +75,9 @@ def build(settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=LONGEST_FORM,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
-    state = State(settings)
-    state.database.create()
-    app.extensions["minipacs"] = state
+    context = AppContext(settings)
+    context.database.create()
+    app.extensions["minipacs"] = context
     responses.install(app)
     audit.install(app)
     cors.install(app)

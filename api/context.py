@@ -1,4 +1,4 @@
-"""What every view has at hand: settings, the catalogue's database, the archive."""
+"""The application's context: what every view needs, made once for a process."""
 
 import threading
 from base64 import b64encode
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from minipacs.archive.client import Archive
 
 
-class State:
-    """One per process, shared by its threads."""
+class AppContext:
+    """Settings, the catalogue's database and the archive. One for each process, shared by its threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -30,7 +30,7 @@ class State:
 
     @property
     def archive(self) -> "Archive":
-        """The archive, opened at first use."""
+        """The archive's client, opened at its first use."""
         with self._lock:
             if self._archive is None:
                 from minipacs.archive.client import Archive
@@ -40,12 +40,12 @@ class State:
 
     @cached_property
     def orthanc_authorization(self) -> str:
-        """Our credentials at Orthanc, as a header."""
+        """The value of the `Authorization` header that Orthanc takes from us."""
         password = self.settings.orthanc_password or secret(self.settings.home, "orthanc_password")
         return "Basic " + b64encode(f"{self.settings.orthanc_user}:{password}".encode()).decode()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close every connection to the archive and to the database."""
         with self._lock:
             if self._archive is not None:
                 self._archive.close()
@@ -54,6 +54,6 @@ class State:
             self.database.close()
 
 
-def state() -> State:
-    """The state of the application that handles this request."""
-    return cast(State, current_app.extensions["minipacs"])
+def context() -> AppContext:
+    """The context of the application that handles this request."""
+    return cast(AppContext, current_app.extensions["minipacs"])

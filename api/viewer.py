@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Blueprint, Response, request, send_file
 from werkzeug.security import safe_join
 
-from api.context import state
+from api.context import context
 from minipacs.errors import NotFound, ViewerMissing
 from minipacs.settings import ROOT
 
@@ -42,7 +42,7 @@ def file(name: str) -> Response:
         return _send(ROOT / "ohif_config" / "app-config.js", immutable=False)
     if name.startswith("extension/"):
         return _send(_below(ROOT / "ohif_config", name), immutable=False)
-    build = state().settings.ohif
+    build = context().settings.ohif
     if not (build / "index.html").is_file():
         raise ViewerMissing("The viewer (OHIF) is not installed here.", "Run scripts/up, which prepares it.")
     path = _below(build, name)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from api.auth import accounts
 from api.auth.roles import ROLES, requires
-from api.context import state
+from api.context import context
 from api.web import paging
 from api.web.responses import wants_page
 from api.work.jobs import moment
@@ -22,7 +22,7 @@ blueprint = Blueprint("admin", __name__)
 @requires("admin")
 def page() -> str:
     """The page."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         troubles = session.execute(
             select(Rejection.code, func.count(), func.min(Rejection.reason), func.min(Rejection.remedy))
             .group_by(Rejection.code)
@@ -35,7 +35,7 @@ def page() -> str:
 @requires("admin")
 def users() -> list[dict[str, Any]]:
     """Every user, without password."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found = session.scalars(select(accounts.User).order_by(accounts.User.name))
         return [{"name": u.name, "role": u.role, "created": moment(u.created)} for u in found]
 
@@ -49,7 +49,7 @@ def add_user() -> ResponseReturnValue:
         raise BadRequest(f"A password has at least {accounts.SHORTEST} characters.", "Choose a longer one.")
     if name == g.user.name:
         raise BadRequest("This is your own name.", "Change your password at /account.")
-    accounts.set_user(state().database, name, request.form.get("role", "viewer"), password, must_change=True)
+    accounts.set_user(context().database, name, request.form.get("role", "viewer"), password, must_change=True)
     return redirect("/admin", 303) if wants_page() else ({"name": name}, 201)
 
 
@@ -60,7 +60,7 @@ def change_role(name: str) -> ResponseReturnValue:
     role = request.form.get("role", "")
     if name == g.user.name:
         raise BadRequest("This is your own name.", "Ask another administrator.")
-    accounts.set_role(state().database, name, role)
+    accounts.set_role(context().database, name, role)
     return redirect("/admin", 303) if wants_page() else {"name": name, "role": role}
 
 
@@ -68,7 +68,7 @@ def change_role(name: str) -> ResponseReturnValue:
 @requires("admin")
 def remove_user(name: str) -> ResponseReturnValue:
     """Remove a user; sessions and tokens end within seconds."""
-    accounts.delete_user(state().database, name)
+    accounts.delete_user(context().database, name)
     return redirect("/admin", 303) if wants_page() else {"name": name, "removed": True}
 
 
@@ -76,7 +76,7 @@ def remove_user(name: str) -> ResponseReturnValue:
 @requires("admin")
 def tokens() -> list[dict[str, Any]]:
     """Every token, without its secret."""
-    return [{"name": t.name, "role": t.role, "created": moment(t.created)} for t in accounts.tokens(state().database)]
+    return [{"name": t.name, "role": t.role, "created": moment(t.created)} for t in accounts.tokens(context().database)]
 
 
 @blueprint.post("/tokens")
@@ -86,7 +86,7 @@ def add_token() -> ResponseReturnValue:
     name = request.form.get("name", "").strip()
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
-    token = accounts.create_token(state().database, name, request.form.get("role", "viewer"))
+    token = accounts.create_token(context().database, name, request.form.get("role", "viewer"))
     if not wants_page():
         return {"name": name, "token": token}, 201
     return render_template("admin.html", users=users(), tokens=tokens(), roles=ROLES, troubles=[], made=token), 201
@@ -96,7 +96,7 @@ def add_token() -> ResponseReturnValue:
 @requires("admin")
 def remove_token(name: str) -> ResponseReturnValue:
     """Make a token worthless."""
-    accounts.revoke_token(state().database, name)
+    accounts.revoke_token(context().database, name)
     return redirect("/admin", 303) if wants_page() else {"name": name, "revoked": True}
 
 
@@ -104,6 +104,6 @@ def remove_token(name: str) -> ResponseReturnValue:
 def rejections() -> dict[str, Any]:
     """What could not be catalogued or rendered, and why; the newest are not first, the list is by source."""
     chosen = paging.filtered(select(Rejection), {"code": paging.equals(Rejection.code)})
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         answer = paging.page(session, chosen, [(Rejection.source, False)], "rejections")
     return answer

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.accounts import Principal
 from api.auth.roles import requires
-from api.context import state
+from api.context import context
 from api.web import paging
 from api.web.responses import wants_page
 from api.work.jobs import moment
@@ -215,8 +215,8 @@ def entries() -> ResponseReturnValue:
         raise BadRequest(f"There is no format {kind!r}.", "There are json and csv.")
     chosen = paging.filtered(select(Entry), FILTERS, wanted)
     if kind == "csv":
-        return Response(as_csv(state().database, chosen.order_by(Entry.id.desc())), mimetype="text/csv")
-    with state().database.reading() as session:
+        return Response(as_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype="text/csv")
+    with context().database.reading() as session:
         answer = paging.page(session, chosen, [(Entry.id, True)], "entries")
     for entry in answer["entries"]:
         entry["at"] = moment(entry["at"])

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from api.auth import login_limit
 from api.auth.accounts import NOBODY, Principal, Token, User, digest, matches, stamp
 from api.auth.roles import includes
-from api.context import state
+from api.context import context
 from api.web.responses import error_answer, wants_page
 from minipacs.errors import NotAllowed, NotFound
 from minipacs.secrets import secret
@@ -98,7 +98,7 @@ def _by_token(token: str) -> Principal | None:
     hashed = digest(token)
     if known := memory.get(hashed):
         return known
-    with state().database.reading() as db:
+    with context().database.reading() as db:
         found = db.scalar(select(Token).where(Token.token_hash == hashed))
     if found is None:
         return None
@@ -113,7 +113,7 @@ def _by_session() -> Principal | None:
     proof = f"session:{name}:{stamped}"
     if known := memory.get(proof):
         return known
-    with state().database.reading() as db:
+    with context().database.reading() as db:
         user = db.get(User, name)
     if user is None or not hmac.compare_digest(stamp(user), stamped):
         return None
@@ -138,7 +138,7 @@ def check_password(name: str, password: str) -> User | None:
     """The user, when this is the password; counts failures and refuses after too many."""
     if "\x00" in name:
         return None
-    database = state().database
+    database = context().database
     login_limit.check(database, name, request.remote_addr or "")
     with database.reading() as db:
         user = db.get(User, name)

@@ -10,7 +10,7 @@ from api.auth import login_limit
 from api.auth.accounts import User, change_password, stamp
 from api.auth.guard import check_password
 from api.auth.roles import includes, public, requires
-from api.context import state
+from api.context import context
 from api.web.responses import error_answer, wants_page
 from minipacs.errors import BadRequest, NotAllowed
 
@@ -44,7 +44,7 @@ def enter() -> ResponseReturnValue:
         if not wants_page():
             return error_answer("wrong_login", "User name or password is wrong.", "Try again.", 401)
         return render_template("login.html", next=target, wrong="User name or password is wrong.", name=name), 401
-    login_limit.forget(state().database, name, request.remote_addr or "")
+    login_limit.forget(context().database, name, request.remote_addr or "")
     begin_session(user)
     return redirect(target, 303)
 
@@ -76,15 +76,15 @@ def choose_password() -> ResponseReturnValue:
     """Change one's own password; other sessions of the user end."""
     if g.user.by == "token":
         raise NotAllowed("A token cannot change a password.", "Log in with the password.")
-    state_ = state()
-    if g.user.name == state_.settings.admin_user and state_.settings.admin_password:
+    settings, database = context().settings, context().database
+    if g.user.name == settings.admin_user and settings.admin_password:
         raise BadRequest("This password is set by MINIPACS_ADMIN_PASSWORD.", "Change it there.")
     if check_password(g.user.name, request.form.get("old", "")) is None:
         raise BadRequest("The present password is wrong.", "Try again.")
     if request.form.get("new", "") != request.form.get("again", request.form.get("new", "")):
         raise BadRequest("The two new passwords differ.", "Type the same twice.")
-    change_password(state_.database, state_.settings, g.user.name, request.form.get("new", ""))
-    with state_.database.reading() as db:
+    change_password(database, settings, g.user.name, request.form.get("new", ""))
+    with database.reading() as db:
         user = db.get(User, g.user.name)
     if user is not None and g.user.by == "session":
         begin_session(user)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy import Select, func, select
 
 from api.auth.audit import safe
-from api.context import State, state
+from api.context import AppContext, context
 from api.results.shares import Sink
 from api.web import paging, row_json
 from minipacs.catalogue import Instance, Rendering, Series, Study
@@ -40,7 +40,7 @@ PARQUET = "application/vnd.apache.parquet"
 @blueprint.get("/export.csv")
 def export() -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
-    response = Response(lines(batches(state(), chosen())), mimetype="text/csv")
+    response = Response(lines(batches(context(), chosen())), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
     return response
 
@@ -48,7 +48,7 @@ def export() -> Response:
 @blueprint.get("/export.parquet")
 def export_parquet() -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
-    response = Response(parquet(batches(state(), chosen())), mimetype=PARQUET)
+    response = Response(parquet(batches(context(), chosen())), mimetype=PARQUET)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
@@ -69,11 +69,11 @@ def names() -> list[str]:
     return ["filename", *(row_json.key(column.property.columns[0]) for column in COLUMNS[1:])]
 
 
-def batches(at: State, statement: Any) -> Iterator[list[list[Any]]]:
+def batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
     """Rows, a batch at a time, in the order of the pictures' identifiers; no session stays open between them."""
     after = ""
     while True:
-        with at.database.reading() as session:
+        with context.database.reading() as session:
             page = statement.where(Rendering.rendering_id > after).order_by(Rendering.rendering_id).limit(BATCH)
             found = session.execute(page).all()
         if not found:
@@ -127,7 +127,7 @@ def by_modality() -> dict[str, Any]:
         .group_by(Series.modality)
         .order_by(Series.modality)
     )
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found = session.execute(paging.filtered(asked, {name: FILTERS[name] for name in ("from", "to")})).all()
     keys = ("modality", "studies", "series", "images")
     return {"modalities": [dict(zip(keys, (m, a, b, int(c or 0)), strict=True)) for m, a, b, c in found]}

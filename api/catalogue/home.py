@@ -4,7 +4,7 @@ from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from api.catalogue.studies import overview
-from api.context import state
+from api.context import context
 from api.web.responses import wants_page
 from minipacs import __version__
 from minipacs.catalogue import totals
@@ -17,7 +17,7 @@ def welcome() -> ResponseReturnValue:
     """A greeting for scripts, the studies for people."""
     if wants_page():
         return render_template("studies.html", **overview({}))
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         counts = totals(session)
     return {
         "message": "Welcome to minipacs!",

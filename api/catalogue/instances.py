@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.catalogue import lookups
-from api.context import state
+from api.context import context
 from api.web import paging
 from api.web.file_responses import send
 from minipacs.catalogue import Instance, Rendering, Series
@@ -34,7 +34,7 @@ FILTERS = {
 @blueprint.get("/images")
 def images() -> dict[str, Any]:
     """Instances, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         chosen = paging.filtered(select(Instance), FILTERS)
         return paging.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
 
@@ -42,13 +42,13 @@ def images() -> dict[str, Any]:
 @blueprint.get("/images/count")
 def image_count() -> dict[str, Any]:
     """How many instances there are, of any kind: images, SEG, SR."""
-    return lookups.totals(state(), "images") or {}
+    return lookups.totals(context(), "images") or {}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
 def image(sop_instance_uid: str) -> dict[str, Any]:
     """An instance, by its UID, with its pictures or its segments."""
-    row = lookups.image(state(), sop_instance_uid)
+    row = lookups.image(context(), sop_instance_uid)
     if row is None:
         raise missing(sop_instance_uid)
     return row
@@ -57,20 +57,20 @@ def image(sop_instance_uid: str) -> dict[str, Any]:
 @blueprint.get("/images/<sop_instance_uid>/png")
 def png(sop_instance_uid: str) -> Any:
     """The first picture of an instance."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found(session, sop_instance_uid)
         pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
         picture = session.scalars(pictures.order_by(Rendering.frame_number, Rendering.window_number).limit(1)).first()
     if picture is None:
         raise NotFound(f"There is no picture of {sop_instance_uid!r}.", "It may be no image, or not rendered yet.")
-    output = state().settings.output
+    output = context().settings.output
     return send(output, os.path.relpath(os.path.join(output, picture.png_path), output))
 
 
 @blueprint.get("/imageinfo/<path:filename>")
 def image_info(filename: str) -> dict[str, Any]:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
-    row = lookups.picture(state(), filename)
+    row = lookups.picture(context(), filename)
     if row is None:
         raise NotFound(f"There is no PNG {filename!r}.", "Give the name of a file below the PNG folder.")
     return row

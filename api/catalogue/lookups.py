@@ -12,16 +12,16 @@ from minipacs.catalogue import Counts, Instance, Patient, Rendering, Segment, Se
 from minipacs.jobs.contract import MANUFACTURER
 
 if TYPE_CHECKING:
-    from api.context import State
+    from api.context import AppContext
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", None)
 """Segmentation and Label Map Segmentation Storage (PS3.4 B.5); None: the object did not say."""
 Found = dict[str, Any] | None
 
 
-def totals(at: "State", level: str) -> Found:
+def totals(context: "AppContext", level: str) -> Found:
     """`{"patient_count"}` and so on: how many there are in the catalogue."""
-    count = at.quick.totals()
+    count = context.quick.totals()
     return {
         "patients": {"patient_count": count.patients},
         "studies": {"study_count": count.studies},
@@ -30,40 +30,40 @@ def totals(at: "State", level: str) -> Found:
     }[level]
 
 
-def patient(at: "State", patient_id: str) -> Found:
+def patient(context: "AppContext", patient_id: str) -> Found:
     """A patient, by PatientID."""
-    return at.quick.row(Patient, patient_id) if "\x00" not in patient_id else None
+    return context.quick.row(Patient, patient_id) if "\x00" not in patient_id else None
 
 
-def counted(at: "State", patient_id: str) -> Counts | None:
+def counted(context: "AppContext", patient_id: str) -> Counts | None:
     """A patient's counts."""
-    row = patient(at, patient_id)
+    row = patient(context, patient_id)
     if row is None:
         return None
     return Counts(1, *(row[f"NumberOfPatientRelated{what}"] for what in ("Studies", "Series", "Instances")))
 
 
-def study_count(at: "State", patient_id: str) -> Found:
+def study_count(context: "AppContext", patient_id: str) -> Found:
     """How many studies a patient has."""
-    count = counted(at, patient_id)
+    count = counted(context, patient_id)
     return None if count is None else {"patient_id": patient_id, "study_count": count.studies}
 
 
-def series_count(at: "State", patient_id: str) -> Found:
+def series_count(context: "AppContext", patient_id: str) -> Found:
     """How many series a patient has."""
-    count = counted(at, patient_id)
+    count = counted(context, patient_id)
     return None if count is None else {"patient_id": patient_id, "series_count": count.series}
 
 
-def image_count(at: "State", patient_id: str) -> Found:
+def image_count(context: "AppContext", patient_id: str) -> Found:
     """How many instances a patient has."""
-    count = counted(at, patient_id)
+    count = counted(context, patient_id)
     return None if count is None else {"patient_id": patient_id, "images_count": count.images}
 
 
-def counts(at: "State", patient_id: str) -> Found:
+def counts(context: "AppContext", patient_id: str) -> Found:
     """All three counts of a patient."""
-    count = counted(at, patient_id)
+    count = counted(context, patient_id)
     if count is None:
         return None
     return {
@@ -94,32 +94,32 @@ IMAGE = (
 )
 
 
-def series(at: "State", series_instance_uid: str) -> Found:
+def series(context: "AppContext", series_instance_uid: str) -> Found:
     """A series, with its patient."""
-    return at.quick.first(SERIES, series_instance_uid) if "\x00" not in series_instance_uid else None
+    return context.quick.first(SERIES, series_instance_uid) if "\x00" not in series_instance_uid else None
 
 
-def study(at: "State", study_instance_uid: str) -> Found:
+def study(context: "AppContext", study_instance_uid: str) -> Found:
     """A study with its patient, its series and the results made of it."""
-    rows = at.quick.together(STUDY, study_instance_uid) if "\x00" not in study_instance_uid else []
+    rows = context.quick.together(STUDY, study_instance_uid) if "\x00" not in study_instance_uid else []
     if not rows:
         return None
     return {
         **(rows[0][0] or {}),
         "patient": rows[0][1],
         "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for *_, one in rows if one],
-        "results": files.of_study(at.settings, study_instance_uid),
+        "results": files.of_study(context.settings, study_instance_uid),
     }
 
 
-def image(at: "State", sop_instance_uid: str) -> Found:
+def image(context: "AppContext", sop_instance_uid: str) -> Found:
     """An instance, with its pictures or its segments."""
-    rows = at.quick.together(IMAGE, sop_instance_uid) if "\x00" not in sop_instance_uid else []
+    rows = context.quick.together(IMAGE, sop_instance_uid) if "\x00" not in sop_instance_uid else []
     if not rows or (row := rows[0][0]) is None:
         return None
     parts: list[dict[str, Any]] = []
     if row["SOPClassUID"] in SEGMENTATIONS:
-        parts = at.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
+        parts = context.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
     return {**row, "renderings": [picture for _, picture in rows if picture], "segments": parts}
 
 
@@ -135,9 +135,9 @@ BY_NAME = PICTURE.where(Rendering.rendering_id == bindparam("value"))
 BY_INSTANCE = PICTURE.where(Rendering.sop_instance_uid == bindparam("value")).order_by(Rendering.frame_number)
 
 
-def picture(at: "State", filename: str) -> Found:
+def picture(context: "AppContext", filename: str) -> Found:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
     name = filename.rpartition("/")[2].removesuffix(".png")
     if not name or "\x00" in name:
         return None
-    return at.quick.first(BY_NAME, name) or at.quick.first(BY_INSTANCE, name)
+    return context.quick.first(BY_NAME, name) or context.quick.first(BY_INSTANCE, name)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.catalogue import lookups, series, studies
-from api.context import state
+from api.context import context
 from api.web import paging, row_json
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import NotFound
@@ -24,7 +24,7 @@ FILTERS = {
 @blueprint.get("/patients")
 def patients() -> dict[str, Any]:
     """Patients, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         chosen = paging.filtered(select(Patient), FILTERS)
         return paging.page(session, chosen, [(Patient.patient_key, False)], "patients")
 
@@ -32,19 +32,19 @@ def patients() -> dict[str, Any]:
 @blueprint.get("/patients/count")
 def patient_count() -> dict[str, Any]:
     """How many patients there are."""
-    return lookups.totals(state(), "patients") or {}
+    return lookups.totals(context(), "patients") or {}
 
 
 @blueprint.get("/patients/<path:patient_id>")
 def patient(patient_id: str) -> dict[str, Any]:
     """A patient, by PatientID."""
-    return there(lookups.patient(state(), patient_id), patient_id)
+    return there(lookups.patient(context(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/studies")
 def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
     """The patient's studies, the newest first."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         key = found(session, patient_id).patient_key
         of = paging.filtered(select(Study).where(Study.patient_key == key), studies.FILTERS)
         newest = of.order_by(Study.study_date.desc().nulls_last())
@@ -54,7 +54,7 @@ def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
 @blueprint.get("/patients/<path:patient_id>/series")
 def series_of_patient(patient_id: str) -> dict[str, Any]:
     """The patient's series, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         key = found(session, patient_id).patient_key
         of = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
         chosen = paging.filtered(of.where(Study.patient_key == key), series.FILTERS)
@@ -64,25 +64,25 @@ def series_of_patient(patient_id: str) -> dict[str, Any]:
 @blueprint.get("/patients/<path:patient_id>/studycount")
 def study_count(patient_id: str) -> dict[str, Any]:
     """How many studies the patient has."""
-    return there(lookups.study_count(state(), patient_id), patient_id)
+    return there(lookups.study_count(context(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/seriescount")
 def series_count(patient_id: str) -> dict[str, Any]:
     """How many series the patient has."""
-    return there(lookups.series_count(state(), patient_id), patient_id)
+    return there(lookups.series_count(context(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/imagecount")
 def image_count(patient_id: str) -> dict[str, Any]:
     """How many instances the patient has."""
-    return there(lookups.image_count(state(), patient_id), patient_id)
+    return there(lookups.image_count(context(), patient_id), patient_id)
 
 
 @blueprint.get("/patients/<path:patient_id>/counts")
 def counts(patient_id: str) -> dict[str, Any]:
     """How many studies, series and instances the patient has."""
-    return there(lookups.counts(state(), patient_id), patient_id)
+    return there(lookups.counts(context(), patient_id), patient_id)
 
 
 def found(session: Session, patient_id: str) -> Patient:

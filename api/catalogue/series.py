@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.catalogue import instances, lookups
-from api.context import state
+from api.context import context
 from api.web import paging
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.errors import NotFound
@@ -29,7 +29,7 @@ FILTERS = {
 @blueprint.get("/series")
 def all_series() -> dict[str, Any]:
     """Series, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         chosen = paging.filtered(select(Series), FILTERS)
         return paging.page(session, chosen, [(Series.series_instance_uid, False)], "series")
 
@@ -37,13 +37,13 @@ def all_series() -> dict[str, Any]:
 @blueprint.get("/series/count")
 def series_count() -> dict[str, Any]:
     """How many series there are."""
-    return lookups.totals(state(), "series") or {}
+    return lookups.totals(context(), "series") or {}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 def series(series_instance_uid: str) -> dict[str, Any]:
     """A series, by its UID, with its study's patient."""
-    row = lookups.series(state(), series_instance_uid)
+    row = lookups.series(context(), series_instance_uid)
     if row is None:
         raise missing(series_instance_uid)
     return row
@@ -52,7 +52,7 @@ def series(series_instance_uid: str) -> dict[str, Any]:
 @blueprint.get("/series/<series_instance_uid>/images")
 def images_of_series(series_instance_uid: str) -> dict[str, Any]:
     """The instances of a series, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found(session, series_instance_uid)
         of = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
         chosen = paging.filtered(of, instances.FILTERS)

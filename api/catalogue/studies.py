@@ -9,7 +9,7 @@ from sqlalchemy import Date, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api.catalogue import instances, lookups, series
-from api.context import state
+from api.context import context
 from api.results import files
 from api.web import paging, row_json
 from api.web.responses import wants_page
@@ -71,25 +71,25 @@ def studies() -> ResponseReturnValue:
     if wants_page():
         wanted = {name: text for name, text in request.args.items() if text}
         return render_template("studies.html", **overview(wanted))
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         return paging.page(session, paging.filtered(select(Study), FILTERS, request.args), ORDER, "studies")
 
 
 @blueprint.get("/studies/count")
 def study_count() -> dict[str, Any]:
     """How many studies there are."""
-    return lookups.totals(state(), "studies") or {}
+    return lookups.totals(context(), "studies") or {}
 
 
 @blueprint.get("/studies/<study_instance_uid>")
 def study(study_instance_uid: str) -> ResponseReturnValue:
     """A study, by its UID, with its series and results."""
-    answer = lookups.study(state(), study_instance_uid)
+    answer = lookups.study(context(), study_instance_uid)
     if answer is None:
         raise missing(study_instance_uid)
     if not wants_page():
         return answer
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         jobs = session.scalars(select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id.desc()))
         latest = {job.kind: told(job) for job in reversed(list(jobs))}
         return render_template(
@@ -103,7 +103,7 @@ def study(study_instance_uid: str) -> ResponseReturnValue:
 @blueprint.get("/studies/<study_instance_uid>/series")
 def series_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
     """The series of a study, by number."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found(session, study_instance_uid)
         chosen = paging.filtered(select(Series).where(Series.study_instance_uid == study_instance_uid), series.FILTERS)
         ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
@@ -113,7 +113,7 @@ def series_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
 @blueprint.get("/studies/<study_instance_uid>/images")
 def images_of_study(study_instance_uid: str) -> dict[str, Any]:
     """The instances of a study, a page at a time."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found(session, study_instance_uid)
         of = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         chosen = paging.filtered(of.where(Series.study_instance_uid == study_instance_uid), instances.FILTERS)
@@ -126,7 +126,7 @@ def segments_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
 
     `superseded_by`: the SEG series that took this one's place, because its source changed; else null.
     """
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found(session, study_instance_uid)
         wanted = (
             select(Segment, Instance.series_instance_uid, Result.superseded_by)
@@ -180,7 +180,7 @@ def pictures_of(session: Session, study_instance_uid: str) -> dict[str, str]:
 
 def overview(wanted: dict[str, str]) -> dict[str, Any]:
     """What the page of studies shows: a page of the list, each with its patient, modalities and jobs."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         page = paging.page(session, paging.filtered(select(Study), FILTERS, wanted), ORDER, "studies")
         uids = [study["StudyInstanceUID"] for study in page["studies"]]
         keys = [study["patient_key"] for study in page["studies"]]
@@ -197,7 +197,7 @@ def overview(wanted: dict[str, str]) -> dict[str, Any]:
             study["patient"] = row_json.row(patients[study["patient_key"]])
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
-            study["results"] = files.of_study(state().settings, uid)
+            study["results"] = files.of_study(context().settings, uid)
             shown = pictures_of(session, uid)
             study["picture"] = next(iter(shown.values()), None)
         return {**page, "wanted": wanted, "counts": totals(session)}

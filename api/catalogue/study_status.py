@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.catalogue.studies import DATE, anywhere
-from api.context import state
+from api.context import context
 from api.results import files
 from api.web.responses import wants_page
 from api.web.template_filters import count_of
@@ -45,10 +45,10 @@ def looked(text: str) -> dict[str, Any]:
     """Studies the catalogue, the jobs or the archive know by this text."""
     trouble, held = None, {}
     try:
-        held = state().archive.arrived(text, MOST)
+        held = context().archive.arrived(text, MOST)
     except ArchiveError as error:
         trouble = {"message": error.message, "hint": error.hint}
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         newest = select(Study.study_instance_uid).where(anywhere(text)).order_by(DATE.desc()).limit(MOST)
         uids = dict.fromkeys(session.scalars(newest))
         uids |= dict.fromkeys(sorted(held, key=lambda uid: -held[uid].last_update))
@@ -69,7 +69,7 @@ def one(session: Session, uid: str, held: Arrived | None) -> dict[str, Any]:
     if rejected:
         sentence = f"{rejected} objects could not be shown; the list of rejections says why."
         steps.append(step("Rejections", "failed", sentence, hint="GET /rejections lists them."))
-    made = files.of_study(state().settings, uid)
+    made = files.of_study(context().settings, uid)
     return {
         "StudyInstanceUID": uid,
         "PatientID": (patient.patient_id if patient else None) or (held.patient_id if held else None),
@@ -108,9 +108,9 @@ def received(session: Session, study: Study | None, held: Arrived | None) -> dic
     if followed is not None and followed.due is None:
         return step("Received", "done", f"{held.series} series are in the archive.", at=at)
     quiet = round(time.time() - held.last_update)
-    wait = state().settings.stable_age_s
+    wait = context().settings.stable_age_s
     sentence = f"Its last image came {max(quiet, 0)} s ago; work starts after {wait} s without another."
-    if quiet > state().settings.quiet_s + 60:
+    if quiet > context().settings.quiet_s + 60:
         return step("Received", "waiting", sentence, at=at, hint="Is the job service running? `minipacs doctor` says.")
     return step("Received", "running", sentence, at=at)
 
@@ -127,7 +127,7 @@ def of_job(session: Session, job: Job) -> dict[str, Any]:
         sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
         sentence += f" Jobs of this kind take {length(seconds)}." if seconds else ""
         again = f" The last attempt failed: {job.error}" if job.error else ""
-        left = round((before + 1) * seconds / max(state().settings.workers, 1)) if seconds else None
+        left = round((before + 1) * seconds / max(context().settings.workers, 1)) if seconds else None
         more = {**more, "left_s": left, "at": row["created"]}
         return step(name, "waiting", sentence + (f" {job.note}" if job.note else "") + again, hint=job.hint, **more)
     if job.state == "running":

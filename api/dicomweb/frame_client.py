@@ -16,7 +16,7 @@ from api.dicomweb import orthanc_fixes
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from api.context import State
+    from api.context import AppContext
 
 KEPT = 32
 KEPT_S = 3600
@@ -38,17 +38,17 @@ class Frame:
         return [("Content-Type", self.content_type), ("Cache-Control", f"private, max-age={KEPT_S}")]
 
 
-def get(at: "State", path: str, environ: "WSGIEnvironment") -> Frame | None:
+def get(context: "AppContext", path: str, environ: "WSGIEnvironment") -> Frame | None:
     """A frame as this request asks for it: its path below /dicom-web/, already known to be one of a frame's."""
     host = environ.get("HTTP_HOST", "localhost")
     headers = {
         "Host": host,  # kept: Orthanc builds addresses from it
         "Forwarded": f"host={host};proto={environ['wsgi.url_scheme']}",  # RFC 7239
-        "Authorization": at.orthanc_authorization,
+        "Authorization": context.orthanc_authorization,
     }
     if accept := environ.get("HTTP_ACCEPT"):
         headers["Accept"] = accept
-    return at.line.get(f"/dicom-web/{orthanc_fixes.quoted(path)}", headers)
+    return context.line.get(f"/dicom-web/{orthanc_fixes.quoted(path)}", headers)
 
 
 class Line:

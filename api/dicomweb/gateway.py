@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import urllib3
 from flask import Blueprint, Response, current_app, request
 
-from api.context import state
+from api.context import context
 from api.dicomweb import frame_client, orthanc_fixes, qido_series, qido_studies
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
 
@@ -48,7 +48,7 @@ def retrieve(path: str) -> Response:
     if (listed := _from_catalogue(path.strip("/"))) is not None:
         return _packed(listed.get_data(), 200, list(listed.headers))
     short = orthanc_fixes.wants_frames(path) and not request.query_string
-    if short and (frame := frame_client.get(state(), path, request.environ)) is not None:
+    if short and (frame := frame_client.get(context(), path, request.environ)) is not None:
         return Response(frame.body, 200, frame.headers)
     return _answer(path, _ask("GET", path))
 
@@ -73,7 +73,7 @@ def store(study: str | None) -> Response:
 
 def _ask(method: str, path: str) -> urllib3.BaseHTTPResponse:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
-    url = state().settings.orthanc_url + _target(path)
+    url = context().settings.orthanc_url + _target(path)
     try:
         answer = _send(method, url, _headers())
         if answer.status == 500 and orthanc_fixes.wants_frames(path):
@@ -113,7 +113,7 @@ def _headers() -> dict[str, str]:
     """The client's headers less ours alone. The Host is kept: Orthanc builds RetrieveURLs from it."""
     dropped = HOP_BY_HOP | OURS_ALONE
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
-    headers["Authorization"] = state().orthanc_authorization
+    headers["Authorization"] = context().orthanc_authorization
     headers["Host"] = request.host
     headers["Forwarded"] = f"host={request.host};proto={request.scheme}"  # RFC 7239
     if request.method == "POST" and request.content_length is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, request
 from sqlalchemy import Select, select
 
-from api.context import state
+from api.context import context
 from api.dicomweb.qido_studies import KEYS, MOST, as_dicom, asked_of, dates_of, listed, page, reply_of, text_of
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import ArchiveError
@@ -43,7 +43,7 @@ def answer(study_instance_uid: str | None) -> Response | None:
     if study_instance_uid is not None:
         matches["StudyInstanceUID"] = Series.study_instance_uid == study_instance_uid
     most, offset = page()
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         rows = session.execute(_ordered(matches).limit(most + 1).offset(offset)).all()
         found = [
             _series(series, *(() if study_instance_uid else (study, patient))) for series, study, patient in rows[:most]
@@ -55,7 +55,7 @@ def answer(study_instance_uid: str | None) -> Response | None:
 
 def _holds_all(study_instance_uid: str) -> bool:
     """Whether the catalogue knows every series of the study that the archive has at this moment."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         of_study = FollowedStudy.study_instance_uid == study_instance_uid
         followed = session.execute(select(FollowedStudy.study_id, FollowedStudy.due).where(of_study)).first()
         waiting = Job.state.in_(("queued", "running")), Job.kind == "catalogue"
@@ -65,7 +65,7 @@ def _holds_all(study_instance_uid: str) -> bool:
     if followed is None or followed.due is not None or busy is not None or counted is None:
         return False
     try:
-        return state().archive.number_of_series(followed.study_id) == counted
+        return context().archive.number_of_series(followed.study_id) == counted
     except ArchiveError:
         return False
 

@@ -17,7 +17,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api.context import state
+from api.context import context
 from api.web.paging import day, whole
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import BadRequest
@@ -40,7 +40,7 @@ def answer() -> Response | None:
     if matches is None:
         return None
     most, offset = page()
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         rows = session.execute(_newest_first(matches).limit(most + 1).offset(offset)).all()
         found = _described(session, [(study, patient) for study, patient in rows[:most]])
     if not found and "StudyInstanceUID" in matches:

@@ -24,9 +24,9 @@ from minipacs.errors import MinipacsError, NotFound
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from api.context import State
+    from api.context import AppContext
 
-Look = Callable[["State", str], lookups.Found]
+Look = Callable[["AppContext", str], lookups.Found]
 OF_PATIENT: dict[str, Look] = {
     "studycount": lookups.study_count,
     "seriescount": lookups.series_count,
@@ -55,7 +55,7 @@ class Lane:
 
     def __init__(self, app: Flask, beyond: "WSGIApplication") -> None:
         self._beyond = beyond
-        self._state = app.extensions["minipacs"]
+        self._context = app.extensions["minipacs"]
         self._memory = app.extensions["minipacs_memory"]
         self._audit = app.extensions["minipacs_audit"]
         self._ways: dict[str, Callable[[str, WSGIEnvironment, Principal], Answer | None]] = {
@@ -82,9 +82,9 @@ class Lane:
             return None
         try:
             if key == "count" and level != "imageinfo":
-                return packed(lookups.totals(self._state, level))
+                return packed(lookups.totals(self._context, level))
             look, key, patient = asked(level, key)
-            found = look(self._state, key) if look else None
+            found = look(self._context, key) if look else None
         except MinipacsError:  # the application tells it
             return None
         if found is None or look is None:
@@ -98,7 +98,7 @@ class Lane:
             return None
         relative = path.removeprefix("/results/")
         try:
-            found = inside(self._state.settings.output / "results", relative)
+            found = inside(self._context.settings.output / "results", relative)
             file = found.open("rb")
         except (NotFound, OSError):
             return None
@@ -114,7 +114,7 @@ class Lane:
         below = path.removeprefix("/dicom-web/")
         if not orthanc_fixes.wants_frames(below) or not orthanc_fixes.may_be_read(below):
             return None
-        frame = frame_client.get(self._state, below, environ)
+        frame = frame_client.get(self._context, below, environ)
         if frame is None:
             return None
         self._note(environ, who, "view", path, below.split("/")[1], None)

@@ -21,7 +21,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from api.catalogue import patients
-from api.context import state
+from api.context import context
 from api.results import files, label_filter
 from api.web.file_responses import inside, send
 from api.web.responses import wants_page
@@ -48,13 +48,13 @@ class Scan:
 
 def scans(patient_id: str) -> list[Scan]:
     """The patient's segmented series that have a label map."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         key = patients.found(session, patient_id).patient_key
         uids = list(session.scalars(select(Study.study_instance_uid).where(Study.patient_key == key)))
-    root = files.root(state().settings)
+    root = files.root(context().settings)
     found = []
     for uid in uids:
-        for result in files.of_study(state().settings, uid):
+        for result in files.of_study(context().settings, uid):
             folder = root / uid / result["series_instance_uid"] / result["engine"]
             if (folder / MAP).is_file():
                 found.append(Scan(f"{result['series_instance_uid']}_{result['engine']}", folder))
@@ -108,7 +108,7 @@ def filtered_result(study: str, series: str, engine: str) -> Response:
 
 def map_of(study: str, series: str, engine: str) -> Path:
     """The label map of a result."""
-    return inside(files.root(state().settings), f"{study}/{series}/{engine}/{MAP}")
+    return inside(files.root(context().settings), f"{study}/{series}/{engine}/{MAP}")
 
 
 def table_of(path: Path) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Entry:
 def browse(where: str) -> ResponseReturnValue:
     """A folder of the tree as a page (JSON for scripts), or a file of it."""
     head, sep, tail = split(where.rstrip("/"))
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         patients.found(session, head)
     if not sep:
         return listing(where, [Entry(kind, f"/output/{where.rstrip('/')}/{kind}/") for kind in KINDS])
@@ -231,7 +231,7 @@ def entry(path: Path, name: str, address: str) -> Entry:
 
 def listing(where: str, entries: list[Entry]) -> ResponseReturnValue:
     """The page of a folder, with breadcrumbs; JSON for scripts. An administrator may have closed it."""
-    if not state().settings.browsing:
+    if not context().settings.browsing:
         raise NotFound("Folders are not shown here.", "Ask for a file by its address; GET /files lists them.")
     crumbs, address = [], "/output/"
     for part in where.strip("/").split("/"):

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from api.auth.roles import public
-from api.context import state
+from api.context import context
 from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.jobs.contract import Asked, works
 from minipacs.jobs.record import Job
@@ -32,16 +32,16 @@ def ready() -> ResponseReturnValue:
 
 
 def _database() -> None:
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         session.scalar(select(Job.id).limit(1))
 
 
 def _archive() -> None:
-    state().archive.version()
+    context().archive.version()
 
 
 def _disk() -> None:
-    settings = state().settings
+    settings = context().settings
     free_mb = shutil.disk_usage(settings.home).free // 2**20
     if free_mb < settings.reserve_mb:
         raise MinipacsError(f"{free_mb} MB are free, below MINIPACS_RESERVE_MB={settings.reserve_mb}.", "Free some.")
@@ -49,7 +49,7 @@ def _disk() -> None:
 
 def _engine() -> None:
     """The engine for new studies can work; with `none` there is nothing to check."""
-    settings = state().settings
+    settings = context().settings
     if not settings.automatic_engine:
         return
     listed = cast(Asked, works()["segment"]).engines(settings)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.context import state
+from api.context import context
 from minipacs import __version__
 from minipacs.catalogue import Rejection, totals
 from minipacs.jobs.record import STATES, Job
@@ -19,8 +19,8 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Gauges; the same in every process, because they come from the database."""
-    settings = state().settings
-    with state().database.reading() as session:
+    settings = context().settings
+    with context().database.reading() as session:
         counts = vars(totals(session))
         states = dict.fromkeys(STATES, 0)
         states |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from api.context import state
+from api.context import context
 from api.web.file_responses import inside, send
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
 from minipacs.settings import Settings
@@ -51,7 +51,7 @@ def of_study(settings: Settings, study_instance_uid: str) -> list[dict[str, Any]
 @blueprint.get("/studies/<study_instance_uid>/results")
 def results(study_instance_uid: str) -> list[dict[str, Any]]:
     """The results of a study: what was made of what, by whom, and where the files are."""
-    return of_study(state().settings, study_instance_uid)
+    return of_study(context().settings, study_instance_uid)
 
 
 @blueprint.get("/results/<path:relative>")
@@ -59,10 +59,10 @@ def result_file(relative: str) -> ResponseReturnValue:
     """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
     kind = request.args.get("type", "")
     if not kind:
-        return send(root(state().settings), relative)
+        return send(root(context().settings), relative)
     if kind not in ("BINARY", "LABELMAP") or not relative.endswith("/seg.dcm"):
         raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
-    made = converted(inside(root(state().settings), relative).parent, kind)
+    made = converted(inside(root(context().settings), relative).parent, kind)
     return send(made.parent, made.name, download_name=f"seg-{kind.lower()}.dcm")
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.roles import public, requires
-from api.context import state
+from api.context import context
 from api.results import files as result_files
 from api.web.file_responses import inside, send
 from api.web.paging import whole
@@ -52,7 +52,7 @@ class Share(Base):
 
 def listed() -> list[dict[str, Any]]:
     """Every result file: name below the results folder, size, time; the newest results first."""
-    root = result_files.root(state().settings)
+    root = result_files.root(context().settings)
     found = []
     if not root.is_dir():
         return []
@@ -90,7 +90,7 @@ def names() -> list[str]:
 @blueprint.get("/download/<path:filename>")
 def download(filename: str) -> Response:
     """For older clients: a result file, as an attachment."""
-    return send(result_files.root(state().settings), filename, download_name=filename.rpartition("/")[2])
+    return send(result_files.root(context().settings), filename, download_name=filename.rpartition("/")[2])
 
 
 @blueprint.get("/qr")
@@ -130,7 +130,7 @@ def shares() -> dict[str, Any]:
 @requires("operator")
 def revoke(share_id: int) -> ResponseReturnValue:
     """The link ends now."""
-    with state().database.writing() as session:
+    with context().database.writing() as session:
         share = session.get(Share, share_id if share_id < 2**31 else -1)
         if share is None:
             raise NotFound(f"There is no share {share_id}.", "GET /shares lists them.")
@@ -150,11 +150,11 @@ def nothing_to_delete() -> dict[str, str]:
 def fetch(token: str) -> Response:
     """The ZIP of a share, to whoever has its link."""
     share_id = number(token)
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         share = session.get(Share, share_id)
     if share is None or share.revoked or share.ends < time.time():
         raise Gone("This link has ended.", "Ask for a new one.")
-    root = result_files.root(state().settings)
+    root = result_files.root(context().settings)
     paths = [(name, inside(root, name)) for name in share.files]
     response = Response(zipped(paths), mimetype="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
@@ -168,12 +168,12 @@ def made(wanted: list[str], seconds: int) -> Share:
         raise BadRequest(f"Choose 1 to {MOST_FILES} files.", "GET /files lists them.")
     if not 60 <= seconds <= LONGEST_S:
         raise BadRequest(f"A link lives 60 to {LONGEST_S} seconds.", "Send `seconds` within that.")
-    root = result_files.root(state().settings)
+    root = result_files.root(context().settings)
     for name in wanted:
         if not name or not inside(root, name).is_file():
             raise NotFound("One of the files is not there.", "GET /files lists them.")
     share = Share(files=sorted(set(wanted)), created_by=g.user.name, created=time.time(), ends=time.time() + seconds)
-    with state().database.writing() as session:
+    with context().database.writing() as session:
         session.add(share)
         session.flush()
         session.refresh(share)
@@ -183,7 +183,7 @@ def made(wanted: list[str], seconds: int) -> Share:
 
 def mine() -> list[dict[str, Any]]:
     """Shares that live."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         living = select(Share).where(Share.ends > time.time(), ~Share.revoked).order_by(Share.id.desc()).limit(100)
         return [told(share) for share in session.scalars(living)]
 
@@ -204,7 +204,7 @@ def told(share: Share, *, qr: bool = False) -> dict[str, Any]:
         picture = io.BytesIO()
         segno.make(url, error="m").save(picture, kind="png", scale=6, border=4)
         answer["qr"] = base64.b64encode(picture.getvalue()).decode()
-        if not state().settings.public_url and state().settings.http_host in ("127.0.0.1", "localhost", "::1"):
+        if not context().settings.public_url and context().settings.http_host in ("127.0.0.1", "localhost", "::1"):
             answer["note"] = "The server listens on this machine alone; set MINIPACS_HTTP_HOST=0.0.0.0 for phones."
     return answer
 
@@ -234,12 +234,12 @@ def signer() -> URLSafeSerializer:
 
 def reachable() -> str:
     """This server as others reach it: as set, as asked, or by this machine's own address; never loopback."""
-    if public := state().settings.public_url:
+    if public := context().settings.public_url:
         return public.rstrip("/")
     name = request.host.rsplit(":", 1)[0].strip("[]")
     if name not in ("localhost", "::1") and not name.startswith("127."):
         return f"{request.scheme}://{request.host}"
-    return f"{request.scheme}://{own_address()}:{state().settings.http_port}"
+    return f"{request.scheme}://{own_address()}:{context().settings.http_port}"
 
 
 def own_address() -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.context import State
+from api.context import AppContext
 from minipacs.errors import NotAVolume, NotInArchive
 
 if TYPE_CHECKING:
@@ -16,19 +16,19 @@ OFF_GRID = 0.1
 """Voxels an image may lie beside the grid."""
 
 
-def made(at: State, label_map: Path, series_instance_uid: str) -> Path:
+def made(context: AppContext, label_map: Path, series_instance_uid: str) -> Path:
     """The file; made when it is asked for first, and kept in HOME/cache."""
-    file = at.settings.home / "cache" / "source" / f"{series_instance_uid}-{label_map.stat().st_mtime_ns}.nii.gz"
+    file = context.settings.home / "cache" / "source" / f"{series_instance_uid}-{label_map.stat().st_mtime_ns}.nii.gz"
     if file.is_file():
         return file
-    found = at.archive.find("Series", series_instance_uid)
+    found = context.archive.find("Series", series_instance_uid)
     if not found:
         raise NotInArchive("The archive does not hold the images of this series any more.", "Send them again.")
-    _, series = at.archive.series(found[0])
+    _, series = context.archive.series(found[0])
     import nibabel as nib
 
     labels: Any = nib.load(label_map)
-    array = onto(labels.shape, labels.affine, at.archive.datasets(key for _, key in series.instances))
+    array = onto(labels.shape, labels.affine, context.archive.datasets(key for _, key in series.instances))
     packed = gzip.compress(nib.Nifti1Image(array, labels.affine).to_bytes(), 1, mtime=0)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 
-from api.context import state
+from api.context import context
 from api.legacy import image_server
 from api.results import label_filter, source_nifti
 from api.web.file_responses import send
@@ -42,7 +42,7 @@ def overlay(study: str, series: str, engine: str) -> ResponseReturnValue:
 def images(study: str, series: str, engine: str) -> ResponseReturnValue:
     """The images of a result as NIfTI, on the grid of its label map."""
     path = image_server.map_of(study, series, engine)
-    made = source_nifti.made(state(), path, path.parent.parent.name)
+    made = source_nifti.made(context(), path, path.parent.parent.name)
     return send(made.parent, made.name)
 
 

@@ -12,7 +12,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from api.auth.roles import requires
-from api.context import state
+from api.context import context
 from api.uploads.received import look
 from api.web.responses import wants_page
 from minipacs.errors import BadRequest, MinipacsError, TooLarge
@@ -44,7 +44,7 @@ def form() -> ResponseReturnValue:
 @requires("operator")
 def upload() -> ResponseReturnValue:
     """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
-    settings = state().settings
+    settings = context().settings
     request.max_content_length = settings.upload_mb * 2**20
     request.max_form_parts = settings.upload_files
     asked_modality()
@@ -76,7 +76,7 @@ def asked_modality() -> str:
 def received() -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file sent, whatever its field is called."""
     sent = [file for field in request.files for file in request.files.getlist(field) if file.filename]
-    most = state().settings.upload_files
+    most = context().settings.upload_files
     if len(sent) > most:
         raise TooLarge(f"{len(sent)} files at once; the limit is {most}.", "Send them in parts.")
     for file in sent:
@@ -101,7 +101,7 @@ def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a ZIP, after its limits, its encryption and its checksums were looked at."""
     entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
     packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
-    at = state().settings
+    at = context().settings
     if len(entries) > at.upload_files:
         raise TooLarge(f"{name} holds {len(entries)} files; the limit is {at.upload_files}.", "Send it in parts.")
     if unpacked > at.upload_mb * 2**20 or unpacked > at.upload_ratio * max(packed, 1024):
@@ -125,7 +125,7 @@ def stored(name: str, file: bytes) -> Verdict:
         return Verdict(name, "refused", found)
     try:
         for instance in found.files:
-            state().archive.store(instance)
+            context().archive.store(instance)
     except MinipacsError as error:
         if error.status == 503:
             raise

@@ -6,7 +6,7 @@ Those may ask with a token, never with a user's cookie: `Access-Control-Allow-Cr
 
 from flask import Flask, Response, request
 
-from api.context import state
+from api.context import context
 
 HEADERS = "Authorization, Content-Type, Accept, Range, If-None-Match, If-Range"
 EXPOSED = "ETag, Content-Range, Accept-Ranges, Content-Disposition, Warning"
@@ -20,7 +20,7 @@ def install(app: Flask) -> None:
 
 def allow(response: Response) -> Response:
     """The headers for an origin that is listed; `*` lists all."""
-    allowed = state().settings.allowed_origins
+    allowed = context().settings.allowed_origins
     if not allowed:
         return response
     response.headers.add("Vary", "Origin")

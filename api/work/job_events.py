@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response
 from sqlalchemy import or_, select
 
-from api.context import State, state
+from api.context import AppContext, context
 from api.work.jobs import told
 from minipacs.errors import CatalogueUnavailable, TooManyListeners
 from minipacs.jobs.record import Job
@@ -26,21 +26,21 @@ def events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
         raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
-    response = Response(stream(state()), mimetype="text/event-stream")
+    response = Response(stream(context()), mimetype="text/event-stream")
     response.call_on_close(LISTENERS.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def stream(at: State) -> Iterator[str]:
+def stream(context: AppContext) -> Iterator[str]:
     """Events until a minute is over."""
     sent: dict[int, str] = {}
     end = time.monotonic() + STREAM_S
     yield "retry: 1000\n\n"
     while time.monotonic() < end:
         try:
-            with at.database.reading() as session:
+            with context.database.reading() as session:
                 moving = or_(Job.state.in_(("queued", "running")), Job.finished > time.time() - RECENT_S)
                 jobs = [told(job) for job in session.scalars(select(Job).where(moving).order_by(Job.id).limit(200))]
         except CatalogueUnavailable:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from api.auth.roles import requires
-from api.context import state
+from api.context import context
 from api.web import paging
 from api.web.responses import wants_page
 from minipacs.errors import BadRequest
@@ -78,7 +78,7 @@ def listed() -> dict[str, Any]:
                 counted = counted.where(columns[name] == text)
         elif name not in ("limit", *columns):
             raise BadRequest(f"There is no filter {name!r} here.", f"There are before, {', '.join(columns)}.")
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         found = [told(job) for job in session.scalars(chosen)]
         counts = dict.fromkeys(STATES, 0)
         counts |= {row[0]: row[1] for row in session.execute(counted)}
@@ -115,7 +115,7 @@ def retry(job_id: int) -> dict[str, Any]:
 @blueprint.get("/status")
 def status() -> dict[str, Any]:
     """For older clients: whether there is new work, what runs, how much waits."""
-    with state().database.reading() as session:
+    with context().database.reading() as session:
         running = session.scalar(select(Job.study_instance_uid).where(Job.state == "running").order_by(Job.id).limit(1))
         waiting = session.scalar(select(func.count()).where(Job.state == "queued")) or 0
     return {"new_files": bool(waiting or running), "current_file": running, "queue_size": waiting}
@@ -127,5 +127,5 @@ def within(job_id: int) -> int:
 
 
 def _jobs() -> Jobs:
-    settings = state().settings
-    return Jobs(state().database, lease_s=settings.lease_s, attempts=settings.attempts)
+    settings = context().settings
+    return Jobs(context().database, lease_s=settings.lease_s, attempts=settings.attempts)

@@ -9,7 +9,7 @@ import urllib3
 from flask import Blueprint, Response, g, request
 
 from api.auth.roles import requires
-from api.context import state
+from api.context import context
 from minipacs.errors import EngineUnavailable, TooLarge
 from minipacs.secrets import secret
 
@@ -77,7 +77,7 @@ def asked() -> Response:
 
 def handed(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
     """The prompt service's answer to this user; raises `EngineUnavailable` where there is none."""
-    settings = state().settings
+    settings = context().settings
     host, port = settings.prompts_address
     headers = {
         "Authorization": f"Bearer {secret(settings.home, 'prompts_key')}",

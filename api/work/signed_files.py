@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from api.auth.roles import public
-from api.context import state
+from api.context import context
 from api.web.file_responses import send
 from minipacs import signed_files
 
@@ -14,7 +14,7 @@ blueprint = Blueprint("exchange", __name__)
 @public
 def fetch(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file lent by this link, to whoever has it, until it ends."""
-    file = signed_files.lent(state().settings, folder, ends, signature, name)
+    file = signed_files.lent(context().settings, folder, ends, signature, name)
     response = send(file.parent, file.name)
     response.headers["Cache-Control"] = "no-store"
     return response
