@@ -1,6 +1,7 @@
 """Who may import whom. A datum goes one way; so do imports."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -74,6 +75,15 @@ def test_commands_are_light_to_import() -> None:
     ]
     for path in light:
         assert not set(imports(path, top_level_only=True)) & HEAVY, path
+
+
+def test_signs_between_lps_and_ras_are_turned_in_one_place() -> None:
+    flip = re.compile(r"-1(\.0?)?,\s*-1(\.0?)?,\s*\+?1\b")
+    programs_of_others = ROOT / "segmentation" / "engines" / "scripts"  # run where minipacs is not installed
+    for box in MAY_IMPORT:
+        for path in files(box):
+            if path != ROOT / "minipacs" / "formats" / "geometry.py" and path.parent != programs_of_others:
+                assert not flip.search(path.read_text("utf-8")), f"{path}: minipacs.formats.geometry does that"
 
 
 def test_every_change_of_a_table_has_its_step(tmp_path: Path) -> None:

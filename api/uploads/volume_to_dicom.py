@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.uploads.received import Received
 from minipacs import __version__
+from minipacs.formats.hounsfield import is_hounsfield
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ def series_of(name: str, file: bytes, asked: str = "") -> Received | str:
         return "The volume's axes are not at right angles: DICOM images cannot hold a shear."
     if not np.isfinite(array).all():
         return "The volume has voxels that are not numbers."
-    modality = asked or ("CT" if float(array.min()) < -500 else "MR")
+    modality = asked or ("CT" if is_hounsfield(float(array.min())) else "MR")
     seed = sha256(file + asked.encode()).digest()
     files = tuple(write(name, seed, array, affine, modality))
     study = uid(seed, "study")
@@ -58,17 +59,21 @@ def read_nifti(file: bytes) -> "tuple[NDArray[Any], NDArray[np.float64]]":
     import nibabel as nib
     import numpy as np
 
+    from minipacs.formats.geometry import ras_to_lps
+
     raw = gzip.decompress(file) if file[:2] == b"\x1f\x8b" else file
     image: Any = nib.Nifti1Image.from_bytes(raw)
     array = np.asanyarray(image.dataobj)
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    return array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    return array, ras_to_lps(image.affine)
 
 
 def read_nrrd(file: bytes) -> "tuple[NDArray[Any], NDArray[np.float64]]":
     """Voxels and their affine in LPS mm, of an NRRD with its data attached, raw or gzip."""
     import numpy as np
+
+    from minipacs.formats.geometry import ras_to_lps
 
     head, _, data = file.partition(b"\n\n")
     fields: dict[str, str] = {}
@@ -90,7 +95,7 @@ def read_nrrd(file: bytes) -> "tuple[NDArray[Any], NDArray[np.float64]]":
     affine[:3, :3] = np.array(vectors).T
     affine[:3, 3] = _vector(fields["space origin"])
     if "right-anterior" in fields["space"].lower() or fields["space"].upper() == "RAS":
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        affine = ras_to_lps(affine)
     return array, affine
 
 

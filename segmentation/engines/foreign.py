@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minipacs.errors import EngineFailed, EngineUnavailable, Unreadable
+from minipacs.formats.geometry import lps_to_ras, reverse_index_order
 from segmentation.engine import Segment
 from segmentation.vocabulary import codes
 from segmentation.vocabulary.anatomy import color
@@ -85,9 +86,7 @@ def write_volume(volume: "Volume", path: Path) -> None:
     """A volume as NIfTI-1: index (column, row, slice), sform and qform in RAS mm; integers as int16."""
     import nibabel as nib
 
-    from segmentation.results.nifti import TO_RAS
-
-    affine = TO_RAS @ np.asarray(volume.affine)[:, [2, 1, 0, 3]]
+    affine = lps_to_ras(reverse_index_order(volume.affine))
     array = volume.array.transpose(2, 1, 0)
     whole = array.dtype.kind in "iu" and array.min() >= -32768 and array.max() <= 32767
     image = nib.Nifti1Image(array.astype(np.int16 if whole else np.float32, copy=False), affine)

@@ -17,12 +17,12 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from minipacs.errors import MinipacsError, NotFound
+from minipacs.formats.geometry import ras_to_lps, reverse_index_order
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
 from segmentation.job.rules import TYPES
 from segmentation.results.dicom_seg import encode
 from segmentation.results.manifest import read as read_manifest
-from segmentation.results.nifti import TO_RAS
 from segmentation.series_volume import Slices
 from segmentation.vocabulary.codes import Code
 
@@ -66,7 +66,7 @@ def _labelmap(folder: Path) -> Labelmap:
 
     image: Any = nib.load(folder / "labels.nii.gz")
     array = np.ascontiguousarray(np.asarray(image.dataobj).transpose(2, 1, 0))
-    affine = (TO_RAS @ image.affine)[:, [2, 1, 0, 3]]
+    affine = reverse_index_order(ras_to_lps(image.affine))
     table = json.loads((folder / "labels.json").read_text("utf-8"))["labels"]
     return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_segment(row) for row in table))
 

@@ -1,6 +1,6 @@
 """A labelmap as NIfTI-1 with its label names, and as a table for programs.
 
-The only place where results meet RAS: NIfTI's world is RAS mm, and its fastest index is the column.
+NIfTI's world is RAS mm, and its fastest index is the column.
 """
 
 import json
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
-
+from minipacs.formats.geometry import lps_to_ras, reverse_index_order
 from segmentation.engine import Labelmap
 from segmentation.results.surfaces import described
 
 ECODE = 0
 """As TotalSegmentator writes its label names and looks for them; nibabel cannot unpack Caret's own code, 30."""
-TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_nifti(labelmap: Labelmap, path: Path) -> None:
@@ -23,7 +21,7 @@ def write_nifti(labelmap: Labelmap, path: Path) -> None:
     import nibabel as nib
     from isal import igzip
 
-    affine = TO_RAS @ np.asarray(labelmap.geometry.affine)[:, [2, 1, 0, 3]]
+    affine = lps_to_ras(reverse_index_order(labelmap.geometry.affine))
     image = nib.Nifti1Image(labelmap.array.transpose(2, 1, 0), affine, dtype=labelmap.array.dtype)
     image.set_sform(affine, code=1)  # 1: scanner anatomical
     image.set_qform(affine, code=1)

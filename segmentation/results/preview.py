@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minipacs.formats.hounsfield import is_hounsfield
 from segmentation.engine import Labelmap, Segment
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _middle(labels: NDArray[np.unsignedinteger], segments: Sequence[Segment]) ->
 
 
 def _window(values: NDArray[Any], labelmap: Labelmap) -> tuple[float, float]:
-    if values.min() < -500:  # only Hounsfield units go there
+    if is_hounsfield(values.min()):
         return CT_WINDOW
     low, high = np.percentile(values[:: max(1, len(values) // 16)], (1, 99.5))
     return float(low), float(high)

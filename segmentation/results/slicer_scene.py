@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minipacs.errors import EngineFailed
+from minipacs.formats.geometry import lps_to_ras, points_lps_to_ras, reverse_index_order
 from segmentation.engine import Labelmap, Segment
 from segmentation.extents import union
 from segmentation.results.surfaces import Surface
@@ -21,7 +21,6 @@ from segmentation.vocabulary.codes import ANATOMICAL_STRUCTURE, Code
 LABELMAP, CLOSED_SURFACE = "Binary labelmap", "Closed surface"
 TYPES_LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
 REGIONS_LIST = "Anatomic codes - DICOM master list"
-TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class Scene:
@@ -119,7 +118,7 @@ def _oriented(labelmap: Labelmap) -> Any:
     image = vtkImageData()
     image.SetExtent([edge for side in box[::-1] for edge in (side.start, side.stop - 1)])
     image.GetPointData().SetScalars(numpy_to_vtk(labelmap.array[box].ravel(), deep=1))
-    affine: NDArray[np.float64] = TO_RAS @ np.asarray(labelmap.geometry.affine)[:, [2, 1, 0, 3]]
+    affine = lps_to_ras(reverse_index_order(labelmap.geometry.affine))
     matrix = vtkMatrix4x4()
     matrix.DeepCopy(affine.ravel().tolist())
     oriented = slicer.vtkOrientedImageData()
@@ -129,19 +128,18 @@ def _oriented(labelmap: Labelmap) -> Any:
 
 
 def _poly_data(surface: Surface) -> Any:
-    """The surface in RAS mm; mirrored twice, so that triangles keep facing outwards."""
+    """The surface in RAS mm; its triangles keep facing outwards."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
     from vtkmodules.vtkCommonCore import vtkPoints
     from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 
-    turned = np.array([-1, -1, 1], np.float32)
     points, cells, mesh = vtkPoints(), vtkCellArray(), vtkPolyData()
-    points.SetData(numpy_to_vtk(surface.vertices * turned, deep=1))
+    points.SetData(numpy_to_vtk(points_lps_to_ras(surface.vertices), deep=1))
     triangles = np.ascontiguousarray(surface.triangles, np.int64)
     cells.SetData(3, numpy_to_vtkIdTypeArray(triangles.ravel(), deep=1))
     mesh.SetPoints(points)
     mesh.SetPolys(cells)
-    normals = numpy_to_vtk(surface.normals * turned, deep=1)
+    normals = numpy_to_vtk(points_lps_to_ras(surface.normals), deep=1)
     normals.SetName("Normals")
     mesh.GetPointData().SetNormals(normals)
     return mesh

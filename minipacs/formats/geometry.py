@@ -1,0 +1,41 @@
+"""Between DICOM's patient coordinates and those of NIfTI, NRRD and 3D Slicer: nowhere else are signs turned.
+
+DICOM counts x towards the patient's left and y towards the back (LPS, PS3.3 C.7.6.2.1.1); NIfTI and 3D
+Slicer count them towards right and front (RAS). Both are mm, and z leads to the head in both. So the
+change is its own inverse; it has two names here, that a line of code says which way it goes.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Affine = NDArray[np.float64]
+    """(4, 4): voxel indices to mm."""
+
+SIGNS = (-1.0, -1.0, 1.0)
+
+
+def lps_to_ras(affine: "ArrayLike") -> "Affine":
+    """The affine that leads to RAS where this one leads to LPS: (4, 4), in mm, the same indices."""
+    return np.asarray(np.diag([*SIGNS, 1.0]) @ np.asarray(affine, np.float64))
+
+
+def ras_to_lps(affine: "ArrayLike") -> "Affine":
+    """The affine that leads to LPS where this one leads to RAS: (4, 4), in mm, the same indices."""
+    return lps_to_ras(affine)
+
+
+def points_lps_to_ras(points: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Points, or vectors, of LPS mm in RAS mm: (n, 3), float32.
+
+    It mirrors nothing: the space is named anew, so a triangle keeps facing outwards.
+    """
+    return points * np.array(SIGNS, np.float32)
+
+
+def reverse_index_order(affine: "ArrayLike") -> "Affine":
+    """The affine for indices (column, row, slice) where this one takes (slice, row, column), and back."""
+    return np.asarray(affine, np.float64)[:, [2, 1, 0, 3]]
