@@ -19,6 +19,8 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import NotAVolume, Unreadable
+from minipacs.formats.grey_header import read_pipeline
+from minipacs.formats.hounsfield import is_hounsfield
 from segmentation.identity import derived_uid
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 MIN_SLICES = 10
 """Fewer planes are pictures, not a volume."""
-AIR_HU = -500
-"""A file without a modality that goes below this is a CT."""
 TILT_DEGREES = 0.1
 """A step between planes further off their normal than this is a shear worth naming."""
 
@@ -115,7 +115,7 @@ def is_image_file(file: Path) -> bool:
 def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
     """A NIfTI or NRRD volume in LPS mm, and its modality: the one given, else CT where values say so."""
     volume = read_file(file)
-    found = modality or ("CT" if volume.array.min() <= AIR_HU else "MR")
+    found = modality or ("CT" if is_hounsfield(volume.array.min()) else "MR")
     taken = sorted(modalities)
     if taken and found not in taken:
         _refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
@@ -258,7 +258,6 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
 
 def values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
-    from pydicom.pixels.processing import apply_modality_lut
     from pydicom.pixels.utils import pixel_array
 
     try:
@@ -267,12 +266,12 @@ def values(image: Dataset) -> NDArray[Any]:
         raise Unreadable(
             f"The pixels of {image.SOPInstanceUID} cannot be decoded.", "Send the series again."
         ) from error
-    if "ModalityLUTSequence" in image:
-        return _narrow(apply_modality_lut(stored, image))
-    slope, intercept = float(image.get("RescaleSlope") or 1), float(image.get("RescaleIntercept") or 0)
-    if slope.is_integer() and intercept.is_integer():
-        return _narrow(stored.astype(np.int32) * int(slope) + int(intercept))
-    return (stored * slope + intercept).astype(np.float32)
+    pipeline = read_pipeline(image, 0)
+    if pipeline.modality_lut is not None:
+        return _narrow(pipeline.to_modality(stored).astype(np.int32))
+    if pipeline.slope.is_integer() and pipeline.intercept.is_integer():  # the same without fractions: in half the time
+        return _narrow(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
+    return pipeline.to_modality(stored).astype(np.float32)
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

@@ -44,7 +44,10 @@ def onto(shape: tuple[int, ...], affine: "NDArray[np.float64]", images: Iterable
     """
     import numpy as np
 
-    to_grid = np.linalg.inv(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    from minipacs.formats.geometry import ras_to_lps
+    from minipacs.formats.grey_header import read_pipeline
+
+    to_grid = np.linalg.inv(ras_to_lps(affine))
     volume = np.zeros(shape, np.int16)
     for ds in images:
         if "ImageOrientationPatient" not in ds or "ImagePositionPatient" not in ds:
@@ -59,6 +62,6 @@ def onto(shape: tuple[int, ...], affine: "NDArray[np.float64]", images: Iterable
         at = np.rint(places).astype(np.intp)
         if np.abs(places - at).max() > OFF_GRID or (at < 0).any() or (at >= np.array(shape)[:, None, None]).any():
             raise NotAVolume("The images do not lie on the label map's grid.", "Look at the series in OHIF.")
-        values = ds.pixel_array * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
+        values = read_pipeline(ds, 0).to_modality(ds.pixel_array)
         volume[at[0], at[1], at[2]] = np.clip(np.rint(values), -32768, 32767)
     return volume

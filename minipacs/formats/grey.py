@@ -151,6 +151,16 @@ def apply_voi(x: Array, voi: Voi) -> Array:
     return FUNCTIONS[voi.function](x, voi.center, voi.width)
 
 
+def render_values(values: Array, window: Window, *, inverted: bool = False) -> Array:
+    """Modality values through a window: 0…255, uint8. `inverted`: low values are white."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    stored = StoredFormat(native.dtype.str[1:], 8 * native.dtype.itemsize, signed=native.dtype.kind == "i")
+    pipeline = GreyPipeline(inverted=inverted)
+    if stored.fits_table:
+        return grey_by_word(stored, pipeline, window)[as_unsigned(native)]
+    return pipeline.to_grey(stored.values(native), window)
+
+
 def window_of_range(low: float, high: float) -> Window:
     """The window under which LINEAR takes low to black and high to white: what OHIF shows when none is given."""
     return Window((low + high + 1) / 2, high - low + 1, "LINEAR", "computed")

@@ -18,12 +18,11 @@ def read_pipeline(dataset: Dataset, frame: int) -> GreyPipeline:
     """The grey pipeline of a frame (from 0), but for the VOI."""
     transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
     lut = _read_luts(dataset.get("ModalityLUTSequence"))
-    shape = str(dataset.get("PresentationLUTShape") or "")
     return GreyPipeline(
         slope=_first_number(transformation, "RescaleSlope", 1.0) or 1.0,
         intercept=_first_number(transformation, "RescaleIntercept", 0.0),
         modality_lut=lut[0] if lut else None,
-        inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE",
+        inverted=is_inverted(dataset),
         padding=_read_padding(dataset),
     )
 
@@ -49,6 +48,18 @@ def windows_and_luts(dataset: Dataset, frame: int) -> tuple[list[Window], list[L
         if not w.valid
     ]
     return [w for w in windows if w.valid], _read_luts(item.get("VOILUTSequence")), remarks
+
+
+def first_window(dataset: Dataset) -> tuple[float, float] | None:
+    """Center and width of the first valid window of an image of one frame, or None."""
+    windows, _, _ = windows_and_luts(dataset, 0)
+    return (windows[0].center, windows[0].width) if windows else None
+
+
+def is_inverted(dataset: Dataset) -> bool:
+    """Whether low values are shown white (PS3.3 C.7.6.3.1.2 MONOCHROME1, C.11.6.1.2 INVERSE)."""
+    photometric, shape = dataset.get("PhotometricInterpretation"), dataset.get("PresentationLUTShape")
+    return bool(photometric == "MONOCHROME1" or shape == "INVERSE")
 
 
 def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minipacs.errors import WrongPrompts
+from minipacs.formats.grey import Window, render_values
 from segmentation.engine import Point, Position, Prompt
 from segmentation.engines.geodesic.plane_cut import Clues, Mask, Plane
 
@@ -82,10 +83,7 @@ class Source:
 
     def grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:
         """A slice as the viewer shows it: 8 bits through a window (PS3.3 C.11.2.1.2.1, LINEAR), inverted last."""
-        centre, width = window
-        shown = (np.asarray(self.volume.array[index], np.float32) - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5
-        grey = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
-        return 255 - grey if self.inverted else grey
+        return render_values(np.asarray(self.volume.array[index]), Window(*window), inverted=self.inverted)
 
 
 class Prompter(Protocol):

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
-from pydicom.multival import MultiValue
 
 from minipacs.archive.client import Archive
 from minipacs.errors import NotInArchive
+from minipacs.formats.grey_header import first_window, is_inverted
 from minipacs.jobs.contract import SeriesContent
 from segmentation.prompting.pixels import Source
 from segmentation.series_volume import Slices, gate, load, read_images
@@ -57,7 +56,7 @@ class Held:
     def source(self) -> Source:
         """What a prompt engine sees of it."""
         images = self.slices.images
-        names, windows = [str(i.SOPInstanceUID) for i in images], [window_of(i) for i in images]
+        names, windows = [str(i.SOPInstanceUID) for i in images], [first_window(i) for i in images]
         return Source(self.volume, str(images[0].get("Modality", "")), names, windows, is_inverted(images[0]))
 
     @property
@@ -136,18 +135,3 @@ class Volumes:
                     return
                 total -= sizes[uid]
                 del self._entries[uid]
-
-
-def is_inverted(image: Dataset) -> bool:
-    """Whether low values are shown white (PS3.3 C.7.6.3.1.2, C.11.6.1.2)."""
-    shape = image.get("PresentationLUTShape")
-    return bool(shape == "INVERSE" or image.get("PhotometricInterpretation") == "MONOCHROME1")
-
-
-def window_of(image: Dataset) -> tuple[float, float] | None:
-    """The first window an image bears (PS3.3 C.11.2.1.2)."""
-    centre, width = (image.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None or centre == "" or width == "":
-        return None
-    first = [float(v[0] if isinstance(v, MultiValue) else v) for v in (centre, width)]
-    return first[0], first[1]

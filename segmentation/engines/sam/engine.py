@@ -38,7 +38,7 @@ class Sam:
     def __init__(self, settings: Settings, folder: Path, python: Path) -> None:
         self._settings, self._folder, self._python = settings, folder, python
         self.parameters: Mapping[str, Any] = {"model": _fingerprint(folder)}
-        self.version = f"2 {self.parameters['model']}"
+        self.version = f"3 {self.parameters['model']}"
 
     @cached_property
     def model(self) -> "Model":

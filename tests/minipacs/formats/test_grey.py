@@ -16,6 +16,7 @@ from minipacs.formats.grey import (
     grey_by_word,
     linear,
     modality_range,
+    render_values,
     values_of_all_words,
     window_of_range,
 )
@@ -123,3 +124,13 @@ def test_what_is_no_number_is_black() -> None:
     words = np.array([[np.nan, 0.0, 1.0]], "f4")
     assert modality_range(words, stored, GreyPipeline()) == (0.0, 1.0)
     assert GreyPipeline().to_grey(stored.values(words), Window(0.5, 1.0, "LINEAR_EXACT")).tolist() == [[0, 0, 255]]
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", ">i2", "i4", "f4"])
+def test_modality_values_at_hand_are_shown_as_those_of_a_header_are(dtype: str, inverted: bool) -> None:
+    values = np.arange(0, 120, 0.5 if dtype == "f4" else 1).reshape(10, -1).astype(dtype)[:, ::2]
+    shown = render_values(values, Window(40.5, 33.25), inverted=inverted)
+    wanted = [oracle.grey(oracle.linear(Fraction(float(v)), 40.5, 33.25), inverted=inverted) for v in values.ravel()]
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown.ravel(), wanted)

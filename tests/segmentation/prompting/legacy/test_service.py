@@ -169,7 +169,7 @@ def test_an_inverted_image_is_shown_to_people_and_models_alike(
     image = described.images(phantom(described))[6]
     upright = grey(image)
     setattr(image, keyword, value)
-    assert np.array_equal(grey(image), 255 - upright)
+    assert np.abs(grey(image) + upright.astype(int) - 255).max() <= 1  # either's fraction is cut
     assert len(np.unique(upright)) > 1
 
 
