@@ -1,67 +1,96 @@
-// Live rows by server-sent events; when they fail, ask every few seconds. Buttons post.
-const table = document.getElementById("jobs");
+// The pages of jobs: rows that follow the server's events, one job that is polled, and buttons that post.
+const POLL_TABLE_MS = 3000;
+const POLL_JOB_MS = 2000;
+const OPEN_STATES = ['queued', 'running'];
+const FILTERS = ['kind', 'state', 'study'];
+const JSON_HEADERS = { Accept: 'application/json' };
 
-function show(job) {
-  const row = table?.querySelector(`[data-job="${job.id}"]`);
+const table = document.getElementById('jobs');
+const watchedJob = document.querySelector('[data-watched-state]');
+
+// Whether a job without a row belongs to the first page of the list that the page's address asks for.
+function belongsInList(job) {
+  const query = new URLSearchParams(location.search);
+  if (query.has('before')) return false;
+
+  const ids = [...table.querySelectorAll('[data-job]')].map(row => Number(row.dataset.job));
+  const isNewest = job.id > Math.max(0, ...ids);
+  return isNewest && FILTERS.every(name => !query.get(name) || query.get(name) === job[name]);
+}
+
+function describeTime(job) {
+  if (job.elapsed_s === null) return '';
+  return job.left_s ? `${job.elapsed_s} s (${job.left_s} s left)` : `${job.elapsed_s} s`;
+}
+
+// Write a job into its row. A new job, or one that has begun or ended, changes more than its row: reload.
+function updateRow(job) {
+  const row = table.querySelector(`[data-job="${job.id}"]`);
   if (!row) {
-    const newest = Math.max(0, ...[...table.querySelectorAll("[data-job]")].map((r) => Number(r.dataset.job)));
-    const wanted = new URLSearchParams(location.search);
-    const fits = ["kind", "state", "study"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
-    if (job.id > newest && fits && !wanted.has("before")) location.reload();
+    if (belongsInList(job)) location.reload();
     return;
   }
-  const field = (name) => row.querySelector(`[data-field="${name}"]`);
-  const before = field("state").textContent;
-  field("state").textContent = job.state;
-  field("state").className = `badge ${job.state}`;
-  field("what").textContent = job.error ? job.error.message : job.summary;
-  field("elapsed").textContent = job.elapsed_s === null ? "" : `${job.elapsed_s} s` + (job.left_s ? ` (${job.left_s} s left)` : "");
-  const bar = row.querySelector("progress");
-  if (job.percent === null && job.state === "running") bar.removeAttribute("value");
+
+  const field = name => row.querySelector(`[data-field="${name}"]`);
+  const previousState = field('state').textContent;
+  field('state').textContent = job.state;
+  field('state').className = `badge ${job.state}`;
+  field('summary').textContent = job.error ? job.error.message : job.summary;
+  field('elapsed').textContent = describeTime(job);
+
+  const bar = row.querySelector('progress');
+  if (job.percent === null && job.state === 'running') bar.removeAttribute('value');
   else bar.value = job.percent ?? 0;
-  const open = ["queued", "running"];
-  if (open.includes(before) !== open.includes(job.state)) location.reload();
+
+  if (OPEN_STATES.includes(previousState) !== OPEN_STATES.includes(job.state)) location.reload();
 }
 
-async function poll() {
+async function pollTable() {
   try {
-    const answer = await fetch("/jobs" + location.search, { headers: { Accept: "application/json" } });
-    if (answer.ok) (await answer.json()).jobs.forEach(show);
+    const response = await fetch(`/jobs${location.search}`, { headers: JSON_HEADERS });
+    if (response.ok) (await response.json()).jobs.forEach(updateRow);
   } finally {
-    setTimeout(poll, 3000);
+    setTimeout(pollTable, POLL_TABLE_MS);
   }
 }
 
-if (table) {
-  const events = new EventSource(table.dataset.live);
-  events.addEventListener("job", (event) => show(JSON.parse(event.data)));
+// Follow the server's events; poll when it refuses them.
+function followTable() {
+  const events = new EventSource(table.dataset.events);
+  events.addEventListener('job', event => updateRow(JSON.parse(event.data)));
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) poll();
+    if (events.readyState === EventSource.CLOSED) pollTable();
   };
 }
 
-// The page of one job: its stage, its percentage and its time as they change; the whole page when it ends.
-const one = document.querySelector("[data-watch]");
-if (one) {
-  const watch = async () => {
-    const answer = await fetch(location.pathname, { headers: { Accept: "application/json" } }).catch(() => null);
-    const job = answer?.ok ? await answer.json() : null;
-    if (job && job.state !== one.dataset.watch) return location.reload();
-    if (job) {
-      document.getElementById("stage").textContent = (job.stage || "–") + (job.percent === null ? "" : ` · ${job.percent} %`);
-      document.getElementById("time").textContent =
-        job.elapsed_s === null ? "–" : `${job.elapsed_s} s` + (job.left_s === null ? "" : `, about ${job.left_s} s left`);
-    }
-    setTimeout(watch, 2000);
-  };
-  setTimeout(watch, 2000);
+function showWatchedJob(job) {
+  const stage = job.stage || '–';
+  document.getElementById('stage').textContent = job.percent === null ? stage : `${stage} · ${job.percent} %`;
+
+  const elapsed = job.elapsed_s === null ? '–' : `${job.elapsed_s} s`;
+  const hasEstimate = job.elapsed_s !== null && job.left_s !== null;
+  document.getElementById('time').textContent = hasEstimate ? `${elapsed}, about ${job.left_s} s left` : elapsed;
 }
 
-for (const button of document.querySelectorAll("[data-post]")) {
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    const answer = await fetch(button.dataset.post, { method: "POST", headers: { Accept: "application/json" } });
-    if (!answer.ok) alert((await answer.json()).error.message);
-    location.reload();
-  });
+// Show the stage and the time of one job as they change; reload the page when its state changes.
+async function pollWatchedJob() {
+  const response = await fetch(location.pathname, { headers: JSON_HEADERS }).catch(() => null);
+  const job = response?.ok ? await response.json() : null;
+
+  if (job && job.state !== watchedJob.dataset.watchedState) return location.reload();
+  if (job) showWatchedJob(job);
+  setTimeout(pollWatchedJob, POLL_JOB_MS);
+}
+
+async function postFor(button) {
+  button.disabled = true;
+  const response = await fetch(button.dataset.post, { method: 'POST', headers: JSON_HEADERS });
+  if (!response.ok) alert((await response.json()).error.message);
+  location.reload();
+}
+
+if (table) followTable();
+if (watchedJob) setTimeout(pollWatchedJob, POLL_JOB_MS);
+for (const button of document.querySelectorAll('[data-post]')) {
+  button.addEventListener('click', () => postFor(button));
 }

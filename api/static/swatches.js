@@ -1,8 +1,11 @@
-// Colours come as data: the page's policy allows no inline style.
-for (const swatch of document.querySelectorAll(".swatch[data-colour]")) {
-  const parts = swatch.dataset.colour.split(",").map(Number);
+// The color of each swatch, from its data-color attribute: "255,200,0", or parts from 0 to 1. The page's content
+// security policy allows no style attribute.
+for (const swatch of document.querySelectorAll('.swatch[data-color]')) {
+  const parts = swatch.dataset.color.split(',').map(Number);
+
   if (parts.length >= 3 && parts.every(Number.isFinite)) {
-    const bytes = parts.slice(0, 3).map((p) => (parts.every((q) => q <= 1) ? Math.round(p * 255) : p));
-    swatch.style.background = `rgb(${bytes.join(",")})`;
+    const scale = parts.every(part => part <= 1) ? 255 : 1;
+    const channels = parts.slice(0, 3).map(part => Math.round(part * scale));
+    swatch.style.background = `rgb(${channels.join(',')})`;
   }
 }

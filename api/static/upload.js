@@ -1,91 +1,128 @@
-// Send with progress; show a verdict for each file. Without this script the form works by itself.
-const form = document.getElementById("drop");
-const word = document.getElementById("word");
-const bar = document.getElementById("progress");
-const verdicts = document.getElementById("verdicts");
-let chosen = [];
+// Uploads with progress and a verdict for each file. Without this script the form works by itself.
+const MAX_SHOWN_VERDICTS = 500;
 
-function choose(files) {
-  chosen = files;
-  const size = files.reduce((sum, [, file]) => sum + file.size, 0);
-  word.textContent = files.length ? `${files.length} files, ${(size / 1e6).toFixed(1)} MB` : "";
-}
-for (const id of ["files", "folder"]) {
-  const input = document.getElementById(id);
-  input.addEventListener("change", () => choose([...input.files].map((file) => [file.webkitRelativePath || file.name, file])));
+const form = document.getElementById('upload-form');
+const status = document.getElementById('status');
+const progress = document.getElementById('progress');
+const verdicts = document.getElementById('verdicts');
+const sendButton = document.getElementById('send');
+// The files to send, as pairs of a name with its folders and a File.
+let chosenFiles = [];
+
+function chooseFiles(files) {
+  chosenFiles = files;
+  const bytes = files.reduce((sum, [, file]) => sum + file.size, 0);
+  status.textContent = files.length ? `${files.length} files, ${(bytes / 1e6).toFixed(1)} MB` : '';
 }
 
-async function walk(entry, path = "") {
-  if (entry.isFile) return [[path + entry.name, await new Promise((ok, no) => entry.file(ok, no))]];
+// All files of a dropped file or folder, as pairs of name and File.
+async function listFiles(entry, path = '') {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [[path + entry.name, file]];
+  }
+
   const reader = entry.createReader();
-  const found = [];
+  const files = [];
   for (;;) {
-    const some = await new Promise((ok, no) => reader.readEntries(ok, no));
-    if (!some.length) return found;
-    for (const one of some) found.push(...(await walk(one, `${path}${entry.name}/`)));
+    // A reader returns the entries of a folder in parts, the last of which is empty.
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!entries.length) return files;
+    for (const one of entries) files.push(...(await listFiles(one, `${path}${entry.name}/`)));
   }
 }
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
-  form.addEventListener(kind, (event) => {
-    event.preventDefault();
-    form.classList.toggle("over", kind === "dragenter" || kind === "dragover");
-  });
-form.addEventListener("drop", async (event) => {
-  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  choose((await Promise.all(entries.map((entry) => walk(entry)))).flat());
-});
 
-function cell(row, text, badge) {
-  const td = row.insertCell();
-  if (!badge) return void (td.textContent = text);
-  const span = document.createElement("span");
-  span.className = `badge ${badge}`;
-  span.textContent = text;
-  td.append(span);
-}
-function show(answer) {
-  verdicts.replaceChildren();
-  const p = document.createElement("p");
-  p.textContent = `${answer.stored} stored, ${answer.refused} refused. `;
-  for (const study of answer.studies) {
-    const a = document.createElement("a");
-    a.href = `/jobs?study=${study}`;
-    a.textContent = "See the work on the study";
-    p.append(a, " ");
-  }
-  const table = document.createElement("table");
-  const shown = [...answer.files].sort((a, b) => a.verdict.localeCompare(b.verdict)).slice(0, 500);
-  for (const file of shown) {
-    const row = table.insertRow();
-    cell(row, file.name);
-    cell(row, file.verdict, file.verdict === "stored" ? "done" : "failed");
-    cell(row, file.reason);
-  }
-  verdicts.append(p, table);
-}
-form.addEventListener("submit", (event) => {
+function handleDrag(event) {
   event.preventDefault();
-  if (!chosen.length) return void (word.textContent = "Choose files first.");
+  form.classList.toggle('dragged-over', event.type === 'dragenter' || event.type === 'dragover');
+}
+
+async function handleDrop(event) {
+  const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry()).filter(Boolean);
+  const files = await Promise.all(entries.map(entry => listFiles(entry)));
+  chooseFiles(files.flat());
+}
+
+function addBadge(cell, text, className) {
+  const badge = document.createElement('span');
+  badge.className = `badge ${className}`;
+  badge.textContent = text;
+  cell.append(badge);
+}
+
+function createVerdictTable(files) {
+  const table = document.createElement('table');
+  const sorted = [...files].sort((a, b) => a.verdict.localeCompare(b.verdict));
+
+  for (const file of sorted.slice(0, MAX_SHOWN_VERDICTS)) {
+    const row = table.insertRow();
+    row.insertCell().textContent = file.name;
+    addBadge(row.insertCell(), file.verdict, file.verdict === 'stored' ? 'done' : 'failed');
+    row.insertCell().textContent = file.reason;
+  }
+  return table;
+}
+
+function showVerdicts({ stored, refused, studies, files }) {
+  const summary = document.createElement('p');
+  summary.textContent = `${stored} stored, ${refused} refused. `;
+
+  for (const study of studies) {
+    const link = document.createElement('a');
+    link.href = `/jobs?study=${study}`;
+    link.textContent = 'See the work on the study';
+    summary.append(link, ' ');
+  }
+  verdicts.replaceChildren(summary, createVerdictTable(files));
+}
+
+function showProgress({ loaded, total }) {
+  progress.value = (100 * loaded) / total;
+  status.textContent = loaded < total ? `${Math.round(progress.value)} % sent` : 'sent; being stored…';
+}
+
+function showAnswer(answer) {
+  progress.hidden = true;
+  sendButton.disabled = false;
+  status.textContent = answer?.error ? `${answer.error.message} ${answer.error.hint}` : '';
+  if (answer?.files) showVerdicts(answer);
+}
+
+function createBody() {
   const body = new FormData();
-  for (const [name, file] of chosen) body.append("file", file, name);
-  body.append("modality", document.getElementById("modality").value);
+  for (const [name, file] of chosenFiles) body.append('file', file, name);
+  body.append('modality', document.getElementById('modality').value);
+  return body;
+}
+
+// XMLHttpRequest, because fetch does not report the progress of an upload.
+function send() {
   const request = new XMLHttpRequest();
-  request.open("POST", "/upload");
-  request.setRequestHeader("Accept", "application/json");
-  request.responseType = "json";
-  bar.hidden = false;
-  request.upload.addEventListener("progress", (e) => {
-    bar.value = (100 * e.loaded) / e.total;
-    word.textContent = e.loaded < e.total ? `${Math.round(bar.value)} % sent` : "sent; being stored…";
+  request.open('POST', '/upload');
+  request.setRequestHeader('Accept', 'application/json');
+  request.responseType = 'json';
+
+  request.upload.addEventListener('progress', showProgress);
+  request.addEventListener('load', () => showAnswer(request.response));
+  request.addEventListener('error', () => {
+    status.textContent = 'The connection broke. Nothing was stored; try again.';
   });
-  request.addEventListener("load", () => {
-    bar.hidden = true;
-    document.getElementById("send").disabled = false;
-    const answer = request.response;
-    word.textContent = answer?.error ? `${answer.error.message} ${answer.error.hint}` : "";
-    if (answer?.files) show(answer);
+
+  progress.hidden = false;
+  sendButton.disabled = true;
+  request.send(createBody());
+}
+
+for (const id of ['files', 'folder']) {
+  const input = document.getElementById(id);
+  input.addEventListener('change', () => {
+    chooseFiles([...input.files].map(file => [file.webkitRelativePath || file.name, file]));
   });
-  request.addEventListener("error", () => (word.textContent = "The connection broke. Nothing was stored; try again."));
-  document.getElementById("send").disabled = true;
-  request.send(body);
+}
+for (const type of ['dragenter', 'dragover', 'dragleave', 'drop']) form.addEventListener(type, handleDrag);
+form.addEventListener('drop', handleDrop);
+form.addEventListener('submit', event => {
+  event.preventDefault();
+  if (chosenFiles.length) send();
+  else status.textContent = 'Choose files first.';
 });

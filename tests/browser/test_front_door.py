@@ -55,7 +55,7 @@ def uploaded(page: Page, stack: RunningStack, packed: Path) -> str:
     link = str(page.get_attribute("#verdicts p a", "href"))
     study = link.partition("study=")[2]
     page.goto(f"{stack.address}/where?q={study}")
-    assert page.locator(".way li").count() >= 1
+    assert page.locator(".steps li").count() >= 1
     stack.wait_segmented(study)
     page.goto(stack.address + link)
     page.wait_for_selector(".badge.done[data-field=state]")
@@ -92,7 +92,7 @@ def test_a_zip_is_uploaded_worked_on_looked_at_and_taken_away(
     page.screenshot(path=artefacts / "front-study.png", full_page=True)
     page.click("text=3-D view")
     page.wait_for_selector("#stage[data-ready]")
-    assert page.locator("#switches input[type=checkbox]").count() >= 2
+    assert page.locator("#segments input[type=checkbox]").count() >= 2
     page.screenshot(path=artefacts / "front-3d.png")
     page.goto(f"{stack.address}/studies/{study}")
     page.click("text=Overlay")
@@ -123,7 +123,7 @@ def test_labels_are_shown_without_their_images(page: Page, stack: RunningStack, 
     page.goto(f"{stack.address}/studies/{study}")
     page.click("text=Overlay")
     page.wait_for_selector("#slices[data-ready='1']")
-    assert page.inner_text("#word") == "The images cannot be shown under the labels."
+    assert page.inner_text("#status") == "The images cannot be shown under the labels."
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1280, "dark")])
