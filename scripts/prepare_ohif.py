@@ -1,6 +1,6 @@
-"""Prepare the stock OHIF build: below /ohif/, minified, compressed. See docs/viewer.md.
+"""Install the npm packages and prepare the stock OHIF build: below /ohif/, minified, compressed. See docs/viewer.md.
 
-    .venv/bin/python scripts/prepare_ohif.py        # into .ohif, or MINIPACS_OHIF
+    .venv/bin/python scripts/prepare_ohif.py [--test]   # into .ohif, or MINIPACS_OHIF; --test adds the linter
 
 The npm package bakes the root path `/` into eleven files; they are rewritten. What our modes never
 use (in-browser SAM, microscopy, source maps) is left out: 204 MB become about 45. Beside each text
@@ -9,6 +9,7 @@ file stand a `.br` and a `.gz`, so that the front door never compresses while so
 
 import gzip
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 import brotli
 
 PREFIX = "/ohif"
+LOCK_FILE = Path("package-lock.json")
+PACKAGES = Path("node_modules")
 PACKAGE = Path("node_modules/@ohif/app")
 ESBUILD = Path("node_modules/.bin/esbuild")
 LEFT_OUT = ("ort", "dicom-microscopy-viewer")
@@ -28,42 +31,64 @@ BROTLI_QUALITY = 9
 
 
 def main() -> int:
-    """Do what is missing; 0 when the folder is ready."""
+    """Do what is missing; 0 when the packages are installed and the folder is ready."""
     os.chdir(Path(__file__).resolve().parent.parent)
-    folder = Path(os.environ.get("MINIPACS_OHIF") or ".ohif")
-    wanted = _digest(Path("package-lock.json"), Path(__file__))
-    stamp = folder / ".made-from"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return 0
-    if not _fetch():
+    if not _install_packages(with_tests="--test" in sys.argv[1:]):
         return 1
+
+    folder = Path(os.environ.get("MINIPACS_OHIF") or ".ohif")
+    stamp = folder / ".made-from"
+    expected_stamp = _build_digest()
+    if stamp.is_file() and stamp.read_text() == expected_stamp:
+        return 0
+
     _say("preparing the viewer (OHIF), once")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(PACKAGE / "dist", partial, ignore=_left_out)
+
     for path in sorted(p for p in partial.rglob("*") if p.is_file()):
         _move_below_prefix(path, partial)
     _minify(partial)
     with ProcessPoolExecutor() as pool:
         list(pool.map(_compress, [p for p in sorted(partial.rglob("*")) if p.suffix in COMPRESSED]))
-    (partial / ".made-from").write_text(wanted)
+
+    (partial / ".made-from").write_text(expected_stamp)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return 0
 
 
-def _fetch() -> bool:
-    """The npm packages at the versions of the lock file."""
+def _install_packages(*, with_tests: bool) -> bool:
+    """Install the npm packages at the versions of the lock file, unless they are there; False when that failed."""
+    stamp = PACKAGES / ".made-from"
+    installed = stamp.read_text() if stamp.is_file() else ""
+    lock_digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
+    expected_stamp = lock_digest + ("[test]" if with_tests else "")
+    if installed in (expected_stamp, lock_digest + "[test]"):
+        return True
+
     if shutil.which("npm") is None:
         _say("npm is missing: install the Debian packages nodejs and npm, then start again")
         return False
+
     _say("fetching the viewer (OHIF) from npm")
-    done = subprocess.run(["npm", "ci", "--loglevel=error"], capture_output=True, text=True, check=False)
+    command = ["npm", "ci", "--loglevel=error", *([] if with_tests else ["--omit=dev"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not (PACKAGE / "dist" / "index.html").is_file():
         words = (done.stderr or done.stdout).strip().splitlines()
         _say(f"npm could not fetch the viewer: {words[0] if words else 'it said nothing'}")
         return False
+
+    stamp.write_text(expected_stamp)
     return True
+
+
+def _build_digest() -> str:
+    """Identify what the prepared build is made from: the OHIF and esbuild packages, and this script."""
+    entries = json.loads(LOCK_FILE.read_text("utf-8"))["packages"]
+    sources = [entries["node_modules/@ohif/app"]["integrity"], entries["node_modules/esbuild"]["integrity"]]
+    return hashlib.sha256("".join(sources).encode() + Path(__file__).read_bytes()).hexdigest()
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
@@ -102,10 +127,6 @@ def _compress(path: Path) -> None:
     if len(content) > 1024:
         path.with_name(path.name + ".br").write_bytes(brotli.compress(content, quality=BROTLI_QUALITY))
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(content, 6, mtime=0))
-
-
-def _digest(*files: Path) -> str:
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def _say(sentence: str) -> None:
