@@ -11,10 +11,11 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from etl.extract import Reader, Source, Unavailable
+from etl.extract import Reader, Source
 from etl.load import Loader, Tally, chunked
 from etl.options import Options
-from etl.transform import Found, Outcome, transformed
+from etl.records import Outcome, RejectionReason, SourceItem, SourceUnavailable
+from etl.transform import transform
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
@@ -49,8 +50,8 @@ def catalogue(
     with _named(), scratch(options.target) as folder, _executor(workers, executor) as pool:
         do = partial(transform_chunk, source.reader, options=options, folder=folder)
         under_way: deque[Future[list[Outcome]]] = deque()
-        for look in chunked(source.found(), LOOK):
-            fresh = sort_out(database, look, options, tally)
+        for look in chunked(source.list_items(), LOOK):
+            fresh = _new_or_changed(database, look, options, tally)
             seen += len(look)
             progress(tally, seen)
             for chunk in chunked(fresh, CHUNK):
@@ -68,38 +69,43 @@ def catalogue(
     return tally
 
 
-def transform_chunk(reader: Reader, found: Sequence[Found], *, options: Options, folder: Path) -> list[Outcome]:
-    """Read, describe and render; runs in a worker process."""
-    return [_outcome(one, data, options, folder) for one, data in reader.read(found)]
+def transform_chunk(reader: Reader, items: Sequence[SourceItem], *, options: Options, folder: Path) -> list[Outcome]:
+    """Read, describe and render some items; runs in a worker process."""
+    return [_transform_item(item, data, options, folder) for item, data in reader.read(items)]
 
 
-def _outcome(found: Found, data: bytes | Unavailable, options: Options, folder: Path) -> Outcome:
-    if isinstance(data, Unavailable):
-        return Outcome(found).reject("unavailable", str(data), "Make it readable, or remove it.")
-    return transformed(found, data, options, folder)
+def _transform_item(item: SourceItem, data: bytes | SourceUnavailable, options: Options, folder: Path) -> Outcome:
+    if isinstance(data, SourceUnavailable):
+        reason = RejectionReason("unavailable", str(data), "Make it readable, or remove it.")
+        return Outcome(item, rejection=reason)
+    return transform(item, data, options, folder)
 
 
-def sort_out(database: Database, look: Sequence[Found], options: Options, tally: Tally) -> list[Found]:
-    """What is new or changed of these sources; the rest is counted."""
-    sources = [one.source for one in look]
+def _new_or_changed(
+    database: Database, items: Sequence[SourceItem], options: Options, tally: Tally
+) -> list[SourceItem]:
+    """Those of these items that are not in the catalogue as they are now; the others are added to the tally."""
+    sources = [item.source for item in items]
     with database.reading() as session:
-        instance = select(Instance.source, Instance.source_size, Instance.source_mtime_ns, Instance.rendered_with)
-        done = {
-            Found(source, size, mtime)
-            for source, size, mtime, digests in session.execute(instance.where(Instance.source.in_(sources)))
+        instances = select(Instance.source, Instance.source_size, Instance.source_mtime_ns, Instance.rendered_with)
+        catalogued = {
+            SourceItem(source, size, mtime_ns)
+            for source, size, mtime_ns, digests in session.execute(instances.where(Instance.source.in_(sources)))
             if options.digest in (digests or [])
         }
-        columns = (Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code)
-        refused = {
-            Found(source, size, mtime): code
-            for source, size, mtime, code in session.execute(
-                select(*columns).where(Rejection.source.in_(sources), Rejection.options == options.digest)
+
+        rejections = select(Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code)
+        rejected = {
+            SourceItem(source, size, mtime_ns): code
+            for source, size, mtime_ns, code in session.execute(
+                rejections.where(Rejection.source.in_(sources), Rejection.options == options.digest)
             )
             if code != "unavailable"
         }
-    tally.rejected.update(Counter(refused[one] for one in look if one in refused))
-    tally.unchanged += sum(one in done and one not in refused for one in look)
-    return [one for one in look if one not in done and one not in refused]
+
+    tally.rejected.update(Counter(rejected[item] for item in items if item in rejected))
+    tally.unchanged += sum(item in catalogued and item not in rejected for item in items)
+    return [item for item in items if item not in catalogued and item not in rejected]
 
 
 @contextmanager

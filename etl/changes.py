@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from sqlalchemy import delete, select
 
 from etl.catalogue_run import Progress, catalogue
-from etl.extract import Archived
+from etl.extract import ArchiveSource
 from etl.load import Tally, unlink
 from etl.options import Options
 from etl.study import prune_study
@@ -40,7 +40,7 @@ class ChangeLog:
         while True:
             page = self._archive.changes(self.position())
             arrived = [change.resource_id for change in page.entries if change.type in ARRIVALS]
-            source = Archived(self._settings, self._contents(arrived))
+            source = ArchiveSource(self._settings, self._contents(arrived))
             done = catalogue(
                 source,
                 self._database,

@@ -87,13 +87,13 @@ def _from_folder(
     from pathlib import Path
 
     from etl.catalogue_run import catalogue, cluster
-    from etl.extract import Folder, count
+    from etl.extract import FolderSource, count_items
     from etl.folder import prune_folder
     from etl.progress_bar import bar
 
-    folder = Folder(Path(arguments.folder))
+    folder = FolderSource(Path(arguments.folder))
     removed = prune_folder(database, folder) if arguments.prune else 0
-    with bar(count(folder), shown=not arguments.json) as progress, cluster(settings.scheduler) as executor:
+    with bar(count_items(folder), shown=not arguments.json) as progress, cluster(settings.scheduler) as executor:
         tally = catalogue(folder, database, options, workers=arguments.workers, executor=executor, progress=progress)
     tally.removed = removed
     return tally
@@ -104,7 +104,7 @@ def _from_archive(
 ) -> "Tally":
     from etl.catalogue_run import catalogue, cluster
     from etl.changes import ChangeLog, prune_archive
-    from etl.extract import Archived, count
+    from etl.extract import ArchiveSource, count_items
     from etl.progress_bar import bar
     from etl.study import content_of
     from minipacs.archive.client import Archive
@@ -116,8 +116,8 @@ def _from_archive(
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
             if arguments.study or arguments.series:
                 studies = content_of(archive, study=arguments.study or "", series=arguments.series or "")
-                source = Archived(settings, studies, arguments.series or "")
-                with bar(count(source), shown=not arguments.json) as progress:
+                source = ArchiveSource(settings, studies, arguments.series or "")
+                with bar(count_items(source), shown=not arguments.json) as progress:
                     tally = catalogue(source, database, options, progress=progress, **how)
             else:
                 log = ChangeLog(settings, archive, database, options)

@@ -1,14 +1,15 @@
-"""A quick look through a DICOM file: the values of wanted elements, found without building the others.
+"""A fast scan of a DICOM file: the values of wanted elements, found without parsing the others.
 
-pydicom reads everything; most of a header is not for us, and reading it is most of the time a picture
-takes. This scan knows little endian, uncompressed files only (PS3.5 7.1, 7.5) and says None to anything
-else or odd: then pydicom reads. What it finds becomes a pydicom dataset of raw elements.
+pydicom parses everything. Most of a header is not in the catalogue, and parsing it is most of the time
+that a picture takes. This scan knows uncompressed little-endian files only (PS3.5 7.1, 7.5). For any other
+or irregular file it returns None, and pydicom reads the file. What it finds becomes a pydicom dataset of
+raw elements.
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
@@ -18,68 +19,196 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-UNDEFINED = 0xFFFFFFFF
-LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-"""VRs with a length of 32 bits (PS3.5 7.1.2)."""
-ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-ITEM_ENDS = b"\xfe\xff\x0d\xe0\0\0\0\0"
-CHARACTER_SET, SOP_INSTANCE_UID, TRANSFER_SYNTAX = 0x00080005, 0x00080018, 0x00020010
+__all__ = ["CHARACTER_SET", "DicomObject", "RawValues", "scan_file"]
+
+IMPLICIT_SYNTAX = "1.2.840.10008.1.2"
+EXPLICIT_SYNTAX = "1.2.840.10008.1.2.1"
+
+VRS_WITH_LONG_LENGTH = frozenset(
+    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+)
+"""VRs whose length has 32 bits (PS3.5 7.1.2)."""
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+SEQUENCE_END = 0xFFFEE0DD
+ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
+
+CHARACTER_SET = 0x00080005
+SOP_INSTANCE_UID = 0x00080018
+TRANSFER_SYNTAX = 0x00020010
 PIXEL_DATA = 0x7FE00010
-SHORT = 64
 
-IMPLICIT_HEAD = struct.Struct("<HHL")
-EXPLICIT_HEAD = struct.Struct("<HH2sH")
-LENGTH = struct.Struct("<L")
+META_START = 132
+"""Where the file meta information begins: after the preamble and `DICM` (PS3.10 7.1)."""
+
+MAX_CACHED_VALUE_BYTES = 64
+"""A longer value is converted for each file anew."""
+
+IMPLICIT_HEADER = struct.Struct("<HHL")
+EXPLICIT_HEADER = struct.Struct("<HH2sH")
+LONG_LENGTH = struct.Struct("<L")
+
+RawValues = Mapping[int, bytes]
+"""Undecoded values of little-endian elements by tag."""
 
 
-class Odd(Exception):
-    """The file is not of the plain kind."""
+class DicomObject(NamedTuple):
+    """What was read of a DICOM file."""
+
+    dataset: Dataset
+
+    raw: RawValues | None
+    """The same elements as they lie in the file; None when pydicom read it."""
 
 
-def scan(data: bytes, wanted: Collection[int]) -> tuple[Dataset, dict[int, bytes]] | None:
-    """The wanted top-level elements, as a dataset and as bare values; None: let pydicom read the file.
+_ElementHeader = tuple[int, bytes, int, int]
+"""Of an element: tag, VR (empty when implicit), where its value begins, its length in bytes.
+
+A plain tuple: one is made for every element of a file, and a named tuple takes five times as long.
+"""
+
+
+class _NotPlain(Exception):
+    """The file is not of the plain kind that the scan understands."""
+
+
+def scan_file(data: bytes, wanted: Collection[int]) -> DicomObject | None:
+    """Find the wanted top-level elements; None when pydicom must read the file.
 
     Pixel Data is a view of the file's bytes: a copy would cost more than all the rest.
     """
     if data[128:132] != b"DICM":
         return None
+
     try:
-        meta, start = _meta(data)
+        meta, start = _read_meta(data)
         syntax = meta[TRANSFER_SYNTAX].rstrip(b"\0 ").decode("ascii")
-        if syntax not in (IMPLICIT, EXPLICIT):
+        if syntax not in (IMPLICIT_SYNTAX, EXPLICIT_SYNTAX):
             return None
-        values: dict[int, bytes] = {}
-        elements: dict[BaseTag, DataElement | RawDataElement] = {}
-        implicit = syntax == IMPLICIT
-        whole = memoryview(data)
-        for tag, vr, at, length in _elements(data, start, implicit, wanted):
-            value: Any = (whole if tag == PIXEL_DATA else data)[at : at + length]
-            values[tag] = value
-            name = None if implicit else vr.decode("ascii")
-            if length <= SHORT and _is_shared(tag):
-                elements[BaseTag(tag)] = _shared(tag, name, value, implicit)
-            else:
-                elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, length, value, at, implicit, True)
-    except (Odd, struct.error, KeyError, UnicodeDecodeError, RecursionError):
+
+        implicit = syntax == IMPLICIT_SYNTAX
+        elements, values = _read_elements(data, start, implicit, wanted)
+    except (_NotPlain, struct.error, KeyError, UnicodeDecodeError, RecursionError):
         return None
+
     if not values.get(SOP_INSTANCE_UID):
         return None
+
     dataset = Dataset(elements)
     dataset.set_original_encoding(implicit, True, _character_set(values.get(CHARACTER_SET, b"")))
     dataset.file_meta = _file_meta(syntax)
-    return dataset, values
+    return DicomObject(dataset, values)
+
+
+def _read_meta(data: bytes) -> tuple[dict[int, bytes], int]:
+    """The file meta information, which is always explicit VR (PS3.10 7.1), and where the dataset begins."""
+    values: dict[int, bytes] = {}
+    position = META_START
+
+    while data[position : position + 2] == b"\2\0":
+        tag, _vr, start, length = _read_header(data, position, False)
+        position = start + length
+        values[tag] = data[start:position]
+
+    return values, position
+
+
+def _read_elements(
+    data: bytes, start: int, implicit: bool, wanted: Collection[int]
+) -> tuple[dict[BaseTag, DataElement | RawDataElement], dict[int, bytes]]:
+    """The wanted elements as pydicom holds them, and their bare values."""
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
+    values: dict[int, bytes] = {}
+    view = memoryview(data)
+
+    for tag, vr, at, length in _find_elements(data, start, implicit, wanted):
+        value: Any = (view if tag == PIXEL_DATA else data)[at : at + length]
+        values[tag] = value
+
+        vr_name = None if implicit else vr.decode("ascii")
+        if length <= MAX_CACHED_VALUE_BYTES and _is_cacheable(tag):
+            elements[BaseTag(tag)] = _cached_element(tag, vr_name, value, implicit)
+        else:
+            elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr_name, length, value, at, implicit, True)
+
+    return elements, values
+
+
+def _find_elements(data: bytes, position: int, implicit: bool, wanted: Collection[int]) -> list[_ElementHeader]:
+    """The headers of the wanted elements. Raises `_NotPlain` unless tags ascend and the last value ends the file."""
+    found: list[_ElementHeader] = []
+    last_tag, end = -1, len(data)
+
+    while position < end:
+        header = tag, vr, start, length = _read_header(data, position, implicit)
+        if tag <= last_tag:
+            raise _NotPlain
+
+        if tag in wanted:
+            if length == UNDEFINED_LENGTH:
+                raise _NotPlain
+            found.append(header)
+
+        if length == UNDEFINED_LENGTH:
+            position = _end_of_sequence(data, start, implicit or vr == b"UN")
+        else:
+            position = start + length
+        last_tag = tag
+
+    if position != end:
+        raise _NotPlain
+    return found
+
+
+def _read_header(data: bytes, position: int, implicit: bool) -> _ElementHeader:
+    """The header of the element at this position (PS3.5 7.1)."""
+    if implicit:
+        group, number, length = IMPLICIT_HEADER.unpack_from(data, position)
+        return group << 16 | number, b"", position + 8, length
+
+    group, number, vr, length = EXPLICIT_HEADER.unpack_from(data, position)
+    if vr in VRS_WITH_LONG_LENGTH:
+        return group << 16 | number, vr, position + 12, LONG_LENGTH.unpack_from(data, position + 8)[0]
+    if not vr.isalpha():
+        raise _NotPlain
+    return group << 16 | number, vr, position + 8, length
+
+
+def _end_of_sequence(data: bytes, position: int, implicit: bool) -> int:
+    """Where a sequence of undefined length ends (PS3.5 7.5.2)."""
+    while True:
+        group, number, length = IMPLICIT_HEADER.unpack_from(data, position)
+        position += 8
+        tag = group << 16 | number
+
+        if tag == SEQUENCE_END:
+            return position
+        if tag != ITEM:
+            raise _NotPlain
+        position = _end_of_item(data, position, implicit) if length == UNDEFINED_LENGTH else position + length
+
+
+def _end_of_item(data: bytes, position: int, implicit: bool) -> int:
+    """Where an item of undefined length ends."""
+    while data[position : position + 8] != ITEM_END_BYTES:
+        _tag, vr, start, length = _read_header(data, position, implicit)
+        if length == UNDEFINED_LENGTH:
+            position = _end_of_sequence(data, start, implicit or vr == b"UN")
+        else:
+            position = start + length
+    return position + 8
 
 
 @cache
-def _is_shared(tag: int) -> bool:
-    """Whether the value depends on nothing but its bytes: no character set, no Pixel Representation."""
+def _is_cacheable(tag: int) -> bool:
+    """Whether the value depends on its bytes alone: on no character set and no Pixel Representation."""
     return dictionary_VR(tag) in ("US", "DS", "CS", "IS")
 
 
 @lru_cache(maxsize=4096)
-def _shared(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataElement | RawDataElement:
-    """An element that many headers have, converted once; nobody changes it. Broken ones stay raw."""
+def _cached_element(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataElement | RawDataElement:
+    """An element that many headers have, converted once; nobody may change it. A broken one stays raw."""
     raw = RawDataElement(BaseTag(tag), vr, len(value), value, 0, implicit, True)
     try:
         return convert_raw_data_element(raw)
@@ -89,7 +218,7 @@ def _shared(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataEleme
 
 @cache
 def _file_meta(syntax: str) -> FileMetaDataset:
-    """File meta information that says the transfer syntax and nothing else."""
+    """File meta information with the transfer syntax and nothing else."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
     return meta
@@ -100,70 +229,3 @@ def _character_set(value: bytes) -> str | list[str]:
     """Specific Character Set as Python's names of codecs."""
     names = [name.strip("\0 ") for name in value.decode("ascii", "replace").split("\\")]
     return convert_encodings(names) if any(names) else default_encoding
-
-
-def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
-    """The file meta information, explicit VR (PS3.10 7.1), and where the dataset begins."""
-    values: dict[int, bytes] = {}
-    position = 132
-    while data[position : position + 2] == b"\2\0":
-        tag, _vr, start, length = _head(data, position, False)
-        values[tag] = data[start : start + length]
-        position = start + length
-    return values, position
-
-
-Head = tuple[int, bytes, int, int]
-"""Of an element: tag, VR (empty when implicit), where its value begins, how long it is."""
-
-
-def _head(data: bytes, position: int, implicit: bool) -> Head:
-    if implicit:
-        group, number, length = IMPLICIT_HEAD.unpack_from(data, position)
-        return group << 16 | number, b"", position + 8, length
-    group, number, vr, length = EXPLICIT_HEAD.unpack_from(data, position)
-    if vr in LONG:
-        return group << 16 | number, vr, position + 12, LENGTH.unpack_from(data, position + 8)[0]
-    if not vr.isalpha():
-        raise Odd
-    return group << 16 | number, vr, position + 8, length
-
-
-def _elements(data: bytes, position: int, implicit: bool, wanted: Collection[int]) -> list[Head]:
-    """The wanted elements of a dataset; each tag must be above the one before, the last must end with the file."""
-    found: list[Head] = []
-    last, end = -1, len(data)
-    while position < end:
-        head = tag, vr, start, length = _head(data, position, implicit)
-        if tag <= last:
-            raise Odd
-        if tag in wanted:
-            if length == UNDEFINED:
-                raise Odd
-            found.append(head)
-        position = _past_items(data, start, implicit or vr == b"UN") if length == UNDEFINED else start + length
-        last = tag
-    if position != end:
-        raise Odd
-    return found
-
-
-def _past_items(data: bytes, position: int, implicit: bool) -> int:
-    """The end of a sequence of undefined length (PS3.5 7.5.2)."""
-    while True:
-        group, number, length = IMPLICIT_HEAD.unpack_from(data, position)
-        position += 8
-        tag = group << 16 | number
-        if tag == SEQUENCE_END:
-            return position
-        if tag != ITEM:
-            raise Odd
-        position = _past_item(data, position, implicit) if length == UNDEFINED else position + length
-
-
-def _past_item(data: bytes, position: int, implicit: bool) -> int:
-    """The end of an item of undefined length."""
-    while data[position : position + 8] != ITEM_ENDS:
-        _tag, vr, start, length = _head(data, position, implicit)
-        position = _past_items(data, start, implicit or vr == b"UN") if length == UNDEFINED else start + length
-    return position + 8

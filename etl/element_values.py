@@ -1,7 +1,6 @@
 """Data elements to column values: by the VR of the dictionary, without pydicom's slower conversions."""
 
 import math
-from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
@@ -11,11 +10,32 @@ from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, Time
 
+from etl.dicom_scan import RawValues
+from etl.records import Row
 from minipacs.database import Base
 
-BINARY = ("US", "SS", "UL", "FL", "FD", "SL", "AT", "OB", "OW", "SV", "UV")
-UNSPLIT = ("LT", "ST", "UT")
-"""VRs in which a backslash is a character, not a separator (PS3.5 6.2)."""
+__all__ = ["Column", "columns_of", "parse_date", "parse_date_time", "parse_time", "read_row"]
+
+BINARY_VRS = ("US", "SS", "UL", "FL", "FD", "SL", "AT", "OB", "OW", "SV", "UV")
+INTEGER_VRS = ("IS", "US", "SS", "UL", "SL")
+REAL_VRS = ("DS", "FL", "FD")
+
+ESCAPE = b"\x1b"
+"""Begins another character set within a text (PS3.5 6.1.2.5.3)."""
+
+LAST_SECOND = 59
+"""TM knows the leap second 60, Python does not."""
+
+BROKEN_VALUE_ERRORS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+)
+"""pydicom's many ways of finding a value broken."""
 
 
 class Column(NamedTuple):
@@ -25,48 +45,58 @@ class Column(NamedTuple):
     keyword: str
     tag: int
     vr: str
+
     several: bool
+    """Whether the column holds a list of values."""
+
     kind: type
+    """SQLAlchemy's type of the column."""
 
 
 def columns_of(table: type[Base]) -> list[Column]:
-    """The columns of a table that name a keyword."""
-    found = []
+    """The columns of a table that name a DICOM keyword."""
+    columns = []
     for column in table.__table__.columns:
         keyword = column.info.get("keyword")
-        if keyword:
-            tag = tag_for_keyword(keyword) or 0
-            several = isinstance(column.type, JSON)
-            found.append(Column(column.name, keyword, tag, dictionary_VR(tag), several, type(column.type)))
-    return found
+        if not keyword:
+            continue
+
+        tag = tag_for_keyword(keyword) or 0
+        several = isinstance(column.type, JSON)
+        columns.append(Column(column.name, keyword, tag, dictionary_VR(tag), several, type(column.type)))
+    return columns
 
 
-Raw = Mapping[int, bytes] | None
-"""Values of little-endian elements by tag, as a scan found them; None: pydicom read the file."""
+def read_row(dataset: Dataset, columns: list[Column], raw: RawValues | None) -> tuple[Row, list[str]]:
+    """The values of these columns, and a remark for each value that breaks its VR: that one is None.
+
+    `raw` holds the dataset's values as they lie in the file; None when pydicom read it.
+    """
+    row: Row = {}
+    remarks = []
+
+    for column in columns:
+        try:
+            row[column.name] = _read_value(dataset, column, raw)
+        except BROKEN_VALUE_ERRORS:
+            row[column.name] = None
+            remarks.append(f"{column.keyword} breaks the rules of its VR {column.vr} (PS3.5 6.2): it was left out.")
+
+    return row, remarks
 
 
-def row(dataset: Dataset, columns: list[Column], remarks: list[str], raw: Raw = None) -> dict[str, Any]:
-    """Column values; what breaks its VR is None, and remarked upon."""
-    return {column.name: value(dataset, column, remarks, raw) for column in columns}
-
-
-def value(dataset: Dataset, column: Column, remarks: list[str], raw: Raw = None) -> Any:
-    """The element as the column wants it, None when it is absent, empty or broken."""
+def _read_value(dataset: Dataset, column: Column, raw: RawValues | None) -> Any:
+    """The element as the column wants it; None when it is absent or empty. Raises when it breaks its VR."""
     if raw is not None and not raw.get(column.tag):
         return None
-    try:
-        parts = _parts(dataset, column, raw)
-        read = [converted(part, column) for part in parts]
-    except (ValueError, TypeError, OverflowError, ArithmeticError, LookupError, AttributeError, NotImplementedError):
-        # pydicom's many ways of finding a value broken
-        remarks.append(f"{column.keyword} breaks the rules of its VR {column.vr} (PS3.5 6.2): it was left out.")
-        return None
+
+    values = [_convert(part, column) for part in _read_parts(dataset, column, raw)]
     if column.several:
-        return read if any(part is not None for part in read) else None
-    return next(iter(read), None)
+        return values if any(value is not None for value in values) else None
+    return next(iter(values), None)
 
 
-def _parts(dataset: Dataset, column: Column, raw: Raw) -> list[Any]:
+def _read_parts(dataset: Dataset, column: Column, raw: RawValues | None) -> list[Any]:
     """The values of an element, each as text or number."""
     if raw is not None:
         data = raw[column.tag]
@@ -76,70 +106,87 @@ def _parts(dataset: Dataset, column: Column, raw: Raw) -> list[Any]:
         element = dataset.get_item(column.tag)
         if element is None:
             return []
-        data = element.value if isinstance(element, RawDataElement) and isinstance(element.value, bytes) else b"\x1b"
-    if column.vr not in BINARY and data.isascii() and b"\x1b" not in data:  # PS3.5 6.1: no character set is needed
+        data = element.value if isinstance(element, RawDataElement) and isinstance(element.value, bytes) else ESCAPE
+
+    if column.vr not in BINARY_VRS and data.isascii() and ESCAPE not in data:  # PS3.5 6.1: no character set is needed
         text = data.decode("ascii")
         return text.split("\\") if column.several else [text]
-    held = dataset[column.tag].value
-    if isinstance(held, MultiValue | list | tuple):
-        return list(held) if column.several or column.vr in BINARY else ["\\".join(str(part) for part in held)]
-    return [] if held is None else [held]
+
+    decoded = dataset[column.tag].value
+    if decoded is None:
+        return []
+    if not isinstance(decoded, MultiValue | list | tuple):
+        return [decoded]
+    if column.several or column.vr in BINARY_VRS:
+        return list(decoded)
+    return ["\\".join(str(part) for part in decoded)]
 
 
-def converted(part: Any, column: Column) -> Any:
-    """One value: number, date, time or text; raises when it is none."""
-    if column.vr in ("IS", "US", "SS", "UL", "SL", "DS", "FL", "FD"):
-        return _number(part, column)
+def _convert(part: Any, column: Column) -> Any:
+    """One value as number, date, time or text, None when it is empty; raises when it breaks its VR."""
+    if column.vr in INTEGER_VRS or column.vr in REAL_VRS:
+        return _convert_number(part, column)
+
     text = str(part).replace("\0", "").strip()
     if not text:
         return None
     if column.kind is Date:
-        return as_date(text)
+        return parse_date(text)
     if column.kind is Time:
-        return as_time(text)
+        return parse_time(text)
     if column.kind is DateTime:
-        return as_datetime(text)
+        return parse_date_time(text)
     return text
 
 
-def _number(part: Any, column: Column) -> float | int | None:
+def _convert_number(part: Any, column: Column) -> float | int | None:
+    """A finite float, or an integer that fits the column; None when it is empty."""
     if isinstance(part, str):
         part = part.replace("\0", "").strip()
         if not part:
             return None
-    if column.vr in ("DS", "FL", "FD") or column.kind is Double:
-        number = float(part)
+
+    number = float(part)
+    if column.vr in REAL_VRS or column.kind is Double:
         if not math.isfinite(number):
             raise ValueError("not finite")
         return number
-    whole = float(part)
+
     bits = 63 if column.kind is BigInteger else 31
-    if not whole.is_integer() or not -(2**bits) <= whole < 2**bits:
+    if not number.is_integer() or not -(2**bits) <= number < 2**bits:
         raise ValueError("not an integer that fits")
-    return int(whole)
+    return int(number)
 
 
-def as_date(text: str) -> date:
-    """DA: YYYYMMDD, or YYYY.MM.DD as ACR-NEMA had it (PS3.5 6.2)."""
+def parse_date(text: str) -> date:
+    """Parse a DA: YYYYMMDD, or YYYY.MM.DD as ACR-NEMA had it (PS3.5 6.2). Raises ValueError."""
     digits = text.replace(".", "").replace("-", "")
     if len(digits) != 8 or not digits.isdecimal():
         raise ValueError("not a date")
     return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
 
 
-def as_time(text: str) -> time:
-    """TM: HH, HHMM, HHMMSS or HHMMSS.FFFFFF; colons as ACR-NEMA had them (PS3.5 6.2)."""
-    whole, _, fraction = text.replace(":", "").partition(".")
-    if len(whole) not in (2, 4, 6) or not whole.isdecimal() or not (fraction or "0").isdecimal():
+def parse_time(text: str) -> time:
+    """Parse a TM: HH, HHMM, HHMMSS or HHMMSS.FFFFFF; colons as ACR-NEMA had them (PS3.5 6.2). Raises ValueError."""
+    clock, _, fraction = text.replace(":", "").partition(".")
+    if len(clock) not in (2, 4, 6) or not clock.isdecimal() or not (fraction or "0").isdecimal():
         raise ValueError("not a time")
-    hour, minute, second = (int(whole[i : i + 2] or 0) for i in (0, 2, 4))
-    return time(hour, minute, min(second, 59), int(fraction[:6].ljust(6, "0")))  # 60 is a leap second
+
+    hour, minute, second = (int(clock[i : i + 2] or 0) for i in (0, 2, 4))
+    return time(hour, minute, min(second, LAST_SECOND), int(fraction[:6].ljust(6, "0")))
 
 
-def as_datetime(text: str) -> datetime:
-    """DT: as much of YYYYMMDDHHMMSS.FFFFFF as is given; the offset from UTC is dropped (local time stays)."""
+def parse_date_time(text: str) -> datetime:
+    """Parse a DT: as much of YYYYMMDDHHMMSS.FFFFFF as is given (PS3.5 6.2). Raises ValueError.
+
+    The offset from UTC is dropped: local time stays.
+    """
     local = text[:1] + text[1:].replace("-", "+").partition("+")[0]
-    whole, _, fraction = local.partition(".")
-    day = as_date((whole + "0101")[:8] if len(whole) < 8 else whole[:8]) if len(whole) != 6 else as_date(whole + "01")
-    clock = as_time((whole[8:] or "00") + (f".{fraction}" if fraction and len(whole) == 14 else ""))
+    digits, _, fraction = local.partition(".")
+
+    is_month = len(digits) == 6
+    day = parse_date(digits + "01" if is_month else (digits + "0101")[:8])
+
+    seconds = f".{fraction}" if fraction and len(digits) == 14 else ""
+    clock = parse_time((digits[8:] or "00") + seconds)
     return datetime.combine(day, clock)

@@ -1,7 +1,7 @@
-"""Where objects come from: a folder of any files, or the archive. One code path after that.
+"""Where objects come from: a folder of any files, or the archive. What follows is the same for both.
 
-A source tells what it finds without reading it, in an order that is the same in every run, so that of
-two files with one UID the same one always wins. Its reader, which may run in another process, reads.
+A source lists its items without reading them, in an order that is the same in every run, so that of two
+files with one UID the same one always wins. Its reader, which may run in another process, reads them.
 """
 
 import os
@@ -13,58 +13,67 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from etl.transform import Found
+from etl.records import SourceItem, SourceUnavailable
 from minipacs.errors import BadRequest, NotInArchive
 from minipacs.jobs.contract import SeriesContent, StudyContent
 from minipacs.settings import Settings
 
-ARCHIVE = "archive:"
-SCHEME = "file://"
-AHEAD = 4
-"""Instances fetched from the archive ahead of the one at work."""
+__all__ = [
+    "ARCHIVE_PREFIX",
+    "ArchiveReader",
+    "ArchiveSource",
+    "FileReader",
+    "FolderSource",
+    "Reader",
+    "Source",
+    "count_items",
+    "series_items",
+]
 
+ARCHIVE_PREFIX = "archive:"
+FILE_SCHEME = "file://"
 
-class Unavailable(Exception):
-    """A source that cannot be read now: a file without permission, an instance that was deleted."""
+MAX_FETCHES_AHEAD = 4
+"""Instances fetched from the archive at once, the one at work among them."""
 
 
 class Reader(Protocol):
-    """Reads what a source found; travels to worker processes."""
+    """Reads the items of a source; it is sent to worker processes."""
 
-    def read(self, found: Sequence[Found]) -> Iterator[tuple[Found, bytes | Unavailable]]:
-        """The bytes of each, in order."""
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+        """Yield each item with its bytes, in order."""
 
 
 class Source(Protocol):
-    """Tells what there is to catalogue."""
+    """Lists what there is to catalogue."""
 
     @property
     def reader(self) -> Reader:
-        """What reads what was found."""
+        """What reads the items."""
 
-    def found(self) -> Iterable[Found]:
+    def list_items(self) -> Iterable[SourceItem]:
         """Everything there is, unread, in an order that is always the same."""
 
 
-def count(source: Source) -> int:
-    """How many there are: for a progress bar."""
-    return sum(1 for _ in source.found())
+def count_items(source: Source) -> int:
+    """How many items a source has: for a progress bar."""
+    return sum(1 for _ in source.list_items())
 
 
 class FileReader:
     """Reads files."""
 
-    def read(self, found: Sequence[Found]) -> Iterator[tuple[Found, bytes | Unavailable]]:
-        """The bytes of each file, in order."""
-        for one in found:
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+        """Yield each file with its bytes, in order."""
+        for item in items:
             try:
-                yield one, path_of(one.source).read_bytes()
+                yield item, _path_of(item.source).read_bytes()
             except OSError as error:
-                yield one, Unavailable(f"The file cannot be read: {error.strerror}.")
+                yield item, SourceUnavailable(f"The file cannot be read: {error.strerror}.")
 
 
-class Folder:
-    """A folder tree of any files: no extension, no DICOMDIR needed. One file is a tree, too."""
+class FolderSource:
+    """A folder tree of any files: no extension and no DICOMDIR is needed. A single file is a tree, too."""
 
     reader: Reader = FileReader()
 
@@ -73,48 +82,50 @@ class Folder:
         if not self.path.exists():
             raise BadRequest(f"There is no folder {path}.", "Check its name.")
 
-    def found(self) -> Iterator[Found]:
+    def list_items(self) -> Iterator[SourceItem]:
         """Every regular file below, by path; links to folders are not followed."""
         if self.path.is_file():
-            yield _file(self.path.stat(), str(self.path))
+            yield _file_item(str(self.path), self.path.stat())
         else:
-            yield from _below(str(self.path))
+            yield from _list_folder(str(self.path))
 
 
-def _below(folder: str) -> Iterator[Found]:
+def _list_folder(folder: str) -> Iterator[SourceItem]:
+    """The files below a folder, by path; the folder itself when it cannot be listed: reading it will say why."""
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError:
-        yield Found(source_of(folder))  # reading it will say why
+        yield SourceItem(_source_of(folder))
         return
+
     for entry in ordered:
         if entry.is_dir(follow_symlinks=False):
-            yield from _below(entry.path)
+            yield from _list_folder(entry.path)
         elif entry.is_file():
             try:
-                yield _file(entry.stat(), entry.path)
+                yield _file_item(entry.path, entry.stat())
             except FileNotFoundError:  # removed since
                 continue
 
 
-def _file(stat: os.stat_result, path: str) -> Found:
-    return Found(source_of(path), stat.st_size, stat.st_mtime_ns)
+def _file_item(path: str, stat: os.stat_result) -> SourceItem:
+    return SourceItem(_source_of(path), stat.st_size, stat.st_mtime_ns)
 
 
-def source_of(path: str) -> str:
-    """What the catalogue calls a file: its path; a name that is no text, percent-encoded behind `file://`."""
+def _source_of(path: str) -> str:
+    """The catalogue's name of a file: its path; a path that is no text, percent-encoded behind `file://`."""
     raw = os.fsencode(path)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return SCHEME + quote_from_bytes(raw)
+        return FILE_SCHEME + quote_from_bytes(raw)
 
 
-def path_of(source: str) -> Path:
-    """The file behind a source."""
-    if source.startswith(SCHEME):
-        return Path(os.fsdecode(unquote_to_bytes(source.removeprefix(SCHEME))))
+def _path_of(source: str) -> Path:
+    """The file that the catalogue names so."""
+    if source.startswith(FILE_SCHEME):
+        return Path(os.fsdecode(unquote_to_bytes(source.removeprefix(FILE_SCHEME))))
     return Path(source)
 
 
@@ -124,44 +135,48 @@ class ArchiveReader:
 
     settings: Settings
 
-    def read(self, found: Sequence[Found]) -> Iterator[tuple[Found, bytes | Unavailable]]:
-        """The bytes of each instance, in order."""
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+        """Yield each instance with its bytes, in order."""
         from minipacs.archive.client import Archive  # not in workers that read files
 
         archive = Archive(self.settings)
-        waiting = deque(found)
-        under_way: deque[tuple[Found, Future[bytes]]] = deque()
-        with ThreadPoolExecutor(AHEAD, "fetch") as pool:
+        waiting = deque(items)
+        under_way: deque[tuple[SourceItem, Future[bytes]]] = deque()
+
+        with ThreadPoolExecutor(MAX_FETCHES_AHEAD, "fetch") as pool:
             try:
                 while waiting or under_way:
-                    while waiting and len(under_way) < AHEAD:
-                        one = waiting.popleft()
-                        under_way.append((one, pool.submit(archive.file, one.source.removeprefix(ARCHIVE))))
-                    one, future = under_way.popleft()
+                    while waiting and len(under_way) < MAX_FETCHES_AHEAD:
+                        item = waiting.popleft()
+                        instance_id = item.source.removeprefix(ARCHIVE_PREFIX)
+                        under_way.append((item, pool.submit(archive.file, instance_id)))
+
+                    item, fetch = under_way.popleft()
                     try:
-                        yield one, future.result()
+                        yield item, fetch.result()
                     except NotInArchive:
-                        yield one, Unavailable("The instance was deleted from the archive.")
+                        yield item, SourceUnavailable("The instance was deleted from the archive.")
             finally:
                 pool.shutdown(cancel_futures=True)
                 archive.close()
 
 
-class Archived:
-    """Studies of the archive; or one series of them."""
+class ArchiveSource:
+    """Studies of the archive, or one series of them."""
 
     def __init__(self, settings: Settings, studies: Iterable[StudyContent], series_instance_uid: str = "") -> None:
         self.reader: Reader = ArchiveReader(settings)
-        self._studies, self._series = studies, series_instance_uid
+        self._studies = studies
+        self._series_instance_uid = series_instance_uid
 
-    def found(self) -> Iterator[Found]:
+    def list_items(self) -> Iterator[SourceItem]:
         """Every instance, by Study, Series and SOP Instance UID."""
         for study in self._studies:
             for series in study.series:
-                if not self._series or series.series_instance_uid == self._series:
-                    yield from found_in(series)
+                if not self._series_instance_uid or series.series_instance_uid == self._series_instance_uid:
+                    yield from series_items(series)
 
 
-def found_in(series: SeriesContent) -> Iterator[Found]:
-    """The instances of a series, by SOP Instance UID."""
-    return (Found(ARCHIVE + instance_id) for _uid, instance_id in series.instances)
+def series_items(series: SeriesContent) -> Iterator[SourceItem]:
+    """The instances of a series as source items, by SOP Instance UID."""
+    return (SourceItem(ARCHIVE_PREFIX + instance_id) for _uid, instance_id in series.instances)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import delete, select
 
-from etl.extract import Folder
+from etl.extract import FolderSource
 from etl.load import chunked, remove
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
@@ -13,7 +13,7 @@ from minipacs.database import Database
 PAGE = 500
 
 
-def prune_folder(database: Database, folder: Folder) -> int:
+def prune_folder(database: Database, folder: FolderSource) -> int:
     """Remove instances and rejections whose file below this folder is gone; how many instances.
 
     Copies and conflicts of a removed instance are forgotten, so that the next run looks at them again.
@@ -28,14 +28,14 @@ def prune_folder(database: Database, folder: Folder) -> int:
     return number
 
 
-def _gone(database: Database, folder: Folder) -> Iterator[str]:
+def _gone(database: Database, folder: FolderSource) -> Iterator[str]:
     for chunk in chunked(_sources(database, folder, Instance), PAGE):
         missing = [source for source in chunk if not os.path.exists(source)]
         with database.reading() as session:
             yield from session.scalars(select(Instance.sop_instance_uid).where(Instance.source.in_(missing)))
 
 
-def _sources(database: Database, folder: Folder, table: type[Instance] | type[Rejection]) -> Iterator[str]:
+def _sources(database: Database, folder: FolderSource, table: type[Instance] | type[Rejection]) -> Iterator[str]:
     """Sources below the folder, a page at a time, in order."""
     root, last = str(folder.path), ""
     while True:

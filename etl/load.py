@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from etl.counts import Counts
 from etl.options import Options
-from etl.transform import Outcome
+from etl.records import Outcome, RenderingRow, Row
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
 from minipacs.database import Base, Database
 
@@ -133,7 +133,9 @@ class Loader:
         """New rows, counted; rows that are there, replaced. The UIDs that are new."""
         if not outcomes:
             return set()
-        rows = {o.uid: {**o.instance, "series_instance_uid": o.series["series_instance_uid"]} for o in outcomes}
+        rows = {
+            o.sop_instance_uid: {**o.instance, "series_instance_uid": o.series["series_instance_uid"]} for o in outcomes
+        }
         added = set(session.scalars(self._new[Instance], [rows[uid] for uid in sorted(rows)]))
         moved = Counter(rows[uid]["series_instance_uid"] for uid in added)
         for uid in sorted(rows.keys() - added):
@@ -156,9 +158,11 @@ class Loader:
     def _children(self, session: Session, outcomes: Sequence[Outcome], folder: Path, unwanted: list[str]) -> None:
         """Segments and renderings; each PNG moves into its place."""
         if with_segments := [o for o in outcomes if o.segments]:
-            session.execute(delete(Segment).where(Segment.sop_instance_uid.in_([o.uid for o in with_segments])))
+            session.execute(
+                delete(Segment).where(Segment.sop_instance_uid.in_([o.sop_instance_uid for o in with_segments]))
+            )
             session.execute(insert(Segment), [s for o in with_segments for s in o.segments])
-        rows = [{**r, "png_path": str(self._place(o, r))} for o in outcomes for r in o.renderings]
+        rows: list[Row] = [{**r, "png_path": str(self._place(o, r))} for o in outcomes for r in o.renderings]
         if not rows:
             return
         ids = [row["rendering_id"] for row in rows]
@@ -169,7 +173,7 @@ class Loader:
         places = {row["png_path"] for row in rows}
         unwanted[:] = [path for path in unwanted if path not in places]
 
-    def _place(self, outcome: Outcome, rendering: dict[str, Any]) -> Path:
+    def _place(self, outcome: Outcome, rendering: RenderingRow) -> Path:
         """`target/<split>/<modality>/<first two digits>/<name>.png`."""
         name, modality = rendering["rendering_id"], outcome.series["modality"] or ""
         safe = modality if modality.isascii() and modality.isalnum() else "OTHER"  # never dots or slashes of a path
@@ -181,14 +185,17 @@ class Loader:
 
     def _rejections(self, session: Session, outcomes: Sequence[Outcome]) -> None:
         """One for each source that has a reason; none for those that are well now."""
-        session.execute(delete(Rejection).where(Rejection.source.in_([o.found.source for o in outcomes])))
+        session.execute(delete(Rejection).where(Rejection.source.in_([o.item.source for o in outcomes])))
         rows = [
             {
-                "source": o.found.source,
-                "source_size": o.found.size,
-                "source_mtime_ns": o.found.mtime_ns,
+                "source": o.item.source,
+                "source_size": o.item.size,
+                "source_mtime_ns": o.item.mtime_ns,
                 "options": self.options.digest,
-                **o.rejection,
+                "code": o.rejection.code,
+                "reason": o.rejection.reason,
+                "remedy": o.rejection.remedy,
+                "sop_instance_uid": o.rejection.sop_instance_uid or None,
             }
             for o in outcomes
             if o.rejection
@@ -226,14 +233,14 @@ def unlink(paths: Iterable[str]) -> None:
 
 
 def _known(session: Session, outcomes: Sequence[Outcome]) -> dict[str, Known]:
-    uids = [o.uid for o in outcomes if o.uid]
+    uids = [o.sop_instance_uid for o in outcomes if o.sop_instance_uid]
     columns = (Instance.sop_instance_uid, Instance.source, Instance.content_checksum)
     return {row[0]: Known(*row) for row in session.execute(select(*columns).where(Instance.sop_instance_uid.in_(uids)))}
 
 
 def _replaced(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
     """UIDs that stand in the catalogue as coming from sources that hold something else now."""
-    now = {o.found.source: o.uid for o in outcomes}
+    now = {o.item.source: o.sop_instance_uid for o in outcomes}
     columns = select(Instance.sop_instance_uid, Instance.source).where(Instance.source.in_(now))
     return [uid for uid, source in session.execute(columns) if now[source] != uid]
 
@@ -242,19 +249,20 @@ def _is_accepted(outcome: Outcome, known: dict[str, Known]) -> bool:
     """Whether this source gives the row of its UID; else it is rejected. First come, first served; but the
     archive is the truth: an archived instance takes the place of the file it is a copy of.
     """
-    before, source = known.get(outcome.uid), outcome.found.source
+    before, source = known.get(outcome.sop_instance_uid), outcome.item.source
     checksum = outcome.instance["content_checksum"]
     same = before is not None and before.checksum == checksum
     archived = source.startswith("archive:") and before is not None and not before.source.startswith("archive:")
     if before is None or before.source == source or (same and archived):
-        known[outcome.uid] = Known(outcome.uid, source, checksum)
+        known[outcome.sop_instance_uid] = Known(outcome.sop_instance_uid, source, checksum)
         return True
+    uid = outcome.sop_instance_uid
     if same:
-        outcome.reject("copy", f"{outcome.uid} is in the catalogue already, with the same content.", "Nothing to do.")
+        outcome.reject("copy", f"{uid} is in the catalogue already, with the same content.", "Nothing to do.")
     else:
         outcome.reject(
             "conflict",
-            f"{outcome.uid} is in the catalogue already, with other content: one UID, one object (PS3.5 9).",
+            f"{uid} is in the catalogue already, with other content: one UID, one object (PS3.5 9).",
             f"Compare it with {before.source}; give one of them another UID.",
         )
     return False
@@ -302,7 +310,7 @@ def _tally(outcomes: Sequence[Outcome], accepted: int, added: int) -> Tally:
     tally = Tally(added=added, changed=accepted - added)
     for outcome in outcomes:
         if outcome.rejection:
-            tally.rejected[outcome.rejection["code"]] += 1
+            tally.rejected[outcome.rejection.code] += 1
         else:
             tally.rendered += len(outcome.renderings)
             tally.images += bool(outcome.renderings)

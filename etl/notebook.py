@@ -9,7 +9,7 @@ from PIL import Image
 
 from etl.catalogue_run import catalogue
 from etl.changes import forget
-from etl.extract import Folder, count
+from etl.extract import FolderSource, count_items
 from etl.folder import prune_folder
 from etl.options import Options
 from etl.progress_bar import bar
@@ -46,13 +46,13 @@ def catalogue_folder(
         seed=seed,
     )
     database = Database(f"sqlite:///{Path(db_path).expanduser().resolve()}")
-    folder = Folder(Path(source_dir))
+    folder = FolderSource(Path(source_dir))
     try:
         database.create()
         if delete_db:
             forget(database)
         removed = prune_folder(database, folder) if prune else 0
-        with bar(count(folder), shown=verbose) as progress:
+        with bar(count_items(folder), shown=verbose) as progress:
             tally = catalogue(folder, database, options, workers=workers, progress=progress)
     finally:
         database.close()

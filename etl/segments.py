@@ -1,112 +1,154 @@
-"""Segment rows of SEG objects (PS3.3 C.8.20): label, codes, algorithm, and the volume in mL."""
+"""The rows of a SEG object's segments (PS3.3 C.8.20): label, codes, algorithm, and the volume in mL."""
 
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 
+from etl.records import SegmentRow
 from etl.rendering.frames import frame_count, frames
 from minipacs.errors import NoPicture
+from minipacs.formats.grey import Array
 from minipacs.formats.grey_header import functional_group, read_numbers
 
+__all__ = ["describe_segments"]
 
-def segments(dataset: Dataset, remarks: list[str]) -> list[dict[str, Any]]:
-    """One row for each item of the Segment Sequence."""
-    items = [item for item in dataset.get("SegmentSequence") or [] if item.get("SegmentNumber") is not None]
+LABELMAP_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
+"""Label Map Segmentation Storage: a pixel is the number of its segment."""
+
+
+def describe_segments(dataset: Dataset) -> tuple[list[SegmentRow], list[str]]:
+    """One row for each item of the Segment Sequence, and remarks in sentences; both empty for other objects."""
+    items = {
+        int(item.SegmentNumber): item
+        for item in dataset.get("SegmentSequence") or []
+        if item.get("SegmentNumber") is not None
+    }
     if not items:
-        return []
-    volumes: dict[int, float] | None = None
+        return [], []
+
+    uid = str(dataset.SOPInstanceUID)
     try:
-        volumes = volumes_ml(dataset)
+        volumes = _measure_volumes_ml(dataset)
     except NoPicture as error:
-        remarks.append(f"Volumes were not measured: {error.message}")
-    return [
-        {
-            "sop_instance_uid": str(dataset.SOPInstanceUID),
-            "segment_number": int(item.SegmentNumber),
-            "segment_label": _text(item.get("SegmentLabel")),
-            **_code(item, "SegmentedPropertyCategoryCodeSequence", "category"),
-            **_code(item, "SegmentedPropertyTypeCodeSequence", "type"),
-            "laterality": _laterality(item),
-            "segment_algorithm_type": _text(item.get("SegmentAlgorithmType")),
-            "segment_algorithm_name": _text(item.get("SegmentAlgorithmName")),
-            "volume_ml": None if volumes is None else volumes.get(int(item.SegmentNumber), 0.0),
-        }
-        for item in {int(item.SegmentNumber): item for item in items}.values()
-    ]
+        remark = f"Volumes were not measured: {error.message}"
+        return [_segment_row(uid, number, item, None) for number, item in items.items()], [remark]
+
+    return [_segment_row(uid, number, item, volumes.get(number, 0.0)) for number, item in items.items()], []
 
 
-def volumes_ml(dataset: Dataset) -> dict[int, float]:
-    """Volume of each segment in mL: voxels × voxel volume; FRACTIONAL counts fractions (C.8.20.2.3)."""
+def _segment_row(sop_instance_uid: str, number: int, item: Dataset, volume_ml: float | None) -> SegmentRow:
+    """The row of an item of the Segment Sequence."""
+    category_code, category_meaning = _read_code(item, "SegmentedPropertyCategoryCodeSequence")
+    type_code, type_meaning = _read_code(item, "SegmentedPropertyTypeCodeSequence")
+    return {
+        "sop_instance_uid": sop_instance_uid,
+        "segment_number": number,
+        "segment_label": _read_text(item, "SegmentLabel"),
+        "category_code": category_code,
+        "category_meaning": category_meaning,
+        "type_code": type_code,
+        "type_meaning": type_meaning,
+        "laterality": _read_laterality(item),
+        "segment_algorithm_type": _read_text(item, "SegmentAlgorithmType"),
+        "segment_algorithm_name": _read_text(item, "SegmentAlgorithmName"),
+        "volume_ml": volume_ml,
+    }
+
+
+def _measure_volumes_ml(dataset: Dataset) -> dict[int, float]:
+    """Volume in mL by segment number: voxels × voxel volume; a FRACTIONAL voxel counts as its fraction.
+
+    Raises `NoPicture` when the pixels cannot be decoded.
+    """
     kind = str(dataset.get("SegmentationType") or "")
-    whole = float(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1.0
-    found: dict[int, float] = {}
-    for n, frame in enumerate(_labels(dataset)):
-        voxel = _voxel_ml(dataset, n)
-        if kind == "LABELMAP" or dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7":
-            for number, count in zip(*np.unique(frame, return_counts=True), strict=True):
-                found[int(number)] = found.get(int(number), 0.0) + int(count) * voxel
-        else:
-            item = functional_group(dataset, n, "SegmentIdentificationSequence")
-            number = int(item.get("ReferencedSegmentNumber") or 0)
-            found[number] = found.get(number, 0.0) + float(frame.sum(dtype=np.float64)) / whole * voxel
-    return found
+    is_labelmap = kind == "LABELMAP" or dataset.SOPClassUID == LABELMAP_SOP_CLASS
+    whole_voxel = float(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1.0  # C.8.20.2.3
+
+    volumes: dict[int, float] = {}
+    for index, frame in enumerate(_decode_labels(dataset)):
+        voxel_ml = _voxel_ml(dataset, index)
+        for number, voxels in _count_voxels(dataset, index, frame, is_labelmap, whole_voxel):
+            volumes[number] = volumes.get(number, 0.0) + voxels * voxel_ml
+    return volumes
 
 
-def _labels(dataset: Dataset) -> Any:
-    """Frames as stored: a palette is for showing, not for measuring."""
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        plain = Dataset(dataset)
-        plain.file_meta = dataset.file_meta
-        plain.PhotometricInterpretation = "MONOCHROME2"
-        return frames(plain)
-    return frames(dataset)
+def _count_voxels(
+    dataset: Dataset, index: int, frame: Array, is_labelmap: bool, whole_voxel: float
+) -> list[tuple[int, float]]:
+    """Segment numbers and how many voxels each has in a frame (from 0)."""
+    if is_labelmap:
+        numbers, counts = np.unique(frame, return_counts=True)
+        return [(int(number), int(count)) for number, count in zip(numbers, counts, strict=True)]
+
+    item = functional_group(dataset, index, "SegmentIdentificationSequence")
+    number = int(item.get("ReferencedSegmentNumber") or 0)
+    return [(number, float(frame.sum(dtype=np.float64)) / whole_voxel)]
 
 
-def _voxel_ml(dataset: Dataset, n: int) -> float:
-    """mm³ / 1000 of a voxel; depth is Spacing Between Slices, or Slice Thickness."""
-    measures = functional_group(dataset, n, "PixelMeasuresSequence")
-    area = read_numbers(measures, "PixelSpacing") or [0.0, 0.0]
-    depth = (
+def _decode_labels(dataset: Dataset) -> Any:
+    """Frames of labels as stored: a palette is for showing them, not for measuring."""
+    if dataset.get("PhotometricInterpretation") != "PALETTE COLOR":
+        return frames(dataset)
+
+    without_palette = Dataset(dataset)
+    without_palette.file_meta = dataset.file_meta
+    without_palette.PhotometricInterpretation = "MONOCHROME2"
+    return frames(without_palette)
+
+
+def _voxel_ml(dataset: Dataset, index: int) -> float:
+    """Volume of a voxel of a frame (from 0) in mL.
+
+    Its depth is Spacing Between Slices, else the distance of the planes, else Slice Thickness.
+    """
+    measures = functional_group(dataset, index, "PixelMeasuresSequence")
+    spacing_mm = read_numbers(measures, "PixelSpacing") or [0.0, 0.0]
+    depth_mm = (
         read_numbers(measures, "SpacingBetweenSlices")
-        or _step(dataset)
+        or _smallest_step_mm(dataset)
         or read_numbers(measures, "SliceThickness")
         or [0.0]
     )
-    return area[0] * area[-1] * abs(depth[0]) / 1000.0
+    return spacing_mm[0] * spacing_mm[-1] * abs(depth_mm[0]) / 1000.0
 
 
-def _step(dataset: Dataset) -> list[float]:
-    """Smallest distance of two frames' planes along their normal, mm; nothing when there is only one plane."""
+def _smallest_step_mm(dataset: Dataset) -> list[float]:
+    """Smallest distance of two frames' planes along their normal; empty when there is only one plane."""
     orientation = read_numbers(functional_group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(orientation) != 6:
         return []
+
     normal = np.cross(orientation[:3], orientation[3:])
-    places = {
-        round(float(np.dot(normal, at)), 3)
-        for n in range(frame_count(dataset))
-        if len(at := read_numbers(functional_group(dataset, n, "PlanePositionSequence"), "ImagePositionPatient")) == 3
-    }
-    return [float(np.diff(sorted(places)).min())] if len(places) > 1 else []
+    offsets = set()
+    for index in range(frame_count(dataset)):
+        position = read_numbers(functional_group(dataset, index, "PlanePositionSequence"), "ImagePositionPatient")
+        if len(position) == 3:
+            offsets.add(round(float(np.dot(normal, position)), 3))
+
+    return [float(np.diff(sorted(offsets)).min())] if len(offsets) > 1 else []
 
 
-def _code(item: Dataset, sequence: str, name: str) -> dict[str, str | None]:
+def _read_code(item: Dataset, sequence: str) -> tuple[str | None, str | None]:
+    """The first code of a sequence as `scheme:value`, and its meaning."""
     code = next(iter(item.get(sequence) or []), Dataset())
     value = code.get("CodeValue") or code.get("LongCodeValue") or code.get("URNCodeValue")
     scheme = code.get("CodingSchemeDesignator")
-    return {
-        f"{name}_code": f"{scheme}:{value}" if value else None,
-        f"{name}_meaning": _text(code.get("CodeMeaning")),
-    }
+    return f"{scheme}:{value}" if value else None, _read_text(code, "CodeMeaning")
 
 
-def _laterality(item: Dataset) -> str | None:
-    kind = next(iter(item.get("SegmentedPropertyTypeCodeSequence") or []), Dataset())
-    for holder in (kind, item):
+def _read_laterality(item: Dataset) -> str | None:
+    """The meaning of the first modifier of the segment's type."""
+    segment_type = next(iter(item.get("SegmentedPropertyTypeCodeSequence") or []), Dataset())
+    for holder in (segment_type, item):
         for code in holder.get("SegmentedPropertyTypeModifierCodeSequence") or []:
-            return _text(code.get("CodeMeaning"))
+            return _read_text(code, "CodeMeaning")
     return None
 
 
-def _text(value: Any) -> str | None:
-    return str(value).replace("\0", "").strip() or None if value is not None else None
+def _read_text(item: Dataset, keyword: str) -> str | None:
+    """A text element without padding; None when it is absent or empty."""
+    value = item.get(keyword)
+    if value is None:
+        return None
+    return str(value).replace("\0", "").strip() or None

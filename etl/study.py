@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from etl.catalogue_run import catalogue
-from etl.extract import ARCHIVE, Archived, found_in
+from etl.extract import ARCHIVE_PREFIX, ArchiveSource, series_items
 from etl.load import Tally, remove
 from etl.options import Options
 from minipacs.archive.client import Archive
@@ -35,19 +35,19 @@ def catalogue_study(task: Task) -> dict[str, Any]:
     progress(Tally(), 0)
     removed = prune_study(task.database, study) if task.args.get("prune") else 0
     options = default_options(task.settings)
-    tally = catalogue(Archived(task.settings, [study]), task.database, options, progress=progress)
+    tally = catalogue(ArchiveSource(task.settings, [study]), task.database, options, progress=progress)
     tally.removed = removed
     return {**tally.as_json(), "summary": summary(tally)}
 
 
 def prune_study(database: Database, study: StudyContent) -> int:
     """Remove from the catalogue what came from the archive and is no more in it; how many instances."""
-    held = {found.source for series in study.series for found in found_in(series)}
+    held = {found.source for series in study.series for found in series_items(series)}
     with database.reading() as session:
         rows = session.execute(
             select(Instance.sop_instance_uid, Instance.source)
             .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-            .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE))
+            .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
         )
         gone = [uid for uid, source in rows if source not in held]
     return remove(database, gone)

@@ -1,17 +1,12 @@
-"""A DICOM image to PNGs: one for each frame and window, and all that is needed to make it again."""
+"""A DICOM image to pictures: every frame through every window that the options ask for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid5
 
 import numpy as np
-from isal import isal_zlib
 from pydicom import Dataset
 
-from etl.options import RULES, Options, choice
+from etl.options import Options, choice
 from etl.rendering.frames import frames, read_stored_format
 from etl.rendering.png import encode
 from etl.rendering.windows import select_windows
@@ -29,136 +24,179 @@ from minipacs.formats.grey import (
     window_of_range,
 )
 
-NAMESPACE = UUID("5d0b1ac2-7f0a-5a6c-9d1e-6a1f0e0c9b3d")
-"""Of the names of PNGs: the same object, frame and window is the same file."""
+__all__ = ["Picture", "Provenance", "RenderedFrame", "pixel_aspect", "render_frames"]
+
+MAX_16_BIT = 65535
+
+ASPECT_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+"""What tells the shape of a pixel, as (vertical, horizontal); the first that is there counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How the pixels of a picture came about: columns of the table `rendering`."""
+
+    bit_depth: int
+    window_source: str
+    window_center: float | None = None
+    window_width: float | None = None
+    voi_lut_function: str | None = None
+    window_number: int | None = None
+    window_explanation: str | None = None
+    rescale_slope: float | None = None
+    rescale_intercept: float | None = None
+    modality_lut: bool = False
+    inverted: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels, and the columns of `rendering` that tell how they came about."""
+    """What one PNG shows."""
 
     frame_number: int
+    """From 1."""
+
     label: str
-    """Which window: part of the file's name."""
+    """Which window it is: part of what the PNG's name is derived from, so it must never change."""
+
     values: Array
-    """(rows, columns) grey or words, or (rows, columns, 3) RGB."""
-    facts: dict[str, Any]
+    """(rows, columns) grey or words, or (rows, columns, 3) RGB; uint8 or uint16."""
+
+    provenance: Provenance
+
     table: Array | None = None
-    """Grey by word, when `values` are words."""
+    """Grey by word, uint8, when `values` are words."""
 
     @property
     def pixels(self) -> Array:
-        """What the PNG shows."""
+        """The pixels of the PNG."""
         return self.values if self.table is None else np.take(self.table, self.values, mode="clip")
 
-    def png(self) -> bytes:
-        """The PNG."""
+    def as_png(self) -> bytes:
+        """Encode the PNG."""
         return encode(self.values, self.table)
 
 
-def rendered(dataset: Dataset, options: Options, remarks: list[str], sums: list[int]) -> Iterator[Picture]:
-    """Every frame through every window asked for. Remarks found on the way and a CRC-32 of all stored
-    values are added to the lists.
-    """
-    for n, words in enumerate(frames(dataset)):
-        sums[0] = isal_zlib.crc32(words, sums[0])
+@dataclass(frozen=True)
+class RenderedFrame:
+    """A frame and its pictures."""
+
+    words: Array
+    """What was decoded: words of stored values, or RGB."""
+
+    pictures: list[Picture]
+
+    remarks: list[str]
+    """What is wrong with the frame's windows, in sentences."""
+
+
+def render_frames(dataset: Dataset, options: Options) -> Iterator[RenderedFrame]:
+    """Render one frame after the other, so that memory holds one. Raises `NoPicture` at a frame that has none."""
+    for index, words in enumerate(frames(dataset)):
         if words.ndim == 3:
-            yield Picture(n + 1, "colour", words, {"window_source": "none", "bit_depth": 8})
+            provenance = Provenance(bit_depth=8, window_source="none")
+            yield RenderedFrame(words, [Picture(index + 1, "colour", words, provenance)], [])
+        elif options.bit_depth == 16:
+            yield RenderedFrame(words, [_render_modality_values(dataset, index, words)], [])
         else:
-            yield from _grey(dataset, n, words, options, remarks)
+            yield _render_grey(dataset, index, words, options)
 
 
-def _grey(dataset: Dataset, n: int, words: Array, options: Options, remarks: list[str]) -> Iterator[Picture]:
-    pipeline = grey_header.read_pipeline(dataset, n)
+def _render_grey(dataset: Dataset, index: int, words: Array, options: Options) -> RenderedFrame:
+    """A grey frame (from 0) in 8 bits, through each window asked for, else over its full range."""
+    pipeline = grey_header.read_pipeline(dataset, index)
     stored = read_stored_format(dataset, words.dtype)
-    if options.bit_depth == 16:
-        yield _values(n, words, stored, pipeline)
-        return
-    windows, luts, wrong = grey_header.windows_and_luts(dataset, n)
-    remarks += [remark for remark in wrong if remark not in remarks]
-    chosen = select_windows(choice(options.window), windows, luts)
-    for voi in chosen or [window_of_range(*modality_range(words, stored, pipeline))]:
-        facts = {"bit_depth": 8, **_facts(pipeline, voi)}
+
+    windows, luts, remarks = grey_header.windows_and_luts(dataset, index)
+    selected = select_windows(choice(options.window), windows, luts)
+    if not selected:
+        selected = [window_of_range(*modality_range(words, stored, pipeline))]
+
+    pictures = []
+    for voi in selected:
+        label, provenance = _window_label(voi), _provenance(pipeline, voi)
         if stored.fits_table:
-            yield Picture(n + 1, label(voi), as_unsigned(words), facts, grey_by_word(stored, pipeline, voi))
+            table = grey_by_word(stored, pipeline, voi)
+            pictures.append(Picture(index + 1, label, as_unsigned(words), provenance, table))
         else:
-            yield Picture(n + 1, label(voi), pipeline.to_grey(stored.values(words), voi), facts)
+            grey = pipeline.to_grey(stored.values(words), voi)
+            pictures.append(Picture(index + 1, label, grey, provenance))
+
+    return RenderedFrame(words, pictures, remarks)
 
 
-def _values(n: int, words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> Picture:
-    """Modality values in 16 bits: exact for up to 16 bits stored, else scaled to the range of the frame."""
-    facts: dict[str, Any] = {
-        "bit_depth": 16,
-        "window_source": "none",
-        "modality_lut": pipeline.modality_lut is not None,
-    }
+def _render_modality_values(dataset: Dataset, index: int, words: Array) -> Picture:
+    """Modality values of a grey frame (from 0) in 16 bits.
+
+    They are exact for up to 16 bits stored, else scaled to the range of the frame.
+    """
+    pipeline = grey_header.read_pipeline(dataset, index)
+    stored = read_stored_format(dataset, words.dtype)
+    pixels, slope, intercept = _scale_to_16_bits(words, stored, pipeline)
+
+    provenance = Provenance(
+        bit_depth=16,
+        window_source="none",
+        modality_lut=pipeline.modality_lut is not None,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+    )
+    return Picture(index + 1, "values", pixels.clip(0, MAX_16_BIT).astype(np.uint16), provenance)
+
+
+def _scale_to_16_bits(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[Array, float, float]:
+    """Pixels, slope and intercept, such that modality value = pixel × slope + intercept."""
     values = stored.values(words)
+
     if pipeline.modality_lut is not None:
-        pixels, slope, intercept = pipeline.to_modality(values), 1.0, 0.0
-    elif stored.fits_table:
+        return pipeline.to_modality(values), 1.0, 0.0
+
+    if stored.fits_table:
         lowest = -(2.0 ** (stored.bits_stored - 1)) if stored.signed else 0.0
-        pixels, slope, intercept = values - lowest, pipeline.slope, pipeline.intercept + pipeline.slope * lowest
-    else:
-        low, high = modality_range(words, stored, pipeline)
-        slope, intercept = (high - low) / 65535 or 1.0, low
-        pixels = np.floor((pipeline.to_modality(values) - low) / slope + 0.5)
-    facts |= {"rescale_slope": slope, "rescale_intercept": intercept}
-    return Picture(n + 1, "values", pixels.clip(0, 65535).astype(np.uint16), facts)
+        return values - lowest, pipeline.slope, pipeline.intercept + pipeline.slope * lowest
+
+    low, high = modality_range(words, stored, pipeline)
+    slope = (high - low) / MAX_16_BIT or 1.0
+    return np.floor((pipeline.to_modality(values) - low) / slope + 0.5), slope, low
 
 
-def label(voi: Voi) -> str:
-    """The window's part in the name of the file."""
+def _window_label(voi: Voi) -> str:
+    """The window's part of a picture's label."""
     if isinstance(voi, Lut):
         return f"lut:{voi.number}"
     if voi.source == "header":
         return f"window:{voi.number}"
-    return "range" if voi.source == "computed" else f"{voi.center!r}/{voi.width!r}/{voi.function}"
+    if voi.source == "computed":
+        return "range"
+    return f"{voi.center!r}/{voi.width!r}/{voi.function}"
 
 
-def _facts(pipeline: GreyPipeline, voi: Voi) -> dict[str, Any]:
-    facts: dict[str, Any] = {"inverted": pipeline.inverted, "modality_lut": pipeline.modality_lut is not None}
-    if pipeline.modality_lut is None:
-        facts |= {"rescale_slope": pipeline.slope, "rescale_intercept": pipeline.intercept}
-    facts |= {"window_number": voi.number, "window_explanation": voi.explanation or None}
-    if isinstance(voi, Window):
-        facts |= {"window_center": voi.center, "window_width": voi.width, "voi_lut_function": voi.function}
-        return {**facts, "window_source": voi.source}
-    return {**facts, "window_source": "lut"}
+def _provenance(pipeline: GreyPipeline, voi: Voi) -> Provenance:
+    """How a grey picture of 8 bits came about."""
+    window = voi if isinstance(voi, Window) else None
+    has_lut = pipeline.modality_lut is not None
+
+    return Provenance(
+        bit_depth=8,
+        window_source=window.source if window else "lut",
+        window_center=window.center if window else None,
+        window_width=window.width if window else None,
+        voi_lut_function=window.function if window else None,
+        window_number=voi.number,
+        window_explanation=voi.explanation or None,
+        rescale_slope=None if has_lut else pipeline.slope,
+        rescale_intercept=None if has_lut else pipeline.intercept,
+        modality_lut=has_lut,
+        inverted=pipeline.inverted,
+    )
 
 
-def aspect(dataset: Dataset) -> float:
-    """Height of a pixel divided by its width: Pixel Spacing, its kin, or Pixel Aspect Ratio (C.7.6.3.1.7)."""
+def pixel_aspect(dataset: Dataset) -> float:
+    """Height of a pixel divided by its width (PS3.3 C.7.6.3.1.7); 1 when the object does not say."""
     measures = grey_header.functional_group(dataset, 0, "PixelMeasuresSequence")
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+
+    for keyword in ASPECT_KEYWORDS:
         pair = grey_header.read_numbers(measures, keyword) or grey_header.read_numbers(dataset, keyword)
         if len(pair) == 2 and min(pair) > 0:
             return pair[0] / pair[1]
     return 1.0
-
-
-def written(picture: Picture, sop_instance_uid: str, folder: Path, pixel_aspect: float) -> dict[str, Any]:
-    """Write the PNG below `folder` under its name; the row of `rendering`, but for split and final path."""
-    name = str(uuid5(NAMESPACE, f"{sop_instance_uid}/{picture.frame_number}/{picture.label}"))
-    data = picture.png()
-    (folder / name).write_bytes(data)
-    return {
-        **EMPTY,
-        "rendering_id": name,
-        "sop_instance_uid": sop_instance_uid,
-        "frame_number": picture.frame_number,
-        "sha256": sha256(data).hexdigest(),
-        "bytes": len(data),
-        "rows": picture.values.shape[0],
-        "columns": picture.values.shape[1],
-        "pixel_aspect": pixel_aspect,
-        "rules": RULES,
-        **picture.facts,
-    }
-
-
-EMPTY: dict[str, Any] = {
-    **dict.fromkeys(("window_center", "window_width", "voi_lut_function", "window_number", "window_explanation")),
-    **dict.fromkeys(("rescale_slope", "rescale_intercept")),
-    "modality_lut": False,
-    "inverted": False,
-}

@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 
 from data import shared_data
 from etl.options import Options
-from etl.rendering.render import rendered
+from etl.rendering.render import render_frames
 from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_IMAGE
@@ -107,7 +107,7 @@ class Compared:
 
 
 def ours(dataset: pydicom.Dataset, window: str = "first") -> tuple[NDArray[np.int16], dict[str, Any]]:
-    picture = next(rendered(dataset, Options(target=Path(), window=window), [], [0]))
+    picture = next(render_frames(dataset, Options(target=Path(), window=window))).pictures[0]
     return np.asarray(Image.open(BytesIO(picture.png())), np.int16), picture.facts
 
 

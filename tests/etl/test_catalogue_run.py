@@ -21,7 +21,7 @@ from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
 from etl import catalogue_run as run_module
 from etl.catalogue_run import catalogue
-from etl.extract import FileReader, Folder
+from etl.extract import FileReader, FolderSource
 from etl.folder import prune_folder
 from etl.load import Tally
 from etl.options import Options
@@ -54,7 +54,7 @@ def everything(database: Database, target: Path) -> tuple[object, ...]:
 def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Database, options: Options) -> None:
     folder = shared_data()
     files = sum(1 for path in folder.rglob("*") if path.is_file())
-    first = catalogue(Folder(folder), database, options, workers=2)
+    first = catalogue(FolderSource(folder), database, options, workers=2)
     assert first.images + first.others + sum(first.rejected.values()) == files
     with database.reading() as session:
         reasons = list(session.scalars(select(Rejection)))
@@ -68,7 +68,7 @@ def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Data
     assert instances == counts.images == first.added
     assert set(options.target.rglob("*.png")) == pngs
     assert len(pngs) == first.rendered
-    again = catalogue(Folder(folder), database, options)
+    again = catalogue(FolderSource(folder), database, options)
     assert again.rendered == again.added == again.changed == 0
     assert again.unchanged + sum(again.rejected.values()) == files
 
@@ -169,7 +169,7 @@ def test_prune_removes_what_is_gone_and_looks_at_copies_again(
     run()
     for name in ("00001", "00002", "notes.txt"):
         (source / name).unlink()
-    assert prune_folder(database, Folder(source)) == 2
+    assert prune_folder(database, FolderSource(source)) == 2
     with database.reading() as session:
         assert totals(session) == Counts()
         assert session.scalar(select(func.count()).select_from(Rejection)) == 0
@@ -183,7 +183,7 @@ def test_prune_leaves_other_folders_alone(run: Run, source: Path, database: Data
     put(beside, 1)
     run(beside)
     (beside / "00001").unlink()
-    assert prune_folder(database, Folder(source)) == 0
+    assert prune_folder(database, FolderSource(source)) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -194,12 +194,12 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     (source / "notes.txt").write_text("no DICOM")
     program = textwrap.dedent(f"""
         from pathlib import Path
-        from etl.extract import Folder
+        from etl.extract import FolderSource
         from etl.options import Options
         from etl.catalogue_run import catalogue
         from minipacs.database import Database
         if __name__ == "__main__":
-            catalogue(Folder(Path({str(source)!r})), Database({database.url!r}),
+            catalogue(FolderSource(Path({str(source)!r})), Database({database.url!r}),
                       Options(target=Path({str(options.target)!r})), workers={workers})
     """)
     script = tmp_path / "killed.py"
@@ -216,14 +216,14 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         process.wait()
         with database.reading() as session:
             assert 0 < totals(session).images < 699
-    catalogue(Folder(source), database, options)
+    catalogue(FolderSource(source), database, options)
     resumed = everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
     from etl.changes import forget
 
     forget(database)
     assert not list(options.target.rglob("*.png"))
-    catalogue(Folder(source), database, options)
+    catalogue(FolderSource(source), database, options)
     assert everything(database, options.target) == resumed
 
 
@@ -249,12 +249,12 @@ def test_workers_give_the_same_rows_and_files_as_one(
 ) -> None:
     put(source, *range(1, 70))
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
-    catalogue(Folder(source), database, options, workers=2)
+    catalogue(FolderSource(source), database, options, workers=2)
     with_two = everything(database, options.target)
     from etl.changes import forget
 
     forget(database)
-    catalogue(Folder(source), database, options, workers=1)
+    catalogue(FolderSource(source), database, options, workers=1)
     assert everything(database, options.target) == with_two
 
 

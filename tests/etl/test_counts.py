@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dicom_objects import ROOT, as_file, image
 from etl import counts
 from etl.catalogue_run import catalogue
-from etl.extract import Folder
+from etl.extract import FolderSource
 from etl.load import Tally, remove
 from etl.options import Options
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
@@ -106,7 +106,7 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
                 path.read_bytes()
             )
         try:
-            catalogue(Folder(folder), database, options)
+            catalogue(FolderSource(folder), database, options)
         except BaseException as error:
             mistakes.append(error)
 
@@ -139,13 +139,13 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     first = source.parent / "first"
     first.mkdir()
     (first / "000").write_bytes((source / "000").read_bytes())
-    catalogue(Folder(first), database, options)
+    catalogue(FolderSource(first), database, options)
     lock, came = counts.Counts.lock, []
 
     def later(counts: counts.Counts, patients: Iterable[str]) -> None:
         if not came:
             came.append(True)
-            catalogue(Folder(source), database, options)
+            catalogue(FolderSource(source), database, options)
         lock(counts, patients)
 
     monkeypatch.setattr(counts.Counts, "lock", later)

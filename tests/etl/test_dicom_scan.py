@@ -1,4 +1,4 @@
-"""The quick scan of a header finds what pydicom finds, or leaves the file to pydicom."""
+"""The fast scan of a header finds what pydicom finds, or leaves the file to pydicom."""
 
 from pathlib import Path
 
@@ -10,18 +10,12 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from data import shared_data
 from dicom_objects import as_file, image
-from etl.dicom_scan import scan
-from etl.transform import COLUMNS, WANTED, Cut, Found, Outcome, Unread, described, read
+from etl.describe import TABLE_COLUMNS, describe
+from etl.dicom_file import WANTED_TAGS, NotDicom, Truncated, read_with_pydicom
+from etl.dicom_scan import scan_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on old files
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
-
-
-def rows(dataset: Dataset, raw: dict[int, bytes] | None) -> Outcome:
-    """What the catalogue would hold."""
-    outcome = Outcome(Found("x"))
-    described(dataset, outcome, raw)
-    return outcome
 
 
 def files() -> list[Path]:
@@ -34,19 +28,18 @@ def test_scan_and_pydicom_agree_on_every_file() -> None:
     scanned = 0
     for path in files():
         data = path.read_bytes()
-        found = scan(data, WANTED)
+        found = scan_file(data, WANTED_TAGS)
         if found is None:
             continue
-        dataset, raw = found
         try:
-            whole = read(data)
-        except (Cut, Unread):
+            expected = read_with_pydicom(data)
+        except (Truncated, NotDicom):
             pytest.fail(f"{path.name}: scanned, though pydicom cannot read it")
-        assert set(dataset.keys()) == set(whole.keys()) & WANTED, path.name
-        assert rows(dataset, raw) == rows(whole, None), path.name
-        for tag in list(dataset.keys()):
-            assert dataset[tag] == whole[tag], (path.name, tag)
-        assert dataset.original_encoding == whole.original_encoding
+        assert set(found.dataset.keys()) == set(expected.dataset.keys()) & WANTED_TAGS, path.name
+        assert describe(found) == describe(expected), path.name
+        for tag in list(found.dataset.keys()):
+            assert found.dataset[tag] == expected.dataset[tag], (path.name, tag)
+        assert found.dataset.original_encoding == expected.dataset.original_encoding
         scanned += 1
     assert scanned > 300
 
@@ -65,22 +58,22 @@ def test_sequences_of_undefined_length_are_stepped_over() -> None:
         dataset.file_meta.TransferSyntaxUID = syntax
         data = as_file(dataset)
         assert data.count(b"\xfe\xff\x0d\xe0") == 4
-        found = scan(data, WANTED)
+        found = scan_file(data, WANTED_TAGS)
         assert found is not None
-        assert found[1][0x00100020].strip() == b"P1"
-        assert found[0].PixelData == dataset.PixelData
+        assert found.raw[0x00100020].strip() == b"P1"
+        assert found.dataset.PixelData == dataset.PixelData
 
 
 @pytest.mark.parametrize("cut", [3, 140, 300, 500, 700])
 def test_a_file_that_is_cut_off_is_left_to_pydicom(cut: int) -> None:
-    assert scan(as_file(image(PIXELS))[:cut], WANTED) is None
+    assert scan_file(as_file(image(PIXELS))[:cut], WANTED_TAGS) is None
 
 
 def test_big_endian_and_compressed_files_are_left_to_pydicom() -> None:
     dataset = image(PIXELS)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-    assert scan(as_file(dataset), WANTED) is None
+    assert scan_file(as_file(dataset), WANTED_TAGS) is None
 
 
 def test_every_column_is_among_the_wanted() -> None:
-    assert {c.tag for columns in COLUMNS.values() for c in columns} <= WANTED
+    assert {c.tag for columns in TABLE_COLUMNS.values() for c in columns} <= WANTED_TAGS

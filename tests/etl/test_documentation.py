@@ -12,8 +12,8 @@ from minipacs import catalogue
 from minipacs.database import Base, Database
 
 ROOT = Path(__file__).parents[2]
-CODE = re.compile(r'reject\(\s*"(\w+)"')
-CODES = sorted({code for path in (ROOT / "etl").glob("*.py") for code in CODE.findall(path.read_text("utf-8"))})
+CODE = re.compile(r'(?:reject|RejectionReason)\(\s*"(\w+)"')
+CODES = sorted({code for path in (ROOT / "etl").rglob("*.py") for code in CODE.findall(path.read_text("utf-8"))})
 TEXT = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
-from etl.element_values import as_date, as_datetime, as_time
+from etl.element_values import parse_date, parse_date_time, parse_time
 from etl.options import Options
-from etl.transform import Found, Outcome, transformed
+from etl.records import Outcome, SourceItem
+from etl.transform import transform
 
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
 
@@ -21,7 +22,7 @@ def outcome(tmp_path: Path) -> Any:
     """What becomes of a file."""
 
     def of(data: bytes, **options: Any) -> Outcome:
-        return transformed(Found("x"), data, Options(target=tmp_path, **options), tmp_path)
+        return transform(SourceItem("x"), data, Options(target=tmp_path, **options), tmp_path)
 
     return of
 
@@ -77,27 +78,27 @@ def test_people_without_an_id_are_told_apart_by_study(outcome: Any) -> None:
 @pytest.mark.parametrize("empty", [None, ""])
 def test_an_object_without_a_uid_is_rejected_by_the_rule(outcome: Any, keyword: str, empty: str | None) -> None:
     found = outcome(as_file(image(PIXELS, **{keyword: empty})))
-    assert found.rejection["code"] == "no_uid"
-    assert "PS3.5 7.4.1" in found.rejection["reason"]
+    assert found.rejection.code == "no_uid"
+    assert "PS3.5 7.4.1" in found.rejection.reason
     assert not found.instance
 
 
 @pytest.mark.parametrize("length", [0, 3, 131, 132, 200, 400, 600])
 def test_a_file_cut_off_anywhere_is_rejected_or_its_picture_is(outcome: Any, length: int) -> None:
     found = outcome(as_file(image(PIXELS))[:length])
-    assert found.rejection["reason"].endswith(".")
+    assert found.rejection.reason.endswith(".")
     assert not found.renderings
 
 
 def test_an_image_without_pixel_data_keeps_its_row_and_says_so(outcome: Any) -> None:
     found = outcome(as_file(image(PIXELS, PixelData=None)))
-    assert found.rejection["code"] == "no_pixels"
+    assert found.rejection.code == "no_pixels"
     assert found.instance["rows"] == 5
 
 
 def test_pixels_that_end_too_early_keep_their_row(outcome: Any) -> None:
     found = outcome(as_file(image(PIXELS))[:-20])
-    assert found.rejection["code"] in ("no_picture", "truncated")
+    assert found.rejection.code in ("no_picture", "truncated")
 
 
 @pytest.mark.parametrize(
@@ -161,14 +162,14 @@ def test_objects_without_pixels_are_no_rejection(outcome: Any) -> None:
 
 
 def test_dates_and_times_in_all_their_forms() -> None:
-    assert as_date("1993.08.22") == as_date("19930822") == datetime.date(1993, 8, 22)
-    assert as_time("07") == datetime.time(7)
-    assert as_time("07:09:05.1") == as_time("070905.100000") == datetime.time(7, 9, 5, 100000)
-    assert as_time("235960") == datetime.time(23, 59, 59)
+    assert parse_date("1993.08.22") == parse_date("19930822") == datetime.date(1993, 8, 22)
+    assert parse_time("07") == datetime.time(7)
+    assert parse_time("07:09:05.1") == parse_time("070905.100000") == datetime.time(7, 9, 5, 100000)
+    assert parse_time("235960") == datetime.time(23, 59, 59)
     moment = datetime.datetime(2024, 2, 29, 7, 9, 5, 120000)
-    assert as_datetime("20240229070905.12+0130") == as_datetime("20240229070905.12-0500") == moment
-    assert as_datetime("2024") == datetime.datetime(2024, 1, 1)
-    assert as_datetime("202402") == datetime.datetime(2024, 2, 1)
+    assert parse_date_time("20240229070905.12+0130") == parse_date_time("20240229070905.12-0500") == moment
+    assert parse_date_time("2024") == datetime.datetime(2024, 1, 1)
+    assert parse_date_time("202402") == datetime.datetime(2024, 2, 1)
     for wrong in ("", "2024022", "20241301", "x"):
         with pytest.raises(ValueError, match=r"\S"):
-            as_date(wrong)
+            parse_date(wrong)

@@ -16,7 +16,7 @@ from PIL import Image
 from data import shared_data
 from etl.options import Options
 from etl.rendering.frames import frames
-from etl.rendering.render import rendered
+from etl.rendering.render import render_frames
 from minipacs.formats import grey_header
 from minipacs.formats.grey import linear
 
@@ -36,8 +36,8 @@ def theirs(file: Path, tmp_path: Path, *arguments: str) -> np.ndarray[Any, Any]:
 def ours(file: Path, window: str) -> np.ndarray[Any, Any]:
     """The picture we make."""
     dataset = pydicom.dcmread(file)
-    picture = next(rendered(dataset, Options(target=Path(), window=window), [], [0]))
-    return picture.pixels.astype(int)
+    frame = next(render_frames(dataset, Options(target=Path(), window=window)))
+    return frame.pictures[0].pixels.astype(int)
 
 
 SAME = [

@@ -1,0 +1,88 @@
+"""The pictures of an image, written as PNG files, with the rows that tell how each came about."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from isal import isal_zlib
+from pydicom import Dataset
+
+from etl.options import RULES, Options
+from etl.records import RenderingRow
+from etl.rendering.render import Picture, pixel_aspect, render_frames
+from minipacs.errors import NoPicture
+
+__all__ = ["Rendered", "render_to_folder"]
+
+NAMESPACE = UUID("5d0b1ac2-7f0a-5a6c-9d1e-6a1f0e0c9b3d")
+"""Of the names of PNGs: the same object, frame and window is the same file."""
+
+
+@dataclass
+class Rendered:
+    """What came of rendering an object."""
+
+    rows: list[RenderingRow] = field(default_factory=list)
+    """One for each PNG; empty when a frame has no picture."""
+
+    remarks: list[str] = field(default_factory=list)
+    """What is wrong with its windows, in sentences."""
+
+    crc32: int = 0
+    """Of the decoded values of the frames; 0 when none was decoded."""
+
+    failure: NoPicture | None = None
+    """Why there are no PNGs."""
+
+
+def render_to_folder(dataset: Dataset, options: Options, sop_instance_uid: str, split: str, folder: Path) -> Rendered:
+    """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none."""
+    rendered = Rendered()
+    aspect = pixel_aspect(dataset)
+
+    try:
+        for frame in render_frames(dataset, options):
+            rendered.crc32 = isal_zlib.crc32(frame.words, rendered.crc32)
+            rendered.remarks += frame.remarks
+            rendered.rows += [_write(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures]
+    except NoPicture as error:
+        for row in rendered.rows:
+            (folder / row["rendering_id"]).unlink(missing_ok=True)
+        rendered.rows = []
+        rendered.failure = error
+
+    return rendered
+
+
+def _write(picture: Picture, sop_instance_uid: str, split: str, aspect: float, folder: Path) -> RenderingRow:
+    """Write one PNG; its row."""
+    rendering_id = str(uuid5(NAMESPACE, f"{sop_instance_uid}/{picture.frame_number}/{picture.label}"))
+    png = picture.as_png()
+    (folder / rendering_id).write_bytes(png)
+
+    rows, columns = picture.values.shape[:2]
+    provenance = picture.provenance
+    return {
+        "rendering_id": rendering_id,
+        "sop_instance_uid": sop_instance_uid,
+        "frame_number": picture.frame_number,
+        "split": split,
+        "sha256": sha256(png).hexdigest(),
+        "bytes": len(png),
+        "bit_depth": provenance.bit_depth,
+        "rows": rows,
+        "columns": columns,
+        "window_center": provenance.window_center,
+        "window_width": provenance.window_width,
+        "voi_lut_function": provenance.voi_lut_function,
+        "window_source": provenance.window_source,
+        "window_number": provenance.window_number,
+        "window_explanation": provenance.window_explanation,
+        "rescale_slope": provenance.rescale_slope,
+        "rescale_intercept": provenance.rescale_intercept,
+        "modality_lut": provenance.modality_lut,
+        "inverted": provenance.inverted,
+        "pixel_aspect": aspect,
+        "rules": RULES,
+    }
