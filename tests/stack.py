@@ -150,6 +150,10 @@ class RunningStack:
             self._tokens[name] = made.stdout.strip()
         return self._tokens[name]
 
+    def use_token(self, name: str, token: str) -> None:
+        """Let this user of the tests bear a token that was made elsewhere."""
+        self._tokens[name] = token
+
     def request(self, path: str, user: str = "tests", **headers: str) -> urllib.request.Request:
         """A request with the token, as a script makes it."""
         return urllib.request.Request(
@@ -160,6 +164,13 @@ class RunningStack:
     def get_json(self, path: str) -> Any:
         """What the front door answers to a script."""
         with urllib.request.urlopen(self.request(path), timeout=PATIENCE_S) as answer:
+            return json.load(answer)
+
+    def post_json(self, path: str, **fields: Any) -> Any:
+        """What the front door answers to a script that sends JSON."""
+        request = self.request(path, **{"Content-Type": "application/json"})
+        request.data = json.dumps(fields).encode()
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def orthanc_answers(self) -> bool:
