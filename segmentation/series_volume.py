@@ -19,8 +19,10 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import NotAVolume, Unreadable
+from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
 from minipacs.formats.hounsfield import is_hounsfield
+from minipacs.formats.volume_file import is_volume_file, read_volume
 from segmentation.identity import derived_uid
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def load(slices: Slices) -> "Volume":
 
 def is_image_file(file: Path) -> bool:
     """Whether it is a volume in one file, NIfTI or NRRD, by its name."""
-    return file.name.lower().endswith((".nii", ".nii.gz", ".nrrd", ".nhdr"))
+    return is_volume_file(file.name)
 
 
 def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
@@ -127,22 +129,24 @@ def read_file(file: Path) -> "Volume":
 
     The affine may be left-handed. Raises `Unreadable` and `NotAVolume`.
     """
-    import SimpleITK
     from highdicom import Volume
 
     try:
-        image = SimpleITK.ReadImage(str(file))
-    except RuntimeError as error:
-        raise Unreadable(f"{file.name} is not a NIfTI or NRRD image.", "Check the file.") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        with file.open("rb") as stream:
+            read = read_volume(stream, file)
+    except Unreadable as error:
+        raise Unreadable(f"{file.name}: {error.message}", error.hint) from error
+    except OSError as error:
+        raise Unreadable(f"{file.name} cannot be opened ({error.strerror}).", "Check the file.") from error
+    if read.array.ndim != 3:
         _refuse(f"{file.name} is not one grey-scale volume")
-    array = SimpleITK.GetArrayFromImage(image)
+    array = np.ascontiguousarray(_narrow(read.array.T))
     if min(array.shape) < 2:
         _refuse(f"it has the shape {array.shape}")
-    affine = np.eye(4)
-    affine[:3, :3] = (np.asarray(image.GetDirection()).reshape(3, 3) * np.asarray(image.GetSpacing()))[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(np.ascontiguousarray(_narrow(array)), affine, "PATIENT")
+    try:
+        return Volume(array, reverse_index_order(read.affine), "PATIENT")
+    except ValueError:
+        raise _refusal("its axes are not at right angles") from None
 
 
 # -- the rules --------------------------------------------------------------------------------------

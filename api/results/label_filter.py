@@ -11,17 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
-from minipacs.errors import BadRequest, Unreadable
+from minipacs.errors import BadRequest
+from minipacs.formats.nifti import read_layout
 
-if TYPE_CHECKING:
-    import numpy as np
-
-HEADER = 348
-"""Bytes of a NIfTI-1 header; `sizeof_hdr` says so."""
-TYPES = {2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4"}
-"""NIfTI-1 datatype codes of whole numbers."""
 KEPT = 64 * 2**20
 
 
@@ -78,37 +71,25 @@ def keep(file: bytes, ids: Iterable[int]) -> bytes:
     from isal import igzip
 
     raw = bytearray(igzip.decompress(file) if file[:2] == b"\x1f\x8b" else file)
-    kind, start = layout(raw)
-    voxels = np.frombuffer(raw, kind, offset=start)
+    layout = read_layout(raw)
+    if layout.dtype.kind not in "iu" or layout.is_scaled:
+        raise BadRequest("This file is not a label map: its voxels are not whole numbers.", "Choose a label map.")
+    voxels = np.frombuffer(raw, layout.dtype, offset=layout.offset)
     wanted = np.array(sorted(ids))
-    if kind.itemsize == 1:
+    if layout.dtype.itemsize == 1:
         passes = np.zeros(256, np.uint8)
         passes[wanted] = wanted
         voxels.view("u1")[:] = passes[voxels.view("u1")]
     else:
         largest = int(voxels.max(initial=0))
         if int(voxels.min(initial=0)) >= 0 and largest < 65536:
-            passes = np.zeros(largest + 1, kind)
+            passes = np.zeros(largest + 1, layout.dtype)
             inside = wanted[wanted <= largest]
             passes[inside] = inside
             voxels[:] = passes[voxels]
         else:
             voxels[~np.isin(voxels, wanted)] = 0
     return bytes(igzip.compress(raw, 1))
-
-
-def layout(raw: bytearray) -> "tuple[np.dtype[Any], int]":
-    """Type of the voxels and where they start; `Unreadable` when this is no NIfTI-1 label map."""
-    import numpy as np
-
-    order = "<" if raw[:4] == HEADER.to_bytes(4, "little") else ">"
-    if len(raw) < HEADER or raw[:4] not in (HEADER.to_bytes(4, "little"), HEADER.to_bytes(4, "big")):
-        raise Unreadable("The file is not NIfTI-1: its header does not begin with 348.", "Choose a `.nii.gz`.")
-    code = int(np.frombuffer(raw, order + "i2", 1, 70)[0])
-    slope, intercept = np.frombuffer(raw, order + "f4", 2, 112)
-    if code not in TYPES or (slope not in (0, 1) and not np.isnan(slope)) or (intercept != 0 and slope != 0):
-        raise BadRequest("This file is not a label map: its voxels are not whole numbers.", "Choose a label map.")
-    return np.dtype(order + TYPES[code]), int(np.frombuffer(raw, order + "f4", 1, 108)[0])
 
 
 class Kept:

@@ -27,9 +27,11 @@ def made(context: AppContext, label_map: Path, series_instance_uid: str) -> Path
     _, series = context.archive.series(found[0])
     import nibabel as nib
 
-    labels: Any = nib.load(label_map)
-    array = onto(labels.shape, labels.affine, context.archive.datasets(key for _, key in series.instances))
-    packed = gzip.compress(nib.Nifti1Image(array, labels.affine).to_bytes(), 1, mtime=0)
+    from minipacs.formats.nifti import read_grid
+
+    shape, affine = read_grid(label_map)
+    array = onto(shape, affine, context.archive.datasets(key for _, key in series.instances))
+    packed = gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), 1, mtime=0)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}")
     partial.write_bytes(packed)

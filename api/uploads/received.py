@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from io import BytesIO
 
+from minipacs.formats.volume_file import is_volume_file
+
 DICM = b"DICM"
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
@@ -23,17 +25,11 @@ def look(name: str, file: bytes, modality: str = "") -> Received | str:
         return "The file is empty."
     if file[:4] == b"PK\x03\x04":
         return "A ZIP inside a ZIP is not opened: send it by itself."
-    if looks_like_a_volume(name, file):
+    if is_volume_file(name, file[:4]):
         from api.uploads.volume_to_dicom import series_of
 
         return series_of(name, file, modality)
     return dicom(file)
-
-
-def looks_like_a_volume(name: str, file: bytes) -> bool:
-    """NIfTI or NRRD, by name or by its first bytes."""
-    lower = name.lower()
-    return lower.endswith((".nii", ".nii.gz", ".nrrd", ".nhdr", ".hdr")) or file[:4] in (b"NRRD", b"\x5c\x01\x00\x00")
 
 
 def dicom(file: bytes) -> Received | str:

@@ -4,7 +4,6 @@ Enhanced information is not invented: the patient is named after the file, the t
 `DERIVED`, and all UIDs follow from the file's content, so that the same file is the same series.
 """
 
-import gzip
 import uuid
 from collections.abc import Iterator
 from hashlib import sha256
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from api.uploads.received import Received
 from minipacs import __version__
+from minipacs.errors import Unreadable
 from minipacs.formats.hounsfield import is_hounsfield
+from minipacs.formats.volume_file import read_volume
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydicom.uid import UID
 
-MOST_SLICES = 4000
-MOST_VOXELS = 2**31
+MAX_SLICES = 4000
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 
@@ -31,20 +31,15 @@ def series_of(name: str, file: bytes, asked: str = "") -> Received | str:
     import numpy as np
 
     try:
-        array, affine = read_nrrd(file) if b"NRRD" in file[:4] else read_nifti(file)
-    except (ValueError, OSError, EOFError, KeyError, IndexError, TypeError) as error:
-        return f"The volume cannot be read ({type(error).__name__}: {error})."
-    if array.ndim != 3 or min(array.shape) < 1 or array.shape[2] > MOST_SLICES or array.size > MOST_VOXELS:
-        return f"A volume has three axes and at most {MOST_SLICES} slices; this one has the shape {array.shape}."
-    axes = affine[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or (spacing <= 0).any():
-        return "The volume's affine has no spacing."
-    cosines = axes / spacing
+        volume = read_volume(BytesIO(file))
+    except Unreadable as error:
+        return f"The volume cannot be read: {error.message}"
+    array, affine = volume.array, volume.affine
+    if array.ndim != 3 or min(array.shape) < 1 or array.shape[2] > MAX_SLICES:
+        return f"A volume has three axes and at most {MAX_SLICES} slices; this one has the shape {array.shape}."
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
         return "The volume's axes are not at right angles: DICOM images cannot hold a shear."
-    if not np.isfinite(array).all():
-        return "The volume has voxels that are not numbers."
     modality = asked or ("CT" if is_hounsfield(float(array.min())) else "MR")
     seed = sha256(file + asked.encode()).digest()
     files = tuple(write(name, seed, array, affine, modality))
@@ -52,64 +47,6 @@ def series_of(name: str, file: bytes, asked: str = "") -> Received | str:
     why = "as asked" if asked else "guessed from its values"
     remark = f"Made a {modality} series of {array.shape[2]} slices ({modality} {why})."
     return Received("volume", study, files, remark)
-
-
-def read_nifti(file: bytes) -> "tuple[NDArray[Any], NDArray[np.float64]]":
-    """Voxels (column, row, slice) and their affine in LPS mm; NIfTI's world is RAS."""
-    import nibabel as nib
-    import numpy as np
-
-    from minipacs.formats.geometry import ras_to_lps
-
-    raw = gzip.decompress(file) if file[:2] == b"\x1f\x8b" else file
-    image: Any = nib.Nifti1Image.from_bytes(raw)
-    array = np.asanyarray(image.dataobj)
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    return array, ras_to_lps(image.affine)
-
-
-def read_nrrd(file: bytes) -> "tuple[NDArray[Any], NDArray[np.float64]]":
-    """Voxels and their affine in LPS mm, of an NRRD with its data attached, raw or gzip."""
-    import numpy as np
-
-    from minipacs.formats.geometry import ras_to_lps
-
-    head, _, data = file.partition(b"\n\n")
-    fields: dict[str, str] = {}
-    for line in head.decode("ascii", "replace").replace("\r", "").splitlines()[1:]:
-        key, sep, value = line.partition(": ")
-        if sep and not line.startswith("#"):
-            fields[key.strip().lower()] = value.strip()
-    if fields.get("encoding", "").lower() in ("gzip", "gz"):
-        data = gzip.decompress(data)
-    elif fields.get("encoding", "").lower() != "raw":
-        raise ValueError(f"encoding {fields.get('encoding')!r} is not raw or gzip")
-    kind = np.dtype(NRRD_TYPES[fields["type"].lower()])
-    if kind.itemsize > 1:
-        kind = kind.newbyteorder("<" if fields.get("endian", "little") == "little" else ">")
-    sizes = [int(n) for n in fields["sizes"].split()]
-    array = np.frombuffer(data, kind, count=int(np.prod(sizes))).reshape(sizes, order="F")
-    vectors = [_vector(v) for v in fields["space directions"].split()]
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(vectors).T
-    affine[:3, 3] = _vector(fields["space origin"])
-    if "right-anterior" in fields["space"].lower() or fields["space"].upper() == "RAS":
-        affine = ras_to_lps(affine)
-    return array, affine
-
-
-# fmt: off
-NRRD_TYPES = {
-    "signed char": "i1", "int8": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1", "short": "i2",
-    "int16": "i2", "ushort": "u2", "unsigned short": "u2", "uint16": "u2", "int": "i4", "int32": "i4",
-    "uint": "u4", "unsigned int": "u4", "uint32": "u4", "float": "f4", "double": "f8",
-}
-# fmt: on
-
-
-def _vector(text: str) -> list[float]:
-    return [float(part) for part in text.strip("()").split(",")]
 
 
 def uid(seed: bytes, *parts: object) -> "UID":

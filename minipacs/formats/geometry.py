@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     Affine = NDArray[np.float64]
     """(4, 4): voxel indices to mm."""
 
-SIGNS = (-1.0, -1.0, 1.0)
+SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "LAS": (1.0, -1.0, 1.0)}
+"""Of x, y and z in LPS, by the three letters of another world: where its axes lead to."""
+
+
+def space_to_lps(affine: "ArrayLike", space: str) -> "Affine":
+    """The affine that leads to LPS where this one leads to the space of these letters; an unknown one is LPS."""
+    return np.asarray(np.diag([*SIGNS.get(space, SIGNS["LPS"]), 1.0]) @ np.asarray(affine, np.float64))
 
 
 def lps_to_ras(affine: "ArrayLike") -> "Affine":
     """The affine that leads to RAS where this one leads to LPS: (4, 4), in mm, the same indices."""
-    return np.asarray(np.diag([*SIGNS, 1.0]) @ np.asarray(affine, np.float64))
+    return space_to_lps(affine, "RAS")
 
 
 def ras_to_lps(affine: "ArrayLike") -> "Affine":
@@ -33,7 +39,7 @@ def points_lps_to_ras(points: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
     It mirrors nothing: the space is named anew, so a triangle keeps facing outwards.
     """
-    return points * np.array(SIGNS, np.float32)
+    return points * np.array(SIGNS["RAS"], np.float32)
 
 
 def reverse_index_order(affine: "ArrayLike") -> "Affine":

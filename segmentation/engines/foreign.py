@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minipacs.errors import EngineFailed, EngineUnavailable, Unreadable
-from minipacs.formats.geometry import lps_to_ras, reverse_index_order
+from minipacs.formats.nifti import new_image
 from segmentation.engine import Segment
 from segmentation.vocabulary import codes
 from segmentation.vocabulary.anatomy import color
@@ -86,14 +86,10 @@ def write_volume(volume: "Volume", path: Path) -> None:
     """A volume as NIfTI-1: index (column, row, slice), sform and qform in RAS mm; integers as int16."""
     import nibabel as nib
 
-    affine = lps_to_ras(reverse_index_order(volume.affine))
-    array = volume.array.transpose(2, 1, 0)
+    array = volume.array
     whole = array.dtype.kind in "iu" and array.min() >= -32768 and array.max() <= 32767
-    image = nib.Nifti1Image(array.astype(np.int16 if whole else np.float32, copy=False), affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    array = array.astype(np.int16 if whole else np.float32, copy=False)
+    nib.save(new_image(array, np.asarray(volume.affine)), path)
 
 
 def read_labels(name: str, path: Path, volume: "Volume") -> "NDArray[np.uint8] | NDArray[np.uint16]":

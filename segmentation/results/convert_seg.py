@@ -17,7 +17,8 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from minipacs.errors import MinipacsError, NotFound
-from minipacs.formats.geometry import ras_to_lps, reverse_index_order
+from minipacs.formats.geometry import reverse_index_order
+from minipacs.formats.nifti import read_nifti
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
 from segmentation.job.rules import TYPES
@@ -61,12 +62,11 @@ def convert(folder: Path, type: str) -> Path:
 
 
 def _labelmap(folder: Path) -> Labelmap:
-    import nibabel as nib
     from highdicom import VolumeGeometry
 
-    image: Any = nib.load(folder / "labels.nii.gz")
-    array = np.ascontiguousarray(np.asarray(image.dataobj).transpose(2, 1, 0))
-    affine = reverse_index_order(ras_to_lps(image.affine))
+    with (folder / "labels.nii.gz").open("rb") as stream:
+        read = read_nifti(stream)
+    array, affine = np.ascontiguousarray(read.array.T), reverse_index_order(read.affine)
     table = json.loads((folder / "labels.json").read_text("utf-8"))["labels"]
     return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_segment(row) for row in table))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from minipacs.formats.geometry import lps_to_ras, reverse_index_order
+import numpy as np
+
+from minipacs.formats.nifti import new_image
 from segmentation.engine import Labelmap
 from segmentation.results.surfaces import described
 
@@ -21,11 +23,7 @@ def write_nifti(labelmap: Labelmap, path: Path) -> None:
     import nibabel as nib
     from isal import igzip
 
-    affine = lps_to_ras(reverse_index_order(labelmap.geometry.affine))
-    image = nib.Nifti1Image(labelmap.array.transpose(2, 1, 0), affine, dtype=labelmap.array.dtype)
-    image.set_sform(affine, code=1)  # 1: scanner anatomical
-    image.set_qform(affine, code=1)
-    image.header.set_xyzt_units("mm")
+    image = new_image(labelmap.array, np.asarray(labelmap.geometry.affine))
     image.header["intent_code"] = 1002  # NIFTI_INTENT_LABEL
     image.header["descrip"] = b"minipacs labelmap"
     image.header.extensions.append(nib.nifti1.Nifti1Extension(ECODE, _label_table(labelmap).encode()))

@@ -1,0 +1,132 @@
+"""NIfTI-1 and NIfTI-2 by nibabel: one reader, one way of writing where voxels lie. NIfTI's world is RAS, mm.
+
+Of the two transforms a file may hold, the sform comes before the qform, as nibabel has it.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from minipacs.errors import Unreadable
+from minipacs.formats.geometry import lps_to_ras, ras_to_lps, reverse_index_order
+from minipacs.formats.volume_file import FileVolume, as_volume, check_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NIFTI1_HEADER, NIFTI2_HEADER = 348, 540
+"""Bytes of a header; its first word, `sizeof_hdr`, says so."""
+GZIP = b"\x1f\x8b"
+MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+"""Of `xyzt_units`; a file that says nothing is in mm."""
+
+
+@dataclass(frozen=True)
+class VoxelLayout:
+    """Where the voxels of an unpacked file lie, and what they are."""
+
+    dtype: "np.dtype[Any]"
+    """With the file's own byte order."""
+    offset: int
+    """Bytes before the first voxel."""
+    is_scaled: bool
+    """Whether the stored values are to be multiplied or moved."""
+
+
+def read_nifti(stream: IO[bytes]) -> FileVolume:
+    """The volume of a NIfTI file, packed by gzip or not; raises `Unreadable`."""
+    import numpy as np
+
+    with _refusals():
+        image = _open(stream)
+        check_shape(image.shape)
+        return as_volume(np.asanyarray(image.dataobj), ras_to_lps(_affine_mm(image)))
+
+
+def read_grid(path: Path) -> "tuple[tuple[int, ...], NDArray[np.float64]]":
+    """Shape, and affine from indices to RAS mm, of a NIfTI file whose voxels are not read; raises `Unreadable`."""
+    with path.open("rb") as stream, _refusals():
+        image = _open(stream)
+        return tuple(image.shape), _affine_mm(image)
+
+
+def read_layout(raw: bytes | bytearray) -> VoxelLayout:
+    """How the voxels of an unpacked NIfTI-1 file lie in it, for those who change them in place.
+
+    A label map is filtered in the bytes of its file: a reader would cost a second copy, and the header, which must
+    stay as it is to the last byte, would be written anew. Raises `Unreadable`.
+    """
+    import nibabel as nib
+
+    if len(raw) < NIFTI1_HEADER or NIFTI1_HEADER not in _header_sizes(raw):
+        raise Unreadable("The file is not NIfTI-1: its header does not begin with 348.", "Choose a `.nii.gz`.")
+    with _refusals():
+        header = nib.Nifti1Header(bytes(raw[:NIFTI1_HEADER]), check=False)
+        slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        is_scaled = slope == slope and slope != 0 and (slope, intercept) != (1, 0)
+        return VoxelLayout(header.get_data_dtype(), int(header["vox_offset"]), is_scaled)
+
+
+def new_image(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> Any:
+    """A `nibabel.Nifti1Image` of voxels (slices, rows, columns) whose affine leads to LPS mm.
+
+    Its indices are (column, row, slice); sform and qform both lead to RAS mm.
+    """
+    import nibabel as nib
+
+    to_ras = lps_to_ras(reverse_index_order(affine))
+    image = nib.Nifti1Image(array.transpose(2, 1, 0), to_ras, dtype=array.dtype)
+    image.set_sform(to_ras, code=1)  # 1: scanner anatomical
+    image.set_qform(to_ras, code=1)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def _open(stream: IO[bytes]) -> Any:
+    """A nibabel image whose voxels are still in the stream: they are unpacked where they will stay."""
+    import nibabel as nib
+    from isal import igzip
+
+    packed = stream.read(2) == GZIP
+    stream.seek(0)
+    plain: Any = igzip.IGzipFile(fileobj=stream) if packed else stream
+    sizes = _header_sizes(plain.read(4))
+    plain.seek(0)
+    return (nib.Nifti2Image if NIFTI2_HEADER in sizes else nib.Nifti1Image).from_stream(plain)
+
+
+def _header_sizes(beginning: bytes | bytearray) -> tuple[int, int]:
+    """The first word, read in either byte order."""
+    return int.from_bytes(beginning[:4], "little"), int.from_bytes(beginning[:4], "big")
+
+
+def _affine_mm(image: Any) -> "NDArray[np.float64]":
+    """Indices to RAS mm, whatever the file's unit of length is."""
+    import numpy as np
+
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError:
+        unit = "unknown"
+    factor = MILLIMETRES.get(unit, 1.0)
+    return np.asarray(np.diag([factor, factor, factor, 1.0]) @ image.affine, np.float64)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Every way in which nibabel and gzip refuse a file becomes `Unreadable`."""
+    from isal import igzip_lib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    damaged: Any = igzip_lib.IsalError  # its own types call it an instance
+    theirs = (ImageFileError, HeaderDataError, WrapStructError, damaged, zlib.error)
+    try:
+        yield
+    except (*theirs, ValueError, OSError, EOFError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        raise Unreadable(f"The file is not NIfTI, or it is broken ({error}).", "Check the file.") from error

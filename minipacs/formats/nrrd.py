@@ -1,0 +1,60 @@
+"""NRRD by pynrrd: voxels and their affine. Its `space` names the axes of its world, mostly LPS."""
+
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from minipacs.errors import Unreadable
+from minipacs.formats.geometry import space_to_lps
+from minipacs.formats.volume_file import FileVolume, as_volume, check_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPACES = {"left-posterior-superior": "LPS", "right-anterior-superior": "RAS", "left-anterior-superior": "LAS"}
+"""Names of the format, and their short forms; any other space is taken for LPS, as ITK does."""
+
+
+def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
+    """The volume of an NRRD file, its data raw, as text, or packed by gzip or bzip2; raises `Unreadable`.
+
+    `path`: where the file lies; a header that lies alone (`data file`) is followed from there, and only then.
+    """
+    import nrrd
+
+    try:
+        header = nrrd.read_header(stream)
+        if path is None and ("data file" in header or "datafile" in header):
+            raise Unreadable("The NRRD's voxels lie in another file.", "Send it with its data attached.")
+        check_shape(tuple(int(n) for n in header["sizes"]))
+        array = nrrd.read_data(header, stream, str(path or ""), index_order="F")
+        return as_volume(array, _affine(header, array.ndim))
+    except (
+        nrrd.NRRDError,
+        zlib.error,
+        ValueError,
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+    ) as error:
+        raise Unreadable(f"The file is not NRRD, or it is broken ({error}).", "Check the file.") from error
+
+
+def _affine(header: Any, axes: int) -> "NDArray[np.float64]":
+    """Indices to LPS mm. A file without directions has its axes along x, y and z."""
+    import numpy as np
+
+    directions = header.get("space directions")
+    if directions is None:
+        spacings = np.nan_to_num(np.asarray(header.get("spacings", np.ones(axes)), float), nan=1.0)
+        directions = np.diag(spacings[:3])
+    directions = np.asarray(directions, float)
+    directions = directions[~np.isnan(directions).any(axis=1)]  # axes that are none of space: `none`
+    affine = np.eye(4)
+    affine[:3, :3] = directions[:3].T
+    affine[:3, 3] = header.get("space origin", np.zeros(3))
+    space = str(header.get("space", "")).lower().removesuffix("-time")
+    return space_to_lps(affine, SPACES.get(space, space.upper()))
