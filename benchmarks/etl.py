@@ -27,7 +27,7 @@ from sqlalchemy import insert
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # before this folder, where `etl` is this file
 
-from etl.catalogue_run import catalogue
+from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
 from etl.options import Options
 from etl.rendering.png import encode
@@ -83,7 +83,7 @@ def ours(workers: int, again: bool = False) -> Callable[[list[Path], Path], None
     def run(files: list[Path], out: Path) -> None:
         database = Database(f"sqlite:///{out / 'catalogue.sqlite'}")
         database.create()
-        tally = catalogue(FolderSource(files[0].parent), database, Options(target=out / "png"), workers=workers)
+        tally = catalogue_source(FolderSource(files[0].parent), database, Options(target=out / "png"), workers=workers)
         database.close()
         if tally.unchanged != len(files) if again else tally.rendered != len(files):
             raise SystemExit(f"not every file was rendered: {tally}")
@@ -188,7 +188,7 @@ def peak(number: int) -> None:
             (source / f"{n:06d}").write_bytes(as_file(nothing(n)))
         database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
         database.create()
-        tally = catalogue(FolderSource(source), database, Options(target=Path(temporary, "png")))
+        tally = catalogue_source(FolderSource(source), database, Options(target=Path(temporary, "png")))
         if tally.added != number:
             raise SystemExit(f"not every object was catalogued: {tally}")
         database.close()

@@ -1,71 +1,89 @@
-"""A run: what a source finds → what is new of it → rows and pictures. Chunks, so that memory does not grow."""
+"""A run: what a source lists → what is new of it → rows and PNGs. In chunks, so that memory does not grow."""
 
 import errno
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from sqlalchemy import select
 
+from etl.chunks import iter_chunks
 from etl.extract import Reader, Source
-from etl.load import Loader, Tally, chunked
+from etl.load import Loader
 from etl.options import Options
 from etl.records import Outcome, RejectionReason, SourceItem, SourceUnavailable
+from etl.tally import Tally
 from etl.transform import transform
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.temporary_folders import scratch
 
-CHUNK = 64
-"""Sources in one transaction: the most that a killed run does again."""
-LOOK = 512
-"""Sources looked up in the catalogue at once."""
-FAR = 32
-"""Chunks under way on a cluster: the memory of this process, bounded."""
+__all__ = ["ReportProgress", "catalogue_source", "open_cluster", "transform_chunk"]
 
-Progress = Callable[[Tally, int], None]
-"""Told the tally so far and how many sources were seen."""
+ITEMS_PER_TRANSACTION = 64
+"""The most that a killed run does again."""
+
+ITEMS_PER_LOOKUP = 512
+"""Items looked up in the catalogue at once."""
+
+CHUNKS_UNDER_WAY_PER_WORKER = 2
+MAX_CHUNKS_UNDER_WAY_ON_CLUSTER = 32
+"""Both bound the memory of this process."""
+
+CLUSTER_TIMEOUT = "5s"
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+"""What people can mend: the disk is full, or may not be written to."""
+
+ReportProgress = Callable[[Tally], None]
+"""Called with the tally so far, after each step of a run."""
 
 
-def catalogue(
+def catalogue_source(
     source: Source,
     database: Database,
     options: Options,
     *,
     workers: int = 1,
     executor: Executor | None = None,
-    progress: Progress = lambda _tally, _seen: None,
+    progress: ReportProgress = lambda _tally: None,
 ) -> Tally:
     """Catalogue and render what is new in a source; what is there and unchanged is not even read.
 
     `workers` > 1 makes processes of this machine; an `executor` (of a Dask client, say) is used as it is.
     """
-    tally, seen = Tally(), 0
+    tally = Tally()
     loader = Loader(database, options)
-    with _named(), scratch(options.target) as folder, _executor(workers, executor) as pool:
-        do = partial(transform_chunk, source.reader, options=options, folder=folder)
-        under_way: deque[Future[list[Outcome]]] = deque()
-        for look in chunked(source.list_items(), LOOK):
-            fresh = _new_or_changed(database, look, options, tally)
-            seen += len(look)
-            progress(tally, seen)
-            for chunk in chunked(fresh, CHUNK):
+    max_under_way = CHUNKS_UNDER_WAY_PER_WORKER * workers if executor is None else MAX_CHUNKS_UNDER_WAY_ON_CLUSTER
+    under_way: deque[Future[list[Outcome]]] = deque()
+
+    with _explain_errors(), scratch(options.target) as folder, _open_executor(workers, executor) as pool:
+        transform_items = partial(transform_chunk, source.reader, options=options, folder=folder)
+
+        def load(outcomes: list[Outcome]) -> None:
+            tally.add(loader.load(outcomes, folder))
+            progress(tally)
+
+        for items in iter_chunks(source.list_items(), ITEMS_PER_LOOKUP):
+            new_items = _new_or_changed(database, items, options, tally)
+            progress(tally)
+
+            for chunk in iter_chunks(new_items, ITEMS_PER_TRANSACTION):
                 if pool is None:
-                    tally.add(loader.load(do(chunk), folder))
-                    progress(tally, seen)
+                    load(transform_items(chunk))
                     continue
-                under_way.append(pool.submit(do, chunk))
-                while len(under_way) > (2 * workers if executor is None else FAR):
-                    tally.add(loader.load(under_way.popleft().result(), folder))
-                    progress(tally, seen)
+                under_way.append(pool.submit(transform_items, chunk))
+                while len(under_way) > max_under_way:
+                    load(under_way.popleft().result())
+
         while under_way:
-            tally.add(loader.load(under_way.popleft().result(), folder))
-            progress(tally, seen)
+            load(under_way.popleft().result())
+
     return tally
 
 
@@ -86,20 +104,22 @@ def _new_or_changed(
 ) -> list[SourceItem]:
     """Those of these items that are not in the catalogue as they are now; the others are added to the tally."""
     sources = [item.source for item in items]
+    instances = select(Instance.source, Instance.source_size, Instance.source_mtime_ns, Instance.rendered_with).where(
+        Instance.source.in_(sources)
+    )
+    rejections = select(Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code).where(
+        Rejection.source.in_(sources), Rejection.options == options.digest
+    )
+
     with database.reading() as session:
-        instances = select(Instance.source, Instance.source_size, Instance.source_mtime_ns, Instance.rendered_with)
         catalogued = {
             SourceItem(source, size, mtime_ns)
-            for source, size, mtime_ns, digests in session.execute(instances.where(Instance.source.in_(sources)))
+            for source, size, mtime_ns, digests in session.execute(instances)
             if options.digest in (digests or [])
         }
-
-        rejections = select(Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code)
         rejected = {
             SourceItem(source, size, mtime_ns): code
-            for source, size, mtime_ns, code in session.execute(
-                rejections.where(Rejection.source.in_(sources), Rejection.options == options.digest)
-            )
+            for source, size, mtime_ns, code in session.execute(rejections)
             if code != "unavailable"
         }
 
@@ -109,18 +129,19 @@ def _new_or_changed(
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Executor | None]:
-    """A Dask cluster as an executor, by the address of its scheduler; none without one.
+def open_cluster(address: str) -> Iterator[Executor | None]:
+    """Open a Dask cluster as an executor, by the address of its scheduler; None without an address.
 
     Its workers read the source and write PNGs themselves: both must lie where every worker finds them.
     """
     if not address:
         yield None
         return
+
     from distributed import Client
 
     try:
-        client = Client(address, timeout="5s")
+        client = Client(address, timeout=CLUSTER_TIMEOUT)
     except OSError as error:
         raise MinipacsError(
             f"No Dask scheduler answers at {address}.", "Start it, or correct MINIPACS_SCHEDULER."
@@ -129,16 +150,19 @@ def cluster(address: str) -> Iterator[Executor | None]:
         yield client.get_executor(pure=False)
 
 
-def _executor(workers: int, executor: Executor | None):  # type: ignore[no-untyped-def]  # of either kind of context
+def _open_executor(workers: int, executor: Executor | None) -> AbstractContextManager[Executor | None]:
+    """The executor that is given, or one of processes; None when this process does the work."""
     if executor is not None or workers < 2:
         return nullcontext(executor)
+
     context = get_context("forkserver")
     context.set_forkserver_preload(["etl.catalogue_run"])  # imported once, not once a worker
     return ProcessPoolExecutor(workers, mp_context=context)
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
+    """Turn the errors of workers and of the disk into sentences with a remedy."""
     try:
         yield
     except BrokenExecutor as error:
@@ -146,7 +170,7 @@ def _named() -> Iterator[None]:
             "A worker process died while it decoded an image.", "Run it again with --workers 1 to see which."
         ) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in DISK_ERRORS:
             raise
         raise MinipacsError(
             f"PNGs cannot be written: {error.strerror}.", "Free disk space, or choose another folder; then run again."

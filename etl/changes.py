@@ -1,15 +1,16 @@
 """The archive's change log as a source, read from a durable cursor that moves when the rows are written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from sqlalchemy import delete, select
 
-from etl.catalogue_run import Progress, catalogue
+from etl.catalogue_run import ReportProgress, catalogue_source
 from etl.extract import ArchiveSource
-from etl.load import Tally, unlink
 from etl.options import Options
-from etl.study import prune_study
+from etl.prune import prune_study
+from etl.removal import delete_pngs
+from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
@@ -33,7 +34,7 @@ class ChangeLog:
         *,
         workers: int = 1,
         executor: Executor | None = None,
-        progress: Callable[[Tally, int], None] = lambda _tally, _seen: None,
+        progress: ReportProgress = lambda _tally: None,
     ) -> Tally:
         """Read the log to its end. An error leaves the cursor before the page that failed."""
         total = Tally()
@@ -41,7 +42,7 @@ class ChangeLog:
             page = self._archive.changes(self.position())
             arrived = [change.resource_id for change in page.entries if change.type in ARRIVALS]
             source = ArchiveSource(self._settings, self._contents(arrived))
-            done = catalogue(
+            done = catalogue_source(
                 source,
                 self._database,
                 self._options,
@@ -73,14 +74,16 @@ class ChangeLog:
                 continue
 
 
-def _after(total: Tally, progress: Progress) -> Progress:
+def _after(earlier: Tally, progress: ReportProgress) -> ReportProgress:
     """Progress on top of what earlier pages did."""
-    before = total.done
 
-    def told(tally: Tally, seen: int) -> None:
-        progress(tally, before + seen)
+    def report(tally: Tally) -> None:
+        so_far = Tally()
+        so_far.add(earlier)
+        so_far.add(tally)
+        progress(so_far)
 
-    return told
+    return report
 
 
 def prune_archive(archive: Archive, database: Database) -> int:
@@ -105,7 +108,7 @@ def forget(database: Database) -> None:
     """Empty the catalogue, PNGs too: before it is built anew. Jobs stay."""
     with database.reading() as session:
         for paths in session.scalars(select(Rendering.png_path)).partitions(1000):
-            unlink(paths)
+            delete_pngs(paths)
     with database.writing() as session:
         for table in (Rendering, Segment, Instance, Series, Study, Patient, Rejection, Total):
             session.execute(delete(table))

@@ -7,18 +7,24 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from etl.load import Tally
     from etl.options import Options
+    from etl.tally import Tally
+    from minipacs.archive.client import Archive
     from minipacs.database import Database
     from minipacs.settings import Settings
 
+__all__ = ["HELP", "configure", "run"]
+
 HELP = "describe DICOM objects in the catalogue and render them as PNGs"
-STRICT = 3
-"""Exit code of `--strict` when something was rejected."""
+REJECTED_EXIT_CODE = 3
+"""Of `--strict` when something was rejected."""
+
+INTERRUPTED_EXIT_CODE = 130
+"""As shells have it for Ctrl+C: 128 + SIGINT."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The arguments."""
+    """Add the arguments of the command."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("folder", nargs="?", help="folder of any files; without it: what came into the archive")
     what.add_argument("--study", metavar="UID", help="one study of the archive, by Study Instance UID")
@@ -36,97 +42,152 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--prune", action="store_true", help="remove what the source holds no more")
     add("--rebuild", action="store_true", help="empty the catalogue first, PNGs too (jobs stay)")
     add("--json", action="store_true", help="the summary as JSON, for scripts")
-    add("--strict", action="store_true", help=f"exit with {STRICT} when anything was rejected")
+    add("--strict", action="store_true", help=f"exit with {REJECTED_EXIT_CODE} when anything was rejected")
 
 
 def run(arguments: argparse.Namespace, settings: "Settings") -> int:
-    """0: done; 1: could not be done; 3: done, but something was rejected and `--strict` was given."""
+    """Fill the catalogue; the exit code.
+
+    0: done; 3: done, but something was rejected and `--strict` was given; 130: stopped by Ctrl+C. What
+    cannot be done raises an error, which is 1.
+    """
     from etl.changes import forget
-    from etl.study import summary
     from minipacs.database import Database
 
     options = _options(arguments, settings)
     database = Database(settings.database_url)
     started = time.monotonic()
+
     try:
         database.create()
         if arguments.rebuild:
             forget(database)
-        tally = _from_folder(arguments, database, options, settings) if arguments.folder else None
-        tally = tally or _from_archive(arguments, database, options, settings)
+        if arguments.folder:
+            tally = _catalogue_folder(arguments, database, options, settings)
+        else:
+            tally = _catalogue_archive(arguments, database, options, settings)
     except KeyboardInterrupt:
         print("Stopped. What was done is kept; run it again to go on.", file=sys.stderr)
-        return 130
+        return INTERRUPTED_EXIT_CODE
     finally:
         database.close()
-    result: dict[str, Any] = {**tally.as_json(), "seconds": round(time.monotonic() - started, 3)}
-    print(json.dumps({**result, "summary": summary(tally)}) if arguments.json else summary(tally))
-    if tally.rejected and not arguments.json:
+
+    _print_tally(tally, seconds=time.monotonic() - started, as_json=arguments.json)
+    return REJECTED_EXIT_CODE if arguments.strict and tally.rejected else 0
+
+
+def _print_tally(tally: "Tally", *, seconds: float, as_json: bool) -> None:
+    """Print what the run did, for scripts or for people."""
+    if as_json:
+        print(json.dumps({**tally.as_json(), "seconds": round(seconds, 3), "summary": tally.as_sentence()}))
+        return
+
+    print(tally.as_sentence())
+    if tally.rejected:
         print("Why each was rejected stands in the catalogue's table rejection.")
-    return STRICT if arguments.strict and tally.rejected else 0
 
 
 def _options(arguments: argparse.Namespace, settings: "Settings") -> "Options":
+    """The options of the run; raises `BadRequest` for those that cannot be read."""
     from pathlib import Path
 
     from etl.options import Options
-    from etl.split import SEED, ratios
+    from etl.split import DEFAULT_SEED, parse_ratios
 
     return Options(
         target=Path(arguments.target).expanduser().resolve() if arguments.target else settings.output / "png",
         window=arguments.window,
         bit_depth=arguments.bits,
-        ratios=ratios(arguments.split),
-        seed=arguments.seed or SEED,
+        ratios=parse_ratios(arguments.split),
+        seed=arguments.seed or DEFAULT_SEED,
     )
 
 
-def _from_folder(
+def _catalogue_folder(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
+    """Catalogue a folder tree."""
     from pathlib import Path
 
-    from etl.catalogue_run import catalogue, cluster
+    from etl.catalogue_run import catalogue_source, open_cluster
     from etl.extract import FolderSource, count_items
-    from etl.folder import prune_folder
-    from etl.progress_bar import bar
+    from etl.progress_bar import progress_bar
+    from etl.prune import prune_folder
 
     folder = FolderSource(Path(arguments.folder))
     removed = prune_folder(database, folder) if arguments.prune else 0
-    with bar(count_items(folder), shown=not arguments.json) as progress, cluster(settings.scheduler) as executor:
-        tally = catalogue(folder, database, options, workers=arguments.workers, executor=executor, progress=progress)
+
+    total = count_items(folder)
+    with progress_bar(total, shown=not arguments.json) as progress, open_cluster(settings.scheduler) as executor:
+        tally = catalogue_source(
+            folder, database, options, workers=arguments.workers, executor=executor, progress=progress
+        )
     tally.removed = removed
     return tally
 
 
-def _from_archive(
+def _catalogue_archive(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
-    from etl.catalogue_run import catalogue, cluster
-    from etl.changes import ChangeLog, prune_archive
-    from etl.extract import ArchiveSource, count_items
-    from etl.progress_bar import bar
-    from etl.study import content_of
+    """Catalogue a study or series of the archive, or what came into it since the last time."""
+    from etl.catalogue_run import open_cluster
+    from etl.changes import prune_archive
     from minipacs.archive.client import Archive
 
     archive = Archive(settings)
     try:
         removed = prune_archive(archive, database) if arguments.prune else 0
-        with cluster(settings.scheduler) as executor:
+        with open_cluster(settings.scheduler) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
             if arguments.study or arguments.series:
-                studies = content_of(archive, study=arguments.study or "", series=arguments.series or "")
-                source = ArchiveSource(settings, studies, arguments.series or "")
-                with bar(count_items(source), shown=not arguments.json) as progress:
-                    tally = catalogue(source, database, options, progress=progress, **how)
+                tally = _catalogue_study(arguments, archive, database, options, settings, how)
             else:
-                log = ChangeLog(settings, archive, database, options)
-                with bar(None, shown=not arguments.json) as progress:
-                    tally = log.catch_up(progress=progress, **how)
-                    while arguments.follow:
-                        time.sleep(settings.poll_s)
-                        tally.add(log.catch_up(progress=progress, **how))
-        tally.removed = removed
-        return tally
+                tally = _follow_changes(arguments, archive, database, options, settings, how)
     finally:
         archive.close()
+
+    tally.removed = removed
+    return tally
+
+
+def _catalogue_study(
+    arguments: argparse.Namespace,
+    archive: "Archive",
+    database: "Database",
+    options: "Options",
+    settings: "Settings",
+    how: dict[str, Any],
+) -> "Tally":
+    """Catalogue one study, or one series, of the archive."""
+    from etl.catalogue_run import catalogue_source
+    from etl.extract import ArchiveSource, count_items
+    from etl.progress_bar import progress_bar
+    from etl.study import find_studies
+
+    study_uid, series_uid = arguments.study or "", arguments.series or ""
+    studies = find_studies(archive, study_instance_uid=study_uid, series_instance_uid=series_uid)
+    source = ArchiveSource(settings, studies, series_uid)
+
+    with progress_bar(count_items(source), shown=not arguments.json) as progress:
+        return catalogue_source(source, database, options, progress=progress, **how)
+
+
+def _follow_changes(
+    arguments: argparse.Namespace,
+    archive: "Archive",
+    database: "Database",
+    options: "Options",
+    settings: "Settings",
+    how: dict[str, Any],
+) -> "Tally":
+    """Catalogue what came into the archive since the last time; with `--follow`, until Ctrl+C."""
+    from etl.changes import ChangeLog
+    from etl.progress_bar import progress_bar
+
+    log = ChangeLog(settings, archive, database, options)
+    with progress_bar(None, shown=not arguments.json) as progress:
+        tally = log.catch_up(progress=progress, **how)
+        while arguments.follow:
+            time.sleep(settings.poll_s)
+            tally.add(log.catch_up(progress=progress, **how))
+    return tally

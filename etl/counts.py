@@ -1,7 +1,7 @@
-"""The counts that are kept: changed in the transaction that adds or removes the rows they count.
+"""The counts that the catalogue keeps: changed in the transaction that adds or removes the rows they count.
 
 Writers lock the patients they touch first, in the order of their keys, and the totals last: two at the
-same time wait for each other and never lock up (SQLite has one writer at a time anyway).
+same time wait for each other and never deadlock (SQLite has one writer at a time anyway).
 """
 
 from collections import Counter
@@ -13,117 +13,143 @@ from sqlalchemy.orm import Session
 from minipacs.catalogue import Instance, Patient, Rendering, Result, Series, Study, Total
 from minipacs.database import Database
 
+__all__ = ["KeptCounts"]
 
-class Counts:
-    """Counts of one transaction; `flush` at its end writes the totals."""
+
+class KeptCounts:
+    """Changes the kept counts within one transaction; call `write_totals` at its end."""
 
     def __init__(self, session: Session, database: Database) -> None:
-        self._session, self._database = session, database
-        self._totals: Counter[str] = Counter()
+        self._session = session
+        self._database = database
+        self._total_changes: Counter[str] = Counter()
 
-    def lock(self, patient_keys: Iterable[str]) -> None:
-        """Let no other writer touch these patients, their studies and series until the end."""
+    def lock_patients(self, patient_keys: Iterable[str]) -> None:
+        """Let no other writer touch these patients, their studies and series until the transaction ends."""
         wanted = select(Patient.patient_key).where(Patient.patient_key.in_(sorted(patient_keys)))
         self._session.execute(wanted.order_by(Patient.patient_key).with_for_update()).all()
 
-    def new_patient(self) -> None:
-        """A patient was added."""
-        self._totals["patient"] += 1
+    def add_patient(self) -> None:
+        """Count a patient that was added."""
+        self._total_changes["patient"] += 1
 
-    def study(self, patient_key: str, number: int = 1) -> None:
-        """Studies of this patient were added (negative: removed)."""
-        column = Patient.number_of_patient_related_studies
-        self._session.execute(
-            update(Patient).where(Patient.patient_key == patient_key).values({column: column + number})
-        )
-        self._totals["study"] += number
+    def add_studies(self, patient_key: str, number: int = 1) -> None:
+        """Count studies that were added to this patient (negative: removed)."""
+        studies = Patient.number_of_patient_related_studies
+        patient = update(Patient).where(Patient.patient_key == patient_key)
+        self._session.execute(patient.values({studies: studies + number}))
 
-    def series(self, study_instance_uid: str, number: int = 1) -> None:
-        """Series of this study were added (negative: removed)."""
-        session, of_patient = self._session, Patient.number_of_patient_related_series
-        column = Study.number_of_study_related_series
-        key = self._patient_of(study_instance_uid)
-        session.execute(update(Patient).where(Patient.patient_key == key).values({of_patient: of_patient + number}))
+        self._total_changes["study"] += number
+
+    def add_series(self, study_instance_uid: str, number: int = 1) -> None:
+        """Count series that were added to this study (negative: removed)."""
+        of_patient = Patient.number_of_patient_related_series
+        patient = update(Patient).where(Patient.patient_key == self._patient_of(study_instance_uid))
+        self._session.execute(patient.values({of_patient: of_patient + number}))
+
+        of_study = Study.number_of_study_related_series
         study = update(Study).where(Study.study_instance_uid == study_instance_uid)
-        session.execute(study.values({column: column + number}))
-        self._totals["series"] += number
+        self._session.execute(study.values({of_study: of_study + number}))
 
-    def instances(self, numbers: Mapping[str, int]) -> None:
-        """Instances were added (negative: removed), by Series Instance UID."""
-        by_study: Counter[str] = Counter()
-        by_patient: Counter[str] = Counter()
+        self._total_changes["series"] += number
+
+    def add_instances(self, number_by_series: Mapping[str, int]) -> None:
+        """Count instances that were added (negative: removed), by Series Instance UID."""
+        number_by_study: Counter[str] = Counter()
         of_series = Series.number_of_series_related_instances
-        for uid, number in sorted(numbers.items()):
-            study = self._session.scalars(select(Series.study_instance_uid).where(Series.series_instance_uid == uid))
-            by_study[study.one()] += number
+        for uid, number in sorted(number_by_series.items()):
             series = update(Series).where(Series.series_instance_uid == uid)
             self._session.execute(series.values({of_series: of_series + number}))
+            number_by_study[self._study_of(uid)] += number
+
+        number_by_patient: Counter[str] = Counter()
         of_study = Study.number_of_study_related_instances
-        for uid, number in sorted(by_study.items()):
-            by_patient[self._patient_of(uid)] += number
-            changed = update(Study).where(Study.study_instance_uid == uid)
-            self._session.execute(changed.values({of_study: of_study + number}))
+        for uid, number in sorted(number_by_study.items()):
+            study = update(Study).where(Study.study_instance_uid == uid)
+            self._session.execute(study.values({of_study: of_study + number}))
+            number_by_patient[self._patient_of(uid)] += number
+
         of_patient = Patient.number_of_patient_related_instances
-        for key, number in sorted(by_patient.items()):
+        for key, number in sorted(number_by_patient.items()):
             patient = update(Patient).where(Patient.patient_key == key)
             self._session.execute(patient.values({of_patient: of_patient + number}))
-        self._totals["instance"] += sum(numbers.values())
 
-    def remove(self, uids: Iterable[str]) -> list[str]:
-        """Remove instances, and the series, studies and patients that are empty then. The PNGs they had."""
-        session, patient_of = self._session, _patients_of(self._session, sorted(uids))
-        if not patient_of:
+        self._total_changes["instance"] += sum(number_by_series.values())
+
+    def remove_instances(self, uids: Iterable[str]) -> list[str]:
+        """Remove instances, and the series, studies and patients that are empty then; the paths of their PNGs.
+
+        The files stay: the caller deletes them when the transaction is committed.
+        """
+        patient_by_instance = self._patients_of(sorted(uids))
+        if not patient_by_instance:
             return []
-        self.lock(set(patient_of.values()))
-        wanted = sorted(patient_of)  # what came since the look-up stays: its patient is not locked
-        paths = list(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(wanted))))
-        gone = delete(Instance).where(Instance.sop_instance_uid.in_(wanted)).returning(Instance.series_instance_uid)
-        numbers = Counter(session.scalars(gone))
-        self.instances({uid: -number for uid, number in numbers.items()})
-        self._remove_empty(numbers)
-        return paths
 
-    def _remove_empty(self, series: Iterable[str]) -> None:
+        self.lock_patients(set(patient_by_instance.values()))
+        known_uids = sorted(patient_by_instance)  # what came since the look-up stays: its patient is not locked
+        renderings = select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(known_uids))
+        png_paths = list(self._session.scalars(renderings))
+
+        removal = delete(Instance).where(Instance.sop_instance_uid.in_(known_uids))
+        removed_by_series = Counter(self._session.scalars(removal.returning(Instance.series_instance_uid)))
+        self.add_instances({uid: -number for uid, number in removed_by_series.items()})
+
+        self._remove_empty_parents(removed_by_series)
+        return png_paths
+
+    def write_totals(self) -> None:
+        """Write the totals: last in the transaction, because every writer waits for these rows."""
+        for name, number in sorted(self._total_changes.items()):
+            if not number:
+                continue
+            new = self._database.insert(Total).values(name=name, number=number)
+            changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": Total.number + number})
+            self._session.execute(changed)
+
+    def _remove_empty_parents(self, series_uids: Iterable[str]) -> None:
+        """Remove those of these series that have no instance, then their studies without series, and so on."""
         session = self._session
-        empty = Series.number_of_series_related_instances == 0
-        studies = Counter(
-            session.scalars(
-                delete(Series)
-                .where(Series.series_instance_uid.in_(sorted(series)), empty)
-                .returning(Series.study_instance_uid)
-            )
-        )
-        for uid, number in sorted(studies.items()):
-            self.series(uid, -number)
-        none = Study.number_of_study_related_series == 0
-        gone = delete(Study).where(Study.study_instance_uid.in_(sorted(studies)), none)
-        left_studies = session.execute(gone.returning(Study.study_instance_uid, Study.patient_key)).all()
-        session.execute(delete(Result).where(Result.study_instance_uid.in_([uid for uid, _ in left_studies])))
-        patients = Counter(key for _, key in left_studies)
-        for key, number in sorted(patients.items()):
-            self.study(key, -number)
-        nothing = Patient.number_of_patient_related_studies == 0
-        left = delete(Patient).where(Patient.patient_key.in_(sorted(patients)), nothing).returning(Patient.patient_key)
-        self._totals["patient"] -= len(session.scalars(left).all())
 
-    def flush(self) -> None:
-        """Write the totals: last, because every writer waits for these rows."""
-        for name, number in sorted(self._totals.items()):
-            if number:
-                new = self._database.insert(Total).values(name=name, number=number)
-                total = {"number": Total.number + number}
-                self._session.execute(new.on_conflict_do_update(index_elements=["name"], set_=total))
+        empty_series = delete(Series).where(
+            Series.series_instance_uid.in_(sorted(series_uids)), Series.number_of_series_related_instances == 0
+        )
+        series_by_study = Counter(session.scalars(empty_series.returning(Series.study_instance_uid)))
+        for uid, number in sorted(series_by_study.items()):
+            self.add_series(uid, -number)
+
+        empty_studies = delete(Study).where(
+            Study.study_instance_uid.in_(sorted(series_by_study)), Study.number_of_study_related_series == 0
+        )
+        removed_studies = session.execute(empty_studies.returning(Study.study_instance_uid, Study.patient_key)).all()
+        removed_uids = [uid for uid, _patient_key in removed_studies]
+        session.execute(delete(Result).where(Result.study_instance_uid.in_(removed_uids)))
+
+        studies_by_patient = Counter(patient_key for _uid, patient_key in removed_studies)
+        for key, number in sorted(studies_by_patient.items()):
+            self.add_studies(key, -number)
+
+        empty_patients = delete(Patient).where(
+            Patient.patient_key.in_(sorted(studies_by_patient)), Patient.number_of_patient_related_studies == 0
+        )
+        removed_patients = session.scalars(empty_patients.returning(Patient.patient_key)).all()
+        self._total_changes["patient"] -= len(removed_patients)
+
+    def _study_of(self, series_instance_uid: str) -> str:
+        """The Study Instance UID of a series in the catalogue."""
+        wanted = select(Series.study_instance_uid).where(Series.series_instance_uid == series_instance_uid)
+        return self._session.scalars(wanted).one()
 
     def _patient_of(self, study_instance_uid: str) -> str:
-        return self._session.scalars(
-            select(Study.patient_key).where(Study.study_instance_uid == study_instance_uid)
-        ).one()
+        """The patient key of a study in the catalogue."""
+        wanted = select(Study.patient_key).where(Study.study_instance_uid == study_instance_uid)
+        return self._session.scalars(wanted).one()
 
-
-def _patients_of(session: Session, uids: list[str]) -> dict[str, str]:
-    """The patient of each of these instances that is in the catalogue."""
-    columns = select(Instance.sop_instance_uid, Study.patient_key)
-    joined = columns.join(Series, Series.series_instance_uid == Instance.series_instance_uid).join(
-        Study, Study.study_instance_uid == Series.study_instance_uid
-    )
-    return {row[0]: row[1] for row in session.execute(joined.where(Instance.sop_instance_uid.in_(uids)))}
+    def _patients_of(self, instance_uids: list[str]) -> dict[str, str]:
+        """The patient key of each of these instances that is in the catalogue."""
+        wanted = (
+            select(Instance.sop_instance_uid, Study.patient_key)
+            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+            .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+            .where(Instance.sop_instance_uid.in_(instance_uids))
+        )
+        return {row[0]: row[1] for row in self._session.execute(wanted)}

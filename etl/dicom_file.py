@@ -11,7 +11,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from etl.describe import TABLE_COLUMNS
 from etl.dicom_scan import DicomObject, scan_file
-from etl.rendering.frames import PIXELS
+from etl.rendering.frames import PIXEL_KEYWORDS
 
 __all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "read_file", "read_with_pydicom"]
 
@@ -28,7 +28,7 @@ AlphaPaletteColorLookupTableDescriptor SmallestImagePixelValue SpacingBetweenSli
 """What rendering needs beside the catalogue's columns."""
 
 _COLUMN_TAGS = sorted({column.tag for columns in TABLE_COLUMNS.values() for column in columns})
-_RENDERING_TAGS = [tag_for_keyword(keyword) for keyword in (*RENDERING_KEYWORDS.split(), *PIXELS)]
+_RENDERING_TAGS = [tag_for_keyword(keyword) for keyword in (*RENDERING_KEYWORDS.split(), *PIXEL_KEYWORDS)]
 _TAGS: list[Any] = [*_COLUMN_TAGS, *_RENDERING_TAGS]
 
 WANTED_TAGS = frozenset(int(tag) for tag in _TAGS)

@@ -1,318 +1,236 @@
-"""Rows into the catalogue and pictures into their place: one transaction a chunk, counters with it.
+"""Rows into the catalogue and PNGs into their place: one transaction a chunk, the kept counts with it.
 
 A PNG is in its place before its row is committed: a run killed anywhere leaves rows whose files exist,
 and a repeated run puts the same names again. Rows are locked in one order (patient, study, series,
-instance, total), so that writers at the same time wait for each other and never lock up.
+instance, total), so that writers at the same time wait for each other and never deadlock.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from sqlalchemy import Select, Table, delete, insert, select, update
+from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from etl.counts import Counts
+from etl.acceptance import accept_outcomes, read_catalogued, replaced_uids
+from etl.counts import KeptCounts
 from etl.options import Options
 from etl.records import Outcome, RenderingRow, Row
+from etl.removal import delete_pngs
+from etl.tally import Tally
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
 from minipacs.database import Base, Database
 
-Item = TypeVar("Item")
-
-
-@dataclass
-class Tally:
-    """What a run did: sources by what became of them."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    rendered: int = 0
-    """PNGs written."""
-    images: int = 0
-    """Sources that ended as pictures."""
-    others: int = 0
-    """Sources catalogued that are no images."""
-    removed: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    """By kind of trouble."""
-
-    @property
-    def done(self) -> int:
-        """Sources that came to their end."""
-        return self.images + self.others + self.unchanged + sum(self.rejected.values())
-
-    def add(self, other: "Tally") -> None:
-        """Sum up."""
-        for name in ("added", "changed", "unchanged", "rendered", "images", "others", "removed"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.rejected.update(other.rejected)
-
-    def as_json(self) -> dict[str, Any]:
-        """For scripts."""
-        return {**vars(self), "rejected": sum(self.rejected.values()), "reasons": dict(sorted(self.rejected.items()))}
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the catalogue holds of an instance, as far as a decision needs it."""
-
-    uid: str
-    source: str
-    checksum: int | None
+__all__ = ["Loader"]
 
 
 class Loader:
     """Loads outcomes into one catalogue."""
 
     def __init__(self, database: Database, options: Options) -> None:
-        self.database, self.options = database, options
-        self._made: set[Path] = set()
-        self._new: dict[type[Base], Any] = {table: self._if_new(table) for table in (Patient, Study, Series, Instance)}
-        self._rendering = self._in_place_of(Rendering)
+        self.database = database
+        self.options = options
+        self._existing_folders: set[Path] = set()
+        self._insert_new: dict[type[Base], Any] = {
+            table: self._insert_if_new(table) for table in (Patient, Study, Series, Instance)
+        }
+        self._upsert_rendering = self._upsert(Rendering)
 
-    def _if_new(self, model: type[Base]) -> Any:
-        """Insert rows whose key is new; answers those keys."""
+    def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
+        """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`."""
+        with self.database.writing() as session:
+            counts = KeptCounts(session, self.database)
+            catalogued = read_catalogued(session, outcomes)
+            obsolete_pngs = set(counts.remove_instances(replaced_uids(session, outcomes)))
+
+            accepted = accept_outcomes(session, outcomes, catalogued)
+            self._load_parents(session, counts, accepted)
+            added, replaced_pngs = self._load_instances(session, counts, accepted)
+            _load_segments(session, accepted)
+            renderings, moved_pngs = self._load_renderings(session, accepted)
+            self._load_rejections(session, outcomes)
+
+            obsolete_pngs.update(replaced_pngs, moved_pngs)
+            obsolete_pngs.difference_update(row["png_path"] for row in renderings)
+            for row in renderings:
+                (folder / row["rendering_id"]).replace(row["png_path"])
+            counts.write_totals()
+
+        delete_pngs(obsolete_pngs)
+        return _count_outcomes(outcomes, accepted=len(accepted), added=added)
+
+    # -- statements ---------------------------------------------------------------------------------
+    def _insert_if_new(self, model: type[Base]) -> Any:
+        """A statement that inserts the rows whose key is new, and returns those keys."""
         table = cast(Table, model.__table__)
         return self.database.insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
-    def _in_place_of(self, model: type[Base]) -> Any:
-        """Insert rows, or write them over those with their key."""
+    def _upsert(self, model: type[Base]) -> Any:
+        """A statement that inserts rows, or writes them over those with their key."""
         table = cast(Table, model.__table__)
         keys = [column.name for column in table.primary_key.columns]
         new = self.database.insert(table)
         values = {column.name: new.excluded[column.name] for column in table.columns if column.name not in keys}
         return new.on_conflict_do_update(index_elements=keys, set_=values)
 
-    def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
-        """One chunk, one transaction; the PNGs of the outcomes lie in `folder`."""
-        with self.database.writing() as session:
-            counts = Counts(session, self.database)
-            known = _known(session, outcomes)
-            unwanted = counts.remove(_replaced(session, outcomes))
-            accepted = [o for o in outcomes if o.instance and _is_accepted(o, known)]
-            accepted = _of_their_study(session, accepted)
-            self._parents(session, counts, accepted)
-            added = self._instances(session, counts, accepted, unwanted)
-            self._children(session, accepted, folder, unwanted)
-            self._rejections(session, outcomes)
-            counts.flush()
-        unlink(unwanted)
-        return _tally(outcomes, len(accepted), len(added))
+    # -- tables, in the order in which they are locked ----------------------------------------------
+    def _load_parents(self, session: Session, counts: KeptCounts, outcomes: Sequence[Outcome]) -> None:
+        """Insert patients, studies and series: the first object with a value decides it, later ones fill gaps."""
+        for key, row in _merge_rows((outcome.patient for outcome in outcomes), "patient_key"):
+            if self._insert_or_fill(session, Patient, Patient.patient_key, key, row):
+                counts.add_patient()
 
-    def _parents(self, session: Session, counts: Counts, outcomes: Sequence[Outcome]) -> None:
-        """Patients, studies and series: the first object to tell a value tells it, later ones fill gaps."""
-        for key, row in _merged(outcomes, "patient", "patient_key"):
-            if self._fill(session, Patient, Patient.patient_key, key, row):
-                counts.new_patient()
-        counts.lock({o.study["patient_key"] for o in outcomes})
-        for key, row in _merged(outcomes, "study", "study_instance_uid"):
-            if self._fill(session, Study, Study.study_instance_uid, key, row):
-                counts.study(row["patient_key"])
-        for key, row in _merged(outcomes, "series", "series_instance_uid"):
-            if self._fill(session, Series, Series.series_instance_uid, key, row):
-                counts.series(row["study_instance_uid"])
+        counts.lock_patients({outcome.study["patient_key"] for outcome in outcomes})
 
-    def _fill(self, session: Session, table: type[Base], column: Any, key: str, row: dict[str, Any]) -> bool:
-        """Insert a row, or fill the gaps of the one that is there; True when it is new."""
-        if session.execute(self._new[table], [row]).first() is not None:
+        for uid, row in _merge_rows((outcome.study for outcome in outcomes), "study_instance_uid"):
+            if self._insert_or_fill(session, Study, Study.study_instance_uid, uid, row):
+                counts.add_studies(row["patient_key"])
+
+        for uid, row in _merge_rows((outcome.series for outcome in outcomes), "series_instance_uid"):
+            if self._insert_or_fill(session, Series, Series.series_instance_uid, uid, row):
+                counts.add_series(row["study_instance_uid"])
+
+    def _insert_or_fill(self, session: Session, table: type[Base], column: Any, key: str, row: Row) -> bool:
+        """Insert a row, or fill the gaps of the one that is there; whether it is new."""
+        if session.execute(self._insert_new[table], [row]).first() is not None:
             return True
-        there = session.get_one(table, key)
-        gaps = {name: said for name, said in row.items() if said is not None and getattr(there, name) is None}
+
+        existing = session.get_one(table, key)
+        gaps = {name: value for name, value in row.items() if value is not None and getattr(existing, name) is None}
         if gaps:
             session.execute(update(table).where(column == key).values(gaps))
         return False
 
-    def _instances(
-        self, session: Session, counts: Counts, outcomes: Sequence[Outcome], unwanted: list[str]
-    ) -> set[str]:
-        """New rows, counted; rows that are there, replaced. The UIDs that are new."""
+    def _load_instances(
+        self, session: Session, counts: KeptCounts, outcomes: Sequence[Outcome]
+    ) -> tuple[int, list[str]]:
+        """Insert new instances, update the others; how many are new, and the PNGs of content that was replaced."""
         if not outcomes:
-            return set()
-        rows = {
-            o.sop_instance_uid: {**o.instance, "series_instance_uid": o.series["series_instance_uid"]} for o in outcomes
-        }
-        added = set(session.scalars(self._new[Instance], [rows[uid] for uid in sorted(rows)]))
-        moved = Counter(rows[uid]["series_instance_uid"] for uid in added)
+            return 0, []
+
+        rows: dict[str, Row] = {}
+        for outcome in outcomes:
+            series_uid = outcome.series["series_instance_uid"]
+            rows[outcome.sop_instance_uid] = {**outcome.instance, "series_instance_uid": series_uid}
+
+        added = set(session.scalars(self._insert_new[Instance], [rows[uid] for uid in sorted(rows)]))
+        changes_by_series = Counter(rows[uid]["series_instance_uid"] for uid in added)
+
+        replaced_pngs = []
         for uid in sorted(rows.keys() - added):
-            moved.update(self._again(session, rows[uid], unwanted))
-        counts.instances({uid: number for uid, number in moved.items() if number})
-        return added
+            changes, pngs = _update_instance(session, rows[uid])
+            changes_by_series.update(changes)
+            replaced_pngs += pngs
 
-    def _again(self, session: Session, row: dict[str, Any], unwanted: list[str]) -> dict[str, int]:
-        """An object met again: other options add to its pictures, other content begins anew."""
-        uid, series = row["sop_instance_uid"], row["series_instance_uid"]
-        before = session.get_one(Instance, uid)
-        if before.content_checksum == row["content_checksum"]:
-            row["rendered_with"] = sorted({*(before.rendered_with or []), *(row["rendered_with"] or [])})
-        else:
-            renderings = delete(Rendering).where(Rendering.sop_instance_uid == uid).returning(Rendering.png_path)
-            unwanted += session.scalars(renderings)
-        session.execute(update(Instance).where(Instance.sop_instance_uid == uid).values(row))
-        return {} if before.series_instance_uid == series else {before.series_instance_uid: -1, series: 1}
+        counts.add_instances({uid: number for uid, number in changes_by_series.items() if number})
+        return len(added), replaced_pngs
 
-    def _children(self, session: Session, outcomes: Sequence[Outcome], folder: Path, unwanted: list[str]) -> None:
-        """Segments and renderings; each PNG moves into its place."""
-        if with_segments := [o for o in outcomes if o.segments]:
-            session.execute(
-                delete(Segment).where(Segment.sop_instance_uid.in_([o.sop_instance_uid for o in with_segments]))
-            )
-            session.execute(insert(Segment), [s for o in with_segments for s in o.segments])
-        rows: list[Row] = [{**r, "png_path": str(self._place(o, r))} for o in outcomes for r in o.renderings]
-        if not rows:
-            return
-        ids = [row["rendering_id"] for row in rows]
-        unwanted += session.scalars(select(Rendering.png_path).where(Rendering.rendering_id.in_(ids)))
-        session.execute(self._rendering, rows)
-        for row in rows:
-            (folder / row["rendering_id"]).replace(row["png_path"])
-        places = {row["png_path"] for row in rows}
-        unwanted[:] = [path for path in unwanted if path not in places]
-
-    def _place(self, outcome: Outcome, rendering: RenderingRow) -> Path:
-        """`target/<split>/<modality>/<first two digits>/<name>.png`."""
-        name, modality = rendering["rendering_id"], outcome.series["modality"] or ""
-        safe = modality if modality.isascii() and modality.isalnum() else "OTHER"  # never dots or slashes of a path
-        place: Path = self.options.target / str(rendering["split"]) / safe / name[:2] / f"{name}.png"
-        if place.parent not in self._made:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(place.parent)
-        return place
-
-    def _rejections(self, session: Session, outcomes: Sequence[Outcome]) -> None:
-        """One for each source that has a reason; none for those that are well now."""
-        session.execute(delete(Rejection).where(Rejection.source.in_([o.item.source for o in outcomes])))
-        rows = [
-            {
-                "source": o.item.source,
-                "source_size": o.item.size,
-                "source_mtime_ns": o.item.mtime_ns,
-                "options": self.options.digest,
-                "code": o.rejection.code,
-                "reason": o.rejection.reason,
-                "remedy": o.rejection.remedy,
-                "sop_instance_uid": o.rejection.sop_instance_uid or None,
-            }
-            for o in outcomes
-            if o.rejection
+    def _load_renderings(self, session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[str]]:
+        """Insert or replace renderings; their rows, and where the PNGs of those that were there already lay."""
+        rows: list[Row] = [
+            {**rendering, "png_path": str(self._png_path(outcome, rendering))}
+            for outcome in outcomes
+            for rendering in outcome.renderings
         ]
+        if not rows:
+            return [], []
+
+        ids = [row["rendering_id"] for row in rows]
+        paths = list(session.scalars(select(Rendering.png_path).where(Rendering.rendering_id.in_(ids))))
+        session.execute(self._upsert_rendering, rows)
+        return rows, paths
+
+    def _png_path(self, outcome: Outcome, rendering: RenderingRow) -> Path:
+        """`target/<split>/<modality>/<first two digits>/<name>.png`; its folder is made."""
+        name = rendering["rendering_id"]
+        modality = outcome.series["modality"] or ""
+        is_safe = modality.isascii() and modality.isalnum()  # no dots or slashes of a path
+        folder = self.options.target / rendering["split"] / (modality if is_safe else "OTHER") / name[:2]
+
+        if folder not in self._existing_folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._existing_folders.add(folder)
+        return folder / f"{name}.png"
+
+    def _load_rejections(self, session: Session, outcomes: Sequence[Outcome]) -> None:
+        """Write a row for each source with a reason; remove those of the sources that are well now."""
+        session.execute(delete(Rejection).where(Rejection.source.in_([outcome.item.source for outcome in outcomes])))
+
+        rows = []
+        for outcome in outcomes:
+            if outcome.rejection:
+                rows.append(
+                    {
+                        "source": outcome.item.source,
+                        "source_size": outcome.item.size,
+                        "source_mtime_ns": outcome.item.mtime_ns,
+                        "options": self.options.digest,
+                        "code": outcome.rejection.code,
+                        "reason": outcome.rejection.reason,
+                        "remedy": outcome.rejection.remedy,
+                        "sop_instance_uid": outcome.rejection.sop_instance_uid or None,
+                    }
+                )
         if rows:
             session.execute(self.database.insert(Rejection).on_conflict_do_nothing(), rows)
 
 
-def remove(database: Database, uids: Iterable[str]) -> int:
-    """Remove instances with all that hangs on them, PNGs too. Files go first: a repeated run finds the rows."""
-    number = 0
-    for chunk in chunked(uids, 500):
-        with database.reading() as session:
-            unlink(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(chunk))))
-        with database.writing() as session:
-            counts = Counts(session, database)
-            counts.remove(chunk)
-            counts.flush()
-            session.execute(delete(Rejection).where(Rejection.sop_instance_uid.in_(chunk)))
-        number += len(chunk)
-    return number
+def _update_instance(session: Session, row: Row) -> tuple[dict[str, int], list[str]]:
+    """Update an object that was met again: other options add to its pictures, other content replaces them.
 
-
-def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to `size` items, in order."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def unlink(paths: Iterable[str]) -> None:
-    """Remove PNGs; what is gone already is no error."""
-    for path in paths:
-        Path(path).unlink(missing_ok=True)
-
-
-def _known(session: Session, outcomes: Sequence[Outcome]) -> dict[str, Known]:
-    uids = [o.sop_instance_uid for o in outcomes if o.sop_instance_uid]
-    columns = (Instance.sop_instance_uid, Instance.source, Instance.content_checksum)
-    return {row[0]: Known(*row) for row in session.execute(select(*columns).where(Instance.sop_instance_uid.in_(uids)))}
-
-
-def _replaced(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
-    """UIDs that stand in the catalogue as coming from sources that hold something else now."""
-    now = {o.item.source: o.sop_instance_uid for o in outcomes}
-    columns = select(Instance.sop_instance_uid, Instance.source).where(Instance.source.in_(now))
-    return [uid for uid, source in session.execute(columns) if now[source] != uid]
-
-
-def _is_accepted(outcome: Outcome, known: dict[str, Known]) -> bool:
-    """Whether this source gives the row of its UID; else it is rejected. First come, first served; but the
-    archive is the truth: an archived instance takes the place of the file it is a copy of.
+    Returns the changed counts by Series Instance UID, and the PNGs of content that was replaced.
     """
-    before, source = known.get(outcome.sop_instance_uid), outcome.item.source
-    checksum = outcome.instance["content_checksum"]
-    same = before is not None and before.checksum == checksum
-    archived = source.startswith("archive:") and before is not None and not before.source.startswith("archive:")
-    if before is None or before.source == source or (same and archived):
-        known[outcome.sop_instance_uid] = Known(outcome.sop_instance_uid, source, checksum)
-        return True
-    uid = outcome.sop_instance_uid
-    if same:
-        outcome.reject("copy", f"{uid} is in the catalogue already, with the same content.", "Nothing to do.")
+    uid, series_uid = row["sop_instance_uid"], row["series_instance_uid"]
+    before = session.get_one(Instance, uid)
+    series_uid_before = before.series_instance_uid
+
+    replaced_pngs: list[str] = []
+    if before.content_checksum == row["content_checksum"]:
+        digests = sorted({*(before.rendered_with or []), *(row["rendered_with"] or [])})
+        row = {**row, "rendered_with": digests}
     else:
-        outcome.reject(
-            "conflict",
-            f"{uid} is in the catalogue already, with other content: one UID, one object (PS3.5 9).",
-            f"Compare it with {before.source}; give one of them another UID.",
-        )
-    return False
+        removal = delete(Rendering).where(Rendering.sop_instance_uid == uid)
+        replaced_pngs = list(session.scalars(removal.returning(Rendering.png_path)))
+
+    session.execute(update(Instance).where(Instance.sop_instance_uid == uid).values(row))
+
+    if series_uid_before == series_uid:
+        return {}, replaced_pngs
+    return {series_uid_before: -1, series_uid: 1}, replaced_pngs
 
 
-def _of_their_study(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """A study belongs to the patient, a series to the study, under which it was first met."""
-    studies, series = Study.study_instance_uid, Series.series_instance_uid
-    wanted = {o.study["study_instance_uid"] for o in outcomes}
-    patient_of = _pairs(session, select(studies, Study.patient_key).where(studies.in_(wanted)))
-    wanted = {o.series["series_instance_uid"] for o in outcomes}
-    study_of = _pairs(session, select(series, Series.study_instance_uid).where(series.in_(wanted)))
-    kept = []
-    for outcome in outcomes:
-        study = outcome.study["study_instance_uid"]
-        if study_of.setdefault(outcome.series["series_instance_uid"], study) != study:
-            reason = f"Its series {outcome.series['series_instance_uid']} belongs to another study (PS3.3 A.1.2.3)."
-            outcome.reject("conflict", reason, "Correct its UIDs.")
+def _load_segments(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Replace the segments of the SEG objects among these outcomes."""
+    with_segments = [outcome for outcome in outcomes if outcome.segments]
+    if not with_segments:
+        return
+
+    uids = [outcome.sop_instance_uid for outcome in with_segments]
+    session.execute(delete(Segment).where(Segment.sop_instance_uid.in_(uids)))
+    session.execute(insert(Segment), [row for outcome in with_segments for row in outcome.segments])
+
+
+def _merge_rows(rows: Iterable[Row], key: str) -> list[tuple[str, Row]]:
+    """One row for each key, with the first value that is not None of each column; sorted by key."""
+    merged: dict[str, Row] = {}
+    for row in rows:
+        if not row:
             continue
-        outcome.series["study_instance_uid"] = study
-        if patient_of.setdefault(study, outcome.study["patient_key"]) != outcome.study["patient_key"]:
-            outcome.study["patient_key"], outcome.patient = patient_of[study], {}
-            remarks = outcome.instance["remarks"] or ""
-            outcome.instance["remarks"] = f"{remarks} Its Patient ID is not its study's.".strip()
-        kept.append(outcome)
-    return kept
+        first = merged.setdefault(row[key], dict(row))
+        first.update({name: value for name, value in row.items() if value is not None and first[name] is None})
+    return sorted(merged.items())
 
 
-def _pairs(session: Session, columns: Select[str, str]) -> dict[str, str]:
-    return {row[0]: row[1] for row in session.execute(columns)}
-
-
-def _merged(outcomes: Iterable[Outcome], name: str, key: str) -> list[tuple[str, dict[str, Any]]]:
-    """One row for each key, the first one's values first, sorted."""
-    rows: dict[str, dict[str, Any]] = {}
-    for outcome in outcomes:
-        said = getattr(outcome, name)
-        if said:
-            row = rows.setdefault(said[key], dict(said))
-            row.update({k: v for k, v in said.items() if v is not None and row[k] is None})
-    return sorted(rows.items())
-
-
-def _tally(outcomes: Sequence[Outcome], accepted: int, added: int) -> Tally:
+def _count_outcomes(outcomes: Sequence[Outcome], *, accepted: int, added: int) -> Tally:
+    """The tally of a chunk."""
     tally = Tally(added=added, changed=accepted - added)
     for outcome in outcomes:
         if outcome.rejection:
             tally.rejected[outcome.rejection.code] += 1
-        else:
+        elif outcome.renderings:
             tally.rendered += len(outcome.renderings)
-            tally.images += bool(outcome.renderings)
-            tally.others += not outcome.renderings
+            tally.images += 1
+        else:
+            tally.others += 1
     return tally

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from etl.catalogue_run import catalogue
+from etl.catalogue_run import catalogue_source
 from etl.changes import forget
 from etl.extract import FolderSource, count_items
-from etl.folder import prune_folder
 from etl.options import Options
-from etl.progress_bar import bar
-from etl.split import SEED, scaled
-from etl.study import summary
+from etl.progress_bar import progress_bar
+from etl.prune import prune_folder
+from etl.split import DEFAULT_SEED, normalise_ratios
 from minipacs.database import Database
+
+__all__ = ["catalogue_folder", "contact_sheet"]
 
 
 def catalogue_folder(
@@ -25,7 +26,7 @@ def catalogue_folder(
     db_path: str | Path = "medical_imaging.db",
     training_ratio: float = 0.7,
     validation_ratio: float = 0.15,
-    seed: str = SEED,
+    seed: str = DEFAULT_SEED,
     window: str = "first",
     bit_depth: int = 8,
     workers: int = 1,
@@ -42,23 +43,25 @@ def catalogue_folder(
         target=Path(target_dir).expanduser().resolve(),
         window=window,
         bit_depth=bit_depth,
-        ratios=scaled(training_ratio, validation_ratio, 1 - training_ratio - validation_ratio),
+        ratios=normalise_ratios(training_ratio, validation_ratio, 1 - training_ratio - validation_ratio),
         seed=seed,
     )
     database = Database(f"sqlite:///{Path(db_path).expanduser().resolve()}")
     folder = FolderSource(Path(source_dir))
+
     try:
         database.create()
         if delete_db:
             forget(database)
         removed = prune_folder(database, folder) if prune else 0
-        with bar(count_items(folder), shown=verbose) as progress:
-            tally = catalogue(folder, database, options, workers=workers, progress=progress)
+        with progress_bar(count_items(folder), shown=verbose) as progress:
+            tally = catalogue_source(folder, database, options, workers=workers, progress=progress)
     finally:
         database.close()
+
     tally.removed = removed
     if verbose:
-        print(summary(tally))
+        print(tally.as_sentence())
     return tally.as_json()
 
 
@@ -66,11 +69,20 @@ def contact_sheet(paths: Sequence[str], *, across: int = 8, size: int = 128) -> 
     """PNGs side by side, each fitted into `size` × `size` pixels, `across` in a row."""
     down = max(1, -(-len(paths) // across))
     sheet = Image.new("RGB", (across * size, down * size), "black")
-    for n, path in enumerate(paths):
-        with Image.open(path) as picture:
-            shown = picture if picture.mode != "I;16" else Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            small = shown.convert("RGB")
-        small.thumbnail((size, size))
-        left, top = n % across * size, n // across * size
-        sheet.paste(small, (left + (size - small.width) // 2, top + (size - small.height) // 2))
+
+    for index, path in enumerate(paths):
+        thumbnail = _thumbnail(path, size)
+        left, top = index % across * size, index // across * size
+        sheet.paste(thumbnail, (left + (size - thumbnail.width) // 2, top + (size - thumbnail.height) // 2))
     return sheet
+
+
+def _thumbnail(path: str, size: int) -> Image.Image:
+    """A PNG in RGB, at most `size` × `size` pixels; of 16 bits the higher 8 are shown."""
+    with Image.open(path) as picture:
+        if picture.mode == "I;16":
+            thumbnail = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+        else:
+            thumbnail = picture.convert("RGB")
+    thumbnail.thumbnail((size, size))
+    return thumbnail

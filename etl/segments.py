@@ -6,7 +6,7 @@ import numpy as np
 from pydicom import Dataset
 
 from etl.records import SegmentRow
-from etl.rendering.frames import frame_count, frames
+from etl.rendering.frames import count_frames, decode_frames
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array
 from minipacs.formats.grey_header import functional_group, read_numbers
@@ -89,12 +89,12 @@ def _count_voxels(
 def _decode_labels(dataset: Dataset) -> Any:
     """Frames of labels as stored: a palette is for showing them, not for measuring."""
     if dataset.get("PhotometricInterpretation") != "PALETTE COLOR":
-        return frames(dataset)
+        return decode_frames(dataset)
 
     without_palette = Dataset(dataset)
     without_palette.file_meta = dataset.file_meta
     without_palette.PhotometricInterpretation = "MONOCHROME2"
-    return frames(without_palette)
+    return decode_frames(without_palette)
 
 
 def _voxel_ml(dataset: Dataset, index: int) -> float:
@@ -121,7 +121,7 @@ def _smallest_step_mm(dataset: Dataset) -> list[float]:
 
     normal = np.cross(orientation[:3], orientation[3:])
     offsets = set()
-    for index in range(frame_count(dataset)):
+    for index in range(count_frames(dataset)):
         position = read_numbers(functional_group(dataset, index, "PlanePositionSequence"), "ImagePositionPatient")
         if len(position) == 3:
             offsets.add(round(float(np.dot(normal, position)), 3))

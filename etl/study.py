@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
-from etl.catalogue_run import catalogue
-from etl.extract import ARCHIVE_PREFIX, ArchiveSource, series_items
-from etl.load import Tally, remove
+from etl.catalogue_run import catalogue_source
+from etl.extract import ArchiveSource
 from etl.options import Options
+from etl.prune import prune_study
+from etl.tally import Tally
 from minipacs.archive.client import Archive
-from minipacs.catalogue import Instance, Series
-from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import StudyContent, Task
 from minipacs.settings import Settings
+
+__all__ = ["catalogue_study", "default_options", "find_studies"]
 
 
 def default_options(settings: Settings) -> Options:
@@ -22,53 +21,42 @@ def default_options(settings: Settings) -> Options:
 
 
 def catalogue_study(task: Task) -> dict[str, Any]:
-    """The work of a job of kind `catalogue`; its result as JSON."""
-    try:
-        study = task.archive.study(str(task.args["study_id"]))
-    except NotInArchive:
-        study = StudyContent(str(task.args["study_id"]), str(task.args.get("study_instance_uid", "")), ())
+    """Do the work of a job of kind `catalogue`; its result as JSON."""
+    study = _read_study(task)
     total = sum(len(series.instances) for series in study.series)
 
-    def progress(tally: Tally, _seen: int) -> None:
+    def report(tally: Tally) -> None:
         task.progress("cataloguing", tally.done, total)
 
-    progress(Tally(), 0)
+    report(Tally())
     removed = prune_study(task.database, study) if task.args.get("prune") else 0
-    options = default_options(task.settings)
-    tally = catalogue(ArchiveSource(task.settings, [study]), task.database, options, progress=progress)
+
+    source = ArchiveSource(task.settings, [study])
+    tally = catalogue_source(source, task.database, default_options(task.settings), progress=report)
     tally.removed = removed
-    return {**tally.as_json(), "summary": summary(tally)}
+    return {**tally.as_json(), "summary": tally.as_sentence()}
 
 
-def prune_study(database: Database, study: StudyContent) -> int:
-    """Remove from the catalogue what came from the archive and is no more in it; how many instances."""
-    held = {found.source for series in study.series for found in series_items(series)}
-    with database.reading() as session:
-        rows = session.execute(
-            select(Instance.sop_instance_uid, Instance.source)
-            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-            .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
-        )
-        gone = [uid for uid, source in rows if source not in held]
-    return remove(database, gone)
+def _read_study(task: Task) -> StudyContent:
+    """What the archive has of the job's study; a study without series when it was deleted."""
+    study_id = str(task.args["study_id"])
+    try:
+        return task.archive.study(study_id)
+    except NotInArchive:
+        return StudyContent(study_id, str(task.args.get("study_instance_uid", "")), ())
 
 
-def content_of(archive: Archive, *, study: str = "", series: str = "") -> list[StudyContent]:
-    """The studies of the archive that bear this Study Instance UID or hold this series; raises `NotInArchive`."""
-    ids = archive.find("Study", study) if study else sorted(archive.studies_of(archive.find("Series", series)))
-    if not ids:
-        raise NotInArchive(f"The archive has no {'study' if study else 'series'} {study or series}.", "Check the UID.")
-    return [archive.study(study_id) for study_id in ids]
+def find_studies(
+    archive: Archive, *, study_instance_uid: str = "", series_instance_uid: str = ""
+) -> list[StudyContent]:
+    """The studies of the archive with this Study Instance UID, or else with this series; raises `NotInArchive`."""
+    if study_instance_uid:
+        study_ids = archive.find("Study", study_instance_uid)
+    else:
+        study_ids = sorted(archive.studies_of(archive.find("Series", series_instance_uid)))
 
-
-def summary(tally: Tally) -> str:
-    """What a run did, in a sentence."""
-    parts = [f"{tally.added} added", f"{tally.unchanged} unchanged", f"{tally.rendered} pictures"]
-    if tally.changed:
-        parts.insert(1, f"{tally.changed} changed")
-    if tally.removed:
-        parts.append(f"{tally.removed} removed")
-    if tally.rejected:
-        said = ", ".join(f"{number} {code}" for code, number in sorted(tally.rejected.items()))
-        parts.append(f"{sum(tally.rejected.values())} rejected ({said})")
-    return ", ".join(parts) + "."
+    if not study_ids:
+        level = "study" if study_instance_uid else "series"
+        uid = study_instance_uid or series_instance_uid
+        raise NotInArchive(f"The archive has no {level} {uid}.", "Check the UID.")
+    return [archive.study(study_id) for study_id in study_ids]

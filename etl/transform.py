@@ -15,7 +15,7 @@ from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
 from etl.rendering.png_files import Rendered, render_to_folder
 from etl.segments import describe_segments
-from etl.split import split
+from etl.split import assign_split
 
 __all__ = ["transform"]
 
@@ -49,8 +49,8 @@ def _render_and_measure(
     has_picture = is_image(dataset)
     rendered = Rendered()
     if has_picture:
-        chosen = split(rows.patient["patient_key"], options.ratios, options.seed)
-        rendered = render_to_folder(dataset, options, rows.instance["sop_instance_uid"], chosen, folder)
+        split = assign_split(rows.patient["patient_key"], options.ratios, options.seed)
+        rendered = render_to_folder(dataset, options, rows.instance["sop_instance_uid"], split, folder)
 
     segments, segment_remarks = describe_segments(dataset)
 

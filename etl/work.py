@@ -8,6 +8,8 @@ from minipacs.jobs.contract import Order, StudyContent, Task
 if TYPE_CHECKING:
     from minipacs.settings import Settings
 
+__all__ = ["orders", "run"]
+
 KIND = "catalogue"
 
 
@@ -19,7 +21,7 @@ def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """Catalogue the study. `prune`: what the archive holds no more is removed; all of it, if the study is gone."""
+    """Catalogue the study. With `prune`, what the archive has no more is removed: all of it, if the study is gone."""
     from etl.study import catalogue_study  # heavy: only in the worker
 
     return catalogue_study(task)

@@ -19,21 +19,48 @@ from pydicom.uid import (
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array, StoredFormat
 
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+__all__ = ["PIXEL_KEYWORDS", "count_frames", "decode_frames", "is_image", "read_stored_format"]
+
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-LABELS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+PALETTE = "PALETTE COLOR"
+
+NATIVE_SYNTAXES = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
+"""Every other transfer syntax has its frames in fragments (PS3.5 A.4)."""
+
+SEGMENTATION_SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation and Label Map Segmentation: their pixels are labels, not an image; they have Segment rows."""
+
+MAX_MESSAGE_LENGTH = 200
+"""Characters of a decoder's message that a person is shown."""
+
+DECODER_ERRORS = (
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    OSError,
+)
+"""The decoders' many ways of refusing pixel data."""
 
 
 def is_image(dataset: Dataset) -> bool:
     """Whether there are pixels to be rendered."""
-    return any(name in dataset for name in PIXELS) and dataset.get("SOPClassUID") not in LABELS
+    has_pixels = any(keyword in dataset for keyword in PIXEL_KEYWORDS)
+    return has_pixels and dataset.get("SOPClassUID") not in SEGMENTATION_SOP_CLASSES
 
 
-def frame_count(dataset: Dataset) -> int:
-    """Number of Frames (0028,0008); 1 when absent."""
+def count_frames(dataset: Dataset) -> int:
+    """Number of Frames (0028,0008); 1 when it is absent or broken."""
     try:
         return max(1, int(dataset.get("NumberOfFrames") or 1))
     except (ValueError, TypeError):
@@ -41,36 +68,43 @@ def frame_count(dataset: Dataset) -> int:
 
 
 def read_stored_format(dataset: Dataset, dtype: np.dtype[Any]) -> StoredFormat:
-    """How the stored values stand in words of this dtype."""
-    native = not _is_encapsulated(dataset)
-    bits = min(int(dataset.get("BitsStored") or 8 * dtype.itemsize), 8 * dtype.itemsize)
-    high = int(dataset.get("HighBit") if dataset.get("HighBit") is not None else bits - 1)
+    """How the stored values stand in decoded words of this dtype."""
+    is_native = not _is_encapsulated(dataset)
+    word_bits = 8 * dtype.itemsize
+    bits_stored = min(int(dataset.get("BitsStored") or word_bits), word_bits)
+    high_bit = int(dataset.get("HighBit") if dataset.get("HighBit") is not None else bits_stored - 1)
+
     return StoredFormat(
         dtype=dtype.str[1:],
-        bits_stored=bits,
-        shift=max(0, high + 1 - bits) if native else 0,
+        bits_stored=bits_stored,
+        shift=max(0, high_bit + 1 - bits_stored) if is_native else 0,
         signed=bool(dataset.get("PixelRepresentation")),
-        masked=native and dtype.kind in "ui" and bits < 8 * dtype.itemsize,
+        masked=is_native and dtype.kind in "ui" and bits_stored < word_bits,
     )
 
 
-def frames(dataset: Dataset) -> Iterator[Array]:
-    """Each frame: (rows, columns) words of stored values, or (rows, columns, 3) uint8 RGB."""
-    photometric = str(dataset.get("PhotometricInterpretation") or "")
+def decode_frames(dataset: Dataset) -> Iterator[Array]:
+    """Decode each frame: (rows, columns) words of stored values, or (rows, columns, 3) uint8 RGB.
+
+    Raises `NoPicture`, at once or at a frame that cannot be decoded.
+    """
     if not dataset.get("Rows") or not dataset.get("Columns"):
         raise NoPicture("Rows and Columns are needed with pixel data (PS3.3 C.7.6.3).", "Send the object again.")
-    if photometric not in (*GREY, *COLOUR, "PALETTE COLOR"):
+
+    photometric = str(dataset.get("PhotometricInterpretation") or "")
+    if photometric not in (*GREY, *COLOUR, PALETTE):
         raise NoPicture(
             f"Photometric Interpretation {photometric[:16] or '(none)'} is not rendered (PS3.3 C.7.6.3.1.2).",
             "Convert it to MONOCHROME2 or RGB.",
         )
-    if photometric in GREY and _is_plain(dataset):
-        return _plain(dataset)
-    return _decoded(dataset, photometric)
+
+    if photometric in GREY and _has_whole_words(dataset):
+        return _view_frames(dataset)
+    return _decode_with_pydicom(dataset, photometric)
 
 
-def _is_plain(dataset: Dataset) -> bool:
-    """Uncompressed grey in whole words: the bytes of the file are the array."""
+def _has_whole_words(dataset: Dataset) -> bool:
+    """Whether it is uncompressed grey in whole words: then the bytes of the file are the array."""
     return (
         "PixelData" in dataset
         and not _is_encapsulated(dataset)
@@ -79,77 +113,89 @@ def _is_plain(dataset: Dataset) -> bool:
     )
 
 
-def _plain(dataset: Dataset) -> Iterator[Array]:
-    rows, columns, count = int(dataset.Rows), int(dataset.Columns), frame_count(dataset)
-    size = int(dataset.BitsAllocated) // 8
-    kind = "i" if dataset.get("PixelRepresentation") else "u"
-    order = ">" if _syntax(dataset) == ExplicitVRBigEndian and size > 1 else "<"
-    data, length = raw_pixels(dataset), rows * columns * size
-    if len(data) < length * count:
+def _view_frames(dataset: Dataset) -> Iterator[Array]:
+    """The frames as views of the file's bytes, where their byte order is the machine's."""
+    rows, columns, number = int(dataset.Rows), int(dataset.Columns), count_frames(dataset)
+    word_bytes = int(dataset.BitsAllocated) // 8
+    frame_bytes = rows * columns * word_bytes
+
+    data = _raw_pixel_data(dataset)
+    if len(data) < frame_bytes * number:
         raise NoPicture(
-            f"Pixel Data has {len(data)} bytes where {length * count} are needed (PS3.5 8.2): it is cut off.",
+            f"Pixel Data has {len(data)} bytes where {frame_bytes * number} are needed (PS3.5 8.2): it is cut off.",
             "Send the object again.",
         )
-    if order == ">" and dataset["PixelData"].VR == "OB":  # bytes are not swapped; 8.1.2
-        order = "<"
-    for n in range(count):
-        frame = np.frombuffer(data, f"{order}{kind}{size}", rows * columns, n * length).reshape(rows, columns)
-        yield frame.astype(f"{kind}{size}") if order == ">" else frame
+
+    kind = "i" if dataset.get("PixelRepresentation") else "u"
+    is_swapped = (
+        _transfer_syntax(dataset) == ExplicitVRBigEndian
+        and word_bytes > 1
+        and dataset["PixelData"].VR != "OB"  # bytes are not swapped (PS3.5 8.1.2)
+    )
+    file_dtype = np.dtype(f"{'>' if is_swapped else '<'}{kind}{word_bytes}")
+
+    for index in range(number):
+        frame = np.frombuffer(data, file_dtype, rows * columns, index * frame_bytes).reshape(rows, columns)
+        yield frame.astype(f"{kind}{word_bytes}") if is_swapped else frame
 
 
-def raw_pixels(dataset: Dataset) -> bytes | memoryview:
+def _raw_pixel_data(dataset: Dataset) -> bytes | memoryview:
     """Pixel Data as it lies in the file: bytes, or a view of them."""
     element = dataset.get_item("PixelData")
     return getattr(element, "value", None) or b""
 
 
-def _decoded(dataset: Dataset, photometric: str) -> Iterator[Array]:
-    """By pydicom's maintained decoders; YBR becomes RGB (PS3.3 C.7.6.3.1.2), palettes are applied."""
+def _decode_with_pydicom(dataset: Dataset, photometric: str) -> Iterator[Array]:
+    """Decode by pydicom's maintained decoders: YBR becomes RGB (PS3.3 C.7.6.3.1.2), palettes are applied."""
     element = dataset.get_item("PixelData")
     if isinstance(element, RawDataElement) and isinstance(element.value, memoryview):
         dataset[element.tag] = element._replace(value=bytes(element.value))
-    pixels = iter_pixels(dataset, raw=False)
+
+    decoded = iter_pixels(dataset, raw=False)
     while True:
         try:
-            frame = next(pixels)
+            frame = next(decoded)
         except StopIteration:
             return
-        except (ValueError, RuntimeError, NotImplementedError, AttributeError, KeyError, TypeError, OSError) as error:
-            # the decoders' many ways of saying no
+        except DECODER_ERRORS as error:
             raise NoPicture(
-                f"The pixel data cannot be decoded ({_syntax(dataset).name}): {_sentence(error)}",
+                f"The pixel data cannot be decoded ({_transfer_syntax(dataset).name}): {_first_line(error)}",
                 "Convert it with dcmdjpeg or gdcmconv, or send it again.",
             ) from error
-        if photometric == "PALETTE COLOR":
+
+        if photometric == PALETTE:
             frame = apply_color_lut(frame, dataset)  # PS3.3 C.7.9.2
-        if frame.ndim == 2:
-            yield np.ascontiguousarray(frame)
-        else:
-            yield _eight_bits(frame, dataset, photometric)
+        yield np.ascontiguousarray(frame) if frame.ndim == 2 else _to_8_bits(frame, dataset, photometric)
 
 
-def _eight_bits(frame: Array, dataset: Dataset, photometric: str) -> Array:
-    """The most significant 8 bits of each sample."""
+def _to_8_bits(frame: Array, dataset: Dataset, photometric: str) -> Array:
+    """The most significant 8 bits of each sample of a colour frame."""
     if frame.dtype == np.uint8:
         return np.ascontiguousarray(frame)
-    bits = 8 * frame.dtype.itemsize if photometric == "PALETTE COLOR" else int(dataset.get("BitsStored") or 16)
+
+    bits = 8 * frame.dtype.itemsize if photometric == PALETTE else int(dataset.get("BitsStored") or 16)
     return (frame.astype(np.uint32) >> max(0, bits - 8)).clip(0, 255).astype(np.uint8)
 
 
 def _is_encapsulated(dataset: Dataset) -> bool:
-    """Every transfer syntax but four holds its frames in fragments (PS3.5 A.4)."""
-    return _syntax(dataset) not in NATIVE
+    """Whether the frames lie in fragments (PS3.5 A.4)."""
+    return _transfer_syntax(dataset) not in NATIVE_SYNTAXES
 
 
-def _syntax(dataset: Dataset) -> UID:
-    """Transfer Syntax UID; a file without meta information is taken for what it was read as."""
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """Transfer Syntax UID; without meta information, that as which the file was read."""
     meta = getattr(dataset, "file_meta", None)
-    given = meta.get("TransferSyntaxUID") if meta else None
-    if given:
-        return UID(given)
-    implicit, little = dataset.original_encoding
-    return UID("1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2")
+    uid = meta.get("TransferSyntaxUID") if meta else None
+    if uid:
+        return UID(uid)
+
+    implicit, little_endian = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _first_line(error: Exception) -> str:
+    """The first line of an error's message, else its name."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:MAX_MESSAGE_LENGTH]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from isal import isal_zlib
 from pydicom import Dataset
 
-from etl.options import RULES, Options
+from etl.options import RULES_VERSION, Options
 from etl.records import RenderingRow
 from etl.rendering.render import Picture, pixel_aspect, render_frames
 from minipacs.errors import NoPicture
@@ -84,5 +84,5 @@ def _write(picture: Picture, sop_instance_uid: str, split: str, aspect: float, f
         "modality_lut": provenance.modality_lut,
         "inverted": provenance.inverted,
         "pixel_aspect": aspect,
-        "rules": RULES,
+        "rules": RULES_VERSION,
     }

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
-from etl.options import Options, choice
-from etl.rendering.frames import frames, read_stored_format
+from etl.options import Options, parse_window
+from etl.rendering.frames import decode_frames, read_stored_format
 from etl.rendering.png import encode
 from etl.rendering.windows import select_windows
 from minipacs.formats import grey_header
@@ -92,7 +92,7 @@ class RenderedFrame:
 
 def render_frames(dataset: Dataset, options: Options) -> Iterator[RenderedFrame]:
     """Render one frame after the other, so that memory holds one. Raises `NoPicture` at a frame that has none."""
-    for index, words in enumerate(frames(dataset)):
+    for index, words in enumerate(decode_frames(dataset)):
         if words.ndim == 3:
             provenance = Provenance(bit_depth=8, window_source="none")
             yield RenderedFrame(words, [Picture(index + 1, "colour", words, provenance)], [])
@@ -108,7 +108,7 @@ def _render_grey(dataset: Dataset, index: int, words: Array, options: Options) -
     stored = read_stored_format(dataset, words.dtype)
 
     windows, luts, remarks = grey_header.windows_and_luts(dataset, index)
-    selected = select_windows(choice(options.window), windows, luts)
+    selected = select_windows(parse_window(options.window), windows, luts)
     if not selected:
         selected = [window_of_range(*modality_range(words, stored, pipeline))]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from etl.catalogue_run import catalogue
+from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
-from etl.load import Tally
 from etl.options import Options
+from etl.tally import Tally
 from minipacs.database import Database
 from postgres import new_database
 
@@ -40,6 +40,6 @@ def run(database: Database, options: Options, source: Path) -> Callable[..., Tal
     """Catalogue a folder: the test's own, under the default options, unless told otherwise."""
 
     def run_over(folder: Path = source, options: Options = options, **how: Any) -> Tally:
-        return catalogue(FolderSource(folder), database, options, **how)
+        return catalogue_source(FolderSource(folder), database, options, **how)
 
     return run_over

@@ -20,11 +20,11 @@ from sqlalchemy import func, select
 from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
 from etl import catalogue_run as run_module
-from etl.catalogue_run import catalogue
+from etl.catalogue_run import catalogue_source
 from etl.extract import FileReader, FolderSource
-from etl.folder import prune_folder
-from etl.load import Tally
 from etl.options import Options
+from etl.prune import prune_folder
+from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rejection, Rendering, Series, Study, totals
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
@@ -54,7 +54,7 @@ def everything(database: Database, target: Path) -> tuple[object, ...]:
 def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Database, options: Options) -> None:
     folder = shared_data()
     files = sum(1 for path in folder.rglob("*") if path.is_file())
-    first = catalogue(FolderSource(folder), database, options, workers=2)
+    first = catalogue_source(FolderSource(folder), database, options, workers=2)
     assert first.images + first.others + sum(first.rejected.values()) == files
     with database.reading() as session:
         reasons = list(session.scalars(select(Rejection)))
@@ -68,7 +68,7 @@ def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Data
     assert instances == counts.images == first.added
     assert set(options.target.rglob("*.png")) == pngs
     assert len(pngs) == first.rendered
-    again = catalogue(FolderSource(folder), database, options)
+    again = catalogue_source(FolderSource(folder), database, options)
     assert again.rendered == again.added == again.changed == 0
     assert again.unchanged + sum(again.rejected.values()) == files
 
@@ -129,6 +129,17 @@ def test_a_file_that_holds_another_object_now_replaces_the_row(run: Run, source:
         assert list(session.scalars(select(Instance.sop_instance_uid))) == [f"{ROOT}.1.1.9"]
         assert list(session.scalars(select(Series.series_instance_uid))) == [f"{ROOT}.1.2"]
         assert totals(session) == Counts(1, 1, 1, 1)
+
+
+def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, source: Path, database: Database) -> None:
+    put(source, 1, 2)
+    run()
+    put(source, 2, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
+    run()
+    with database.reading() as session:
+        counts = select(Series.series_instance_uid, Series.number_of_series_related_instances)
+        assert dict(session.execute(counts).all()) == {f"{ROOT}.1.1": 1, f"{ROOT}.1.2": 1}
+        assert totals(session) == Counts(1, 1, 2, 2)
 
 
 def test_other_windows_add_pictures_and_keep_the_old(run: Run, source: Path, options: Options) -> None:
@@ -196,10 +207,10 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         from pathlib import Path
         from etl.extract import FolderSource
         from etl.options import Options
-        from etl.catalogue_run import catalogue
+        from etl.catalogue_run import catalogue_source
         from minipacs.database import Database
         if __name__ == "__main__":
-            catalogue(FolderSource(Path({str(source)!r})), Database({database.url!r}),
+            catalogue_source(FolderSource(Path({str(source)!r})), Database({database.url!r}),
                       Options(target=Path({str(options.target)!r})), workers={workers})
     """)
     script = tmp_path / "killed.py"
@@ -216,14 +227,14 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         process.wait()
         with database.reading() as session:
             assert 0 < totals(session).images < 699
-    catalogue(FolderSource(source), database, options)
+    catalogue_source(FolderSource(source), database, options)
     resumed = everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
     from etl.changes import forget
 
     forget(database)
     assert not list(options.target.rglob("*.png"))
-    catalogue(FolderSource(source), database, options)
+    catalogue_source(FolderSource(source), database, options)
     assert everything(database, options.target) == resumed
 
 
@@ -249,12 +260,12 @@ def test_workers_give_the_same_rows_and_files_as_one(
 ) -> None:
     put(source, *range(1, 70))
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
-    catalogue(FolderSource(source), database, options, workers=2)
+    catalogue_source(FolderSource(source), database, options, workers=2)
     with_two = everything(database, options.target)
     from etl.changes import forget
 
     forget(database)
-    catalogue(FolderSource(source), database, options, workers=1)
+    catalogue_source(FolderSource(source), database, options, workers=1)
     assert everything(database, options.target) == with_two
 
 

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from dicom_objects import ROOT, as_file, image
 from etl import counts
-from etl.catalogue_run import catalogue
+from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
-from etl.load import Tally, remove
 from etl.options import Options
+from etl.removal import remove_instances
+from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
 from minipacs.database import Database
 
@@ -70,7 +71,7 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
     chance.shuffle(uids)
     while uids:
         gone, uids = uids[:5], uids[5:]
-        assert remove(database, gone) == len(gone)
+        assert remove_instances(database, gone) == len(gone)
         with database.reading() as session:
             check(session)
     with database.reading() as session:
@@ -88,7 +89,7 @@ def test_results_leave_the_catalogue_with_their_study(
         for study in (kept, gone):
             session.add(Result(seg_series_instance_uid=f"{study}.9", study_instance_uid=study, series_instance_uid="1",
                                engine="e", version="1", created="2026-01-01T00:00:00+00:00", manifest={}))  # fmt: skip
-    remove(database, [uid for uid in uids if uid.startswith(gone)])
+    remove_instances(database, [uid for uid in uids if uid.startswith(gone)])
     with database.reading() as session:
         assert [row.study_instance_uid for row in session.scalars(select(Result))] == [kept]
 
@@ -106,14 +107,14 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
                 path.read_bytes()
             )
         try:
-            catalogue(FolderSource(folder), database, options)
+            catalogue_source(FolderSource(folder), database, options)
         except BaseException as error:
             mistakes.append(error)
 
     def take() -> None:
         try:
             for uid in uids[::4]:
-                remove(database, [uid])
+                remove_instances(database, [uid])
         except BaseException as error:
             mistakes.append(error)
 
@@ -139,17 +140,17 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     first = source.parent / "first"
     first.mkdir()
     (first / "000").write_bytes((source / "000").read_bytes())
-    catalogue(FolderSource(first), database, options)
-    lock, came = counts.Counts.lock, []
+    catalogue_source(FolderSource(first), database, options)
+    lock, came = counts.KeptCounts.lock_patients, []
 
-    def later(counts: counts.Counts, patients: Iterable[str]) -> None:
+    def later(counts: counts.KeptCounts, patients: Iterable[str]) -> None:
         if not came:
             came.append(True)
-            catalogue(FolderSource(source), database, options)
+            catalogue_source(FolderSource(source), database, options)
         lock(counts, patients)
 
-    monkeypatch.setattr(counts.Counts, "lock", later)
-    remove(database, uids[:2])
+    monkeypatch.setattr(counts.KeptCounts, "lock_patients", later)
+    remove_instances(database, uids[:2])
     with database.reading() as session:
         check(session)
         assert uids[0] not in set(session.scalars(select(Instance.sop_instance_uid)))
@@ -160,9 +161,9 @@ def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
     run: Callable[..., Tally], source: Path, database: Database
 ) -> None:
     """The study stays with its first patient; each picture goes where its own patient goes."""
-    from etl.split import split
+    from etl.split import assign_split
 
-    other = next(f"P{n}" for n in range(99) if split(f"P{n}") != split("P1"))
+    other = next(f"P{n}" for n in range(99) if assign_split(f"P{n}") != assign_split("P1"))
     (source / "a").write_bytes(as_file(image(PIXELS, 1)))
     (source / "b").write_bytes(as_file(image(PIXELS, 2, PatientID=other)))
     run()
@@ -170,7 +171,7 @@ def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
         check(session)
         assert totals(session) == Counts(1, 1, 1, 2)
         splits = dict(session.execute(select(Rendering.sop_instance_uid, Rendering.split)).all())
-        assert splits == {f"{ROOT}.1.1.1": split("P1"), f"{ROOT}.1.1.2": split(other)}
+        assert splits == {f"{ROOT}.1.1.1": assign_split("P1"), f"{ROOT}.1.1.2": assign_split(other)}
         assert "Patient ID" in session.get_one(Instance, f"{ROOT}.1.1.2").remarks
 
 

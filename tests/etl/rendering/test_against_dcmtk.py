@@ -15,7 +15,7 @@ from PIL import Image
 
 from data import shared_data
 from etl.options import Options
-from etl.rendering.frames import frames
+from etl.rendering.frames import decode_frames
 from etl.rendering.render import render_frames
 from minipacs.formats import grey_header
 from minipacs.formats.grey import linear
@@ -112,5 +112,5 @@ def test_dcmtk_3_6_7_takes_linear_exact_for_linear(tmp_path: Path) -> None:
 
 def test_ybr_differs_by_no_more_than_the_rounding_of_its_matrix(tmp_path: Path) -> None:
     path = shared_data("us/YBR_422.dcm")
-    picture = next(iter(frames(pydicom.dcmread(path)))).astype(int)
+    picture = next(iter(decode_frames(pydicom.dcmread(path)))).astype(int)
     assert np.abs(picture - theirs(path, tmp_path)).max() <= 1

@@ -9,7 +9,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from dicom_objects import as_file, image
-from etl.rendering.frames import frames, is_image, read_stored_format
+from etl.rendering.frames import decode_frames, is_image, read_stored_format
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array
 
@@ -17,7 +17,7 @@ from minipacs.formats.grey import Array
 def stored(dataset: Dataset) -> list[Array]:
     """Stored values of every frame."""
     read = dcmread(DicomBytesIO(as_file(dataset)))
-    return [read_stored_format(read, words.dtype).values(words) for words in frames(read)]
+    return [read_stored_format(read, words.dtype).values(words) for words in decode_frames(read)]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4"])
@@ -72,9 +72,9 @@ def test_float_pixels() -> None:
 
 def test_colour_is_rgb_of_eight_bits() -> None:
     pixels = np.random.default_rng(4).integers(0, 256, (5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(next(frames(dcmread(DicomBytesIO(as_file(image(pixels)))))), pixels)
+    np.testing.assert_array_equal(next(decode_frames(dcmread(DicomBytesIO(as_file(image(pixels)))))), pixels)
     planes = image(pixels, PlanarConfiguration=1, PixelData=pixels.transpose(2, 0, 1).tobytes() + b"\0")
-    np.testing.assert_array_equal(next(frames(dcmread(DicomBytesIO(as_file(planes))))), pixels)
+    np.testing.assert_array_equal(next(decode_frames(dcmread(DicomBytesIO(as_file(planes))))), pixels)
 
 
 def test_a_palette_of_sixteen_bits_shows_its_eight_highest() -> None:
@@ -84,7 +84,7 @@ def test_a_palette_of_sixteen_bits_shows_its_eight_highest() -> None:
         entries = np.array([0x0100, 0x80FF, 0xFF00], "<u2") + n * 0x0001
         setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [3, 0, 16])
         setattr(dataset, f"{name}PaletteColorLookupTableData", entries.tobytes())
-    shown = next(frames(dcmread(DicomBytesIO(as_file(dataset)))))
+    shown = next(decode_frames(dcmread(DicomBytesIO(as_file(dataset)))))
     assert shown[0].tolist() == [[1, 1, 1], [0x80, 0x81, 0x81], [255, 255, 255]]
 
 
@@ -99,7 +99,7 @@ def test_a_palette_of_sixteen_bits_shows_its_eight_highest() -> None:
 )
 def test_pixels_that_cannot_be_shown_say_why(elements: dict[str, Any], reason: str) -> None:
     with pytest.raises(NoPicture, match=reason):
-        list(frames(image(np.zeros((5, 7), np.uint16), **elements)))
+        list(decode_frames(image(np.zeros((5, 7), np.uint16), **elements)))
 
 
 def test_a_segmentation_is_no_image() -> None:

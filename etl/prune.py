@@ -1,0 +1,71 @@
+"""Removes from the catalogue what its source has no more."""
+
+import os
+from collections.abc import Iterator
+
+from sqlalchemy import delete, select
+
+from etl.chunks import iter_chunks
+from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
+from etl.removal import remove_instances
+from minipacs.catalogue import Instance, Rejection, Series
+from minipacs.database import Database
+from minipacs.jobs.contract import StudyContent
+
+__all__ = ["prune_folder", "prune_study"]
+
+ROWS_PER_QUERY = 500
+
+
+def prune_folder(database: Database, folder: FolderSource) -> int:
+    """Remove instances and rejections whose file below this folder is gone; how many instances.
+
+    Copies and conflicts of a removed instance are forgotten, so that the next run looks at them again.
+    """
+    number = remove_instances(database, _missing_instances(database, folder))
+
+    missing = (source for source in _list_sources(database, folder, Rejection) if not os.path.exists(source))
+    for chunk in iter_chunks(missing, ROWS_PER_QUERY):
+        with database.writing() as session:
+            session.execute(delete(Rejection).where(Rejection.source.in_(chunk)))
+
+    return number
+
+
+def prune_study(database: Database, study: StudyContent) -> int:
+    """Remove instances of a study that came from the archive and are no more in it; how many."""
+    archived = {item.source for series in study.series for item in series_items(series)}
+    wanted = (
+        select(Instance.sop_instance_uid, Instance.source)
+        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
+    )
+    with database.reading() as session:
+        gone = [uid for uid, source in session.execute(wanted) if source not in archived]
+    return remove_instances(database, gone)
+
+
+def _missing_instances(database: Database, folder: FolderSource) -> Iterator[str]:
+    """SOP Instance UIDs that the catalogue has from files below the folder that are gone."""
+    for chunk in iter_chunks(_list_sources(database, folder, Instance), ROWS_PER_QUERY):
+        missing = [source for source in chunk if not os.path.exists(source)]
+        with database.reading() as session:
+            uids = list(session.scalars(select(Instance.sop_instance_uid).where(Instance.source.in_(missing))))
+        yield from uids
+
+
+def _list_sources(database: Database, folder: FolderSource, table: type[Instance] | type[Rejection]) -> Iterator[str]:
+    """Sources of a table that lie below the folder, in order, a page at a time."""
+    root = str(folder.path)
+    folder_prefix = root.rstrip("/") + "/"
+    last = ""
+
+    while True:
+        wanted = select(table.source).where(table.source > last, table.source.startswith(root, autoescape=True))
+        with database.reading() as session:
+            page = list(session.scalars(wanted.order_by(table.source).limit(ROWS_PER_QUERY)))
+        if not page:
+            return
+
+        yield from (source for source in page if source == root or source.startswith(folder_prefix))
+        last = page[-1]

@@ -1,0 +1,41 @@
+"""Removes instances and their PNGs from the catalogue."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import delete, select
+
+from etl.chunks import iter_chunks
+from etl.counts import KeptCounts
+from minipacs.catalogue import Rejection, Rendering
+from minipacs.database import Database
+
+__all__ = ["delete_pngs", "remove_instances"]
+
+INSTANCES_PER_TRANSACTION = 500
+
+
+def remove_instances(database: Database, uids: Iterable[str]) -> int:
+    """Remove instances with all that belongs to them, by SOP Instance UID; how many UIDs there were.
+
+    The PNGs go first: when this is interrupted, a repeated run still finds the rows.
+    """
+    number = 0
+    for chunk in iter_chunks(uids, INSTANCES_PER_TRANSACTION):
+        with database.reading() as session:
+            delete_pngs(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(chunk))))
+
+        with database.writing() as session:
+            counts = KeptCounts(session, database)
+            counts.remove_instances(chunk)
+            counts.write_totals()
+            session.execute(delete(Rejection).where(Rejection.sop_instance_uid.in_(chunk)))
+
+        number += len(chunk)
+    return number
+
+
+def delete_pngs(paths: Iterable[str]) -> None:
+    """Delete PNGs; one that is gone already is no error."""
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
