@@ -94,19 +94,10 @@ class KeptCounts:
         removed_by_series = Counter(self._session.scalars(removal.returning(Instance.series_instance_uid)))
         self.add_instances({uid: -number for uid, number in removed_by_series.items()})
 
-        self._remove_empty_parents(removed_by_series)
+        self.remove_empty_parents(removed_by_series)
         return png_paths
 
-    def write_totals(self) -> None:
-        """Write the totals: last in the transaction, because every writer waits for these rows."""
-        for name, number in sorted(self._total_changes.items()):
-            if not number:
-                continue
-            new = self._database.insert(Total).values(name=name, number=number)
-            changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": Total.number + number})
-            self._session.execute(changed)
-
-    def _remove_empty_parents(self, series_uids: Iterable[str]) -> None:
+    def remove_empty_parents(self, series_uids: Iterable[str]) -> None:
         """Remove those of these series that have no instance, then their studies without series, and so on."""
         session = self._session
 
@@ -133,6 +124,15 @@ class KeptCounts:
         )
         removed_patients = session.scalars(empty_patients.returning(Patient.patient_key)).all()
         self._total_changes["patient"] -= len(removed_patients)
+
+    def write_totals(self) -> None:
+        """Write the totals: last in the transaction, because every writer waits for these rows."""
+        for name, number in sorted(self._total_changes.items()):
+            if not number:
+                continue
+            new = self._database.insert(Total).values(name=name, number=number)
+            changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": Total.number + number})
+            self._session.execute(changed)
 
     def _study_of(self, series_instance_uid: str) -> str:
         """The Study Instance UID of a series in the catalogue."""

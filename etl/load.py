@@ -124,6 +124,7 @@ class Loader:
             replaced_pngs += pngs
 
         counts.add_instances({uid: number for uid, number in changes_by_series.items() if number})
+        counts.remove_empty_parents(uid for uid, number in changes_by_series.items() if number < 0)
         return len(added), replaced_pngs
 
     def _load_renderings(self, session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[str]]:

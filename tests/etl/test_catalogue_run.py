@@ -140,6 +140,11 @@ def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, sourc
         counts = select(Series.series_instance_uid, Series.number_of_series_related_instances)
         assert dict(session.execute(counts).all()) == {f"{ROOT}.1.1": 1, f"{ROOT}.1.2": 1}
         assert totals(session) == Counts(1, 1, 2, 2)
+    put(source, 1, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
+    run()
+    with database.reading() as session:
+        assert dict(session.execute(counts).all()) == {f"{ROOT}.1.2": 2}
+        assert totals(session) == Counts(1, 1, 1, 2)
 
 
 def test_other_windows_add_pictures_and_keep_the_old(run: Run, source: Path, options: Options) -> None:
