@@ -1,0 +1,122 @@
+"""Requests are read by their route's description, after the guard: what is not described is refused by its name.
+
+The query and the fields of a body become a `msgspec.Struct`, which the view gets as its argument. A route
+without a description (files of the viewer) takes whatever comes.
+"""
+
+import re
+from functools import cache
+from typing import Any, get_origin, get_type_hints
+
+import msgspec
+from flask import Flask, g, request
+from msgspec import Struct
+
+from api.web.describe_route import FORM, MULTIPART, BodyDescription, current_description
+from minipacs.errors import BadRequest, TooLarge
+
+HINT = "The documentation at /docs shows what the route takes."
+CSRF_FIELD = "csrf_token"
+"""Every form of our pages bears it; the guard reads it."""
+PLACE = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
+"""A mistake as msgspec tells it: "Expected `int` >= 1 - at `$.limit`"."""
+
+
+def install(app: Flask) -> None:
+    """Read every request before its view is called."""
+    app.before_request(read_request)
+
+
+def read_request() -> None:
+    """Check the query and the body of this request; `g.query` and `g.body` have their values."""
+    description = current_description()
+    if not description.is_described or request.method == "OPTIONS":
+        return
+    strict = not description.allows_unknown_names
+    if description.query is not None or request.query_string:
+        g.query = read_values(request.args.to_dict(), description.query, "parameter", strict)
+    if request.method not in ("GET", "HEAD"):
+        g.body = read_body(description.body, strict)
+
+
+def read_body(body: BodyDescription | None, strict: bool) -> Struct | None:
+    """The fields of the body, of JSON or of a form; a route without described fields refuses any."""
+    if body is not None and body.before_reading is not None:
+        body.before_reading()
+    most = request.max_content_length
+    if most is not None and (request.content_length or 0) > most:
+        raise TooLarge(f"A request has at most {most / 2**20:g} MB here.", "Send less at once.")
+    if body is not None and body.model is None:
+        return None
+    model, media = (body.model, body.media) if body is not None else (None, ())
+    given = read_json() if request.is_json else read_form(model, takes_files=MULTIPART in media)
+    return read_values(given, model, "field", strict)
+
+
+def read_json() -> dict[str, Any]:
+    """The fields of a JSON object; an empty body has none."""
+    text = request.get_data()
+    if not text:
+        return {}
+    try:
+        given = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest("The body is not JSON.", HINT) from error
+    if not isinstance(given, dict):
+        raise BadRequest("The body is not a JSON object.", HINT)
+    return given
+
+
+def read_form(model: type[Struct] | None, *, takes_files: bool) -> dict[str, Any]:
+    """The fields of a form; a list has every value of its name. Files are left to the route that takes them."""
+    if request.content_length and request.mimetype not in (FORM, MULTIPART):
+        raise BadRequest(f"The body is neither JSON nor a form, but {request.mimetype or 'untold'!r}.", HINT)
+    several = list_fields(model)
+    names = [name for name in request.form if name != CSRF_FIELD]
+    given: dict[str, Any] = {
+        name: request.form.getlist(name) if name in several else request.form[name] for name in names
+    }
+    return given if takes_files else {**given, **request.files}
+
+
+def read_values(given: dict[str, Any], model: type[Struct] | None, what: str, strict: bool) -> Struct | None:
+    """The values in the types of the model; text may stand for a number.
+
+    Raises `BadRequest` for the first name that the model does not know, and for a value of another type.
+    """
+    names = field_names(model)
+    for name, value in given.items():
+        if strict and name not in names:
+            there = f"There are {', '.join(sorted(names))}." if names else f"The route takes no {what}s."
+            raise BadRequest(f"There is no {what} {name!r} here.", there)
+        if isinstance(value, str) and "\x00" in value:
+            raise BadRequest(f"`{name}` has a NUL character.", "Leave it out.")
+    if model is None:
+        return None
+    try:
+        return msgspec.convert({name: given[name] for name in names & given.keys()}, model, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(sentence_of(error), HINT) from error
+
+
+def sentence_of(error: msgspec.ValidationError) -> str:
+    """What is wrong, with the name of the field: "`limit`: expected `int` >= 1."."""
+    found = PLACE.match(str(error))
+    rule, place = (found["rule"], found["place"]) if found else (str(error), None)
+    return f"`{place}`: {rule[:1].lower()}{rule[1:]}." if place else f"{rule}."
+
+
+@cache
+def field_names(model: type[Struct] | None) -> frozenset[str]:
+    """The names of a model's fields, as requests have them."""
+    return frozenset(model.__struct_encode_fields__) if model is not None else frozenset()
+
+
+@cache
+def list_fields(model: type[Struct] | None) -> frozenset[str]:
+    """The names of those fields that hold several values."""
+    if model is None:
+        return frozenset()
+    hints = get_type_hints(model)
+    names = zip(model.__struct_fields__, model.__struct_encode_fields__, strict=True)
+    return frozenset(encoded for name, encoded in names if get_origin(hints[name]) is list)
