@@ -1,54 +1,61 @@
 """The application is put together here, and nowhere else: context, guard, answers, a blueprint per noun."""
 
 from datetime import timedelta
-from importlib import import_module
-from importlib.util import find_spec
 
-from flask import Flask
+from flask import Blueprint, Flask
 from flask.json.provider import DefaultJSONProvider
 
-import minipacs.catalogue
-import minipacs.jobs.follow
-import minipacs.jobs.record
-from api.auth import accounts, audit, guard, login, login_limit
+from api import viewer
+from api.auth import admin, audit, guard, login
 from api.auth.session_cookie import Sessions
+from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
+from api.dicomweb import gateway
 from api.fastpath.lane import Lane
-from api.results import shares
-from api.web import cors, responses
+from api.legacy import image_server, prompt_client, query_client
+from api.openapi import document
+from api.ops import health, metrics
+from api.results import file_list, labels, shares, viewer_pages
+from api.results import files as result_files
+from api.uploads import upload
+from api.web import cors, read_request, responses
+from api.work import engines, job_events, jobs, prompts, rules, signed_files
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
-BLUEPRINTS = (
-    "auth.login",
-    "catalogue.home",
-    "ops.health",
-    "catalogue.patients",
-    "catalogue.studies",
-    "catalogue.series",
-    "catalogue.instances",
-    "results.files",
-    "work.engines",
-    "legacy.image_server",
-    "results.viewer_pages",
-    "uploads.upload",
-    "results.shares",
-    "work.signed_files",
-    "auth.audit",
-    "work.job_events",
-    "auth.admin",
-    "ops.metrics",
-    "openapi.document",
-    "catalogue.export",
-    "work.jobs",
-    "work.prompts",
-    "catalogue.study_status",
-    "legacy.prompt_client",
-    "work.rules",
-    "dicomweb.gateway",
-    "viewer",
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    login.blueprint,
+    admin.blueprint,
+    audit.blueprint,
+    home.blueprint,
+    patients.blueprint,
+    studies.blueprint,
+    series.blueprint,
+    instances.blueprint,
+    rejections.blueprint,
+    export.blueprint,
+    study_status.blueprint,
+    gateway.blueprint,
+    result_files.blueprint,
+    file_list.blueprint,
+    labels.blueprint,
+    shares.blueprint,
+    viewer_pages.blueprint,
+    upload.blueprint,
+    engines.blueprint,
+    jobs.blueprint,
+    job_events.blueprint,
+    prompts.blueprint,
+    rules.blueprint,
+    signed_files.blueprint,
+    health.blueprint,
+    metrics.blueprint,
+    document.blueprint,
+    image_server.blueprint,
+    prompt_client.blueprint,
+    query_client.blueprint,
+    viewer.blueprint,
 )
-"""A module of `api` each, with an object `blueprint`."""
 SESSION_DAYS = 7
 LONGEST_FORM = 1024 * 1024
 
@@ -82,13 +89,9 @@ def build(settings: Settings) -> Flask:
     audit.install(app)
     cors.install(app)
     guard.install(app)
+    read_request.install(app)
     app.context_processor(login.globals_of_pages)
-    for name in BLUEPRINTS:
-        if find_spec(f"api.{name}") is not None:
-            app.register_blueprint(import_module(f"api.{name}").blueprint)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     app.wsgi_app = Lane(app, app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-TABLES = (accounts, login_limit, audit, shares, minipacs.catalogue, minipacs.jobs.follow, minipacs.jobs.record)
-"""Imported so that their tables are known when the database is created."""

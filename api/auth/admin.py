@@ -1,109 +1,180 @@
 """Administration: users, tokens, what could not be catalogued."""
 
-from typing import Any
+from typing import TypedDict
 
-from flask import Blueprint, g, redirect, render_template, request
+from flask import Blueprint, g
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from api.auth import accounts
 from api.auth.roles import ROLES, requires
 from api.context import context
-from api.web import paging
-from api.web.responses import wants_page
-from api.work.jobs import moment
+from api.web.describe_route import Fields, answers, audits, takes_body
+from api.web.responses import render_page, reply, reply_or_redirect
+from api.web.row_json import iso_time
 from minipacs.catalogue import Rejection
 from minipacs.errors import BadRequest
 
 blueprint = Blueprint("admin", __name__)
+MAX_NAME_CHARACTERS = 64
+
+
+class AccountJson(TypedDict):
+    """A user without password, or a token without its secret."""
+
+    name: str
+    role: str
+    created: str | None
+
+
+class NamedUser(TypedDict):
+    """The user that was made or changed."""
+
+    name: str
+
+
+class UserRole(NamedUser):
+    """The user's role from now on."""
+
+    role: str
+
+
+class RemovedUser(NamedUser):
+    """The user that was removed."""
+
+    removed: bool
+
+
+class NewToken(TypedDict):
+    """A token; this is the only time that it is seen."""
+
+    name: str
+    token: str
+
+
+class RevokedToken(TypedDict):
+    """The token that was revoked."""
+
+    name: str
+    revoked: bool
+
+
+class UserFields(Fields):
+    """A user, with a password for the first login."""
+
+    name: str = ""
+    role: str = "viewer"
+    password: str = ""
+
+
+class RoleFields(Fields):
+    """Another role."""
+
+    role: str = ""
+
+
+class TokenFields(Fields):
+    """A token's name and role."""
+
+    name: str = ""
+    role: str = "viewer"
 
 
 @blueprint.get("/admin")
 @requires("admin")
+@answers(page="admin.html")
 def page() -> str:
     """The page."""
+    counted = select(Rejection.code, func.count(), func.min(Rejection.reason), func.min(Rejection.remedy))
     with context().database.reading() as session:
-        troubles = session.execute(
-            select(Rejection.code, func.count(), func.min(Rejection.reason), func.min(Rejection.remedy))
-            .group_by(Rejection.code)
-            .order_by(func.count().desc())
-        ).all()
-    return render_template("admin.html", users=users(), tokens=tokens(), roles=ROLES, troubles=troubles, made=None)
+        troubles = session.execute(counted.group_by(Rejection.code).order_by(func.count().desc())).all()
+    return render_page(page_values(troubles=troubles, made=None))
 
 
 @blueprint.get("/users")
 @requires("admin")
-def users() -> list[dict[str, Any]]:
+@answers(list[AccountJson])
+def users() -> list[AccountJson]:
     """Every user, without password."""
     with context().database.reading() as session:
         found = session.scalars(select(accounts.User).order_by(accounts.User.name))
-        return [{"name": u.name, "role": u.role, "created": moment(u.created)} for u in found]
+        return [{"name": u.name, "role": u.role, "created": iso_time(u.created)} for u in found]
 
 
 @blueprint.post("/users")
 @requires("admin")
-def add_user() -> ResponseReturnValue:
+@audits("admin")
+@takes_body(UserFields)
+@answers(NamedUser)
+def add_user(body: UserFields) -> ResponseReturnValue:
     """Make a user (`name`, `role`, `password`), or change one; the first login asks for a new password."""
-    name, password = request.form.get("name", ""), request.form.get("password", "")
-    if len(password) < accounts.SHORTEST:
+    if len(body.password) < accounts.SHORTEST:
         raise BadRequest(f"A password has at least {accounts.SHORTEST} characters.", "Choose a longer one.")
-    if name == g.user.name:
+    if body.name == g.user.name:
         raise BadRequest("This is your own name.", "Change your password at /account.")
-    accounts.set_user(context().database, name, request.form.get("role", "viewer"), password, must_change=True)
-    return redirect("/admin", 303) if wants_page() else ({"name": name}, 201)
+
+    accounts.set_user(context().database, body.name, body.role, body.password, must_change=True)
+    return reply_or_redirect(NamedUser(name=body.name), "/admin", status=201)
 
 
 @blueprint.post("/users/<name>/role")
 @requires("admin")
-def change_role(name: str) -> ResponseReturnValue:
+@audits("admin")
+@takes_body(RoleFields)
+@answers(UserRole)
+def change_role(body: RoleFields, name: str) -> ResponseReturnValue:
     """Give a user another `role`; it counts within seconds."""
-    role = request.form.get("role", "")
     if name == g.user.name:
         raise BadRequest("This is your own name.", "Ask another administrator.")
-    accounts.set_role(context().database, name, role)
-    return redirect("/admin", 303) if wants_page() else {"name": name, "role": role}
+
+    accounts.set_role(context().database, name, body.role)
+    return reply_or_redirect(UserRole(name=name, role=body.role), "/admin")
 
 
 @blueprint.post("/users/<name>/remove")
 @requires("admin")
+@audits("admin")
+@answers(RemovedUser)
 def remove_user(name: str) -> ResponseReturnValue:
     """Remove a user; sessions and tokens end within seconds."""
     accounts.delete_user(context().database, name)
-    return redirect("/admin", 303) if wants_page() else {"name": name, "removed": True}
+    return reply_or_redirect(RemovedUser(name=name, removed=True), "/admin")
 
 
 @blueprint.get("/tokens")
 @requires("admin")
-def tokens() -> list[dict[str, Any]]:
+@answers(list[AccountJson])
+def tokens() -> list[AccountJson]:
     """Every token, without its secret."""
-    return [{"name": t.name, "role": t.role, "created": moment(t.created)} for t in accounts.tokens(context().database)]
+    found = accounts.tokens(context().database)
+    return [{"name": t.name, "role": t.role, "created": iso_time(t.created)} for t in found]
 
 
 @blueprint.post("/tokens")
 @requires("admin")
-def add_token() -> ResponseReturnValue:
+@audits("admin")
+@takes_body(TokenFields)
+@answers(NewToken, page="admin.html")
+def add_token(body: TokenFields) -> ResponseReturnValue:
     """Make a token (`name`, `role`); the answer is the only time it is seen."""
-    name = request.form.get("name", "").strip()
-    if not 1 <= len(name) <= 64 or not name.isprintable():
+    name = body.name.strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
-    token = accounts.create_token(context().database, name, request.form.get("role", "viewer"))
-    if not wants_page():
-        return {"name": name, "token": token}, 201
-    return render_template("admin.html", users=users(), tokens=tokens(), roles=ROLES, troubles=[], made=token), 201
+
+    token = accounts.create_token(context().database, name, body.role)
+    return reply(NewToken(name=name, token=token), lambda: page_values(troubles=[], made=token), status=201)
 
 
 @blueprint.post("/tokens/<path:name>/revoke")
 @requires("admin")
+@audits("admin")
+@answers(RevokedToken)
 def remove_token(name: str) -> ResponseReturnValue:
     """Make a token worthless."""
     accounts.revoke_token(context().database, name)
-    return redirect("/admin", 303) if wants_page() else {"name": name, "revoked": True}
+    return reply_or_redirect(RevokedToken(name=name, revoked=True), "/admin")
 
 
-@blueprint.get("/rejections")
-def rejections() -> dict[str, Any]:
-    """What could not be catalogued or rendered, and why; the newest are not first, the list is by source."""
-    chosen = paging.filtered(select(Rejection), {"code": paging.equals(Rejection.code)})
-    with context().database.reading() as session:
-        answer = paging.page(session, chosen, [(Rejection.source, False)], "rejections")
-    return answer
+def page_values(**more: object) -> dict[str, object]:
+    """What the page of administration shows."""
+    return {"users": users(), "tokens": tokens(), "roles": ROLES, **more}

@@ -5,18 +5,15 @@ user looking at the same study again within minutes is one entry (a viewer fetch
 """
 
 import atexit
-import csv
-import io
-import itertools
 import logging
 import queue
 import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
-from flask import Blueprint, Flask, Response, current_app, g, render_template, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Double, Select, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -25,11 +22,14 @@ from api.auth.accounts import Principal
 from api.auth.roles import requires
 from api.context import context
 from api.web import paging
-from api.web.responses import wants_page
-from api.work.jobs import moment
+from api.web.csv import csv_lines, escape_formula
+from api.web.describe_route import CSV, answers, current_description, takes_query
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, read_page
+from api.web.responses import reply
+from api.web.row_json import iso_time, page_type, row_type
 from minipacs.catalogue import Study
 from minipacs.database import Base, Database
-from minipacs.errors import BadRequest, CatalogueUnavailable
+from minipacs.errors import CatalogueUnavailable
 
 blueprint = Blueprint("audit", __name__)
 log = logging.getLogger(__name__)
@@ -38,33 +38,6 @@ WRITE_S = 0.5
 MOST_WAITING = 100_000
 UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
 STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
-ACTIONS = {
-    "login.enter": "login",
-    "login.leave": "logout",
-    "login.choose_password": "password",
-    "upload.upload": "upload",
-    "gateway.store": "upload",
-    "results.result_file": "download",
-    "share.download": "download",
-    "output.filtered_scan": "download",
-    "output.filtered_voxels": "download",
-    "output.filtered_result": "download",
-    "output.browse": "download",
-    "share.make": "share",
-    "share.revoke": "share",
-    "share.fetch": "download",
-    "prompts.accept": "segment",
-    "jobs.cancel": "job",
-    "jobs.retry": "job",
-    "rules.change": "admin",
-    "admin.add_user": "admin",
-    "admin.remove_user": "admin",
-    "admin.add_token": "admin",
-    "admin.remove_token": "admin",
-    "export.export": "download",
-    "export.export_parquet": "download",
-}
-"""Everything else that names a study is a view."""
 
 
 class Entry(Base):
@@ -154,22 +127,27 @@ def install(app: Flask) -> None:
 def note(response: Response) -> Response:
     """Queue an entry for this request, where it is worth one."""
     endpoint = request.endpoint or ""
-    action = ACTIONS.get(endpoint, "")
-    uid = UID.search(request.environ["PATH_INFO"]) or UID.search(request.environ.get("QUERY_STRING", ""))
-    uid = uid or g.get("audited_study")
-    refused = response.status_code in (401, 403, 429)
+    description = current_description()
+    changes_something = request.method not in ("GET", "HEAD", "OPTIONS")
+    action = description.audit_action or ("change" if changes_something and description.is_described else "")
+
     user = g.get("user")
-    thumbnail = endpoint == "images.png" and user is not None and user.by == "session"  # the page itself is noted
+    if request.method == "OPTIONS" or (description.audits_scripts_only and user is not None and user.by == "session"):
+        return response
+
+    uid = UID.search(request.environ["PATH_INFO"]) or UID.search(request.environ.get("QUERY_STRING", ""))
     patient = (request.view_args or {}).get("patient_id")
-    if request.method == "OPTIONS" or thumbnail or not (action or uid or patient or refused):
+    refused = response.status_code in (401, 403, 429)
+    if not (action or uid or g.get("audited_study") or patient or refused):
         return response
     if refused:
         action = "failure"
+
     study = STUDY.search(request.full_path)
-    name = user.name if user else request.form.get("user", "")[:64] if endpoint == "login.enter" else ""
+    name = str(g.get("audited_user", "")).replace("\x00", "") or "nobody"
     current_app.extensions["minipacs_audit"].add(
         entry(
-            user or Principal(name.replace("\x00", "") or "nobody", "", "none"), request.remote_addr or "",
+            user or Principal(name, "", "none"), request.remote_addr or "",
             action or "view", request.method, endpoint if patient else request.path, response.status_code,
             (study.group(1) or study.group(2)) if study else g.get("audited_study") or None, patient,
         )
@@ -204,37 +182,42 @@ FILTERS = {
 }
 
 
+class AuditParameters(PageParameters):
+    """Which form: `csv` is a table of everything that matches."""
+
+    format: Literal["", "json", "csv"] = ""
+
+
+AuditFilters = filter_parameters("AuditFilters", FILTERS, AuditParameters)
+EntryRow = row_type("AuditEntry", Entry, at=str)
+EntryPage = page_type("AuditPage", "entries", EntryRow)
+
+
 @blueprint.get("/audit")
 @requires("admin")
-def entries() -> ResponseReturnValue:
+@takes_query(AuditFilters)
+@answers(EntryPage, CSV, page="audit.html")
+def entries(query: AuditParameters) -> ResponseReturnValue:
     """The audit, the newest first; `?format=csv` for a table of everything that matches."""
     current_app.extensions["minipacs_audit"].flush()
-    wanted = {k: v for k, v in request.args.items() if v and k != "format"}
-    kind = request.args.get("format", "")
-    if kind not in ("", "json", "csv"):
-        raise BadRequest(f"There is no format {kind!r}.", "There are json and csv.")
-    chosen = paging.filtered(select(Entry), FILTERS, wanted)
-    if kind == "csv":
-        return Response(as_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype="text/csv")
+    given = {name: text for name, text in given_filters(query).items() if text}
+    chosen = apply_filters(select(Entry), FILTERS, given)
+    if query.format == "csv":
+        return Response(write_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype=CSV)
+
     with context().database.reading() as session:
-        answer = paging.page(session, chosen, [(Entry.id, True)], "entries")
-    for entry in answer["entries"]:
-        entry["at"] = moment(entry["at"])
-    return render_template("audit.html", wanted=wanted, **answer) if wants_page() and kind != "json" else answer
+        answer = read_page(session, chosen, [(Entry.id, True)], "entries", query)
+    for row in answer["entries"]:
+        row["at"] = iso_time(row["at"])
+    return answer if query.format == "json" else reply(answer, lambda: {"wanted": given})
 
 
-def as_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
-    """The rows as CSV (RFC 4180), streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
+def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
+    """The rows as CSV, streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
     names = [column.key for column in Entry.__table__.columns]
+    yield csv_lines([names])
+
     with database.reading() as session:
-        rows = session.scalars(chosen.execution_options(yield_per=1000))
-        for row in itertools.chain([None], rows):
-            line = io.StringIO()
-            told = {} if row is None else {**{name: getattr(row, name) for name in names}, "at": moment(row.at)}
-            csv.writer(line).writerow(names if row is None else [safe(told[name]) for name in names])
-            yield line.getvalue()
-
-
-def safe(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        for row in session.scalars(chosen.execution_options(yield_per=1000)):
+            values = {**{name: getattr(row, name) for name in names}, "at": iso_time(row.at)}
+            yield csv_lines([[escape_formula(values[name]) for name in names]])

@@ -18,6 +18,7 @@ from api.auth import login_limit
 from api.auth.accounts import NOBODY, Principal, Token, User, digest, matches, stamp
 from api.auth.roles import includes
 from api.context import context
+from api.web.describe_route import current_description
 from api.web.responses import error_answer, wants_page
 from minipacs.errors import NotAllowed, NotFound
 from minipacs.secrets import secret
@@ -60,11 +61,11 @@ def install(app: Flask) -> None:
 
 def guard() -> ResponseReturnValue | None:
     """Let through, send to the login, or refuse."""
-    view = current_app.view_functions.get(request.endpoint or "")
+    description = current_description()
     g.user = None
     if request.method == "OPTIONS" and request.endpoint and "Access-Control-Request-Method" in request.headers:
         return None  # a preflight bears no credentials; it answers nothing but Allow
-    if request.endpoint == "static" or getattr(view, "minipacs_public", False) or request.path in ALWAYS_PUBLIC:
+    if request.endpoint == "static" or description.is_public or request.path in ALWAYS_PUBLIC:
         return None
     g.user = principal()
     if "\x00" in request.environ["PATH_INFO"] and g.user is not None:
@@ -73,7 +74,7 @@ def guard() -> ResponseReturnValue | None:
         return _login_first()
     if request.method not in SAFE and g.user.by == "session" and not _from_our_pages():
         raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
-    needed = getattr(view, "minipacs_role", "viewer" if request.method in SAFE else "operator")
+    needed = description.role or ("viewer" if request.method in SAFE else "operator")
     if not includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
     if g.user.must_change and g.user.by == "session" and request.blueprint != "login" and wants_page():

@@ -3,7 +3,7 @@
 from secrets import token_urlsafe
 from urllib.parse import urlsplit
 
-from flask import Blueprint, g, redirect, render_template, request, session
+from flask import Blueprint, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
@@ -11,7 +11,8 @@ from api.auth.accounts import User, change_password, stamp
 from api.auth.guard import check_password
 from api.auth.roles import includes, public, requires
 from api.context import context
-from api.web.responses import error_answer, wants_page
+from api.web.describe_route import Fields, Parameters, answers, audits, takes_body, takes_query
+from api.web.responses import error_answer, render_page, wants_page
 from minipacs.errors import BadRequest, NotAllowed
 
 blueprint = Blueprint("login", __name__)
@@ -24,40 +25,67 @@ def safe_next(target: str) -> str:
     return target if plain and "\\" not in target and not parts.scheme and not parts.netloc else "/"
 
 
+class NextParameters(Parameters):
+    """Where the browser goes afterwards."""
+
+    next: str = "/"
+
+
+class LoginFields(Fields):
+    """Who logs in."""
+
+    user: str = ""
+    password: str = ""
+    next: str = ""
+
+
+class PasswordFields(Fields):
+    """The present password and another; `again` is the other once more."""
+
+    old: str = ""
+    new: str = ""
+    again: str | None = None
+    next: str = "/"
+
+
 @blueprint.get("/login")
 @public
-def form() -> ResponseReturnValue:
+@takes_query(NextParameters)
+@answers(page="login.html")
+def form(query: NextParameters) -> str:
     """The login page."""
-    return render_template("login.html", next=safe_next(request.args.get("next", "/")), wrong="")
+    return render_page({"next": safe_next(query.next), "wrong": ""})
 
 
 @blueprint.post("/login")
 @public
-def enter() -> ResponseReturnValue:
+@audits("login")
+@takes_body(LoginFields)
+@takes_query(NextParameters)
+@answers(page="login.html")
+def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
     """Check name and password; a session begins."""
+    g.audited_user = body.user[:64]
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise NotAllowed("This login came from another site.", "Open /login here.")
-    name, password = request.form.get("user", ""), request.form.get("password", "")
-    target = safe_next(request.form.get("next") or request.args.get("next", "/"))
-    user = check_password(name, password)
+
+    target = safe_next(body.next or query.next)
+    user = check_password(body.user, body.password)
     if user is None:
+        wrong = "User name or password is wrong."
         if not wants_page():
-            return error_answer("wrong_login", "User name or password is wrong.", "Try again.", 401)
-        return render_template("login.html", next=target, wrong="User name or password is wrong.", name=name), 401
-    login_limit.forget(context().database, name, request.remote_addr or "")
+            return error_answer("wrong_login", wrong, "Try again.", 401)
+        return render_page({"next": target, "wrong": wrong, "name": body.user}), 401
+
+    login_limit.forget(context().database, body.user, request.remote_addr or "")
     begin_session(user)
     return redirect(target, 303)
 
 
-def begin_session(user: User) -> None:
-    """A fresh session for this user."""
-    session.clear()
-    session.update(user=user.name, stamp=stamp(user), csrf=token_urlsafe(24))
-    session.permanent = True
-
-
 @blueprint.post("/logout")
 @requires("viewer")
+@audits("logout")
+@answers()
 def leave() -> ResponseReturnValue:
     """The session ends."""
     session.clear()
@@ -65,30 +93,43 @@ def leave() -> ResponseReturnValue:
 
 
 @blueprint.get("/account")
-def account() -> ResponseReturnValue:
+@takes_query(NextParameters)
+@answers(page="account.html")
+def account(query: NextParameters) -> str:
     """The page to choose a password."""
-    return render_template("account.html", next=safe_next(request.args.get("next", "/")))
+    return render_page({"next": safe_next(query.next)})
 
 
 @blueprint.post("/account")
 @requires("viewer")
-def choose_password() -> ResponseReturnValue:
+@audits("password")
+@takes_body(PasswordFields)
+@answers()
+def choose_password(body: PasswordFields) -> ResponseReturnValue:
     """Change one's own password; other sessions of the user end."""
+    settings, database = context().settings, context().database
     if g.user.by == "token":
         raise NotAllowed("A token cannot change a password.", "Log in with the password.")
-    settings, database = context().settings, context().database
     if g.user.name == settings.admin_user and settings.admin_password:
         raise BadRequest("This password is set by MINIPACS_ADMIN_PASSWORD.", "Change it there.")
-    if check_password(g.user.name, request.form.get("old", "")) is None:
+    if check_password(g.user.name, body.old) is None:
         raise BadRequest("The present password is wrong.", "Try again.")
-    if request.form.get("new", "") != request.form.get("again", request.form.get("new", "")):
+    if body.again is not None and body.new != body.again:
         raise BadRequest("The two new passwords differ.", "Type the same twice.")
-    change_password(database, settings, g.user.name, request.form.get("new", ""))
+
+    change_password(database, settings, g.user.name, body.new)
     with database.reading() as db:
         user = db.get(User, g.user.name)
     if user is not None and g.user.by == "session":
         begin_session(user)
-    return redirect(safe_next(request.form.get("next", "/")), 303)
+    return redirect(safe_next(body.next), 303)
+
+
+def begin_session(user: User) -> None:
+    """A fresh session for this user."""
+    session.clear()
+    session.update(user=user.name, stamp=stamp(user), csrf=token_urlsafe(24))
+    session.permanent = True
 
 
 def csrf_token() -> str:

@@ -4,16 +4,16 @@ A view without a mark: reading is for every user who is logged in, the rest need
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
-View = TypeVar("View", bound=Callable[..., Any])
+from api.web.describe_route import View, describe
+
 ROLES = ("viewer", "annotator", "operator", "admin")
 """Each may what those before it may: look and download · prompt and segment · upload, share, cancel · users, audit."""
 
 
 def public(view: View) -> View:
     """This view answers without login."""
-    view.minipacs_public = True  # type: ignore[attr-defined]
+    describe(view).is_public = True
     return view
 
 
@@ -23,7 +23,7 @@ def requires(role: str) -> Callable[[View], View]:
         raise ValueError(f"{role!r} is not one of {ROLES}")
 
     def mark(view: View) -> View:
-        view.minipacs_role = role  # type: ignore[attr-defined]
+        describe(view).role = role
         return view
 
     return mark

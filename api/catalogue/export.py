@@ -1,18 +1,18 @@
 """The data set as a table: a row for each picture, streamed as CSV or Parquet."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, TypedDict
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from sqlalchemy import Select, func, select
 
-from api.auth.audit import safe
 from api.context import AppContext, context
-from api.results.shares import Sink
 from api.web import paging, row_json
+from api.web.csv import csv_lines, escape_formula
+from api.web.describe_route import CSV, Parameters, answers, audits, takes_query
+from api.web.paging import apply_filters, filter_parameters, given_filters
+from api.web.zip_stream import PieceBuffer
 from minipacs.catalogue import Instance, Rendering, Series, Study
 
 blueprint = Blueprint("export", __name__)
@@ -35,41 +35,65 @@ COLUMNS: tuple[Any, ...] = (
 )  # fmt: skip
 BATCH = 2000
 PARQUET = "application/vnd.apache.parquet"
+ExportParameters = filter_parameters("ExportParameters", FILTERS, Parameters)
+PERIOD = {name: FILTERS[name] for name in ("from", "to")}
+PeriodParameters = filter_parameters("PeriodParameters", PERIOD, Parameters)
+
+
+class TotalsOfModality(TypedDict):
+    """How many there are of one modality."""
+
+    modality: str | None
+    studies: int
+    series: int
+    images: int
+
+
+class TotalsByModality(TypedDict):
+    """How many there are of each modality."""
+
+    modalities: list[TotalsOfModality]
 
 
 @blueprint.get("/export.csv")
-def export() -> Response:
+@audits("download")
+@takes_query(ExportParameters)
+@answers(CSV)
+def export(query: Parameters) -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
-    response = Response(lines(batches(context(), chosen())), mimetype="text/csv")
+    response = Response(write_csv(read_batches(context(), choose_pictures(query))), mimetype=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
     return response
 
 
 @blueprint.get("/export.parquet")
-def export_parquet() -> Response:
+@audits("download")
+@takes_query(ExportParameters)
+@answers(PARQUET)
+def export_parquet(query: Parameters) -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
-    response = Response(parquet(batches(context(), chosen())), mimetype=PARQUET)
+    response = Response(write_parquet(read_batches(context(), choose_pictures(query))), mimetype=PARQUET)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
 
-def chosen() -> Select[Any]:
-    """The pictures that the query string asks for."""
+def choose_pictures(query: Parameters) -> Select[Any]:
+    """The pictures that a request asks for."""
     joined: Select[Any] = (
         select(*COLUMNS)
         .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         .join(Study, Study.study_instance_uid == Series.study_instance_uid)
     )
-    return paging.filtered(joined, FILTERS, {k: v for k, v in request.args.items() if k != "limit"})
+    return apply_filters(joined, FILTERS, given_filters(query))
 
 
-def names() -> list[str]:
+def column_names() -> list[str]:
     """The table's columns: the picture's file name, then as everywhere."""
     return ["filename", *(row_json.key(column.property.columns[0]) for column in COLUMNS[1:])]
 
 
-def batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
+def read_batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
     """Rows, a batch at a time, in the order of the pictures' identifiers; no session stays open between them."""
     after = ""
     while True:
@@ -82,41 +106,37 @@ def batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
         yield [[f"{row[0]}.png", *row[1:]] for row in found]
 
 
-def lines(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
+def write_csv(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
     """CSV (RFC 4180)."""
-    yield _lines([names()])
+    yield csv_lines([column_names()])
     for table in tables:
-        yield _lines([[row[0], *(safe(row_json.plain(value)) for value in row[1:])] for row in table])
+        yield csv_lines([row[0], *(escape_formula(row_json.plain(value)) for value in row[1:])] for row in table)
 
 
-def parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
+def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
     """Parquet, as it is made; nothing is written to disk."""
     import pyarrow
     from pyarrow import parquet as files
 
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), date: pyarrow.date32(), bool: pyarrow.bool_()}
     types = [kinds.get(column.type.python_type, pyarrow.string()) for column in COLUMNS]
-    schema = pyarrow.schema(list(zip(names(), types, strict=True)))
-    sink = Sink()
-    with files.ParquetWriter(pyarrow.PythonFile(sink, mode="w"), schema) as writer:
+    schema = pyarrow.schema(list(zip(column_names(), types, strict=True)))
+    buffer = PieceBuffer()
+    with files.ParquetWriter(pyarrow.PythonFile(buffer, mode="w"), schema) as writer:
         for table in tables:
             columns = zip(*table, strict=True)
             arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, types, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
-            yield sink.take()
-    yield sink.take()
-
-
-def _lines(table: list[list[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(table)
-    return text.getvalue()
+            yield buffer.take()
+    yield buffer.take()
 
 
 @blueprint.get("/totals")
-def by_modality() -> dict[str, Any]:
+@takes_query(PeriodParameters)
+@answers(TotalsByModality)
+def by_modality(query: Parameters) -> TotalsByModality:
     """How many studies, series and instances there are of each modality (`?from=`, `?to=` by study date)."""
-    asked: Any = (
+    grouped: Any = (
         select(
             Series.modality,
             func.count(Series.study_instance_uid.distinct()),
@@ -127,7 +147,13 @@ def by_modality() -> dict[str, Any]:
         .group_by(Series.modality)
         .order_by(Series.modality)
     )
+    chosen = apply_filters(grouped, PERIOD, given_filters(query))
+
     with context().database.reading() as session:
-        found = session.execute(paging.filtered(asked, {name: FILTERS[name] for name in ("from", "to")})).all()
-    keys = ("modality", "studies", "series", "images")
-    return {"modalities": [dict(zip(keys, (m, a, b, int(c or 0)), strict=True)) for m, a, b, c in found]}
+        found = session.execute(chosen).all()
+    return {
+        "modalities": [
+            {"modality": modality, "studies": studies, "series": series, "images": int(images or 0)}
+            for modality, studies, series, images in found
+        ]
+    }

@@ -1,31 +1,55 @@
-"""The front of the house."""
+"""The greeting at `/`: for people the list of studies."""
 
-from flask import Blueprint, redirect, render_template
+from typing import TypedDict
+
+from flask import Blueprint, redirect
 from flask.typing import ResponseReturnValue
 
-from api.catalogue.studies import overview
+from api.catalogue.studies import read_overview
 from api.context import context
-from api.web.responses import wants_page
+from api.web.describe_route import answers, takes_query
+from api.web.paging import PageParameters
+from api.web.responses import render_page, wants_page
 from minipacs import __version__
 from minipacs.catalogue import totals
 
 blueprint = Blueprint("welcome", __name__)
+LINKS = ("patients", "studies", "series", "images", "jobs", "files", "docs", "ohif/")
+
+
+class CountsOfCatalogue(TypedDict):
+    """How many there are of each level."""
+
+    patients: int
+    studies: int
+    series: int
+    images: int
+
+
+class Greeting(TypedDict):
+    """What is here, and where it is."""
+
+    message: str
+    version: str
+    counts: CountsOfCatalogue
+    links: dict[str, str]
 
 
 @blueprint.get("/")
-def welcome() -> ResponseReturnValue:
+@takes_query(PageParameters)
+@answers(Greeting, page="studies.html")
+def welcome(query: PageParameters) -> ResponseReturnValue:
     """A greeting for scripts, the studies for people."""
     if wants_page():
-        return render_template("studies.html", **overview({}))
+        return render_page(read_overview(query, {}))
+
     with context().database.reading() as session:
         counts = totals(session)
     return {
         "message": "Welcome to minipacs!",
         "version": __version__,
         "counts": vars(counts),
-        "links": {
-            name: f"/{name}" for name in ("patients", "studies", "series", "images", "jobs", "files", "docs", "ohif/")
-        },
+        "links": {name: f"/{name}" for name in LINKS},
     }
 
 

@@ -1,20 +1,23 @@
 """Images, as the older clients call instances: what is known of each, its pictures."""
 
 import os
-from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.catalogue import lookups
+from api.catalogue.answer_types import InstanceDetails, InstancePage, InstanceTotal
 from api.context import context
 from api.web import paging
+from api.web.describe_route import answers, audits, takes_query
 from api.web.file_responses import send
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.row_json import JsonRow
 from minipacs.catalogue import Instance, Rendering, Series
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("images", __name__)
+LIST = "/images"
 FILTERS = {
     "SeriesInstanceUID": paging.equals(Instance.series_instance_uid),
     "SOPClassUID": paging.equals(Instance.sop_class_uid),
@@ -29,61 +32,45 @@ FILTERS = {
         select(Series.series_instance_uid).where(Series.study_instance_uid == text)
     ),
 }
+InstanceParameters = filter_parameters("InstanceParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/images")
-def images() -> dict[str, Any]:
+@takes_query(InstanceParameters)
+@answers(InstancePage)
+def images(query: PageParameters) -> JsonRow:
     """Instances, a page at a time."""
+    chosen = apply_filters(select(Instance), FILTERS, given_filters(query))
+
     with context().database.reading() as session:
-        chosen = paging.filtered(select(Instance), FILTERS)
-        return paging.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
+        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
 
 
 @blueprint.get("/images/count")
-def image_count() -> dict[str, Any]:
+@answers(InstanceTotal)
+def image_count() -> JsonRow:
     """How many instances there are, of any kind: images, SEG, SR."""
     return lookups.totals(context(), "images") or {}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
-def image(sop_instance_uid: str) -> dict[str, Any]:
+@answers(InstanceDetails)
+def image(sop_instance_uid: str) -> JsonRow:
     """An instance, by its UID, with its pictures or its segments."""
-    row = lookups.image(context(), sop_instance_uid)
-    if row is None:
-        raise missing(sop_instance_uid)
-    return row
+    return one_or_404(lookups.image(context(), sop_instance_uid), "image", sop_instance_uid, LIST)
 
 
 @blueprint.get("/images/<sop_instance_uid>/png")
-def png(sop_instance_uid: str) -> Any:
+@audits("view", scripts_only=True)
+@answers("image/png")
+def png(sop_instance_uid: str) -> Response:
     """The first picture of an instance."""
     with context().database.reading() as session:
-        found(session, sop_instance_uid)
+        one_or_404(session.get(Instance, sop_instance_uid), "image", sop_instance_uid, LIST)
         pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
         picture = session.scalars(pictures.order_by(Rendering.frame_number, Rendering.window_number).limit(1)).first()
+
     if picture is None:
         raise NotFound(f"There is no picture of {sop_instance_uid!r}.", "It may be no image, or not rendered yet.")
     output = context().settings.output
     return send(output, os.path.relpath(os.path.join(output, picture.png_path), output))
-
-
-@blueprint.get("/imageinfo/<path:filename>")
-def image_info(filename: str) -> dict[str, Any]:
-    """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
-    row = lookups.picture(context(), filename)
-    if row is None:
-        raise NotFound(f"There is no PNG {filename!r}.", "Give the name of a file below the PNG folder.")
-    return row
-
-
-def found(session: Session, sop_instance_uid: str) -> Instance:
-    """The instance, or `NotFound`."""
-    entity = None if "\x00" in sop_instance_uid else session.get(Instance, sop_instance_uid)
-    if entity is None:
-        raise missing(sop_instance_uid)
-    return entity
-
-
-def missing(sop_instance_uid: str) -> NotFound:
-    """The error for an unknown instance."""
-    return NotFound(f"The catalogue has no image {sop_instance_uid!r}.", "GET /images lists them.")

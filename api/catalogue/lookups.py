@@ -108,7 +108,7 @@ def study(context: "AppContext", study_instance_uid: str) -> Found:
         **(rows[0][0] or {}),
         "patient": rows[0][1],
         "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for *_, one in rows if one],
-        "results": files.of_study(context.settings, study_instance_uid),
+        "results": files.read_results(context.settings, study_instance_uid),
     }
 
 

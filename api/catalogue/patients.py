@@ -1,105 +1,114 @@
 """Patients: who they are, how much there is of them."""
 
-from typing import Any
-
 from flask import Blueprint
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.catalogue import lookups, series, studies
+from api.catalogue.answer_types import (
+    CountsOfPatient,
+    InstancesOfPatient,
+    PatientPage,
+    PatientRow,
+    PatientTotal,
+    SeriesOfPatient,
+    SeriesPage,
+    StudiesOfPatient,
+    StudyRow,
+)
 from api.context import context
 from api.web import paging, row_json
+from api.web.describe_route import Parameters, answers, takes_query
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.row_json import JsonRow
 from minipacs.catalogue import Patient, Series, Study
-from minipacs.errors import NotFound
 
 blueprint = Blueprint("patients", __name__)
+LIST = "/patients"
 FILTERS = {
     "PatientID": paging.equals(Patient.patient_id),
     "PatientName": paging.equals(Patient.patient_name),
     "PatientSex": paging.equals(Patient.patient_sex),
     "PatientBirthDate": paging.equals(Patient.patient_birth_date),
 }
+PatientParameters = filter_parameters("PatientParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/patients")
-def patients() -> dict[str, Any]:
+@takes_query(PatientParameters)
+@answers(PatientPage)
+def patients(query: PageParameters) -> JsonRow:
     """Patients, a page at a time."""
+    chosen = apply_filters(select(Patient), FILTERS, given_filters(query))
+
     with context().database.reading() as session:
-        chosen = paging.filtered(select(Patient), FILTERS)
-        return paging.page(session, chosen, [(Patient.patient_key, False)], "patients")
+        return read_page(session, chosen, [(Patient.patient_key, False)], "patients", query)
 
 
 @blueprint.get("/patients/count")
-def patient_count() -> dict[str, Any]:
+@answers(PatientTotal)
+def patient_count() -> JsonRow:
     """How many patients there are."""
     return lookups.totals(context(), "patients") or {}
 
 
 @blueprint.get("/patients/<path:patient_id>")
-def patient(patient_id: str) -> dict[str, Any]:
+@answers(PatientRow)
+def patient(patient_id: str) -> JsonRow:
     """A patient, by PatientID."""
-    return there(lookups.patient(context(), patient_id), patient_id)
+    return one_or_404(lookups.patient(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/studies")
-def studies_of_patient(patient_id: str) -> list[dict[str, Any]]:
+@takes_query(studies.StudyFilters)
+@answers(list[StudyRow])
+def studies_of_patient(query: Parameters, patient_id: str) -> list[JsonRow]:
     """The patient's studies, the newest first."""
     with context().database.reading() as session:
-        key = found(session, patient_id).patient_key
-        of = paging.filtered(select(Study).where(Study.patient_key == key), studies.FILTERS)
-        newest = of.order_by(Study.study_date.desc().nulls_last())
-        return [row_json.row(study) for study in session.scalars(newest.order_by(Study.study_instance_uid))]
+        patient = one_or_404(session.get(Patient, patient_id), "patient", patient_id, LIST)
+        of_patient = select(Study).where(Study.patient_key == patient.patient_key)
+        chosen = apply_filters(of_patient, studies.FILTERS, given_filters(query))
+
+        newest = chosen.order_by(Study.study_date.desc().nulls_last(), Study.study_instance_uid)
+        return [row_json.row(study) for study in session.scalars(newest)]
 
 
 @blueprint.get("/patients/<path:patient_id>/series")
-def series_of_patient(patient_id: str) -> dict[str, Any]:
+@takes_query(series.SeriesParameters)
+@answers(SeriesPage)
+def series_of_patient(query: PageParameters, patient_id: str) -> JsonRow:
     """The patient's series, a page at a time."""
     with context().database.reading() as session:
-        key = found(session, patient_id).patient_key
-        of = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
-        chosen = paging.filtered(of.where(Study.patient_key == key), series.FILTERS)
-        return paging.page(session, chosen, [(Series.series_instance_uid, False)], "series")
+        patient = one_or_404(session.get(Patient, patient_id), "patient", patient_id, LIST)
+        joined = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        of_patient = joined.where(Study.patient_key == patient.patient_key)
+
+        chosen = apply_filters(of_patient, series.FILTERS, given_filters(query))
+        return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
 
 
 @blueprint.get("/patients/<path:patient_id>/studycount")
-def study_count(patient_id: str) -> dict[str, Any]:
+@answers(StudiesOfPatient)
+def study_count(patient_id: str) -> JsonRow:
     """How many studies the patient has."""
-    return there(lookups.study_count(context(), patient_id), patient_id)
+    return one_or_404(lookups.study_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/seriescount")
-def series_count(patient_id: str) -> dict[str, Any]:
+@answers(SeriesOfPatient)
+def series_count(patient_id: str) -> JsonRow:
     """How many series the patient has."""
-    return there(lookups.series_count(context(), patient_id), patient_id)
+    return one_or_404(lookups.series_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/imagecount")
-def image_count(patient_id: str) -> dict[str, Any]:
+@answers(InstancesOfPatient)
+def image_count(patient_id: str) -> JsonRow:
     """How many instances the patient has."""
-    return there(lookups.image_count(context(), patient_id), patient_id)
+    return one_or_404(lookups.image_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/counts")
-def counts(patient_id: str) -> dict[str, Any]:
+@answers(CountsOfPatient)
+def counts(patient_id: str) -> JsonRow:
     """How many studies, series and instances the patient has."""
-    return there(lookups.counts(context(), patient_id), patient_id)
-
-
-def found(session: Session, patient_id: str) -> Patient:
-    """The patient, or `NotFound`."""
-    patient = None if "\x00" in patient_id else session.get(Patient, patient_id)
-    if patient is None:
-        raise missing(patient_id)
-    return patient
-
-
-def there(row: lookups.Found, patient_id: str) -> dict[str, Any]:
-    """What was looked up, or `NotFound`."""
-    if row is None:
-        raise missing(patient_id)
-    return row
-
-
-def missing(patient_id: str) -> NotFound:
-    """The error for an unknown PatientID (which the caller knows already)."""
-    return NotFound(f"The catalogue has no patient {patient_id!r}.", "GET /patients lists them.")
+    return one_or_404(lookups.counts(context(), patient_id), "patient", patient_id, LIST)

@@ -1,16 +1,16 @@
 """Series: what they are, what they hold."""
 
-from typing import Any
-
 from flask import Blueprint
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.catalogue import instances, lookups
+from api.catalogue.answer_types import InstancePage, SeriesDetails, SeriesPage, SeriesTotal
 from api.context import context
 from api.web import paging
+from api.web.describe_route import Parameters, answers, takes_query
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.row_json import JsonRow
 from minipacs.catalogue import Instance, Series, Study
-from minipacs.errors import NotFound
 
 blueprint = Blueprint("series", __name__)
 FILTERS = {
@@ -24,49 +24,44 @@ FILTERS = {
         select(Study.study_instance_uid).where(Study.patient_key == text)
     ),
 }
+LIST = "/series"
+SeriesFilters = filter_parameters("SeriesFilters", FILTERS, Parameters)
+SeriesParameters = filter_parameters("SeriesParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/series")
-def all_series() -> dict[str, Any]:
+@takes_query(SeriesParameters)
+@answers(SeriesPage)
+def all_series(query: PageParameters) -> JsonRow:
     """Series, a page at a time."""
+    chosen = apply_filters(select(Series), FILTERS, given_filters(query))
+
     with context().database.reading() as session:
-        chosen = paging.filtered(select(Series), FILTERS)
-        return paging.page(session, chosen, [(Series.series_instance_uid, False)], "series")
+        return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
 
 
 @blueprint.get("/series/count")
-def series_count() -> dict[str, Any]:
+@answers(SeriesTotal)
+def series_count() -> JsonRow:
     """How many series there are."""
     return lookups.totals(context(), "series") or {}
 
 
 @blueprint.get("/series/<series_instance_uid>")
-def series(series_instance_uid: str) -> dict[str, Any]:
+@answers(SeriesDetails)
+def series(series_instance_uid: str) -> JsonRow:
     """A series, by its UID, with its study's patient."""
-    row = lookups.series(context(), series_instance_uid)
-    if row is None:
-        raise missing(series_instance_uid)
-    return row
+    return one_or_404(lookups.series(context(), series_instance_uid), "series", series_instance_uid, LIST)
 
 
 @blueprint.get("/series/<series_instance_uid>/images")
-def images_of_series(series_instance_uid: str) -> dict[str, Any]:
+@takes_query(instances.InstanceParameters)
+@answers(InstancePage)
+def images_of_series(query: PageParameters, series_instance_uid: str) -> JsonRow:
     """The instances of a series, a page at a time."""
     with context().database.reading() as session:
-        found(session, series_instance_uid)
-        of = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
-        chosen = paging.filtered(of, instances.FILTERS)
-        return paging.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
+        one_or_404(session.get(Series, series_instance_uid), "series", series_instance_uid, LIST)
+        of_series = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
 
-
-def found(session: Session, series_instance_uid: str) -> Series:
-    """The series, or `NotFound`."""
-    entity = None if "\x00" in series_instance_uid else session.get(Series, series_instance_uid)
-    if entity is None:
-        raise missing(series_instance_uid)
-    return entity
-
-
-def missing(series_instance_uid: str) -> NotFound:
-    """The error for an unknown series."""
-    return NotFound(f"The catalogue has no series {series_instance_uid!r}.", "GET /series lists them.")
+        chosen = apply_filters(of_series, instances.FILTERS, given_filters(query))
+        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)

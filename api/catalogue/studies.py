@@ -1,21 +1,32 @@
 """Studies: the list, one study with its series, as JSON for scripts and as pages for people."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Date, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from api.catalogue import instances, lookups, series
+from api.catalogue.answer_types import (
+    InstancePage,
+    SegmentOfStudy,
+    SeriesRow,
+    StudyDetails,
+    StudyPage,
+    StudyTotal,
+)
 from api.context import context
 from api.results import files
 from api.web import paging, row_json
-from api.web.responses import wants_page
-from api.work.jobs import told
+from api.web.describe_route import Parameters, answers, takes_query
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.responses import render_page, reply, wants_page
+from api.web.row_json import JsonRow
+from api.work.jobs import job_json
 from minipacs.catalogue import Instance, Patient, Rendering, Result, Segment, Series, Study, totals
-from minipacs.errors import NotFound
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("studies", __name__)
@@ -65,69 +76,84 @@ FILTERS = {
 }
 
 
+StudyFilters = filter_parameters("StudyFilters", FILTERS, Parameters)
+StudyParameters = filter_parameters("StudyParameters", FILTERS, PageParameters)
+LIST = "/studies"
+
+
 @blueprint.get("/studies")
-def studies() -> ResponseReturnValue:
+@takes_query(StudyParameters)
+@answers(StudyPage, page="studies.html")
+def studies(query: PageParameters) -> ResponseReturnValue:
     """Studies, the newest first, a page at a time."""
+    given = given_filters(query)
     if wants_page():
-        wanted = {name: text for name, text in request.args.items() if text}
-        return render_template("studies.html", **overview(wanted))
+        return render_page(read_overview(query, {name: text for name, text in given.items() if text}))
+
     with context().database.reading() as session:
-        return paging.page(session, paging.filtered(select(Study), FILTERS, request.args), ORDER, "studies")
+        return read_page(session, apply_filters(select(Study), FILTERS, given), ORDER, "studies", query)
 
 
 @blueprint.get("/studies/count")
-def study_count() -> dict[str, Any]:
+@answers(StudyTotal)
+def study_count() -> JsonRow:
     """How many studies there are."""
     return lookups.totals(context(), "studies") or {}
 
 
 @blueprint.get("/studies/<study_instance_uid>")
+@answers(StudyDetails, page="study.html")
 def study(study_instance_uid: str) -> ResponseReturnValue:
     """A study, by its UID, with its series and results."""
-    answer = lookups.study(context(), study_instance_uid)
-    if answer is None:
-        raise missing(study_instance_uid)
-    if not wants_page():
-        return answer
-    with context().database.reading() as session:
-        jobs = session.scalars(select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id.desc()))
-        latest = {job.kind: told(job) for job in reversed(list(jobs))}
-        return render_template(
-            "study.html",
-            study=answer,
-            jobs=latest.values(),
-            pictures=pictures_of(session, study_instance_uid),
-        )
+    found = one_or_404(lookups.study(context(), study_instance_uid), "study", study_instance_uid, LIST)
+
+    def read_page_values() -> JsonRow:
+        with context().database.reading() as session:
+            jobs = select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id)
+            latest = {job.kind: job_json(job) for job in session.scalars(jobs)}
+            pictures = pictures_of(session, study_instance_uid)
+        return {"study": found, "jobs": latest.values(), "pictures": pictures}
+
+    return reply(found, read_page_values)
 
 
 @blueprint.get("/studies/<study_instance_uid>/series")
-def series_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
+@takes_query(series.SeriesFilters)
+@answers(list[SeriesRow])
+def series_of_study(query: Parameters, study_instance_uid: str) -> list[JsonRow]:
     """The series of a study, by number."""
     with context().database.reading() as session:
-        found(session, study_instance_uid)
-        chosen = paging.filtered(select(Series).where(Series.study_instance_uid == study_instance_uid), series.FILTERS)
+        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
+        of_study = select(Series).where(Series.study_instance_uid == study_instance_uid)
+        chosen = apply_filters(of_study, series.FILTERS, given_filters(query))
+
         ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
-        return [row_json.row(s) for s in session.scalars(ordered)]
+        return [row_json.row(one) for one in session.scalars(ordered)]
 
 
 @blueprint.get("/studies/<study_instance_uid>/images")
-def images_of_study(study_instance_uid: str) -> dict[str, Any]:
+@takes_query(instances.InstanceParameters)
+@answers(InstancePage)
+def images_of_study(query: PageParameters, study_instance_uid: str) -> JsonRow:
     """The instances of a study, a page at a time."""
     with context().database.reading() as session:
-        found(session, study_instance_uid)
-        of = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        chosen = paging.filtered(of.where(Series.study_instance_uid == study_instance_uid), instances.FILTERS)
-        return paging.page(session, chosen, [(Instance.sop_instance_uid, False)], "images")
+        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
+        joined = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        of_study = joined.where(Series.study_instance_uid == study_instance_uid)
+
+        chosen = apply_filters(of_study, instances.FILTERS, given_filters(query))
+        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
 
 
 @blueprint.get("/studies/<study_instance_uid>/segments")
-def segments_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
+@answers(list[SegmentOfStudy])
+def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
     """Every segment of every SEG of a study, with its volume.
 
     `superseded_by`: the SEG series that took this one's place, because its source changed; else null.
     """
     with context().database.reading() as session:
-        found(session, study_instance_uid)
+        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
         wanted = (
             select(Segment, Instance.series_instance_uid, Result.superseded_by)
             .join(Instance, Instance.sop_instance_uid == Segment.sop_instance_uid)
@@ -138,19 +164,6 @@ def segments_of_study(study_instance_uid: str) -> list[dict[str, Any]]:
         )
         rows = session.execute(wanted)
         return [{**row_json.row(s), "SeriesInstanceUID": uid, "superseded_by": newer} for s, uid, newer in rows]
-
-
-def found(session: Session, study_instance_uid: str) -> Study:
-    """The study, or `NotFound`."""
-    entity = None if "\x00" in study_instance_uid else session.get(Study, study_instance_uid)
-    if entity is None:
-        raise missing(study_instance_uid)
-    return entity
-
-
-def missing(study_instance_uid: str) -> NotFound:
-    """The error for an unknown study."""
-    return NotFound(f"The catalogue has no study {study_instance_uid!r}.", "GET /studies lists them.")
 
 
 def series_of(session: Session, study_instance_uid: str) -> list[Series]:
@@ -178,10 +191,10 @@ def pictures_of(session: Session, study_instance_uid: str) -> dict[str, str]:
     return pictures
 
 
-def overview(wanted: dict[str, str]) -> dict[str, Any]:
+def read_overview(which: PageParameters, given: Mapping[str, str]) -> JsonRow:
     """What the page of studies shows: a page of the list, each with its patient, modalities and jobs."""
     with context().database.reading() as session:
-        page = paging.page(session, paging.filtered(select(Study), FILTERS, wanted), ORDER, "studies")
+        page = read_page(session, apply_filters(select(Study), FILTERS, given), ORDER, "studies", which)
         uids = [study["StudyInstanceUID"] for study in page["studies"]]
         keys = [study["patient_key"] for study in page["studies"]]
         patients = {p.patient_key: p for p in session.scalars(select(Patient).where(Patient.patient_key.in_(keys)))}
@@ -191,13 +204,13 @@ def overview(wanted: dict[str, str]) -> dict[str, Any]:
         ):
             modalities[uid].add(modality or "?")
         open_jobs = select(Job).where(Job.study_instance_uid.in_(uids)).order_by(Job.id)
-        jobs = {(job.study_instance_uid, job.kind): told(job) for job in session.scalars(open_jobs)}
+        jobs = {(job.study_instance_uid, job.kind): job_json(job) for job in session.scalars(open_jobs)}
         for study in page["studies"]:
             uid = study["StudyInstanceUID"]
             study["patient"] = row_json.row(patients[study["patient_key"]])
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
-            study["results"] = files.of_study(context().settings, uid)
+            study["results"] = files.read_results(context().settings, uid)
             shown = pictures_of(session, uid)
             study["picture"] = next(iter(shown.values()), None)
-        return {**page, "wanted": wanted, "counts": totals(session)}
+        return {**page, "wanted": given, "counts": totals(session)}

@@ -5,9 +5,9 @@ in the queue or how far it is, and what came of it. An error bears what to do ab
 """
 
 import time
-from typing import Any
+from typing import Any, TypedDict
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -15,78 +15,156 @@ from sqlalchemy.orm import Session
 from api.catalogue.studies import DATE, anywhere
 from api.context import context
 from api.results import files
-from api.web.responses import wants_page
+from api.results.files import ResultJson
+from api.web.describe_route import Parameters, answers, takes_query
+from api.web.responses import reply
+from api.web.row_json import iso_time
 from api.web.template_filters import count_of
-from api.work.jobs import moment, told
+from api.work.jobs import ErrorText, JobJson, job_json
 from minipacs.archive.client import Arrived
 from minipacs.catalogue import Instance, Patient, Rejection, Series, Study
-from minipacs.errors import ArchiveError, BadRequest
+from minipacs.errors import ArchiveError
 from minipacs.jobs.follow import FollowedStudy
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("where", __name__)
-MOST = 20
+MAX_STUDIES = 20
+"""Studies of one answer."""
 RECENT = 30
 """Ended jobs of a kind whose time tells how long the next takes."""
 WORDS = {"catalogue": "Catalogue", "segment": "Segmentation"}
 
 
+class WhereParameters(Parameters):
+    """What the study is known by."""
+
+    q: str = ""
+
+
+class StepJson(TypedDict):
+    """One stage of a study's way."""
+
+    step: str
+    state: str
+    sentence: str
+    hint: str
+    at: str | None
+    job: int | None
+    percent: int | None
+    left_s: int | None
+    can_retry: bool
+
+
+class LinkJson(TypedDict):
+    """Where to look."""
+
+    name: str
+    url: str
+
+
+class StudyStatus(TypedDict):
+    """A study's way so far, and the sentence that sums it up."""
+
+    StudyInstanceUID: str
+    PatientID: str | None
+    PatientName: str | None
+    StudyDescription: str | None
+    StudyDate: str | None
+    state: str
+    answer: str
+    steps: list[StepJson]
+    links: list[LinkJson]
+
+
+class WhereAnswer(TypedDict):
+    """The studies that match; `trouble`: why the archive could not be asked."""
+
+    q: str
+    studies: list[StudyStatus]
+    trouble: ErrorText | None
+
+
 @blueprint.get("/where")
-def where() -> ResponseReturnValue:
+@takes_query(WhereParameters)
+@answers(WhereAnswer, page="where.html")
+def where(query: WhereParameters) -> ResponseReturnValue:
     """`?q=` a UID, PatientID, name or accession number: each study's way, and one sentence on where it is."""
-    text = request.args.get("q", "").strip()
-    if "\x00" in text:
-        raise BadRequest("The question has a NUL character.", "Leave it out.")
-    answer = looked(text) if text else {"q": "", "studies": [], "trouble": None}
-    return render_template("where.html", **answer) if wants_page() else answer
+    text = query.q.strip()
+    return reply(find_studies(text) if text else WhereAnswer(q="", studies=[], trouble=None))
 
 
-def looked(text: str) -> dict[str, Any]:
+def find_studies(text: str) -> WhereAnswer:
     """Studies the catalogue, the jobs or the archive know by this text."""
-    trouble, held = None, {}
+    trouble: ErrorText | None = None
+    in_archive: dict[str, Arrived] = {}
     try:
-        held = context().archive.arrived(text, MOST)
+        in_archive = context().archive.arrived(text, MAX_STUDIES)
     except ArchiveError as error:
         trouble = {"message": error.message, "hint": error.hint}
+
     with context().database.reading() as session:
-        newest = select(Study.study_instance_uid).where(anywhere(text)).order_by(DATE.desc()).limit(MOST)
+        newest = select(Study.study_instance_uid).where(anywhere(text)).order_by(DATE.desc()).limit(MAX_STUDIES)
         uids = dict.fromkeys(session.scalars(newest))
-        uids |= dict.fromkeys(sorted(held, key=lambda uid: -held[uid].last_update))
+        uids |= dict.fromkeys(sorted(in_archive, key=lambda uid: -in_archive[uid].last_update))
+
         jobs = select(Job.study_instance_uid).where(Job.study_instance_uid == text).limit(1)
         uids |= dict.fromkeys(session.scalars(jobs))
-        found = [one(session, uid, held.get(uid)) for uid in list(uids)[:MOST]]
-    return {"q": text, "studies": found, "trouble": trouble}
+
+        studies = [study_status(session, uid, in_archive.get(uid)) for uid in list(uids)[:MAX_STUDIES]]
+        return {"q": text, "studies": studies, "trouble": trouble}
 
 
-def one(session: Session, uid: str, held: Arrived | None) -> dict[str, Any]:
+def study_status(session: Session, uid: str, arrived: Arrived | None) -> StudyStatus:
     """A study's way so far, and the sentence that sums it up."""
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None
-    steps = [received(session, study, held)]
-    for job in session.scalars(select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)):
-        steps.append(of_job(session, job))
+    results = files.read_results(context().settings, uid)
+
+    steps = [arrival_step(session, study, arrived)]
+    jobs = select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)
+    steps += [job_step(session, job) for job in session.scalars(jobs)]
+
     rejected = session.scalar(select(func.count()).select_from(Rejection).where(of_study(uid)))
     if rejected:
         sentence = f"{rejected} objects could not be shown; the list of rejections says why."
-        steps.append(step("Rejections", "failed", sentence, hint="GET /rejections lists them."))
-    made = files.of_study(context().settings, uid)
+        steps.append(make_step("Rejections", "failed", sentence, hint="GET /rejections lists them."))
+
+    state, answer = summarize(steps, study is not None, len(results))
     return {
         "StudyInstanceUID": uid,
-        "PatientID": (patient.patient_id if patient else None) or (held.patient_id if held else None),
+        "PatientID": (patient.patient_id if patient else None) or (arrived.patient_id if arrived else None),
         "PatientName": patient.patient_name if patient else None,
         "StudyDescription": study.study_description if study else None,
         "StudyDate": study.study_date.isoformat() if study and study.study_date else None,
-        **summed_up(steps, study is not None, len(made)),
+        "state": state,
+        "answer": answer,
         "steps": steps,
-        "links": links(uid, study is not None, made),
+        "links": links(uid, study is not None, results),
     }
 
 
-def step(name: str, state: str, sentence: str, *, at: str | None = None, hint: str = "", **more: Any) -> dict[str, Any]:
+def make_step(
+    step: str,
+    state: str,
+    sentence: str,
+    *,
+    hint: str = "",
+    at: str | None = None,
+    job: JobJson | None = None,
+    left_s: int | None = None,
+    can_retry: bool = False,
+) -> StepJson:
     """One stage of the way; `state` is done, running, waiting, failed or cancelled."""
     return {
-        **{"step": name, "state": state, "sentence": sentence, "hint": hint, "at": at},
-        **{"job": None, "percent": None, "left_s": None, "can_retry": False, **more},
+        "step": step,
+        "state": state,
+        "sentence": sentence,
+        "hint": hint,
+        "at": at,
+        "job": job["id"] if job else None,
+        "percent": job["percent"] if job else None,
+        "left_s": left_s,
+        "can_retry": can_retry,
     }
 
 
@@ -98,49 +176,72 @@ def of_study(uid: str) -> Any:
     return Rejection.sop_instance_uid.in_(instances.where(Series.study_instance_uid == uid))
 
 
-def received(session: Session, study: Study | None, held: Arrived | None) -> dict[str, Any]:
+def arrival_step(session: Session, study: Study | None, arrived: Arrived | None) -> StepJson:
     """Whether it is here, whether it is whole."""
-    if held is None:
+    if arrived is None:
         sentence = "It is in the catalogue; whether the archive holds it was not found out." if study else "Not here."
-        return step("Received", "done" if study else "waiting", sentence)
-    at = moment(held.last_update)
-    followed = session.get(FollowedStudy, held.study_id)
+        return make_step("Received", "done" if study else "waiting", sentence)
+
+    at = iso_time(arrived.last_update)
+    followed = session.get(FollowedStudy, arrived.study_id)
     if followed is not None and followed.due is None:
-        return step("Received", "done", f"{held.series} series are in the archive.", at=at)
-    quiet = round(time.time() - held.last_update)
-    wait = context().settings.stable_age_s
-    sentence = f"Its last image came {max(quiet, 0)} s ago; work starts after {wait} s without another."
-    if quiet > context().settings.quiet_s + 60:
-        return step("Received", "waiting", sentence, at=at, hint="Is the job service running? `minipacs doctor` says.")
-    return step("Received", "running", sentence, at=at)
+        return make_step("Received", "done", f"{arrived.series} series are in the archive.", at=at)
+
+    quiet_s = round(time.time() - arrived.last_update)
+    wait_s = context().settings.stable_age_s
+    sentence = f"Its last image came {max(quiet_s, 0)} s ago; work starts after {wait_s} s without another."
+    if quiet_s > context().settings.quiet_s + 60:
+        hint = "Is the job service running? `minipacs doctor` says."
+        return make_step("Received", "waiting", sentence, at=at, hint=hint)
+    return make_step("Received", "running", sentence, at=at)
 
 
-def of_job(session: Session, job: Job) -> dict[str, Any]:
+def job_step(session: Session, job: Job) -> StepJson:
     """A job: its place in the queue, how far it is, or what went wrong."""
-    row = told(job)
+    row = job_json(job)
     name = WORDS.get(job.kind, job.kind)
     if engine := job.args.get("engine"):
         name += f" by {engine}"
-    more = {"job": job.id, "percent": row["percent"], "left_s": row["left_s"], "at": row["finished"] or row["started"]}
+    at = row["finished"] or row["started"]
+
     if job.state == "queued":
-        before, seconds = queue(session, job)
-        sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
-        sentence += f" Jobs of this kind take {length(seconds)}." if seconds else ""
-        again = f" The last attempt failed: {job.error}" if job.error else ""
-        left = round((before + 1) * seconds / max(context().settings.workers, 1)) if seconds else None
-        more = {**more, "left_s": left, "at": row["created"]}
-        return step(name, "waiting", sentence + (f" {job.note}" if job.note else "") + again, hint=job.hint, **more)
+        return queued_step(session, job, row, name)
+
     if job.state == "running":
         rest = f", about {length(row['left_s'])} left" if row["left_s"] else ""
         sentence = f"{row['summary'] or 'It has begun'} ({length(row['elapsed_s'] or 0)} so far{rest})."
-        return step(name, "running", sentence, **more)
+        return make_step(name, "running", sentence, at=at, job=row, left_s=row["left_s"])
+
     if job.state == "failed":
         sentence = f"{job.error} ({job.attempt} of {job.attempts} attempts.)"
-        return step(name, "failed", sentence, hint=job.hint, **{**more, "can_retry": True})
+        return make_step(
+            name, "failed", sentence, hint=job.hint, at=at, job=row, left_s=row["left_s"], can_retry=True
+        )  # fmt: skip
+
     if job.state == "cancelled":
-        return step(name, "cancelled", "Somebody cancelled it.", hint="Retry it.", **{**more, "can_retry": True})
+        hint = "Retry it."
+        return make_step(
+            name, "cancelled", "Somebody cancelled it.", hint=hint, at=at, job=row, left_s=row["left_s"], can_retry=True
+        )  # fmt: skip
+
     took = f" It took {length(row['elapsed_s'])}." if row["elapsed_s"] is not None else ""
-    return step(name, "done", f"{job.summary or 'Done.'}{took}", **more)
+    return make_step(name, "done", f"{job.summary or 'Done.'}{took}", at=at, job=row, left_s=row["left_s"])
+
+
+def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson:
+    """A job that waits: how many come before it, and how long that takes."""
+    before, seconds = queue(session, job)
+    sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
+
+    if seconds:
+        sentence += f" Jobs of this kind take {length(seconds)}."
+    if job.note:
+        sentence += f" {job.note}"
+    if job.error:
+        sentence += f" The last attempt failed: {job.error}"
+
+    left_s = round((before + 1) * seconds / max(context().settings.workers, 1)) if seconds else None
+    return make_step(name, "waiting", sentence, hint=job.hint, at=row["created"], job=row, left_s=left_s)
 
 
 def queue(session: Session, job: Job) -> tuple[int, float | None]:
@@ -160,21 +261,21 @@ def length(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def summed_up(steps: list[dict[str, Any]], catalogued: bool, made: int) -> dict[str, str]:
-    """`state` and `answer`: the worst first, else what is going on, else that all is done."""
+def summarize(steps: list[StepJson], is_catalogued: bool, results: int) -> tuple[str, str]:
+    """State and sentence of a study: the worst first, else what is going on, else that all is done."""
     for wanted in ("failed", "running", "waiting", "cancelled"):
         found = next((one for one in steps if one["state"] == wanted), None)
         if found:
-            return {"state": wanted, "answer": f"{found['step']}: {found['sentence']}"}
-    results_made = f"{count_of(made, 'segmentation')} ready." if made else "Nothing was segmented."
-    return {"state": "done", "answer": results_made if catalogued else "It is not in the catalogue."}
+            return wanted, f"{found['step']}: {found['sentence']}"
+    results_made = f"{count_of(results, 'segmentation')} ready." if results else "Nothing was segmented."
+    return "done", results_made if is_catalogued else "It is not in the catalogue."
 
 
-def links(uid: str, catalogued: bool, made: list[dict[str, Any]]) -> list[dict[str, str]]:
+def links(uid: str, is_catalogued: bool, results: list[ResultJson]) -> list[LinkJson]:
     """Where to look at it."""
-    found = [{"name": "Study", "url": f"/studies/{uid}"}] if catalogued else []
+    found: list[LinkJson] = [{"name": "Study", "url": f"/studies/{uid}"}] if is_catalogued else []
     found.append({"name": "Open in OHIF", "url": f"/ohif/viewer?StudyInstanceUIDs={uid}"})
-    for result in made:
+    for result in results:
         if "model.glb" in result["addresses"]:
             url = f"/studies/{uid}/3d/{result['series_instance_uid']}/{result['engine']}"
             found.append({"name": f"3-D ({result['engine']})", "url": url})

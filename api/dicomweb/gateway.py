@@ -15,10 +15,12 @@ from flask import Blueprint, Response, current_app, request
 
 from api.context import context
 from api.dicomweb import frame_client, orthanc_fixes, qido_series, qido_studies
+from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 
+DICOM_JSON = "application/dicom+json"
 CHUNK = 256 * 1024
 CONNECTIONS = 32
 HOP_BY_HOP = frozenset(
@@ -41,8 +43,10 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warni
 
 
 @blueprint.get("/<path:path>")
+@allows_unknown_names
+@answers("multipart/related", DICOM_JSON, JSON, "image/*")
 def retrieve(path: str) -> Response:
-    """QIDO-RS and WADO-RS."""
+    """QIDO-RS and WADO-RS; the query has matching keys of the Standard."""
     if not orthanc_fixes.may_be_read(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
     if (listed := _from_catalogue(path.strip("/"))) is not None:
@@ -65,6 +69,10 @@ def _from_catalogue(path: str) -> Response | None:
 
 @blueprint.post("/studies", defaults={"study": None})
 @blueprint.post("/studies/<study>")
+@audits("upload")
+@takes_unread_body("multipart/related", "application/dicom")
+@allows_unknown_names
+@answers(DICOM_JSON, "application/dicom+xml")
 def store(study: str | None) -> Response:
     """STOW-RS; the body streams through."""
     path = f"studies/{study}" if study else "studies"

@@ -5,59 +5,95 @@ The picture is decoded and segmented by the prompt service; the front door never
 
 import json
 from base64 import b64encode
+from typing import TypedDict
 
 import urllib3
 from flask import Blueprint, Response, request
+from msgspec import Struct
 
 from api.auth.roles import requires
-from api.work.prompts import handed
+from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, takes_body
+from api.work.prompts import ask_prompt_service
 from minipacs.errors import BadRequest
 
 blueprint = Blueprint("older_prompts", __name__)
-MOST_FILE = 64 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
+
+
+class SegmentedPicture(TypedDict):
+    """The name of the result, and the engine that made it."""
+
+    timestamp: str
+    engine: str
+
+
+class ServiceStatus(TypedDict):
+    """That the prompt service answers."""
+
+    status: str
+
+
+class PictureRequest(Struct):
+    """The prompts, as JSON; the picture is a file of any field."""
+
+    sam_input: str = ""
+
+
+def allow_large_file() -> None:
+    """Let a picture be larger than other bodies."""
+    request.max_content_length = MAX_FILE_BYTES
 
 
 @blueprint.post("/segment_input_image/")
+@allows_unknown_names
 @requires("annotator")
-def segment() -> Response:
+@audits("segment")
+@takes_body(PictureRequest, MULTIPART, before_reading=allow_large_file)
+@answers(SegmentedPicture)
+def segment(body: PictureRequest) -> Response:
     """A PNG, JPEG or DICOM file, and the form field `sam_input` with the prompts as JSON.
 
     `{model, rectangles: [{startX, startY, width, height}], positive_points: [{x, y}], negative_points: […]}`,
     in pixels from the upper left corner → `{"timestamp", "engine"}`.
     """
-    request.max_content_length = MOST_FILE
     files = [file for field in request.files for file in request.files.getlist(field)]
     if len(files) != 1:
         raise BadRequest(f"There are {len(files)} files.", "Send one PNG, JPEG or DICOM file.")
-    asked = request.form.get("sam_input") or next(iter(request.form.values()), "")
-    if not asked:
+    prompts = body.sam_input or next(iter(request.form.values()), "")
+    if not prompts:
         raise BadRequest("There are no prompts.", "Send them as JSON in the form field `sam_input`.")
-    body = json.dumps({"file": b64encode(files[0].read()).decode(), "asked": asked}).encode()
-    return _given(handed("POST", "/segment_input_image/", body))
+    message = json.dumps({"file": b64encode(files[0].read()).decode(), "asked": prompts}).encode()
+    return _as_response(ask_prompt_service("POST", "/segment_input_image/", message))
 
 
 @blueprint.get("/get_segmented_image/<timestamp>")
+@allows_unknown_names
+@answers("image/png")
 def segmented_image(timestamp: str) -> Response:
     """The picture with the segment in red, as PNG."""
-    return _given(handed("GET", f"/get_segmented_image/{_plain(timestamp)}"))
+    return _as_response(ask_prompt_service("GET", f"/get_segmented_image/{_safe_name(timestamp)}"))
 
 
 @blueprint.get("/get_dicom_image/<timestamp>")
+@allows_unknown_names
+@answers("application/dicom")
 def dicom_image(timestamp: str) -> Response:
     """The result as DICOM: a SEG of the DICOM image that was sent, else a Secondary Capture of no patient."""
-    return _given(handed("GET", f"/get_dicom_image/{_plain(timestamp)}"))
+    return _as_response(ask_prompt_service("GET", f"/get_dicom_image/{_safe_name(timestamp)}"))
 
 
 @blueprint.get("/health_check/")
+@allows_unknown_names
+@answers(ServiceStatus)
 def health_check() -> Response:
     """Whether the prompt service answers."""
-    return _given(handed("GET", "/healthz"))
+    return _as_response(ask_prompt_service("GET", "/healthz"))
 
 
-def _given(answer: urllib3.BaseHTTPResponse) -> Response:
+def _as_response(answer: urllib3.BaseHTTPResponse) -> Response:
     return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))
 
 
-def _plain(name: str) -> str:
+def _safe_name(name: str) -> str:
     """A name as our identifiers are; anything else is answered like an unknown one."""
     return name if name.isascii() and name.replace("-", "").replace("_", "").isalnum() else "unknown-name"

@@ -1,7 +1,8 @@
 """Is it alive, is it ready."""
 
 import shutil
-from typing import Any, cast
+from collections.abc import Callable
+from typing import TypedDict
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -9,24 +10,40 @@ from sqlalchemy import select
 
 from api.auth.roles import public
 from api.context import context
+from api.web.describe_route import answers
+from api.work.segmentation_work import list_engines
 from minipacs.errors import EngineUnavailable, MinipacsError
-from minipacs.jobs.contract import Asked, works
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("health", __name__)
 
 
+class Alive(TypedDict):
+    """That the process answers."""
+
+    status: str
+
+
+class Readiness(TypedDict):
+    """Whether all is ready, and for each check `ok` or what is wrong."""
+
+    status: str
+    checks: dict[str, str]
+
+
 @blueprint.get("/healthz")
 @public
-def alive() -> dict[str, str]:
+@answers(Alive)
+def alive() -> Alive:
     """The process answers."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
+@answers(Readiness, errors={503: Readiness})
 def ready() -> ResponseReturnValue:
     """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""
-    checks = {name: _checked(check) for name, check in CHECKS.items()}
+    checks = {name: _run(check) for name, check in CHECKS.items()}
     fine = all(word == "ok" for word in checks.values())
     return {"status": "ready" if fine else "not ready", "checks": checks}, 200 if fine else 503
 
@@ -52,18 +69,17 @@ def _engine() -> None:
     settings = context().settings
     if not settings.automatic_engine:
         return
-    listed = cast(Asked, works()["segment"]).engines(settings)
-    engine = next((one for one in listed if one["name"] == settings.automatic_engine), None)
+    engine = next((one for one in list_engines() if one["name"] == settings.automatic_engine), None)
     if engine is None:
         raise EngineUnavailable(f"There is no engine {settings.automatic_engine!r}.", "Correct MINIPACS_ENGINE.")
     if not engine["available"]:
-        raise EngineUnavailable(engine["reason"], engine["hint"])
+        raise EngineUnavailable(engine["reason"] or "It is not available.", engine["hint"] or "")
 
 
-CHECKS: dict[str, Any] = {"database": _database, "archive": _archive, "engine": _engine, "disk": _disk}
+CHECKS: dict[str, Callable[[], None]] = {"database": _database, "archive": _archive, "engine": _engine, "disk": _disk}
 
 
-def _checked(check: Any) -> str:
+def _run(check: Callable[[], None]) -> str:
     try:
         check()
     except MinipacsError as error:

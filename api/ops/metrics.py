@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.context import context
+from api.web.describe_route import answers
 from minipacs import __version__
 from minipacs.catalogue import Rejection, totals
 from minipacs.jobs.record import STATES, Job
@@ -17,6 +18,7 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
+@answers("text/plain")
 def metrics() -> Response:
     """Gauges; the same in every process, because they come from the database."""
     settings = context().settings

@@ -5,12 +5,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, cast
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from api.context import context
+from api.web.describe_route import ANY, Parameters, answers, audits, may_hold_more, takes_query
 from api.web.file_responses import inside, send
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
 from minipacs.settings import Settings
@@ -22,18 +23,57 @@ CONVERTING = threading.BoundedSemaphore(2)
 """Conversions at once, of each process: each takes a core and the segmentation's memory."""
 
 
-def root(settings: Settings) -> Path:
+@may_hold_more
+class ResultJson(TypedDict):
+    """The manifest of a result, and the address of each of its files."""
+
+    series_instance_uid: str
+    engine: str
+    addresses: dict[str, str]
+
+
+class FormParameters(Parameters):
+    """The form of DICOM SEG; as it is where none is named."""
+
+    type: Literal["", "BINARY", "LABELMAP"] = ""
+
+
+@blueprint.get("/studies/<study_instance_uid>/results")
+@answers(list[ResultJson])
+def results(study_instance_uid: str) -> list[ResultJson]:
+    """The results of a study: what was made of what, by whom, and where the files are."""
+    return read_results(context().settings, study_instance_uid)
+
+
+@blueprint.get("/results/<path:relative>")
+@audits("download")
+@takes_query(FormParameters)
+@answers(ANY)
+def result_file(query: FormParameters, relative: str) -> ResponseReturnValue:
+    """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
+    root = results_root(context().settings)
+    if not query.type:
+        return send(root, relative)
+    if not relative.endswith("/seg.dcm"):
+        raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
+
+    other_form = convert_seg(inside(root, relative).parent, query.type)
+    return send(other_form.parent, other_form.name, download_name=f"seg-{query.type.lower()}.dcm")
+
+
+def results_root(settings: Settings) -> Path:
     """Where all results lie."""
     return settings.output / "results"
 
 
-def of_study(settings: Settings, study_instance_uid: str) -> list[dict[str, Any]]:
+def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson]:
     """The manifest of every result of a study, with the address of each file."""
     try:
-        folder = inside(root(settings), study_instance_uid)
+        folder = inside(results_root(settings), study_instance_uid)
     except NotFound:
         return []
-    found = []
+
+    found: list[ResultJson] = []
     for path in sorted(folder.glob(f"*/*/{MANIFEST}")):
         series, engine = path.parts[-3], path.parts[-2]
         if series.startswith(".") or engine.startswith("."):
@@ -42,31 +82,15 @@ def of_study(settings: Settings, study_instance_uid: str) -> list[dict[str, Any]
             manifest = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):  # being replaced at this moment
             continue
+
         address = f"/results/{study_instance_uid}/{series}/{engine}/"
         names = sorted({*manifest.get("files", []), MANIFEST})
-        found.append({**manifest, "engine": engine, "addresses": {name: address + name for name in names}})
+        addresses = {name: address + name for name in names}
+        found.append(cast(ResultJson, {**manifest, "engine": engine, "addresses": addresses}))
     return found
 
 
-@blueprint.get("/studies/<study_instance_uid>/results")
-def results(study_instance_uid: str) -> list[dict[str, Any]]:
-    """The results of a study: what was made of what, by whom, and where the files are."""
-    return of_study(context().settings, study_instance_uid)
-
-
-@blueprint.get("/results/<path:relative>")
-def result_file(relative: str) -> ResponseReturnValue:
-    """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
-    kind = request.args.get("type", "")
-    if not kind:
-        return send(root(context().settings), relative)
-    if kind not in ("BINARY", "LABELMAP") or not relative.endswith("/seg.dcm"):
-        raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
-    made = converted(inside(root(context().settings), relative).parent, kind)
-    return send(made.parent, made.name, download_name=f"seg-{kind.lower()}.dcm")
-
-
-def converted(folder: Path, kind: str) -> Path:
+def convert_seg(folder: Path, kind: str) -> Path:
     """The SEG of a result in this form, by a process of the segmentation box: nothing of it is imported here."""
     command = [sys.executable, "-m", "segmentation.results.convert_seg", str(folder), kind]
     with CONVERTING:

@@ -1,40 +1,42 @@
-"""Results to take away: the list, downloads, and links that a phone opens without login.
+"""Links that a phone opens without login: each names its files, ends at a time, and can be revoked before.
 
-A share names its files, ends at a time, and can be revoked before. Its link holds the row's number and
-a signature by this installation's key; the ZIP is made while it is sent.
+A link holds the share's number and a signature by this installation's key; the ZIP is made while it is sent.
 """
 
 import base64
 import io
-import os
-import socket
 import time
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+from flask import Blueprint, Response, current_app, g
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeSerializer
+from msgspec import field
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.roles import public, requires
 from api.context import context
 from api.results import files as result_files
-from api.web.file_responses import inside, send
-from api.web.paging import whole
-from api.web.responses import wants_page
-from api.work.jobs import moment
+from api.web.addresses import server_address, serves_this_machine_alone
+from api.web.describe_route import ZIP, Fields, answers, audits, takes_body
+from api.web.file_responses import inside
+from api.web.responses import reply, reply_or_redirect
+from api.web.row_json import iso_time
+from api.web.zip_stream import zip_files
 from minipacs.database import Base
 from minipacs.errors import BadRequest, Gone, NotFound
 
 blueprint = Blueprint("share", __name__)
-USUAL_S = 3600
+DEFAULT_S = 3600
+SHORTEST_S = 60
 LONGEST_S = 7 * 86400
-MOST_FILES = 1000
-CHUNK = 256 * 1024
+MAX_FILES = 1000
+"""Files of one share."""
+MAX_SHARES = 100
+"""Shares of one list."""
+MAX_SHARE_ID = 2**31 - 1
+"""What the column holds; a larger number is no share."""
 
 
 class Share(Base):
@@ -50,129 +52,111 @@ class Share(Base):
     revoked: Mapped[bool] = mapped_column(default=False)
 
 
-def listed() -> list[dict[str, Any]]:
-    """Every result file: name below the results folder, size, time; the newest results first."""
-    root = result_files.root(context().settings)
-    found = []
-    if not root.is_dir():
-        return []
-    for folder in sorted(root.glob("[0-9]*/*/*"), key=lambda p: p.stat().st_mtime, reverse=True)[:500]:
-        if folder.name.startswith(".") or not (folder / result_files.MANIFEST).is_file():
-            continue
-        for file in sorted(folder.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                stat = file.stat()
-                name = file.relative_to(root).as_posix()
-                found.append(
-                    {"name": name, "size": stat.st_size, "changed": moment(stat.st_mtime), "url": f"/results/{name}"}
-                )
-    return found
+class ShareJson(TypedDict):
+    """A share and its link."""
+
+    id: int
+    url: str
+    files: list[str]
+    created_by: str
+    ends: str | None
 
 
-@blueprint.get("/files")
-def files() -> ResponseReturnValue:
-    """Result files, the newest first."""
-    found = listed()
-    if not wants_page():
-        return {"files": found}
-    folders: dict[str, list[dict[str, Any]]] = {}
-    for file in found:
-        folders.setdefault(file["name"].rpartition("/")[0], []).append(file)
-    return render_template("files.html", folders=folders, shares=mine(), made=None)
+class NewShare(ShareJson):
+    """A share, its link as a QR code (PNG, base64), and what keeps a phone from opening it."""
+
+    qr: str
+    note: NotRequired[str]
 
 
-@blueprint.get("/jsonlist")
-def names() -> list[str]:
-    """For older clients: the names of all result files."""
-    return [file["name"] for file in listed()]
+class ShareList(TypedDict):
+    """The shares whose links open something."""
+
+    shares: list[ShareJson]
 
 
-@blueprint.get("/download/<path:filename>")
-def download(filename: str) -> Response:
-    """For older clients: a result file, as an attachment."""
-    return send(result_files.root(context().settings), filename, download_name=filename.rpartition("/")[2])
+class RevokedShare(TypedDict):
+    """The share that was revoked."""
+
+    id: int
+    revoked: bool
 
 
-@blueprint.get("/qr")
-@requires("operator")
-def qr_of_file() -> dict[str, Any]:
-    """For older clients: `?filename=` → a share of that file and its QR code as base64 PNG."""
-    return told(made([request.args.get("filename", "")], USUAL_S), qr=True)
+class ShareRequest(Fields):
+    """Files, by their names below the results folder, and how long their link lives."""
+
+    files: list[str] = field(default_factory=list)
+    seconds: int = DEFAULT_S
 
 
 @blueprint.post("/files")
 @blueprint.post("/files/qr")
 @blueprint.post("/shares")
 @requires("operator")
-def make() -> ResponseReturnValue:
+@audits("share")
+@takes_body(ShareRequest)
+@answers(NewShare, page="share.html")
+def make(body: ShareRequest) -> ResponseReturnValue:
     """Share the files named (`files` of a form or JSON) for `seconds`: the link and its QR code."""
-    sent = request.get_json(silent=True) if request.is_json else None
-    if sent is not None and not isinstance(sent, dict):
-        raise BadRequest("The body is not a JSON object.", '{"files": […], "seconds": 3600}')
-    wanted = sent.get("files") if sent is not None else request.form.getlist("files")
-    seconds = sent.get("seconds", USUAL_S) if sent is not None else request.form.get("seconds", USUAL_S)
-    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
-        raise BadRequest("`files` is not a list of names.", "GET /files lists them.")
-    share = made(wanted, whole(str(seconds)))
-    if not wants_page():
-        return told(share, qr=True), 201
-    return render_template("share.html", share=told(share, qr=True)), 201
+    share = new_share_json(create_share(body.files, body.seconds))
+    return reply(share, lambda: {"share": share}, status=201)
 
 
 @blueprint.get("/shares")
 @requires("operator")
-def shares() -> dict[str, Any]:
+@answers(ShareList)
+def shares() -> ShareList:
     """The links that live."""
-    return {"shares": mine()}
+    return {"shares": living_shares()}
 
 
 @blueprint.post("/shares/<int:share_id>/revoke")
 @requires("operator")
+@audits("share")
+@answers(RevokedShare)
 def revoke(share_id: int) -> ResponseReturnValue:
     """The link ends now."""
     with context().database.writing() as session:
-        share = session.get(Share, share_id if share_id < 2**31 else -1)
+        share = session.get(Share, share_id) if share_id <= MAX_SHARE_ID else None
         if share is None:
             raise NotFound(f"There is no share {share_id}.", "GET /shares lists them.")
         share.revoked = True
-    return redirect("/files", 303) if wants_page() else {"id": share_id, "revoked": True}
-
-
-@blueprint.post("/delete_zip")
-@requires("operator")
-def nothing_to_delete() -> dict[str, str]:
-    """For older clients: our ZIPs are made while they are sent; there is none to delete."""
-    return {"status": "success", "message": "ZIPs are not kept."}
+    return reply_or_redirect(RevokedShare(id=share_id, revoked=True), "/files")
 
 
 @blueprint.get("/shared/<token>")
 @public
+@audits("download")
+@answers(ZIP)
 def fetch(token: str) -> Response:
     """The ZIP of a share, to whoever has its link."""
-    share_id = number(token)
+    share_id = read_link_token(token)
     with context().database.reading() as session:
         share = session.get(Share, share_id)
     if share is None or share.revoked or share.ends < time.time():
         raise Gone("This link has ended.", "Ask for a new one.")
-    root = result_files.root(context().settings)
-    paths = [(name, inside(root, name)) for name in share.files]
-    response = Response(zipped(paths), mimetype="application/zip")
+
+    root = result_files.results_root(context().settings)
+    response = Response(zip_files([(name, inside(root, name)) for name in share.files]), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def made(wanted: list[str], seconds: int) -> Share:
+def create_share(names: list[str], seconds: int) -> Share:
     """A new share; every file must be there now."""
-    if not 1 <= len(wanted) <= MOST_FILES:
-        raise BadRequest(f"Choose 1 to {MOST_FILES} files.", "GET /files lists them.")
-    if not 60 <= seconds <= LONGEST_S:
-        raise BadRequest(f"A link lives 60 to {LONGEST_S} seconds.", "Send `seconds` within that.")
-    root = result_files.root(context().settings)
-    for name in wanted:
+    if not 1 <= len(names) <= MAX_FILES:
+        raise BadRequest(f"Choose 1 to {MAX_FILES} files.", "GET /files lists them.")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise BadRequest(f"A link lives {SHORTEST_S} to {LONGEST_S} seconds.", "Send `seconds` within that.")
+
+    root = result_files.results_root(context().settings)
+    for name in names:
         if not name or not inside(root, name).is_file():
             raise NotFound("One of the files is not there.", "GET /files lists them.")
-    share = Share(files=sorted(set(wanted)), created_by=g.user.name, created=time.time(), ends=time.time() + seconds)
+
+    now = time.time()
+    share = Share(files=sorted(set(names)), created_by=g.user.name, created=now, ends=now + seconds)
     with context().database.writing() as session:
         session.add(share)
         session.flush()
@@ -181,35 +165,40 @@ def made(wanted: list[str], seconds: int) -> Share:
     return share
 
 
-def mine() -> list[dict[str, Any]]:
-    """Shares that live."""
+def living_shares() -> list[ShareJson]:
+    """Shares whose links open something, the newest first."""
+    living = select(Share).where(Share.ends > time.time(), ~Share.revoked)
+
     with context().database.reading() as session:
-        living = select(Share).where(Share.ends > time.time(), ~Share.revoked).order_by(Share.id.desc()).limit(100)
-        return [told(share) for share in session.scalars(living)]
+        return [share_json(share) for share in session.scalars(living.order_by(Share.id.desc()).limit(MAX_SHARES))]
 
 
-def told(share: Share, *, qr: bool = False) -> dict[str, Any]:
-    """A share as JSON; `qr`: with the picture."""
-    url = f"{reachable()}/shared/{signer().dumps(share.id)}"
-    answer: dict[str, Any] = {
+def share_json(share: Share) -> ShareJson:
+    """A share and its link."""
+    return {
         "id": share.id,
-        "url": url,
+        "url": f"{server_address()}/shared/{link_signer().dumps(share.id)}",
         "files": share.files,
         "created_by": share.created_by,
-        "ends": moment(share.ends),
+        "ends": iso_time(share.ends),
     }
-    if qr:
-        import segno
 
-        picture = io.BytesIO()
-        segno.make(url, error="m").save(picture, kind="png", scale=6, border=4)
-        answer["qr"] = base64.b64encode(picture.getvalue()).decode()
-        if not context().settings.public_url and context().settings.http_host in ("127.0.0.1", "localhost", "::1"):
-            answer["note"] = "The server listens on this machine alone; set MINIPACS_HTTP_HOST=0.0.0.0 for phones."
+
+def new_share_json(share: Share) -> NewShare:
+    """A share with its link as a QR code; `note` where a phone cannot open it."""
+    import segno
+
+    known = share_json(share)
+    picture = io.BytesIO()
+    segno.make(known["url"], error="m").save(picture, kind="png", scale=6, border=4)
+    answer = cast(NewShare, {**known, "qr": base64.b64encode(picture.getvalue()).decode()})
+
+    if serves_this_machine_alone():
+        answer["note"] = "The server listens on this machine alone; set MINIPACS_HTTP_HOST=0.0.0.0 for phones."
     return answer
 
 
-def number(token: str) -> int:
+def read_link_token(token: str) -> int:
     """The share that a link's token names.
 
     A token has one spelling. Base64 alone would take four: the last character of a signature of 20 bytes
@@ -219,75 +208,14 @@ def number(token: str) -> int:
         NotFound: not a token of this installation.
     """
     try:
-        share_id = int(signer().loads(token))
-        if token == signer().dumps(share_id):
+        share_id = int(link_signer().loads(token))
+        if token == link_signer().dumps(share_id):
             return share_id
     except (BadSignature, ValueError, TypeError):
         pass
     raise NotFound("There is no such link.", "Ask for a new one.")
 
 
-def signer() -> URLSafeSerializer:
+def link_signer() -> URLSafeSerializer:
     """Signs share numbers with this installation's key."""
     return URLSafeSerializer(str(current_app.secret_key), salt="minipacs share")
-
-
-def reachable() -> str:
-    """This server as others reach it: as set, as asked, or by this machine's own address; never loopback."""
-    if public := context().settings.public_url:
-        return public.rstrip("/")
-    name = request.host.rsplit(":", 1)[0].strip("[]")
-    if name not in ("localhost", "::1") and not name.startswith("127."):
-        return f"{request.scheme}://{request.host}"
-    return f"{request.scheme}://{own_address()}:{context().settings.http_port}"
-
-
-def own_address() -> str:
-    """The address this machine would send from; a UDP socket that is connected sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: a documentation address, routed as any other
-            address = str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
-    return socket.gethostname() if address.startswith(("127.", "0.")) else address
-
-
-class Sink(io.RawIOBase):
-    """What a ZIP is written into; taken away piece by piece."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._written = 0
-
-    def tell(self) -> int:
-        """How much was written."""
-        return self._written
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, piece: Any) -> int:
-        """Keep a piece."""
-        self._pieces.append(bytes(piece))
-        self._written += len(piece)
-        return len(piece)
-
-    def take(self) -> bytes:
-        """The pieces since the last time."""
-        taken, self._pieces = b"".join(self._pieces), []
-        return taken
-
-
-def zipped(paths: list[tuple[str, Path]]) -> Iterator[bytes]:
-    """A ZIP of files, as it is made; nothing is written to disk. Result files are packed already."""
-    sink = Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in paths:
-            entry = zipfile.ZipInfo.from_file(path, name)
-            with archive.open(entry, "w", force_zip64=os.path.getsize(path) > 2**31) as into, path.open("rb") as file:
-                while piece := file.read(CHUNK):
-                    into.write(piece)
-                    yield sink.take()
-    yield sink.take()

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from flask import Blueprint, Response, render_template
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response
 
 from api.context import context
-from api.legacy import image_server
 from api.results import label_filter, source_nifti
+from api.results.labels import map_of
+from api.web.describe_route import GZIP, answers
 from api.web.file_responses import send
+from api.web.responses import render_page
 from minipacs.errors import NotFound
 from minipacs.settings import ROOT
 
@@ -19,29 +20,33 @@ SERVED = ("build/", "examples/jsm/")
 
 
 @blueprint.get("/studies/<study>/3d/<series>/<engine>")
-def view(study: str, series: str, engine: str) -> ResponseReturnValue:
+@answers(page="scene.html")
+def view(study: str, series: str, engine: str) -> str:
     """The page: a canvas, and a switch for each segment."""
-    path = image_server.map_of(study, series, engine)
+    path = map_of(study, series, engine)
     model = f"/results/{study}/{series}/{engine}/model.glb"
     if not path.with_name("model.glb").is_file():
         raise NotFound("This result has no surfaces.", "Its files are on the study's page.")
-    return render_template("scene.html", study=study, engine=engine, model=model, labels=label_filter.table(path))
+    labels = label_filter.table(path)
+    return render_page({"study": study, "engine": engine, "model": model, "labels": labels})
 
 
 @blueprint.get("/studies/<study>/overlay/<series>/<engine>")
-def overlay(study: str, series: str, engine: str) -> ResponseReturnValue:
+@answers(page="overlay.html")
+def overlay(study: str, series: str, engine: str) -> str:
     """The page: slices in three planes with the labels over them."""
-    path = image_server.map_of(study, series, engine)
+    path = map_of(study, series, engine)
     base = f"/studies/{study}/results/{series}/{engine}"
     shown = [{**label.as_json(), "color": label.color} for label in label_filter.table(path)]
     what = {"map": f"{base}/labels.nii.gz", "source": f"{base}/source.nii.gz", "labels": shown}
-    return render_template("overlay.html", study=study, engine=engine, what=what, labels=shown)
+    return render_page({"study": study, "engine": engine, "what": what, "labels": shown})
 
 
 @blueprint.get("/studies/<study>/results/<series>/<engine>/source.nii.gz")
-def images(study: str, series: str, engine: str) -> ResponseReturnValue:
+@answers(GZIP)
+def images(study: str, series: str, engine: str) -> Response:
     """The images of a result as NIfTI, on the grid of its label map."""
-    path = image_server.map_of(study, series, engine)
+    path = map_of(study, series, engine)
     made = source_nifti.made(context(), path, path.parent.parent.name)
     return send(made.parent, made.name)
 
@@ -49,16 +54,16 @@ def images(study: str, series: str, engine: str) -> ResponseReturnValue:
 @blueprint.get("/library/niivue/<path:name>")
 def niivue(name: str) -> Response:
     """NiiVue's bundle."""
-    return module(NIIVUE, name, ("index.js",))
+    return send_module(NIIVUE, name, ("index.js",))
 
 
 @blueprint.get("/library/three/<path:name>")
 def library(name: str) -> Response:
     """A module of three.js."""
-    return module(THREE, name, SERVED)
+    return send_module(THREE, name, SERVED)
 
 
-def module(folder: Path, name: str, served: tuple[str, ...]) -> Response:
+def send_module(folder: Path, name: str, served: tuple[str, ...]) -> Response:
     """A file of an npm package."""
     if not name.startswith(served) or not folder.is_dir():
         raise NotFound("There is no such module.", "Run scripts/up to fetch what the pages need.")

@@ -5,16 +5,17 @@ Everything is looked at before anything is stored: a ZIP that breaks a limit, or
 
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO, TypedDict
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from api.auth.roles import requires
 from api.context import context
 from api.uploads.received import look
-from api.web.responses import wants_page
+from api.web.describe_route import MULTIPART, Fields, answers, audits, takes_body
+from api.web.responses import render_page, reply
 from minipacs.errors import BadRequest, MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
@@ -32,48 +33,72 @@ class Verdict:
     study: str = ""
 
 
-@blueprint.get("/upload")
-@requires("operator")
-def form() -> ResponseReturnValue:
-    """The page."""
-    return render_template("upload.html", verdicts=None)
+class UploadAnswer(TypedDict):
+    """A verdict for each file, and the studies that were stored."""
+
+    files: list[Verdict]
+    stored: int
+    refused: int
+    studies: list[str]
 
 
-@blueprint.post("/")
-@blueprint.post("/upload")
-@requires("operator")
-def upload() -> ResponseReturnValue:
-    """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
+class UploadFields(Fields):
+    """Beside the files, of any field: what volumes are taken for; empty to guess."""
+
+    modality: str = ""
+
+
+def allow_large_upload() -> None:
+    """Set the limits of an upload, as the administrator wants them."""
     settings = context().settings
     request.max_content_length = settings.upload_mb * 2**20
     request.max_form_parts = settings.upload_files
-    asked_modality()
-    verdicts = [v for name, stream in received() for v in taken(name, stream)]
+
+
+@blueprint.get("/upload")
+@requires("operator")
+@answers(page="upload.html")
+def form() -> str:
+    """The page."""
+    return render_page({"verdicts": None})
+
+
+@blueprint.post("/upload")
+@requires("operator")
+@audits("upload")
+@takes_body(UploadFields, MULTIPART, before_reading=allow_large_upload)
+@answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})
+def upload(body: UploadFields) -> ResponseReturnValue:
+    """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
+    return receive_upload(body.modality)
+
+
+def receive_upload(modality: str) -> ResponseReturnValue:
+    """Store the files of this request; a verdict for each."""
+    modality = check_modality(modality)
+    verdicts = [v for name, stream in files_of_request() for v in store_file_or_zip(name, stream, modality)]
     if not verdicts:
         raise BadRequest("There is no file in this upload.", "Send files as multipart/form-data, in any field.")
+
     stored = [v for v in verdicts if v.verdict == "stored"]
-    studies = sorted({v.study for v in stored if v.study})
-    status = 200 if stored else 422
-    answer: dict[str, Any] = {
-        "files": [asdict(v) for v in verdicts],
+    answer: UploadAnswer = {
+        "files": verdicts,
         "stored": len(stored),
         "refused": len(verdicts) - len(stored),
-        "studies": studies,
+        "studies": sorted({v.study for v in stored if v.study}),
     }
-    if wants_page():
-        return render_template("upload.html", verdicts=verdicts, **answer), status
-    return answer, status
+    return reply(answer, lambda: {"verdicts": verdicts}, status=200 if stored else 422)
 
 
-def asked_modality() -> str:
+def check_modality(text: str) -> str:
     """What volumes are taken for: CT, MR, or empty to guess."""
-    modality = request.form.get("modality", "").strip().upper()
+    modality = text.strip().upper()
     if modality not in ("", "CT", "MR"):
         raise BadRequest(f"A volume cannot become {modality!r}.", "Send modality=CT or MR, or leave it out.")
     return modality
 
 
-def received() -> Iterator[tuple[str, IO[bytes]]]:
+def files_of_request() -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file sent, whatever its field is called."""
     sent = [file for field in request.files for file in request.files.getlist(field) if file.filename]
     most = context().settings.upload_files
@@ -83,21 +108,21 @@ def received() -> Iterator[tuple[str, IO[bytes]]]:
         yield str(file.filename), file.stream
 
 
-def taken(name: str, stream: IO[bytes]) -> list[Verdict]:
+def store_file_or_zip(name: str, stream: IO[bytes], modality: str) -> list[Verdict]:
     """Store a file, or every file of a ZIP; a verdict each."""
     if stream.read(4) != ZIP:
         stream.seek(0)
-        return [stored(name, stream.read())]
+        return [store_file(name, stream.read(), modality)]
     stream.seek(0)
     try:
         with zipfile.ZipFile(stream) as archive:
-            entries = checked(name, archive)
-            return [stored(f"{name}/{entry.filename}", archive.read(entry)) for entry in entries]
+            entries = check_zip(name, archive)
+            return [store_file(f"{name}/{entry.filename}", archive.read(entry), modality) for entry in entries]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         return [Verdict(name, "refused", f"The ZIP cannot be read ({error}).", "ZIP")]
 
 
-def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def check_zip(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a ZIP, after its limits, its encryption and its checksums were looked at."""
     entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
     packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
@@ -118,9 +143,9 @@ def checked(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def stored(name: str, file: bytes) -> Verdict:
+def store_file(name: str, file: bytes, modality: str) -> Verdict:
     """Store one file; why not, where not."""
-    found = look(name, file, asked_modality())
+    found = look(name, file, modality)
     if isinstance(found, str):
         return Verdict(name, "refused", found)
     try:

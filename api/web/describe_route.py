@@ -21,6 +21,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from flask import current_app, g, request
 from msgspec import Struct
 
+
 class Parameters(Struct, kw_only=True, forbid_unknown_fields=True):
     """What a route takes in its query."""
 
@@ -33,6 +34,7 @@ PAGE, CSV, ZIP, GZIP, ANY = "text/html", "text/csv", "application/zip", "applica
 JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 View = TypeVar("View", bound=Callable[..., Any])
+Record = TypeVar("Record", bound=type)
 Values = TypeVar("Values", bound=Struct)
 Rest = ParamSpec("Rest")
 Answer = TypeVar("Answer")
@@ -75,6 +77,16 @@ class RouteDescription:
     """By status: errors that have another shape than the one of all routes."""
 
 
+OPEN_RECORDS: set[str] = set()
+"""Names of JSON objects that may hold more than their types say."""
+
+
+def may_hold_more(record: Record) -> Record:
+    """Mark the type of a JSON object that another box writes: it may hold more than is described."""
+    OPEN_RECORDS.add(record.__name__)
+    return record
+
+
 UNDESCRIBED = RouteDescription()
 
 
@@ -96,9 +108,7 @@ def describe(view: Callable[..., Any]) -> RouteDescription:
     return description_of(view)
 
 
-def answers(
-    *what: Any, page: str = "", errors: Mapping[int, Any] | None = None
-) -> Callable[[View], View]:
+def answers(*what: Any, page: str = "", errors: Mapping[int, Any] | None = None) -> Callable[[View], View]:
     """What the route answers when all is well: the type of its JSON, media types (as text), a page's template.
 
     Without any of them it only leads elsewhere (303).

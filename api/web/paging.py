@@ -2,21 +2,32 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 from flask import request
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api.web.row_json import plain, row
-from minipacs.errors import BadRequest
+from api.web.describe_route import Parameters
+from api.web.row_json import JsonRow, plain, row
+from minipacs.errors import BadRequest, NotFound
 
-MOST = 1000
-USUAL = 100
+MAX_LIMIT = 1000
+"""Rows of one page."""
 Filter = Callable[[str], ColumnElement[bool]]
+Values = TypeVar("Values", bound=Parameters)
+Found = TypeVar("Found")
+
+
+def one_or_404(found: Found | None, noun: str, key: str, where_to_look: str) -> Found:
+    """What was found; `NotFound` where that is nothing. `where_to_look`: the address of the list."""
+    if found is None:
+        raise NotFound(f"The catalogue has no {noun} {key!r}.", f"GET {where_to_look} lists them.")
+    return found
 
 
 def equals(column: InstrumentedAttribute[Any]) -> Filter:
@@ -65,36 +76,41 @@ def day(text: str) -> date:
         raise BadRequest(f"{text!r} is not a date.", "Write it as 2024-01-31.") from None
 
 
-def limit() -> int:
-    """`?limit=`: how many, 1 to 1000."""
-    number = whole(request.args.get("limit", str(USUAL)))
-    if not 1 <= number <= MOST:
-        raise BadRequest(f"limit must be 1 to {MOST}, not {number}.", "Follow `next` for more.")
-    return number
+class PageParameters(Parameters):
+    """Which page of a list: `next` of the page before bears both."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
+    after: str = ""
 
 
-def filtered(
-    statement: Select[Any], filters: Mapping[str, Filter], wanted: Mapping[str, str] | None = None
-) -> Select[Any]:
-    """The statement with the conditions wanted (the query string); an unknown name is refused, not ignored."""
-    for name, text in (request.args if wanted is None else wanted).items():
-        if name in ("limit", "after"):
-            continue
-        if name not in filters:
-            raise BadRequest(f"There is no filter {name!r} here.", f"There are {', '.join(sorted(filters))}.")
-        if "\x00" in text:
-            raise BadRequest(f"The filter {name} has a NUL character.", "Leave it out.")
+def filter_parameters(name: str, filters: Iterable[str], base: type[Values]) -> type[Values]:
+    """A model of a query: a text for each filter, and the parameters of `base`."""
+    fields = [(f"by_{key}", str | UnsetType, field(default=UNSET, name=key)) for key in filters]
+    return defstruct(name, fields, bases=(base,), kw_only=True, forbid_unknown_fields=True)  # type: ignore[return-value]
+
+
+def given_filters(parameters: Struct) -> dict[str, str]:
+    """The filters that a request has, by name."""
+    keys = zip(parameters.__struct_fields__, parameters.__struct_encode_fields__, strict=True)
+    given = {key: getattr(parameters, name) for name, key in keys if name.startswith("by_")}
+    return {key: text for key, text in given.items() if text is not UNSET}
+
+
+def apply_filters(statement: Select[Any], filters: Mapping[str, Filter], given: Mapping[str, str]) -> Select[Any]:
+    """The statement with a condition for every filter that is given."""
+    for name, text in given.items():
         statement = statement.where(filters[name](text))
     return statement
 
 
-def page(session: Session, statement: Select[Any], order: Sequence[tuple[Any, bool]], noun: str) -> dict[str, Any]:
+def read_page(
+    session: Session, statement: Select[Any], order: Sequence[tuple[Any, bool]], noun: str, which: PageParameters
+) -> JsonRow:
     """`{noun: [rows], "next": address of the next page or null}`; `order`: (column that is never NULL, descending)."""
-    after = request.args.get("after")
-    if after:
-        statement = statement.where(_beyond(order, after))
+    if which.after:
+        statement = statement.where(_beyond(order, which.after))
     columns = [column.desc() if descending else column for column, descending in order]
-    size = limit()
+    size = which.limit
     found = session.execute(
         statement.add_columns(*(column for column, _ in order)).order_by(*columns).limit(size + 1)
     ).all()

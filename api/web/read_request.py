@@ -12,12 +12,16 @@ import msgspec
 from flask import Flask, g, request
 from msgspec import Struct
 
-from api.web.describe_route import FORM, MULTIPART, BodyDescription, current_description
+from api.web.describe_route import FORM, JSON, MULTIPART, BodyDescription, current_description
 from minipacs.errors import BadRequest, TooLarge
 
 HINT = "The documentation at /docs shows what the route takes."
+MAX_BODY_BYTES = 4 * 2**20
+"""Of a body, where its route sets no other limit."""
 CSRF_FIELD = "csrf_token"
 """Every form of our pages bears it; the guard reads it."""
+NO_BODY = BodyDescription(None, (JSON, FORM))
+"""Of a route that describes none: a form may come empty, or with the guard's field."""
 PLACE = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
 """A mistake as msgspec tells it: "Expected `int` >= 1 - at `$.limit`"."""
 
@@ -41,16 +45,31 @@ def read_request() -> None:
 
 def read_body(body: BodyDescription | None, strict: bool) -> Struct | None:
     """The fields of the body, of JSON or of a form; a route without described fields refuses any."""
-    if body is not None and body.before_reading is not None:
+    if body is None and not strict:
+        return None
+    if body is None:
+        body = NO_BODY
+    elif body.model is None:
+        return None
+
+    request.max_content_length = MAX_BODY_BYTES
+    if body.before_reading is not None:
         body.before_reading()
     most = request.max_content_length
     if most is not None and (request.content_length or 0) > most:
         raise TooLarge(f"A request has at most {most / 2**20:g} MB here.", "Send less at once.")
-    if body is not None and body.model is None:
-        return None
-    model, media = (body.model, body.media) if body is not None else (None, ())
-    given = read_json() if request.is_json else read_form(model, takes_files=MULTIPART in media)
-    return read_values(given, model, "field", strict)
+
+    if strict and request.content_length and not takes_type(body, request.mimetype):
+        raise BadRequest(f"The route takes no body of the type {request.mimetype!r}.", f"Send {body.media[0]}.")
+    given = read_json() if request.is_json else read_form(body)
+    return read_values(given, body.model, "field", strict)
+
+
+def takes_type(body: BodyDescription, mimetype: str) -> bool:
+    """Whether a body may have this type; a form may also come in parts, and a body without a type counts as empty."""
+    if request.is_json:
+        return JSON in body.media
+    return mimetype in ("", *body.media) or (mimetype == MULTIPART and FORM in body.media)
 
 
 def read_json() -> dict[str, Any]:
@@ -67,16 +86,15 @@ def read_json() -> dict[str, Any]:
     return given
 
 
-def read_form(model: type[Struct] | None, *, takes_files: bool) -> dict[str, Any]:
+def read_form(body: BodyDescription) -> dict[str, Any]:
     """The fields of a form; a list has every value of its name. Files are left to the route that takes them."""
-    if request.content_length and request.mimetype not in (FORM, MULTIPART):
-        raise BadRequest(f"The body is neither JSON nor a form, but {request.mimetype or 'untold'!r}.", HINT)
-    several = list_fields(model)
-    names = [name for name in request.form if name != CSRF_FIELD]
-    given: dict[str, Any] = {
-        name: request.form.getlist(name) if name in several else request.form[name] for name in names
-    }
-    return given if takes_files else {**given, **request.files}
+    several = list_fields(body.model)
+    given: dict[str, Any] = {} if MULTIPART in body.media else dict(request.files)
+
+    for name in request.form:
+        if name != CSRF_FIELD:
+            given[name] = request.form.getlist(name) if name in several else request.form[name]
+    return given
 
 
 def read_values(given: dict[str, Any], model: type[Struct] | None, what: str, strict: bool) -> Struct | None:

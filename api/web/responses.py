@@ -1,14 +1,17 @@
 """What goes out: the one JSON error shape, or a page for people; the headers every answer bears."""
 
 import logging
+from collections.abc import Callable, Mapping
 from secrets import token_urlsafe
+from typing import Any, TypedDict
 
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import Flask, Response, g, jsonify, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from api.web import template_filters
+from api.web.describe_route import current_description
 from minipacs.errors import MinipacsError
 
 log = logging.getLogger(__name__)
@@ -22,9 +25,46 @@ HINTS = {
 }
 
 
+class ErrorDetails(TypedDict):
+    """What went wrong, and the remedy; `code` is for programs."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(TypedDict):
+    """The one shape of every error."""
+
+    error: ErrorDetails
+
+
 def wants_page() -> bool:
     """Whether a person's browser asks; scripts (`*/*`, JSON) get JSON."""
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def reply(
+    data: Any, page_only: Callable[[], Mapping[str, Any]] | None = None, *, status: int = 200
+) -> ResponseReturnValue:
+    """JSON for scripts; for a browser the page that the route's description names, made of the same.
+
+    `page_only` gives what the page shows beside `data`; it is called only for a page.
+    """
+    if not current_description().page or not wants_page():
+        return data, status
+    values = data if isinstance(data, Mapping) else {}
+    return render_page({**values, **(page_only() if page_only is not None else {})}), status
+
+
+def render_page(values: Mapping[str, Any]) -> str:
+    """The page of this route."""
+    return render_template(current_description().page, **values)
+
+
+def reply_or_redirect(data: Any, page: str, *, status: int = 200) -> ResponseReturnValue:
+    """After a change: JSON for scripts; a browser is led to this page."""
+    return redirect(page, 303) if wants_page() else (data, status)
 
 
 def error_answer(code: str, message: str, hint: str, status: int) -> Response:

@@ -1,11 +1,15 @@
 """A row of the catalogue as JSON: DICOM's keyword is the key, the column's own name where there is none."""
 
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict, cast
+
+from sqlalchemy import JSON
 
 from minipacs.database import Base
 
+JsonRow = dict[str, Any]
+"""A row as JSON; its keys and types are those of the table (`row_type`)."""
 HIDDEN = {"source", "source_size", "source_mtime_ns", "rendered_with", "png_path"}
 """Where things lie on our disk is nobody's business."""
 
@@ -23,7 +27,7 @@ def key(column: Any) -> str:
     return (column.comment or "").removeprefix("kept: ") if (column.comment or "").startswith("kept: ") else column.key
 
 
-def row(entity: Base) -> dict[str, Any]:
+def row(entity: Base) -> JsonRow:
     """Every column of a row."""
     return {name: plain(getattr(entity, attribute)) for attribute, name in keys(type(entity))}
 
@@ -31,3 +35,35 @@ def row(entity: Base) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Dates and times as ISO 8601."""
     return value.isoformat() if isinstance(value, date | datetime | time) else value
+
+
+def row_type(name: str, table: type[Base], **more: Any) -> Any:
+    """The type of a table's rows as JSON, made of its columns, and what a route adds to them."""
+    columns = table.__table__.columns
+    fields = {shown: _json_type(columns[attribute]) for attribute, shown in keys(table)}
+    return cast(Any, TypedDict)(name, {**fields, **more})
+
+
+def page_type(name: str, noun: str, row: Any) -> Any:
+    """The type of a page of a list: rows, and the address of the next page."""
+    return cast(Any, TypedDict)(name, {noun: list[row], "next": str | None})
+
+
+def list_type(row: Any) -> Any:
+    """The type of a list of rows."""
+    return list[row]
+
+
+def _json_type(column: Any) -> Any:
+    """The type of a column's value as JSON."""
+    if isinstance(column.type, JSON):
+        kind: Any = list[Any]
+    else:
+        python = column.type.python_type
+        kind = python if python in (bool, int, float, date) else str
+    return kind | None if column.nullable else kind
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None

@@ -9,7 +9,8 @@ from flask import Blueprint, Response
 from sqlalchemy import or_, select
 
 from api.context import AppContext, context
-from api.work.jobs import told
+from api.web.describe_route import answers
+from api.work.jobs import job_json
 from minipacs.errors import CatalogueUnavailable, TooManyListeners
 from minipacs.jobs.record import Job
 
@@ -22,6 +23,7 @@ RECENT_S = 30.0
 
 
 @blueprint.get("/jobs/events")
+@answers("text/event-stream")
 def events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
@@ -42,7 +44,7 @@ def stream(context: AppContext) -> Iterator[str]:
         try:
             with context.database.reading() as session:
                 moving = or_(Job.state.in_(("queued", "running")), Job.finished > time.time() - RECENT_S)
-                jobs = [told(job) for job in session.scalars(select(Job).where(moving).order_by(Job.id).limit(200))]
+                jobs = [job_json(job) for job in session.scalars(select(Job).where(moving).order_by(Job.id).limit(200))]
         except CatalogueUnavailable:
             return
         for job in jobs:

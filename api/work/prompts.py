@@ -1,81 +1,187 @@
-"""Prompts: what the viewer's clicks and boxes ask is handed to the prompt service, with the user's name.
+"""Prompts: the viewer's clicks and boxes are sent to the prompt service, with the user's name.
 
 The service is another process (`minipacs prompts`): engines never load in the front door.
 """
 
+from typing import Any, TypedDict
 from urllib.parse import quote
 
 import urllib3
 from flask import Blueprint, Response, g, request
+from msgspec import UNSET, UnsetType
 
 from api.auth.roles import requires
 from api.context import context
-from minipacs.errors import EngineUnavailable, TooLarge
+from api.web.describe_route import JSON, Fields, Parameters, answers, audits, takes_body, takes_query
+from minipacs.errors import EngineUnavailable
 from minipacs.secrets import secret
 
 blueprint = Blueprint("prompts", __name__)
-MOST_BODY = 4 * 2**20
 CONNECTIONS = 16
 LONGEST_S = 300.0
 """A foundation model on a slow machine takes so long for its first answer to an image."""
 _POOL = urllib3.PoolManager(maxsize=CONNECTIONS, block=False)
 
 
-@blueprint.get("/prompts/engines")
-def engines() -> Response:
-    """Engines that answer prompts, and why one does not.
+class PromptEngine(TypedDict):
+    """An engine that answers prompts, or why it does not."""
 
-    `{"engines": [{"name", "available", "reason", "hint"}]}`
-    """
-    return asked()
+    name: str
+    available: bool
+    reason: str
+    hint: str
+
+
+class PromptEngines(TypedDict):
+    """Engines that answer prompts."""
+
+    engines: list[PromptEngine]
+
+
+class CodeJson(TypedDict):
+    """A coded concept."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+class TermJson(TypedDict):
+    """A name for what was segmented, with its codes and its color."""
+
+    label: str
+    category: CodeJson
+    type: CodeJson
+    laterality: CodeJson | None
+    color: list[int]
+
+
+class Terms(TypedDict):
+    """Names that were found."""
+
+    terms: list[TermJson]
+
+
+class SliceMask(TypedDict):
+    """The mask on one slice: runs of pixels, as start and length in turn."""
+
+    sop_instance_uid: str
+    frame: int
+    runs: list[int]
+
+
+class PromptAnswer(TypedDict):
+    """The mask, by slice, and the session to accept or discard."""
+
+    session: str
+    engine: str
+    seconds: float
+    study_instance_uid: str
+    voxels: int
+    rows: int
+    columns: int
+    slices: list[SliceMask]
+
+
+class StoredSegmentation(TypedDict):
+    """Where the archive has the SEG."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+class DiscardedSession(TypedDict):
+    """The session that is forgotten."""
+
+    discarded: str
+
+
+class TermParameters(Parameters):
+    """The beginnings of words."""
+
+    q: str = ""
+
+
+class PromptRequest(Fields):
+    """Points and boxes in patient coordinates; the prompt service says what is missing."""
+
+    series: str | UnsetType = UNSET
+    engine: str | UnsetType = UNSET
+    session: str | UnsetType | None = UNSET
+    window: list[float] | UnsetType | None = UNSET
+    propagate: bool | UnsetType = UNSET
+    prompts: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class AcceptRequest(Fields):
+    """What the user calls the result."""
+
+    label: str | UnsetType = UNSET
+    category: CodeJson | UnsetType = UNSET
+    type: CodeJson | UnsetType = UNSET
+    laterality: CodeJson | UnsetType | None = UNSET
+    color: list[int] | UnsetType | None = UNSET
+
+
+@blueprint.get("/prompts/engines")
+@answers(PromptEngines)
+def engines() -> Response:
+    """Engines that answer prompts, and why one does not."""
+    return forward()
 
 
 @blueprint.get("/prompts/terminology")
-def terminology() -> Response:
-    """Coded names for what was segmented: `?q=kidney` finds the beginnings of words.
-
-    `{"terms": [{"label", "category", "type", "laterality", "color"}]}`
-    """
-    return asked()
+@takes_query(TermParameters)
+@answers(Terms)
+def terminology(query: TermParameters) -> Response:
+    """Coded names for what was segmented: `?q=kidney` finds the beginnings of words."""
+    return forward()
 
 
 @blueprint.post("/prompts")
 @requires("annotator")
-def prompt() -> Response:
+@audits("prompt")
+@takes_body(PromptRequest, JSON)
+@answers(PromptAnswer)
+def prompt(body: PromptRequest) -> Response:
     """Segment by points and boxes in patient coordinates; the whole list of prompts each time.
 
     The answer has the mask as runs of pixels by slice, and the session to accept or discard.
     """
-    return asked()
+    return forward()
 
 
 @blueprint.post("/prompts/<session_id>/accept")
 @requires("annotator")
-def accept(session_id: str) -> Response:
+@audits("segment")
+@takes_body(AcceptRequest, JSON)
+@answers(StoredSegmentation)
+def accept(body: AcceptRequest, session_id: str) -> Response:
     """Store the session's last answer as a DICOM SEG."""
-    return asked()
+    return forward()
 
 
 @blueprint.delete("/prompts/<session_id>")
 @requires("annotator")
+@audits("prompt")
+@answers(DiscardedSession)
 def discard(session_id: str) -> Response:
     """Forget a session."""
-    return asked()
+    return forward()
 
 
-def asked() -> Response:
-    """Hand this request to the prompt service, and its answer back."""
-    request.max_content_length = MOST_BODY
-    if (request.content_length or 0) > MOST_BODY:
-        raise TooLarge(f"A request has at most {MOST_BODY // 2**20} MB here.", "Send less at once.")
+def forward() -> Response:
+    """Send this request to the prompt service as it came; its answer."""
     query = request.query_string.decode("ascii", "replace")
     path = quote(request.path) + (f"?{query}" if query else "")
-    answer = handed(request.method, path, request.get_data() if request.method == "POST" else None)
+    answer = ask_prompt_service(request.method, path, request.get_data() if request.method == "POST" else None)
+
     g.audited_study = answer.headers.get("X-Minipacs-Study", "")
     return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))
 
 
-def handed(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+def ask_prompt_service(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
     """The prompt service's answer to this user; raises `EngineUnavailable` where there is none."""
     settings = context().settings
     host, port = settings.prompts_address

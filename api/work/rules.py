@@ -1,60 +1,90 @@
 """Which engine segments what: administrators edit HOME/segmentation.toml, checked before it is kept."""
 
 import os
-from typing import Any, cast
+from pathlib import Path
+from typing import NotRequired, TypedDict
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from api.auth.roles import requires
 from api.context import context
-from api.web.responses import wants_page
+from api.web.describe_route import Fields, answers, audits, takes_body
+from api.web.responses import render_page, reply, reply_or_redirect, wants_page
+from api.work.segmentation_work import list_engines, segmentation_work
 from minipacs.errors import BadRequest, SettingsError
-from minipacs.jobs.contract import Asked, works
 
 blueprint = Blueprint("rules", __name__)
 FILE = "segmentation.toml"
-LONGEST = 64 * 1024
+MAX_CHARACTERS = 64 * 1024
+
+
+class RulesJson(TypedDict):
+    """The rules, TOML; `default_engine`: for the series that none fits."""
+
+    rules: str
+    default_engine: NotRequired[str | None]
+
+
+class RulesRequest(Fields):
+    """Other rules, TOML."""
+
+    rules: str = ""
 
 
 @blueprint.get("/rules")
 @requires("admin")
+@answers(RulesJson, page="rules.html")
 def rules() -> ResponseReturnValue:
     """The rules as they are, TOML; empty where there are none."""
-    answer = {"rules": kept(), "default_engine": context().settings.automatic_engine or None}
-    return page(str(answer["rules"])) if wants_page() else answer
+    kept = read_rules()
+    default = context().settings.automatic_engine or None
+    return reply(RulesJson(rules=kept, default_engine=default), lambda: page_values(kept))
 
 
 @blueprint.post("/rules")
 @requires("admin")
-def change() -> ResponseReturnValue:
+@audits("admin")
+@takes_body(RulesRequest)
+@answers(RulesJson, page="rules.html")
+def change(body: RulesRequest) -> ResponseReturnValue:
     """Put other rules (`rules`, TOML) in their place; rules that cannot be read are refused and the old ones stay."""
-    text = request.form.get("rules", "").replace("\r\n", "\n")
-    if len(text) > LONGEST or "\x00" in text:
+    text = body.rules.replace("\r\n", "\n")
+    if len(text) > MAX_CHARACTERS:
         raise BadRequest("The rules are too long, or no text.", "Send TOML as docs/segmentation.md shows it.")
+
     try:
-        cast(Asked, works()["segment"]).check_rules(text, context().settings)
+        segmentation_work().check_rules(text, context().settings)
     except SettingsError as error:
         if wants_page():
-            return page(text, wrong=str(error)), 400
+            return render_page(page_values(text, wrong=str(error))), 400
         raise BadRequest(error.message, error.hint) from error
-    file = context().settings.home / FILE
-    partial = file.with_name(f".{FILE}.{os.getpid()}")
-    partial.write_text(text, "utf-8")
-    partial.replace(file)
-    return redirect("/rules", 303) if wants_page() else {"rules": text}
+
+    write_rules(text)
+    return reply_or_redirect(RulesJson(rules=text), "/rules")
 
 
-def kept() -> str:
-    """The file's text."""
+def rules_file() -> Path:
+    """Where the rules are kept."""
+    return context().settings.home / FILE
+
+
+def read_rules() -> str:
+    """The file's text; empty where there is none."""
     try:
-        return (context().settings.home / FILE).read_text("utf-8")
+        return rules_file().read_text("utf-8")
     except FileNotFoundError:
         return ""
 
 
-def page(text: str, wrong: str = "") -> str:
-    """The form."""
-    settings = context().settings
-    listed: list[dict[str, Any]] = cast(Asked, works()["segment"]).engines(settings)
-    return render_template("rules.html", text=text, wrong=wrong, engines=listed, automatic=settings.automatic_engine)
+def write_rules(text: str) -> None:
+    """Put this text in the file's place, whole."""
+    partial = rules_file().with_name(f".{FILE}.{os.getpid()}")
+    partial.write_text(text, "utf-8")
+    partial.replace(rules_file())
+
+
+def page_values(text: str, wrong: str = "") -> dict[str, object]:
+    """What the page's form shows."""
+    automatic = context().settings.automatic_engine
+    return {"text": text, "wrong": wrong, "engines": list_engines(), "automatic": automatic}

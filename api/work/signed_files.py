@@ -4,6 +4,7 @@ from flask import Blueprint, Response
 
 from api.auth.roles import public
 from api.context import context
+from api.web.describe_route import ANY, answers
 from api.web.file_responses import send
 from minipacs import signed_files
 
@@ -12,6 +13,7 @@ blueprint = Blueprint("exchange", __name__)
 
 @blueprint.get("/exchange/<folder>/<int:ends>/<signature>/<name>")
 @public
+@answers(ANY)
 def fetch(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file lent by this link, to whoever has it, until it ends."""
     file = signed_files.lent(context().settings, folder, ends, signature, name)

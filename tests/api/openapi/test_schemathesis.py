@@ -90,4 +90,4 @@ def test_every_answer_is_described(admin: Any) -> None:
         for operation in methods.values()
         if "content" not in operation["responses"]["2XX"]
     }
-    assert bare == only_elsewhere, "api/openapi/schemas.py says what a route answers"
+    assert bare == only_elsewhere, "@answers on the view says what a route answers"

@@ -1,0 +1,92 @@
+"""The types of what the catalogue's routes answer: rows, made of the tables' own columns, counts, and pages of rows."""
+
+from typing import TypedDict
+
+from api.results.files import ResultJson
+from api.web.row_json import list_type, page_type, row_type
+from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
+
+PatientRow = row_type("Patient", Patient)
+StudyRow = row_type("Study", Study)
+SeriesRow = row_type("Series", Series)
+InstanceRow = row_type("Instance", Instance)
+RenderingRow = row_type("Rendering", Rendering)
+SegmentRow = row_type("Segment", Segment)
+
+PatientPage = page_type("PatientPage", "patients", PatientRow)
+StudyPage = page_type("StudyPage", "studies", StudyRow)
+SeriesPage = page_type("SeriesPage", "series", SeriesRow)
+InstancePage = page_type("InstancePage", "images", InstanceRow)
+RejectionPage = page_type("RejectionPage", "rejections", row_type("Rejection", Rejection))
+
+SeriesOfStudy = row_type("SeriesOfStudy", Series, ours=bool)
+StudyDetails = row_type(
+    "StudyDetails", Study, patient=PatientRow, series=list_type(SeriesOfStudy), results=list[ResultJson]
+)  # fmt: skip
+SeriesDetails = row_type("SeriesDetails", Series, patient_key=str | None)
+InstanceDetails = row_type(
+    "InstanceDetails", Instance, renderings=list_type(RenderingRow), segments=list_type(SegmentRow)
+)  # fmt: skip
+PictureDetails = row_type(
+    "PictureDetails",
+    Rendering,
+    InstanceNumber=int | None,
+    PatientID=str | None,
+    SeriesDescription=str | None,
+    StudyDescription=str | None,
+    Modality=str | None,
+    SeriesInstanceUID=str,
+    StudyInstanceUID=str,
+)
+SegmentOfStudy = row_type("SegmentOfStudy", Segment, SeriesInstanceUID=str, superseded_by=str | None)
+
+
+class PatientTotal(TypedDict):
+    """How many patients there are."""
+
+    patient_count: int
+
+
+class StudyTotal(TypedDict):
+    """How many studies there are."""
+
+    study_count: int
+
+
+class SeriesTotal(TypedDict):
+    """How many series there are."""
+
+    series_count: int
+
+
+class InstanceTotal(TypedDict):
+    """How many instances there are, of any kind."""
+
+    images_count: int
+
+
+class StudiesOfPatient(StudyTotal):
+    """How many studies a patient has."""
+
+    patient_id: str
+
+
+class SeriesOfPatient(SeriesTotal):
+    """How many series a patient has."""
+
+    patient_id: str
+
+
+class InstancesOfPatient(InstanceTotal):
+    """How many instances a patient has."""
+
+    patient_id: str
+
+
+class CountsOfPatient(TypedDict):
+    """All three counts of a patient."""
+
+    patient_id: str
+    study_count: int
+    series_count: int
+    image_count: int

@@ -1,0 +1,67 @@
+"""The list of result files, for scripts and as the page from which they are shared."""
+
+from typing import TypedDict
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from api.context import context
+from api.results import files as result_files
+from api.results import shares
+from api.web.describe_route import answers
+from api.web.responses import reply
+from api.web.row_json import iso_time
+
+blueprint = Blueprint("files", __name__)
+MAX_RESULTS = 500
+"""Folders of results of one list."""
+
+
+class FileJson(TypedDict):
+    """A result file: name below the results folder, bytes, time of its last change."""
+
+    name: str
+    size: int
+    changed: str | None
+    url: str
+
+
+class FileList(TypedDict):
+    """Result files, those of the newest results first."""
+
+    files: list[FileJson]
+
+
+@blueprint.get("/files")
+@answers(FileList, page="files.html")
+def files() -> ResponseReturnValue:
+    """Result files, the newest first."""
+    found = list_result_files()
+
+    def page_values() -> dict[str, object]:
+        folders: dict[str, list[FileJson]] = {}
+        for file in found:
+            folders.setdefault(file["name"].rpartition("/")[0], []).append(file)
+        return {"folders": folders, "shares": shares.living_shares()}
+
+    return reply(FileList(files=found), page_values)
+
+
+def list_result_files() -> list[FileJson]:
+    """Every result file; those of the newest results first."""
+    root = result_files.results_root(context().settings)
+    if not root.is_dir():
+        return []
+
+    found: list[FileJson] = []
+    folders = sorted(root.glob("[0-9]*/*/*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for folder in folders[:MAX_RESULTS]:
+        if folder.name.startswith(".") or not (folder / result_files.MANIFEST).is_file():
+            continue
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                stat = file.stat()
+                name = file.relative_to(root).as_posix()
+                changed = iso_time(stat.st_mtime)
+                found.append({"name": name, "size": stat.st_size, "changed": changed, "url": f"/results/{name}"})
+    return found

@@ -1,0 +1,92 @@
+"""Label maps of results: their labels, and the map with some labels alone."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TypedDict
+
+from flask import Blueprint, Response, current_app, make_response, request
+
+from api.context import context
+from api.results import files, label_filter
+from api.web.describe_route import GZIP, Parameters, answers, audits, takes_query
+from api.web.file_responses import inside, send
+
+blueprint = Blueprint("labels", __name__)
+MAP = "labels.nii.gz"
+
+
+class LabelJson(TypedDict):
+    """A value of a label map, and its name."""
+
+    id: int
+    name: str
+
+
+class LabelTable(TypedDict):
+    """The labels of a label map, as the older image server answered them."""
+
+    labels: list[LabelJson]
+    voxel_filename: str
+
+
+class LabelParameters(Parameters):
+    """The labels that stay, by name or number, with commas between them."""
+
+    labels: str | None = None
+    label_ids: str | None = None
+    """The older image server's word for the same; it counts where both are given."""
+
+
+@blueprint.get("/studies/<study>/results/<series>/<engine>/labels")
+@answers(LabelTable)
+def labels_of_result(study: str, series: str, engine: str) -> LabelTable:
+    """The labels of a result."""
+    return label_table(map_of(study, series, engine))
+
+
+@blueprint.get("/studies/<study>/results/<series>/<engine>/labels.nii.gz")
+@audits("download")
+@takes_query(LabelParameters)
+@answers(GZIP)
+def filtered_result(query: LabelParameters, study: str, series: str, engine: str) -> Response:
+    """The label map of a result; `?labels=lung left,3` keeps those alone, by name or number."""
+    path = map_of(study, series, engine)
+    chosen = query.labels if query.label_ids is None else query.label_ids
+    return send(path.parent, MAP) if chosen is None else send_labels(path, MAP, chosen)
+
+
+def map_of(study: str, series: str, engine: str) -> Path:
+    """The label map of a result."""
+    return inside(files.results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
+
+
+def label_table(path: Path) -> LabelTable:
+    """The labels of a label map."""
+    labels = [LabelJson(id=label.id, name=label.name) for label in label_filter.table(path)]
+    return {"labels": labels, "voxel_filename": path.name}
+
+
+def send_labels(path: Path, name: str, chosen: str) -> Response:
+    """The label map with the chosen labels alone; the same again comes from memory."""
+    ids = label_filter.choose(chosen, label_filter.table(path))
+    stat = path.stat()
+    etag = sha256(repr((str(path), stat.st_mtime_ns, stat.st_size, ids)).encode()).hexdigest()[:32]
+
+    if request.if_none_match.contains(etag):
+        response = Response(status=304)
+    else:
+        response = make_response(filter_labels(path, ids))
+        response.mimetype = GZIP
+        response.headers["Content-Disposition"] = f'attachment; filename="{label_filter.plain(name)}.nii.gz"'
+
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    if response.status_code == 200:
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=response.content_length)
+    return response
+
+
+def filter_labels(path: Path, ids: tuple[int, ...]) -> bytes:
+    """The label map with these labels alone, packed; what was made of late comes from memory."""
+    memory: label_filter.Kept = current_app.extensions.setdefault("minipacs_labels", label_filter.Kept())
+    return memory.filtered(path, ids)
