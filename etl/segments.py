@@ -10,11 +10,9 @@ from etl.rendering.frames import count_frames, decode_frames
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array
 from minipacs.formats.grey_header import functional_group, read_numbers
+from minipacs.formats.sop_classes import LABELMAP_SEGMENTATION
 
 __all__ = ["describe_segments"]
-
-LABELMAP_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
-"""Label Map Segmentation Storage: a pixel is the number of its segment."""
 
 
 def describe_segments(dataset: Dataset) -> tuple[list[SegmentRow], list[str]]:
@@ -62,7 +60,7 @@ def _measure_volumes_ml(dataset: Dataset) -> dict[int, float]:
     Raises `NoPicture` when the pixels cannot be decoded.
     """
     kind = str(dataset.get("SegmentationType") or "")
-    is_labelmap = kind == "LABELMAP" or dataset.SOPClassUID == LABELMAP_SOP_CLASS
+    is_labelmap = kind == "LABELMAP" or dataset.SOPClassUID == LABELMAP_SEGMENTATION
     whole_voxel = float(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1.0  # C.8.20.2.3
 
     volumes: dict[int, float] = {}

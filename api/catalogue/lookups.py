@@ -9,13 +9,12 @@ from sqlalchemy import bindparam, select
 
 from api.results import files
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Segment, Series, Study
+from minipacs.formats.sop_classes import SEGMENTATIONS
 from minipacs.jobs.contract import MANUFACTURER
 
 if TYPE_CHECKING:
     from api.context import AppContext
 
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", None)
-"""Segmentation and Label Map Segmentation Storage (PS3.4 B.5); None: the object did not say."""
 Found = dict[str, Any] | None
 
 
@@ -118,7 +117,7 @@ def image(context: "AppContext", sop_instance_uid: str) -> Found:
     if not rows or (row := rows[0][0]) is None:
         return None
     parts: list[dict[str, Any]] = []
-    if row["SOPClassUID"] in SEGMENTATIONS:
+    if row["SOPClassUID"] in (*SEGMENTATIONS, None):  # None: the object did not say
         parts = context.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
     return {**row, "renderings": [picture for _, picture in rows if picture], "segments": parts}
 

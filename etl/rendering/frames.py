@@ -18,6 +18,7 @@ from pydicom.uid import (
 
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array, StoredFormat
+from minipacs.formats.sop_classes import SEGMENTATIONS
 
 __all__ = ["PIXEL_KEYWORDS", "count_frames", "decode_frames", "is_image", "read_stored_format"]
 
@@ -34,9 +35,6 @@ NATIVE_SYNTAXES = (
     DeflatedExplicitVRLittleEndian,
 )
 """Every other transfer syntax has its frames in fragments (PS3.5 A.4)."""
-
-SEGMENTATION_SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""Segmentation and Label Map Segmentation: their pixels are labels, not an image; they have Segment rows."""
 
 MAX_MESSAGE_LENGTH = 200
 """Characters of a decoder's message that a person is shown."""
@@ -56,7 +54,7 @@ DECODER_ERRORS = (
 def is_image(dataset: Dataset) -> bool:
     """Whether there are pixels to be rendered."""
     has_pixels = any(keyword in dataset for keyword in PIXEL_KEYWORDS)
-    return has_pixels and dataset.get("SOPClassUID") not in SEGMENTATION_SOP_CLASSES
+    return has_pixels and dataset.get("SOPClassUID") not in SEGMENTATIONS
 
 
 def count_frames(dataset: Dataset) -> int:
