@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from api.uploads.received import Received
 from minipacs import __version__
 from minipacs.errors import Unreadable
+from minipacs.formats.dicom_image import ImageUids, decimal_string, encode_file, new_image, place_image, set_pixels
 from minipacs.formats.hounsfield import is_hounsfield
+from minipacs.formats.sop_classes import CT_IMAGE, MR_IMAGE
 from minipacs.formats.volume_file import read_volume
 
 if TYPE_CHECKING:
@@ -22,8 +24,16 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 MAX_SLICES = 4000
-CT = "1.2.840.10008.5.1.4.1.1.2"
-MR = "1.2.840.10008.5.1.4.1.1.4"
+MR_ACQUISITION: dict[str, Any] = {
+    "ScanningSequence": "RM",
+    "SequenceVariant": "NONE",
+    "ScanOptions": "",
+    "MRAcquisitionType": "3D",
+    "RepetitionTime": "",
+    "EchoTime": "",
+    "EchoTrainLength": "",
+}
+"""Of the MR Image Module (PS3.3 C.8.3.1): what a file of voxels does not know; RM is research mode."""
 
 
 def series_of(name: str, file: bytes, asked: str = "") -> Received | str:
@@ -74,8 +84,6 @@ def write(
 ) -> Iterator[bytes]:
     """One classic image a slice; index 0 of the volume runs along a row, 1 along a column, 2 over slices."""
     import numpy as np
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     values, slope, intercept = stored_values(array)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -89,51 +97,44 @@ def write(
     low, high = (
         float(v) * slope + intercept for v in np.percentile(values[::4, ::4, :: max(values.shape[2] // 32, 1)], (1, 99))
     )
+    elements = {
+        "SpecificCharacterSet": "ISO_IR 192",
+        "PatientID": f"upload-{seed.hex()[:12]}",
+        "PatientName": label.replace("_", " ") + "^",
+        "StudyDescription": f"Uploaded {label}"[:64],
+        "Modality": modality,
+        "SeriesNumber": 1,
+        "SeriesDescription": f"Uploaded {label}"[:64],
+        "Manufacturer": "uploaded volume",
+        "ManufacturerModelName": "minipacs upload",
+        "SoftwareVersions": __version__,
+        "PatientPosition": "",
+        "AcquisitionNumber": "",
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"],
+        "DerivationDescription": "Converted from a volume file",
+        "KVP": "",
+        "RescaleSlope": decimal_string(slope),
+        "RescaleIntercept": decimal_string(intercept),
+        "RescaleType": "HU" if modality == "CT" else "US",
+        "WindowCenter": decimal_string((low + high) / 2),
+        "WindowWidth": decimal_string(max(high - low, 1)),
+        **(MR_ACQUISITION | {"SpacingBetweenSlices": decimal_string(spacing[2])} if modality == "MR" else {}),
+    }
     for k in range(values.shape[2]):
-        ds = Dataset()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = UID(CT if modality == "CT" else MR)
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid(seed, "instance", k)
-        ds.SpecificCharacterSet = "ISO_IR 192"
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = uid(seed, "study"), uid(seed, "series")
-        ds.FrameOfReferenceUID = uid(seed, "frame of reference")
-        ds.PatientID = f"upload-{seed.hex()[:12]}"
-        ds.PatientName = label.replace("_", " ") + "^"
-        ds.PatientBirthDate = ds.PatientSex = ds.StudyDate = ds.StudyTime = ""
-        ds.AccessionNumber = ds.ReferringPhysicianName = ds.StudyID = ""
-        ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, 1, k + 1
-        ds.StudyDescription = ds.SeriesDescription = f"Uploaded {label}"[:64]
-        ds.Manufacturer, ds.ManufacturerModelName = "uploaded volume", "minipacs upload"
-        ds.SoftwareVersions = __version__
-        ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"]
-        ds.DerivationDescription = "Converted from a volume file"
-        ds.PatientPosition = ds.PositionReferenceIndicator = ds.KVP = ds.AcquisitionNumber = ""
-        if modality == "MR":
-            ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = "RM", "NONE", ""
-            ds.MRAcquisitionType, ds.RepetitionTime, ds.EchoTime, ds.EchoTrainLength = "3D", "", "", ""
-        ds.ImageOrientationPatient = [number(v) for v in (*cosines[:, 0], *cosines[:, 1])]
-        ds.ImagePositionPatient = [number(v) for v in affine[:3, 3] + affine[:3, 2] * k]
-        ds.PixelSpacing = [number(spacing[1]), number(spacing[0])]  # PS3.3 10.7.1.3: between rows, between columns
-        ds.SliceThickness = ds.SpacingBetweenSlices = number(spacing[2])
-        if modality == "CT":
-            del ds.SpacingBetweenSlices
-        ds.Rows, ds.Columns = values.shape[1], values.shape[0]
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-        ds.RescaleSlope, ds.RescaleIntercept = number(slope), number(intercept)
-        ds.RescaleType = "HU" if modality == "CT" else "US"
-        ds.WindowCenter, ds.WindowWidth = number((low + high) / 2), number(max(high - low, 1))
-        ds.PixelData = np.ascontiguousarray(values[:, :, k].T).astype("<i2").tobytes()
-        stream = BytesIO()
-        ds.save_as(stream, enforce_file_format=True)
-        yield stream.getvalue()
-
-
-def number(value: float) -> str:
-    """A DS value: 16 characters at most (PS3.5 6.2)."""
-    for digits in range(15, 5, -1):
-        text = f"{float(value):.{digits}g}"
-        if len(text) <= 16:
-            return text
-    return f"{float(value):.6g}"
+        uids = ImageUids(
+            sop_class=CT_IMAGE if modality == "CT" else MR_IMAGE,
+            instance=uid(seed, "instance", k),
+            series=uid(seed, "series"),
+            study=uid(seed, "study"),
+        )
+        image = new_image(uids, InstanceNumber=k + 1, **elements)
+        place_image(
+            image,
+            frame_of_reference=uid(seed, "frame of reference"),
+            position=[decimal_string(v) for v in affine[:3, 3] + affine[:3, 2] * k],
+            orientation=[decimal_string(v) for v in (*cosines[:, 0], *cosines[:, 1])],
+            pixel_spacing=[decimal_string(spacing[1]), decimal_string(spacing[0])],
+            slice_thickness=decimal_string(spacing[2]),
+        )
+        set_pixels(image, values[:, :, k].T)
+        yield encode_file(image)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Affine = NDArray[np.float64]
     """(4, 4): voxel indices to mm."""
 
+__all__ = ["lps_to_ras", "points_lps_to_ras", "ras_to_lps", "reverse_index_order", "space_to_lps"]
+
 SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "LAS": (1.0, -1.0, 1.0)}
 """Of x, y and z in LPS, by the three letters of another world: where its axes lead to."""
 

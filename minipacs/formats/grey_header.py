@@ -13,6 +13,8 @@ from pydicom.multival import MultiValue
 
 from minipacs.formats.grey import FUNCTIONS, GreyPipeline, Lut, Window
 
+__all__ = ["first_window", "functional_group", "is_inverted", "read_numbers", "read_pipeline", "windows_and_luts"]
+
 
 def read_pipeline(dataset: Dataset, frame: int) -> GreyPipeline:
     """The grey pipeline of a frame (from 0), but for the VOI."""

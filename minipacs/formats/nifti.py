@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["VoxelLayout", "new_image", "read_grid", "read_layout", "read_nifti"]
+
 NIFTI1_HEADER, NIFTI2_HEADER = 348, 540
 """Bytes of a header; its first word, `sizeof_hdr`, says so."""
 GZIP = b"\x1f\x8b"

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["MAX_VOXELS", "FileVolume", "as_volume", "check_shape", "is_volume_file", "read_volume"]
+
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".hdr")
 MAX_VOXELS = 2**31
 """A header that promises more is refused before memory is taken for it."""

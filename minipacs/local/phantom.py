@@ -7,10 +7,12 @@ trachea, in Hounsfield units with noise; non-square pixels grid and anisotropic 
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+from minipacs.formats.dicom_image import ImageUids, new_image, place_image, set_pixels
+from minipacs.formats.sop_classes import CT_IMAGE
 
 SLICES, ROWS, COLUMNS = 72, 288, 352
 SPACING_MM = (4.0, 1.2, 1.2)
@@ -71,33 +73,48 @@ def _ellipse(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: floa
     return inside
 
 
-def _slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: str) -> pydicom.Dataset:
-    def uid(*parts: object) -> UID:
+def _slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: str) -> Dataset:
+    def uid(*parts: object) -> str:
         return generate_uid(entropy_srcs=["minipacs demo", patient_id, str(slices), *map(str, parts)])
 
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uid("instance", index)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = pydicom.Dataset()
-    ds.file_meta = meta
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = uid("study"), uid("series"), uid("frame")
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Demo^Synthetic", patient_id, "19700101", "O"
-    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260101", "120000", "1", patient_id[:16]
-    ds.StudyDescription, ds.SeriesDescription = "Synthetic chest", "Chest CT, synthetic"
-    ds.Modality, ds.Manufacturer, ds.SeriesNumber, ds.InstanceNumber = "CT", "synthetic", 1, index + 1
-    ds.SeriesDate, ds.SeriesTime, ds.ReferringPhysicianName = "20260101", "120000", ""
-    ds.ImageType, ds.BodyPartExamined, ds.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "CHEST", "HFS"
-    ds.KVP, ds.AcquisitionNumber, ds.PositionReferenceIndicator = 120, 1, ""
-    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    image = new_image(
+        ImageUids(sop_class=CT_IMAGE, instance=uid("instance", index), series=uid("series"), study=uid("study")),
+        SpecificCharacterSet="ISO_IR 192",
+        PatientName="Demo^Synthetic",
+        PatientID=patient_id,
+        PatientBirthDate="19700101",
+        PatientSex="O",
+        StudyDate="20260101",
+        StudyTime="120000",
+        StudyID="1",
+        AccessionNumber=patient_id[:16],
+        StudyDescription="Synthetic chest",
+        Modality="CT",
+        Manufacturer="synthetic",
+        SeriesNumber=1,
+        SeriesDate="20260101",
+        SeriesTime="120000",
+        SeriesDescription="Chest CT, synthetic",
+        BodyPartExamined="CHEST",
+        PatientPosition="HFS",
+        InstanceNumber=index + 1,
+        AcquisitionNumber=1,
+        ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+        KVP=120,
+        RescaleIntercept=0,
+        RescaleSlope=1,
+        RescaleType="HU",
+        WindowCenter=40,
+        WindowWidth=400,
+    )
     corner = (-COLUMNS / 2 * SPACING_MM[2], -ROWS / 2 * SPACING_MM[1], index * SPACING_MM[0])
-    ds.ImagePositionPatient = [round(mm, 6) for mm in corner]  # VR DS: 16 characters at most
-    ds.PixelSpacing, ds.SliceThickness = [SPACING_MM[1], SPACING_MM[2]], SPACING_MM[0]
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = 1, "MONOCHROME2", ROWS, COLUMNS
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "HU"
-    ds.WindowCenter, ds.WindowWidth = 40, 400
-    ds.PixelData = hounsfield.tobytes()
-    return ds
+    place_image(
+        image,
+        frame_of_reference=uid("frame"),
+        position=[round(mm, 6) for mm in corner],  # VR DS: 16 characters at most
+        orientation=[1, 0, 0, 0, 1, 0],
+        pixel_spacing=SPACING_MM[1:],
+        slice_thickness=SPACING_MM[0],
+    )
+    set_pixels(image, hounsfield)
+    return image

@@ -6,15 +6,14 @@ A picture that was not DICOM, or a segment without a pixel, becomes a capture th
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
+from minipacs.formats.sop_classes import SECONDARY_CAPTURE
 from minipacs.jobs.contract import MANUFACTURER
 from segmentation.engine import Labelmap, Segment
 from segmentation.engines.geodesic.plane_cut import Mask
@@ -37,9 +36,7 @@ def dicom(picture: Picture, mask: Mask, prompter: Prompter, asked: Mapping[str, 
         made = _seg(image, mask, Identity(*uids, prompter.name, prompter.version, made_of))
     else:
         made = _capture(picture.overlaid(mask), prompter, made_of)
-    stream = BytesIO()
-    made.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
+    return encode_file(made)
 
 
 def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
@@ -53,28 +50,28 @@ def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
 def _capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:
     """A Secondary Capture (PS3.3 A.8.1) of no known patient."""
     now, digest = datetime.now(UTC), sha256(shown.tobytes()).hexdigest()
-    made = Dataset()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.SOPClassUID = SecondaryCaptureImageStorage
-    made.SOPInstanceUID = derived_uid(digest, made_of, "capture")
-    made.StudyInstanceUID = derived_uid(digest, made_of, "capture study")
-    made.SeriesInstanceUID = derived_uid(digest, made_of, "capture series")
-    made.PatientName = made.PatientID = made.PatientBirthDate = made.PatientSex = ""
-    made.StudyDate = made.StudyTime = made.StudyID = made.AccessionNumber = made.ReferringPhysicianName = ""
-    made.ContentDate, made.ContentTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
-    made.TimezoneOffsetFromUTC = "+0000"
-    made.Modality, made.ConversionType = "OT", "WSD"
-    made.SeriesNumber, made.InstanceNumber = 1, 1
-    made.PatientOrientation = ""
-    made.Manufacturer = MANUFACTURER
-    made.ManufacturerModelName, made.SoftwareVersions = prompter.name, prompter.version[:64]
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.SeriesDescription = f"{prompter.name} segmentation of a picture"
-    made.DerivationDescription = "A received picture without patient; the segment is drawn in red."
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
-    made.Rows, made.Columns = shown.shape[:2]
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    content = np.ascontiguousarray(shown).tobytes()
-    made.PixelData = content + b"\0" * (len(content) % 2)
-    return made
+    uids = ImageUids(
+        sop_class=SECONDARY_CAPTURE,
+        instance=derived_uid(digest, made_of, "capture"),
+        series=derived_uid(digest, made_of, "capture series"),
+        study=derived_uid(digest, made_of, "capture study"),
+    )
+    image = new_image(
+        uids,
+        ContentDate=f"{now:%Y%m%d}",
+        ContentTime=f"{now:%H%M%S}",
+        TimezoneOffsetFromUTC="+0000",
+        Modality="OT",
+        ConversionType="WSD",
+        SeriesNumber=1,
+        SeriesDescription=f"{prompter.name} segmentation of a picture",
+        InstanceNumber=1,
+        PatientOrientation="",
+        Manufacturer=MANUFACTURER,
+        ManufacturerModelName=prompter.name,
+        SoftwareVersions=prompter.version[:64],
+        ImageType=["DERIVED", "SECONDARY"],
+        DerivationDescription="A received picture without patient; the segment is drawn in red.",
+    )
+    set_pixels(image, shown)
+    return image
