@@ -42,7 +42,7 @@ def follow_demo(folder: Path | None, settings: Settings, stop: threading.Event, 
 
 def _send(folder: Path, settings: Settings, say: Say) -> Sent:
     started = time.monotonic()
-    sent = send_folder(folder, settings, told=lambda done, total: _bar("sending", done, total, say))
+    sent = send_folder(folder, settings, on_progress=lambda done, total: _bar("sending", done, total, say), say=say)
     say(f"sent {sent.stored} instances of {len(sent.studies)} studies in {time.monotonic() - started:.1f} s")
     for path, reason in sent.left_out:
         say(f"left out {path.name}: {reason}")
