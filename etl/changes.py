@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
+from minipacs.archive.content import StudyContent
 from sqlalchemy import delete, select
 
 from etl.catalogue_run import ReportProgress, catalogue_source
@@ -15,7 +16,6 @@ from minipacs.archive.client import Archive
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
-from minipacs.jobs.contract import StudyContent
 from minipacs.settings import Settings
 
 CURSOR = "etl"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from minipacs.archive.content import StudyContent
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
@@ -10,7 +11,6 @@ from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
 from etl.removal import remove_instances
 from minipacs.catalogue import Instance, Rejection, Series
 from minipacs.database import Database
-from minipacs.jobs.contract import StudyContent
 
 __all__ = ["prune_folder", "prune_study"]
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from minipacs.archive.content import StudyContent
+
 from etl.catalogue_run import catalogue_source
 from etl.extract import ArchiveSource
 from etl.options import Options
@@ -9,7 +11,7 @@ from etl.prune import prune_study
 from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.errors import NotInArchive
-from minipacs.jobs.contract import StudyContent, Task
+from minipacs.jobs.contract import Task
 from minipacs.settings import Settings
 
 __all__ = ["catalogue_study", "default_options", "find_studies"]

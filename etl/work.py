@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minipacs.jobs.contract import Order, StudyContent, Task
+from minipacs.archive.content import StudyContent
+
+from minipacs.jobs.contract import Order, Task
 
 if TYPE_CHECKING:
     from minipacs.settings import Settings

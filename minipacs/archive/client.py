@@ -14,8 +14,8 @@ import httpx
 import pydicom
 from pyorthanc import Orthanc
 
+from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
-from minipacs.jobs.contract import SeriesContent, StudyContent
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 

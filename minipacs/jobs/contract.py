@@ -8,60 +8,15 @@ one of those orders in a pool worker. The job service knows nothing else about i
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
+
+from minipacs.archive.content import StudyContent
 
 if TYPE_CHECKING:
     from minipacs.archive.client import Archive
     from minipacs.database import Database
     from minipacs.settings import Settings
-
-MANUFACTURER = "minipacs"
-"""Manufacturer (0008,0070) of every object we make: how our own objects are known again."""
-
-
-@dataclass(frozen=True)
-class SeriesContent:
-    """What the archive holds of a series, without its pixels."""
-
-    series_id: str
-    """Orthanc's identifier."""
-    series_instance_uid: str
-    modality: str
-    manufacturer: str
-    description: str
-    instances: tuple[tuple[str, str], ...]
-    """(SOP Instance UID, Orthanc's identifier) of each instance, sorted by UID."""
-
-    @property
-    def ours(self) -> bool:
-        """Whether we made it: our objects never trigger segmentation."""
-        return self.manufacturer == MANUFACTURER
-
-    @property
-    def digest(self) -> str:
-        """Of the sorted SOP Instance UIDs: a late instance changes it, order of arrival does not."""
-        return digest(uid for uid, _ in self.instances)
-
-
-@dataclass(frozen=True)
-class StudyContent:
-    """What the archive holds of a study, without its pixels."""
-
-    study_id: str
-    """Orthanc's identifier."""
-    study_instance_uid: str
-    series: tuple[SeriesContent, ...]
-
-    def digest(self, *, ours: bool) -> str:
-        """Of the sorted SOP Instance UIDs; `ours` says whether objects we made count."""
-        return digest(uid for s in self.series if ours or not s.ours for uid, _ in s.instances)
-
-
-def digest(uids: Any) -> str:
-    """SHA-256 over the sorted UIDs, one a line; the first 32 hexadecimal digits."""
-    return sha256("\n".join(sorted(uids)).encode("ascii", "replace")).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from sqlalchemy import Double, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive.client import Archive, Changes
+from minipacs.archive.content import StudyContent
 from minipacs.database import Base, Database
 from minipacs.errors import NotInArchive
-from minipacs.jobs.contract import StudyContent, works
+from minipacs.jobs.contract import works
 from minipacs.jobs.record import Jobs
 from minipacs.settings import Settings
 

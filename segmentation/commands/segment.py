@@ -50,12 +50,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 # -- without an archive -----------------------------------------------------------------------------
 def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settings) -> int:
-    from minipacs.jobs.contract import digest
+    from minipacs.archive.content import uids_digest
+
     from segmentation.job import parent
     from segmentation.series_volume import is_image_file
 
     out = arguments.out or Path("segmented")
-    groups = {source.name: ([source], digest([_content(source)]))} if is_image_file(source) else _series(source)
+    groups = {source.name: ([source], uids_digest([_content(source)]))} if is_image_file(source) else _series(source)
     if not groups:
         raise BadRequest(f"{source.name} holds no DICOM images.", "Give a folder of DICOM files.")
     made = 0
@@ -83,10 +84,9 @@ def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settin
 
 def _series(folder: Path) -> dict[str, tuple[list[Path], str]]:
     """The DICOM images below a folder, by a name for their series; and the digest of their UIDs."""
+    from minipacs.archive.content import MANUFACTURER, uids_digest
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
-
-    from minipacs.jobs.contract import MANUFACTURER, digest
 
     found: dict[str, list[tuple[str, Path]]] = {}
     files = [folder] if folder.is_file() else sorted(f for f in folder.rglob("*") if f.is_file())
@@ -98,7 +98,7 @@ def _series(folder: Path) -> dict[str, tuple[list[Path], str]]:
         if "Rows" in header and header.get("Manufacturer") != MANUFACTURER:
             uid = str(header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID", ""))
             found.setdefault(str(header.get("SeriesInstanceUID") or "series"), []).append((uid, file))
-    return {name: ([file for _, file in of], digest(uid for uid, _ in of)) for name, of in found.items()}
+    return {name: ([file for _, file in of], uids_digest(uid for uid, _ in of)) for name, of in found.items()}
 
 
 def _content(file: Path) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from minipacs.archive.content import SeriesContent, StudyContent
+
 from minipacs.errors import EngineError, EngineUnavailable, NotAVolume, Unreadable
-from minipacs.jobs.contract import Order, SeriesContent, StudyContent, Task
+from minipacs.jobs.contract import Order, Task
 from minipacs.settings import Settings
 from minipacs.temporary_folders import scratch
 from segmentation import registry

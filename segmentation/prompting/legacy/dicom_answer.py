@@ -9,12 +9,12 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from minipacs.archive.content import MANUFACTURER
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
 from minipacs.formats.sop_classes import SECONDARY_CAPTURE
-from minipacs.jobs.contract import MANUFACTURER
 from segmentation.engine import Labelmap, Segment
 from segmentation.engines.geodesic.plane_cut import Mask
 from segmentation.identity import Identity, derived_uid, parameters_digest

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from minipacs.archive.content import SeriesContent, StudyContent
 
 from minipacs.errors import NotInArchive
-from minipacs.jobs.contract import SeriesContent, StudyContent
 
 STUDY = "1.2.3.4.1"
 CT = SeriesContent("s", "1.2.3.4.1.1", "CT", "Maker", "Chest", (("1.2.3.4.1.1.1", "i"),))

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 
 import pytest
+from minipacs.archive.content import SeriesContent, StudyContent
 from sqlalchemy import select
 
 from minipacs.archive.client import Change, Changes
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs import follow
-from minipacs.jobs.contract import Order, SeriesContent, StudyContent
+from minipacs.jobs.contract import Order
 from minipacs.jobs.follow import FollowedStudy, Follower, LetterBox
 from minipacs.jobs.record import Job
 from minipacs.settings import Settings

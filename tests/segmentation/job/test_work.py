@@ -4,13 +4,14 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
+from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
 from pydicom import dcmread
 from sqlalchemy import select
 
 from minipacs.catalogue import Result
 from minipacs.database import Database
 from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume
-from minipacs.jobs.contract import MANUFACTURER, Cancelled, SeriesContent, StudyContent
+from minipacs.jobs.contract import Cancelled
 from segmentation.job import work
 
 
