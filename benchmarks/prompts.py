@@ -31,9 +31,8 @@ from scipy import ndimage
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from minipacs.archive.content import SeriesContent
-
 from minipacs.archive.client import Archive
+from minipacs.archive.content import SeriesContent
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import plane_cut as ours
 from segmentation.engines.geodesic.plane_cut import Clues, Pixel

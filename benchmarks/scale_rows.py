@@ -17,7 +17,8 @@ from typing import Any, cast
 from sqlalchemy import Table, insert, make_url, text
 
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study
-from minipacs.database import Base, Database
+from minipacs.database import Database
+from minipacs.tables import Base
 
 PER_SERIES, SERIES, STUDIES = 125, 4, 2
 PER_STUDY = PER_SERIES * SERIES

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
-from minipacs.archive.content import StudyContent
 from sqlalchemy import delete, select
 
 from etl.catalogue_run import ReportProgress, catalogue_source
@@ -13,6 +12,7 @@ from etl.prune import prune_study
 from etl.removal import delete_pngs
 from etl.tally import Tally
 from minipacs.archive.client import Archive
+from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
 from minipacs.errors import NotInArchive

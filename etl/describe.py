@@ -8,7 +8,7 @@ from etl.dicom_scan import CHARACTER_SET, DicomObject, RawValues
 from etl.element_values import Column, columns_of, read_row
 from etl.records import RejectionReason, Row
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
-from minipacs.database import Base
+from minipacs.tables import Base
 
 __all__ = ["TABLE_COLUMNS", "ObjectRows", "describe"]
 

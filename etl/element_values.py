@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, Time
 
 from etl.dicom_scan import RawValues
 from etl.records import Row
-from minipacs.database import Base
+from minipacs.tables import Base
 
 __all__ = ["Column", "columns_of", "parse_date", "parse_date_time", "parse_time", "read_row"]
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from minipacs.archive.content import SeriesContent, StudyContent
-
 from etl.records import SourceItem, SourceUnavailable
+from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import BadRequest, NotInArchive
 from minipacs.settings import Settings
 

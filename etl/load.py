@@ -20,7 +20,8 @@ from etl.records import Outcome, RenderingRow, Row
 from etl.removal import delete_pngs
 from etl.tally import Tally
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
-from minipacs.database import Base, Database
+from minipacs.database import Database
+from minipacs.tables import Base
 
 __all__ = ["Loader"]
 

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator
 
-from minipacs.archive.content import StudyContent
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
 from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
 from etl.removal import remove_instances
+from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Instance, Rejection, Series
 from minipacs.database import Database
 

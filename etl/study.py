@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from minipacs.archive.content import StudyContent
-
 from etl.catalogue_run import catalogue_source
 from etl.extract import ArchiveSource
 from etl.options import Options
 from etl.prune import prune_study
 from etl.tally import Tally
 from minipacs.archive.client import Archive
+from minipacs.archive.content import StudyContent
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import Task
 from minipacs.settings import Settings

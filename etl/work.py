@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minipacs.archive.content import StudyContent
-
 from minipacs.jobs.contract import Order, Task
 
 if TYPE_CHECKING:

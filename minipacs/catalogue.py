@@ -19,7 +19,7 @@ from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, ForeignKey, Int
 from sqlalchemy.orm import Mapped, MappedColumn, Session, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from minipacs.database import Base
+from minipacs.tables import Base
 
 TYPES: dict[str, type[TypeEngine[Any]]] = {
     **dict.fromkeys(("DS", "FL", "FD"), Double),

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import Session
 
 from minipacs import migrations
 from minipacs.errors import CatalogueUnavailable
@@ -33,10 +33,6 @@ BUSY_TIMEOUT_S = 30
 JULIAN_DAY_1970 = 2440587.5
 CREATING = 0x6D696E69
 """PostgreSQL's advisory lock for creating tables."""
-
-
-class Base(DeclarativeBase):
-    """Every table of the product hangs on this."""
 
 
 class Database:

@@ -31,10 +31,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProduct:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A fresh SQLite database with every table."""
-    import minipacs.catalogue
-    import minipacs.jobs.follow
-    import minipacs.jobs.record  # noqa: F401
-
     database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
     database.create()
     yield database

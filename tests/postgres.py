@@ -65,8 +65,6 @@ def new_url(kind: str, folder: Path) -> str:
 @contextmanager
 def new_database(kind: str, folder: Path) -> Iterator[Database]:
     """A new database with every table."""
-    import minipacs.catalogue  # noqa: F401  its tables
-
     database = Database(new_url(kind, folder))
     database.create()
     try:

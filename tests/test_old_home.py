@@ -21,16 +21,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 from flask.testing import FlaskClient
-from minipacs.archive.content import SeriesContent, StudyContent
 from sqlalchemy import select
 
 from api import create_app
+from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Series, Study
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.jobs.contract import works
 from minipacs.jobs.record import Jobs
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import described
+from minipacs.tables import Base
 from old_home import STUDY, OldHome, unpack
 from segmentation.engines.ct_mr.engine import SlicerEngine
 from segmentation.identity import Identity, parameters_digest

@@ -12,9 +12,10 @@ from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.roles import ROLES, includes
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import BadRequest, NotFound
 from minipacs.settings import Settings
+from minipacs.tables import Base
 
 SHORTEST = 8
 """Characters of a password a person chooses."""

@@ -28,8 +28,9 @@ from api.web.paging import PageParameters, apply_filters, filter_parameters, giv
 from api.web.responses import reply
 from api.web.row_json import iso_time, page_type, row_type
 from minipacs.catalogue import Study
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable
+from minipacs.tables import Base
 
 blueprint = Blueprint("audit", __name__)
 log = logging.getLogger(__name__)

@@ -3,8 +3,9 @@
 from sqlalchemy import Double, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import TooManyAttempts
+from minipacs.tables import Base
 
 WINDOW_S = 300.0
 """Failures older than this are forgotten."""

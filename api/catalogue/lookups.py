@@ -5,10 +5,10 @@ The views and the fast lane (`api.fastpath.lane`) both answer from here; `api.ca
 
 from typing import TYPE_CHECKING, Any
 
-from minipacs.archive.content import MANUFACTURER
 from sqlalchemy import bindparam, select
 
 from api.results import files
+from minipacs.archive.content import MANUFACTURER
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Segment, Series, Study
 from minipacs.formats.sop_classes import SEGMENTATIONS
 

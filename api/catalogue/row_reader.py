@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from api.web.row_json import HIDDEN, key, keys, plain
 from minipacs.catalogue import Counts, Total
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable
+from minipacs.tables import Base
 
 
 class Reader:

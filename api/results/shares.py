@@ -24,8 +24,8 @@ from api.web.file_responses import inside
 from api.web.responses import reply, reply_or_redirect
 from api.web.row_json import iso_time
 from api.web.zip_stream import zip_files
-from minipacs.database import Base
 from minipacs.errors import BadRequest, Gone, NotFound
+from minipacs.tables import Base
 
 blueprint = Blueprint("share", __name__)
 DEFAULT_S = 3600

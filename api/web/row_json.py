@@ -6,7 +6,7 @@ from typing import Any, TypedDict, cast
 
 from sqlalchemy import JSON
 
-from minipacs.database import Base
+from minipacs.tables import Base
 
 JsonRow = dict[str, Any]
 """A row as JSON; its keys and types are those of the table (`row_type`)."""

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive.client import Archive, Changes
 from minipacs.archive.content import StudyContent
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import works
 from minipacs.jobs.record import Jobs
 from minipacs.settings import Settings
+from minipacs.tables import Base
 
 LETTER_BOX = "follow"
 NEWS = ("NewInstance", "NewSeries", "NewStudy")

@@ -34,9 +34,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive.content import StudyContent
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import MinipacsError, NotFound
 from minipacs.jobs.contract import Order, series_made
+from minipacs.tables import Base
 
 BACK_OFF_S = 2.0
 """Wait before the second attempt; doubled before each further one, up to `BACK_OFF_MOST_S`."""

@@ -6,7 +6,6 @@ import os
 import threading
 from pathlib import Path
 
-import minipacs.catalogue  # noqa: F401  its tables must exist before the first row
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError

@@ -5,9 +5,8 @@ existed has some of the first step's tables; that step makes those it lacks. Aft
 the next step with `python -m minipacs.migrations WHAT`, read it, and commit it with the change.
 """
 
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
@@ -54,12 +53,3 @@ def configuration(connection: Connection) -> "Config":
     made.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     made.attributes["connection"] = connection
     return made
-
-
-def load_tables() -> Any:
-    """Import every module that has tables (entry points `minipacs.tables`); their metadata."""
-    from minipacs.database import Base
-
-    for point in entry_points(group="minipacs.tables"):
-        point.load()
-    return Base.metadata

@@ -9,7 +9,8 @@ import tempfile
 from alembic import command
 
 from minipacs.database import Database
-from minipacs.migrations import configuration, head, load_tables
+from minipacs.migrations import configuration, head
+from minipacs.tables import load_tables
 
 
 def main(what: str, url: str) -> None:

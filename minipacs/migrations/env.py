@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from minipacs.database import Base
+from minipacs.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -14,11 +14,12 @@ from typing import Any
 from sqlalchemy import JSON, Double, UniqueConstraint, and_, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from minipacs.database import Base, Database
+from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable, MinipacsError, SettingsError
 from minipacs.jobs.record import Job
 from minipacs.notifications.delivery import mail, post
 from minipacs.settings import Settings
+from minipacs.tables import Base
 
 POLL_S = 2.0
 FIRST_WAIT_S, LONGEST_WAIT_S, TRIES = 5.0, 4 * 3600.0, 16

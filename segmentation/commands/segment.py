@@ -51,7 +51,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 # -- without an archive -----------------------------------------------------------------------------
 def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.archive.content import uids_digest
-
     from segmentation.job import parent
     from segmentation.series_volume import is_image_file
 
@@ -84,9 +83,10 @@ def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settin
 
 def _series(folder: Path) -> dict[str, tuple[list[Path], str]]:
     """The DICOM images below a folder, by a name for their series; and the digest of their UIDs."""
-    from minipacs.archive.content import MANUFACTURER, uids_digest
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
+
+    from minipacs.archive.content import MANUFACTURER, uids_digest
 
     found: dict[str, list[tuple[str, Path]]] = {}
     files = [folder] if folder.is_file() else sorted(f for f in folder.rglob("*") if f.is_file())

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from minipacs.archive.content import SeriesContent, StudyContent
-
 from minipacs.errors import EngineError, EngineUnavailable, NotAVolume, Unreadable
 from minipacs.jobs.contract import Order, Task
 from minipacs.settings import Settings

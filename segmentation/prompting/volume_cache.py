@@ -10,10 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
-from minipacs.archive.content import SeriesContent
 from numpy.typing import NDArray
 
 from minipacs.archive.client import Archive
+from minipacs.archive.content import SeriesContent
 from minipacs.errors import NotInArchive
 from minipacs.formats.grey_header import first_window, is_inverted
 from segmentation.prompting.pixels import Source

@@ -13,13 +13,13 @@ colours are right.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minipacs.archive.content import MANUFACTURER
 from pydicom import DataElement, Dataset
 from pydicom import Sequence as DicomSequence
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 import minipacs
+from minipacs.archive.content import MANUFACTURER
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
 from segmentation.series_volume import Slices

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from minipacs.archive.content import MANUFACTURER
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from minipacs.archive.content import MANUFACTURER
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
 from segmentation.results.dicom_seg import SERIES_NUMBER, adopt, concept, equipment, plain_sources, series_number

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from minipacs.archive.content import StudyContent
 from sqlalchemy import func, select
 
 from chaos.product import Product
 from chaos.studies import SmallStudy
+from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Instance, Rendering, Series, Study, Total
 from minipacs.errors import MinipacsError, NotInArchive
 from minipacs.jobs.record import Job

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from etl import command
 from minipacs import catalogue
-from minipacs.database import Base, Database
+from minipacs.database import Database
+from minipacs.tables import Base
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r'(?:reject|RejectionReason)\(\s*"(\w+)"')

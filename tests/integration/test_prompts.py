@@ -14,8 +14,8 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from minipacs.archive.content import MANUFACTURER
 
+from minipacs.archive.content import MANUFACTURER
 from minipacs.local.phantom import SPACING_MM, write_chest_ct
 from stack import RunningStack
 from waiting import PATIENCE_S, until

@@ -24,7 +24,7 @@ from minipacs.catalogue import (
     patient_key,
     totals,
 )
-from minipacs.database import Base
+from minipacs.tables import Base
 from postgres import new_database
 
 TABLES = (Patient, Study, Series, Instance, Rendering, Segment, Rejection, Cursor, Total)

@@ -10,7 +10,6 @@ from minipacs.errors import CatalogueUnavailable
 
 CREATE = """
 import sys
-import minipacs.catalogue, minipacs.jobs.follow, minipacs.jobs.record
 from minipacs.database import Database
 Database(sys.argv[1]).create()
 """

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from minipacs import migrations
 from minipacs.database import Database
 from minipacs.errors import SettingsError
+from minipacs.tables import load_tables
 from postgres import new_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 def differences(database: Database) -> list[Any]:
     """What Alembic would still change."""
-    tables = migrations.load_tables()
+    tables = load_tables()
     with database.engine.connect() as connection:
         return list(compare_metadata(MigrationContext.configure(connection), tables))
 
@@ -111,7 +113,7 @@ def test_the_file_names_tell_the_newest_step() -> None:
 
 
 def test_every_module_with_tables_is_known() -> None:
-    listed = {point.value for point in migrations.entry_points(group="minipacs.tables")}
+    listed = {point.value for point in entry_points(group="minipacs.tables")}
     for path in (p for box in ("minipacs", "etl", "segmentation", "api") for p in (ROOT / box).rglob("*.py")):
         classes = [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
         if any(isinstance(b, ast.Name) and b.id == "Base" for c in classes for b in c.bases):

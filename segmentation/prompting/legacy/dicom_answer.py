@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from minipacs.archive.content import MANUFACTURER
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from minipacs.archive.content import MANUFACTURER
 from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
 from minipacs.formats.sop_classes import SECONDARY_CAPTURE
 from segmentation.engine import Labelmap, Segment

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from minipacs.archive.content import SeriesContent, StudyContent
 
+from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import NotInArchive
 
 STUDY = "1.2.3.4.1"

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 import pytest
-from minipacs.archive.content import SeriesContent, StudyContent
 from sqlalchemy import select
 
 from minipacs.archive.client import Change, Changes
+from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs import follow

@@ -4,10 +4,10 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
-from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
 from pydicom import dcmread
 from sqlalchemy import select
 
+from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
 from minipacs.catalogue import Result
 from minipacs.database import Database
 from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume

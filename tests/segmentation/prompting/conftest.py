@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minipacs.archive.content import SeriesContent
 from pydicom import Dataset
 
+from minipacs.archive.content import SeriesContent
 from minipacs.settings import Settings
 from segmentation.prompting.service import Service
 

@@ -9,11 +9,11 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
-from minipacs.archive.content import MANUFACTURER
 from PIL import Image
 from pydicom import dcmread
 
 from data import shared_data
+from minipacs.archive.content import MANUFACTURER
 from minipacs.settings import ROOT
 from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
