@@ -24,6 +24,11 @@ MAY_IMPORT = {
 }
 HEAVY = {"slicer", "vtk", "vtkmodules", "torch", "highdicom", "SimpleITK", "cv2", "skimage"}
 LONGEST = 400
+FULLEST = 18
+"""Python files side by side in one folder."""
+GROUND = ("", "archive", "formats", "migrations")
+ROOMS_ABOVE = ("jobs", "notifications", "backup", "doctor", "local")
+"""Folders of minipacs/ that its ground never imports."""
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
@@ -36,6 +41,57 @@ def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+def module_name(path: Path) -> str:
+    """The import name of a file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_imported(path: Path, known: set[str]) -> set[str]:
+    """Which of our modules a file imports, wherever in it: at its top, in a function, for its types alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name in known else node.module for name in names)
+    return found & known - {module_name(path)}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Each of our modules, and those it imports."""
+    paths = [path for box in MAY_IMPORT for path in files(box)]
+    known = {module_name(path) for path in paths}
+    return {module_name(path): modules_imported(path, known) for path in paths}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others (Tarjan's components)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in sorted(graph[module]):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == order[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(graph):
+        if module not in order:
+            visit(module)
+    return found
+
+
 def files(box: str) -> list[Path]:
     """The Python files of a box."""
     return sorted((ROOT / box).rglob("*.py"))
@@ -46,6 +102,33 @@ def test_a_box_imports_only_what_it_may(box: str) -> None:
     for path in files(box):
         forbidden = (set(imports(path)) & OURS) - MAY_IMPORT[box]
         assert not forbidden, f"{path.relative_to(ROOT)} imports {sorted(forbidden)}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    still_open = ("api.context", "api.uploads.received", "minipacs.formats.nifti")
+    assert not [group for group in circles(import_graph()) if group[0] not in still_open]
+
+
+def test_a_circle_would_be_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert circles(graph) == [["b", "c"]]
+
+
+def test_the_ground_imports_no_room_above_it() -> None:
+    above = tuple(f"minipacs.{folder}" for folder in ROOMS_ABOVE)
+    for module, imported in import_graph().items():
+        box, _, rest = module.partition(".")
+        folder = rest.partition(".")[0] if (ROOT / "minipacs" / rest.partition(".")[0]).is_dir() else ""
+        if box == "minipacs" and folder in GROUND:
+            reached = {name for name in imported if name.startswith(above)}
+            assert not reached, f"{module} imports {sorted(reached)}"
+
+
+def test_no_folder_is_full() -> None:
+    for box in MAY_IMPORT:
+        for folder in {path.parent for path in files(box)}:
+            fullest = 26 if folder == ROOT / "etl" else FULLEST
+            assert len(list(folder.glob("*.py"))) <= fullest, folder
 
 
 def test_the_plugin_needs_only_the_standard_library() -> None:
