@@ -4,13 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "etl.py"
+ROOT = Path(__file__).parents[2]
 
 
 def peak_kib(number: int) -> int:
     """Peak resident memory of a process that catalogues this many headers."""
-    command = [sys.executable, str(BENCHMARK), "--peak", str(number)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.bench_etl", "--peak", str(number)]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
 def test_ten_times_the_headers_need_no_more_memory_than_a_fifth_above() -> None:

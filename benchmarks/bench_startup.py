@@ -1,6 +1,6 @@
 """How long an installed system takes from `minipacs up` to "ready", first start and later ones.
 
-.venv/bin/python benchmarks/startup.py [--rounds N]
+.venv/bin/python -m benchmarks.bench_startup [--rounds N]
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """What grows with the catalogue, and how fast, on SQLite and on PostgreSQL.
 
-    python benchmarks/scale.py [--sizes 10000 100000 1000000] [--url URL …] [--figures FILE]
+    .venv/bin/python -m benchmarks.bench_scale [--sizes 10000 100000 1000000] [--url URL …] [--figures FILE]
 
-The catalogue is filled with synthetic rows (benchmarks/scale_rows.py) to each size, and asked there what the product
-asks; the rate is that of transactions of 1000 instances and their renderings through SQLAlchemy. Growth is the
-exponent of a median between the smallest and the largest size: 0 does not grow, 1 grows as the archive does.
-PostgreSQL writes durably (fsync), SQLite as the product sets it. Without --url both are made for the run and thrown
-away; with it, a database that is there is filled further. The tables sum up all runs in FILE (JSON lines).
+The catalogue is filled with synthetic rows (benchmarks/lib/catalogue_rows.py) to each size, and asked there what
+the product asks; the rate is that of transactions of 1000 instances and their renderings through SQLAlchemy.
+Growth is the exponent of a median between the smallest and the largest size: 0 does not grow, 1 grows as the
+archive does. PostgreSQL writes durably (fsync), SQLite as the product sets it. Without --url both are made for
+the run and thrown away; with it, a database that is there is filled further. The tables sum up all runs in FILE
+(JSON lines).
 """
 
 import argparse
@@ -26,10 +27,16 @@ from typing import Any
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where some files bear names of packages
-
-from benchmarks.scale_rows import PER_PATIENT, TABLES, insert_rows, patient_key, pour, rows, uid, without_indexes
+from benchmarks.lib.catalogue_rows import (
+    PER_PATIENT,
+    TABLES,
+    insert_rows,
+    patient_key,
+    pour,
+    rows,
+    uid,
+    without_indexes,
+)
 from chaos.cluster import postgres
 from minipacs.catalogue import Instance, Patient, Study, Total, patient_counts, totals
 from minipacs.database import Database

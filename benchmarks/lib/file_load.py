@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from api import create_app
 from api.auth import accounts
-from benchmarks.door import alternated, free_port, running, served
+from benchmarks.lib.http_load import alternated, free_port, running, served
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.local.phantom import write_chest_ct

@@ -1,6 +1,7 @@
 """The front door's speed: look-ups over 10^6 images against a bare Flask route; label filter; files; frames.
 
-    python benchmarks/api.py [--images 1000000] [--databases sqlite postgresql] [--parts look-ups labels files frames]
+    .venv/bin/python -m benchmarks.bench_api [--images 1000000] [--databases sqlite postgresql]
+        [--parts look-ups labels files frames] [--seconds S]
 
 What is compared is measured in turns in one run: look-ups and the bare route on the same server (gunicorn,
 gthread, one process), files beside a plain nginx, frames beside Orthanc itself. Ratios are what counts.
@@ -8,7 +9,6 @@ gthread, one process), files beside a plain nginx, frames beside Orthanc itself.
 
 import argparse
 import gzip
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,13 +16,10 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where `api` is this file
-
 from api import create_app
 from api.auth import accounts
-from benchmarks.door import alternated, served
-from benchmarks.door_files import files, frames
+from benchmarks.lib.file_load import files, frames
+from benchmarks.lib.http_load import alternated, served
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
 from minipacs.settings import Settings
 from postgres import new_url

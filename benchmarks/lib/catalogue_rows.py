@@ -1,4 +1,4 @@
-"""Synthetic rows for benchmarks/scale.py: a patient has 2 studies, a study 4 series, a series 125 CT slices.
+"""Synthetic rows for benchmarks/bench_scale.py: a patient has 2 studies, a study 4 series, a series 125 CT slices.
 
 Patients come in no order of their keys or UIDs, as from many scanners, so that every index is written and read
 all over. `insert_rows` writes as the product does; `pour` is the fastest way a database has, for filling up.

@@ -1,6 +1,6 @@
 """Images a second into the catalogue: a plain reference, ours with one and two workers, and the floor.
 
-    python benchmarks/etl.py [FOLDER] [--images N] [--rounds R] [--count ROWS] [--headers N …]
+    .venv/bin/python -m benchmarks.bench_etl [FOLDER] [--images N] [--rounds R] [--count ROWS] [--headers N …]
 
 All variants run in turn over the same files in the same run; the median of the rounds counts. Reference: as
 the older notebook does it, pydicom → float → Pillow's default PNG → one row a commit. Floor: read and
@@ -25,8 +25,8 @@ import pydicom
 from PIL import Image
 from sqlalchemy import insert
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # before this folder, where `etl` is this file
-
+from benchmarks import ROOT
+from dicom_objects import as_file, nothing
 from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
 from etl.options import Options
@@ -171,16 +171,13 @@ def memory(numbers: list[int]) -> None:
     """Peak memory of a run over this many headers, each in a process of its own."""
     found = []
     for number in numbers:
-        command = [sys.executable, __file__, "--peak", str(number)]
-        found.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        command = [sys.executable, "-m", "benchmarks.bench_etl", "--peak", str(number)]
+        found.append(int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout))
         print(f"{number} headers: peak {found[-1] / 1024:.0f} MiB, {found[-1] / found[0]:.2f} × the first")
 
 
 def peak(number: int) -> None:
     """Catalogue `number` small objects and print the peak resident memory in KiB."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from dicom_objects import as_file, nothing
-
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary, "source")
         source.mkdir()

@@ -1,6 +1,6 @@
 """Orthanc's index: its own SQLite against PostgreSQL, filled over HTTP with small instances.
 
-    python benchmarks/scale_index.py [--sizes 5000 20000 50000]
+    .venv/bin/python -m benchmarks.bench_orthanc_index [--sizes 5000 20000 50000]
 
 Orthanc alone, as the product starts it; 4 clients; 100 instances of 0.8 kB a study; PostgreSQL with fsync. A look-up
 asks for an instance by its UID; "a study" reads all UIDs of one, as the job service does for every stable study.
@@ -11,7 +11,6 @@ import os
 import random
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +21,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import make_url, text
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where some files bear names of packages
-
-from benchmarks.scale import size
+from benchmarks.bench_scale import size
 from chaos.cluster import postgres
 from dicom_objects import as_file, image
 from minipacs.archive import local_orthanc

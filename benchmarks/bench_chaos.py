@@ -1,6 +1,6 @@
 """Kills without end: studies flow in while parts are killed, stopped, cut off, or find the disk full.
 
-    .venv/bin/python benchmarks/chaos.py [--ground one_machine cluster] [--seeds 1 2 …] [--studies N]
+    .venv/bin/python -m benchmarks.bench_chaos [--ground one_machine cluster] [--seeds 1 2 …] [--studies N]
         [--blows N] [--pace S] [--runs FILE]
 
 Each seed is a run of its own (tests/chaos/): studies are sent by C-STORE, and again where they were not
@@ -12,14 +12,10 @@ tables sum up all runs in FILE (JSON lines), also those of earlier calls: a long
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # before this folder, where `chaos` is this file
 
 from chaos import grounds
 from chaos.flow import Run, flow

@@ -1,6 +1,6 @@
 """How fast C-STORE is, and what our plugin and TCP_NODELAY make of it; variants in turn, in one run.
 
-    .venv/bin/python benchmarks/ingest.py [--rounds N] [--folder FOLDER]
+    .venv/bin/python -m benchmarks.bench_ingest [--rounds N] [--folder FOLDER]
 
 Each run stores the same study by `storescu` (DCMTK) over one association into a fresh Orthanc. The
 sender's environment stays as the system gives it; TCP_NODELAY is set for Orthanc alone.

@@ -1,6 +1,6 @@
 """How long a study takes to open in OHIF: our front door, and the same build served by nginx beside Orthanc.
 
-    .venv/bin/python benchmarks/viewer.py FOLDER [--rounds N]        FOLDER: a CT series
+    .venv/bin/python -m benchmarks.bench_viewer FOLDER [--rounds N]        FOLDER: a CT series
 
 Both serve the same prepared files and proxy the same Orthanc; nginx without login. Each round opens the
 study in a browser that knows nothing yet, then again; who comes first alternates. Then: from a click to the
@@ -24,11 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.startup import settings_in
+from benchmarks.bench_startup import settings_in
 from minipacs.archive.c_store import send_folder
 from minipacs.secrets import secret
 from minipacs.settings import ROOT, Settings

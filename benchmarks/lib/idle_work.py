@@ -1,11 +1,11 @@
-"""Work that does nothing, or sleeps: what benchmarks/jobs.py installs as if it came from elsewhere."""
+"""Work that does nothing, or sleeps: what benchmarks/bench_jobs.py installs as if it came from elsewhere."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 METADATA = "Metadata-Version: 2.1\nName: minipacs-benchmark-work\nVersion: 0\n"
-ENTRY_POINT = "[minipacs.work]\nbenchmark = jobs_work\n"
+ENTRY_POINT = "[minipacs.work]\nbenchmark = idle_work\n"
 KIND = "benchmark"
 
 
@@ -15,7 +15,7 @@ def install(folder: Path) -> None:
     information.mkdir(parents=True)
     (information / "METADATA").write_text(METADATA)
     (information / "entry_points.txt").write_text(ENTRY_POINT)
-    (folder / "jobs_work.py").write_text(Path(__file__).read_text())
+    (folder / "idle_work.py").write_text(Path(__file__).read_text())
 
 
 def orders(_study: object, _settings: object) -> list[Any]:

@@ -1,6 +1,6 @@
 """Segmentation of a 200×512×512 CT, DICOM in to every form out, and the plain way beside it, in one run.
 
-    .venv/bin/python benchmarks/segmentation.py [--folder FOLDER] [--slices N] [--engine NAME]
+    .venv/bin/python -m benchmarks.bench_segmentation [--folder FOLDER] [--slices N] [--engine NAME]
         [--type TYPE] [--no-plain] [--rounds N] [--many]
 
 The plain way makes the same structures at full resolution with scipy's morphology, surfaces with
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import generate_uid
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # this file bears the package's name
+from benchmarks import ROOT
 
 MILLIMETRES = 1.0
 """Between the slices made."""
@@ -67,9 +67,19 @@ def main() -> None:
 
 def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one part in a process of its own; its numbers."""
-    line = [sys.executable, __file__, "--part", name, "--folder", str(folder), "--engine", arguments.engine]
+    line = [
+        sys.executable,
+        "-m",
+        "benchmarks.bench_segmentation",
+        "--part",
+        name,
+        "--folder",
+        str(folder),
+        "--engine",
+        arguments.engine,
+    ]
     line += ["--type", arguments.type]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: {done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -1,6 +1,6 @@
-"""The prompts of `benchmarks/prompts.py` as a picture: contours of the reference and of our answer.
+"""The prompts of `benchmarks/bench_prompts.py` as a picture: contours of the reference and of our answer.
 
-    MINIPACS_TEST_DATA=FOLDER python -m benchmarks.prompts_picture docs/prompts.png
+    MINIPACS_TEST_DATA=FOLDER .venv/bin/python -m benchmarks.draw_prompts docs/prompts.png
 
 One tile a target of the research note (largest first): box and one click, reference green, answer orange.
 """
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from benchmarks.prompts import STUDY, Mask, around, click, dice, study, targets
+from benchmarks.bench_prompts import STUDY, Mask, around, click, dice, study, targets
 from segmentation.engines.geodesic import plane_cut
 from segmentation.engines.geodesic.plane_cut import Clues, Pixel, Rectangle
 

@@ -1,6 +1,6 @@
 """How good and how fast prompts are: our method, grabCut and random walker, on the same clicks, in one run.
 
-    MINIPACS_TEST_DATA=FOLDER python -m benchmarks.prompts [--quick]
+    MINIPACS_TEST_DATA=FOLDER .venv/bin/python -m benchmarks.bench_prompts [--quick]
 
 Targets: organs of TotalSegmentator's 20-slice CT (512 × 512), whose published mask is the reference; the
 16 of the research note, and all of two slices. A simulated user draws a box 2 pixels around, clicks the
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -28,8 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from scipy import ndimage
-
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent

@@ -1,6 +1,6 @@
 """Jobs on one machine (SQLite, embedded pool) and on a cluster (PostgreSQL, scheduler, two workers), side by side.
 
-    .venv/bin/python benchmarks/jobs.py [--ground one_machine cluster] [--part stages overhead recovery idle etl]
+    .venv/bin/python -m benchmarks.bench_jobs [--ground one_machine cluster] [--part stages overhead recovery idle etl]
 
 Stages: one small study, from its last C-STORE to its SEG in the catalogue. Overhead: jobs that do nothing.
 Recovery: from `kill -9` of a part until what it did is done again. Idle: CPU time and memory of all processes.
@@ -17,13 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 import psutil
 from sqlalchemy import func, select
 
-from benchmarks import jobs_work
+from benchmarks import ROOT
+from benchmarks.lib import idle_work
 from chaos import grounds
 from chaos.grounds import Ground
 from chaos.product import Product
@@ -70,7 +68,7 @@ def column(name: str, parts: list[str]) -> dict[str, str]:
         if not parts:
             return rows
         work = Path(folder, "work")
-        jobs_work.install(work)
+        idle_work.install(work)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
         with GROUNDS[name](Path(folder, "home"), 1, poll_s=1.0) as ground, Product(ground.settings) as product:
             submit(product, 2, seconds=5, name="first")  # until every worker is there
@@ -133,8 +131,8 @@ def submit(product: Product, count: int, *, seconds: float, name: str) -> None:
     jobs = Jobs(product.database, attempts=100)
     with product.database.writing() as session:
         for number in range(count):
-            key = f"{jobs_work.KIND}/{name}/{number}/{time.time()}"
-            jobs.submit(session, Order(jobs_work.KIND, key, name, {"seconds": seconds}))
+            key = f"{idle_work.KIND}/{name}/{number}/{time.time()}"
+            jobs.submit(session, Order(idle_work.KIND, key, name, {"seconds": seconds}))
 
 
 def ended(product: Product, name: str) -> int:

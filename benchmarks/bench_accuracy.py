@@ -1,6 +1,6 @@
 """How well the embedded engine agrees with published references, and what it reports that is not there.
 
-    MINIPACS_TEST_DATA=FOLDER .venv/bin/python benchmarks/accuracy.py [--overlays FOLDER] [--example FOLDER]
+    MINIPACS_TEST_DATA=FOLDER .venv/bin/python -m benchmarks.bench_accuracy [--overlays FOLDER] [--example FOLDER]
 
 References: TotalSegmentator's published masks (classes joined to ours) of its 20-slice example and, with
 `--example`, of its 3 mm example, whose files lie in its source tree below `tests/reference_files`. For the
@@ -10,7 +10,6 @@ other studies there is no reference mask: the table says which structures are re
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,8 +18,6 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # a benchmark bears the package's name
 
 from minipacs.settings import Settings
 from segmentation.engine import Labelmap
