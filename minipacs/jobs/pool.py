@@ -20,41 +20,42 @@ from minipacs.errors import PoolUnavailable
 from minipacs.jobs.worker import QUIET
 from minipacs.settings import Settings
 
-AGAIN_S = (0.0, 0.0, 0.0, 1.0, 5.0)
+RESTART_DELAYS_S = (0.0, 0.0, 0.0, 1.0, 5.0)
 """Wait before a worker is started again, by how often it ended in the last minute; then the last one."""
-STOP_S = 2.0
+CONNECTION_TIMEOUT_S = 2.0
+"""Longest wait for the scheduler, when a client connects and when it closes."""
 
 log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
-    """What the runner needs; `tend` is to be called often."""
+    """What the runner needs of a pool; call `maintain` often."""
 
     client: Client
 
-    def tend(self) -> bool:
-        """Mend what has broken; whether what was submitted before is still known. Raises `PoolUnavailable`."""
+    def maintain(self) -> bool:
+        """Repair what has broken; whether earlier submissions are still known. Raises `PoolUnavailable`."""
 
     def workers(self) -> list[dict[str, Any]]:
         """What the scheduler says of each worker. Raises `PoolUnavailable`."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection, and end the workers that are ours."""
 
 
 class RemotePool:
-    """The workers of a scheduler somewhere; a scheduler that comes again is met again."""
+    """The workers of a scheduler somewhere; a scheduler that comes again is connected to again."""
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.scheduler
-        self.client = self._met()
+        self.client = self._connect()
 
-    def tend(self) -> bool:
-        """A client that lost its scheduler knows nothing any more; another one is made."""
+    def maintain(self) -> bool:
+        """Replace a client that lost its scheduler: it has forgotten its submissions."""
         if self.client.status == "running":
             return True
         self.client.close(timeout=0.5)
-        self.client = self._met()
+        self.client = self._connect()
         return False
 
     def workers(self) -> list[dict[str, Any]]:
@@ -63,11 +64,11 @@ class RemotePool:
 
     def close(self) -> None:
         """The workers go on with what they do."""
-        self.client.close(timeout=STOP_S)
+        self.client.close(timeout=CONNECTION_TIMEOUT_S)
 
-    def _met(self) -> Client:
+    def _connect(self) -> Client:
         try:
-            return Client(self._address, set_as_default=False, timeout=STOP_S)
+            return Client(self._address, set_as_default=False, timeout=CONNECTION_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             raise PoolUnavailable(
                 f"No Dask scheduler answers at {self._address}.", "Start it, or correct MINIPACS_SCHEDULER."
@@ -75,7 +76,7 @@ class RemotePool:
 
 
 class EmbeddedPool:
-    """So many workers, whatever ends them."""
+    """A scheduler in this process, with as many workers as the settings say."""
 
     def __init__(self, settings: Settings) -> None:
         with dask.config.set({**QUIET, "temporary-directory": str(settings.home / "pool")}):
@@ -91,15 +92,15 @@ class EmbeddedPool:
             **settings.as_environment(),
             "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address),
         }
-        self._places = [_Place(environment, "cpu") for _ in range(settings.workers)]
+        self._slots = [_Slot(environment, "cpu") for _ in range(settings.workers)]
         for number in range(settings.gpus):
-            self._places.append(_Place({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
+            self._slots.append(_Slot({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
         self.client = Client(self._cluster, set_as_default=False)
 
-    def tend(self) -> bool:
-        """Start again what has ended."""
-        for place in self._places:
-            place.tend()
+    def maintain(self) -> bool:
+        """Start workers that ended again."""
+        for slot in self._slots:
+            slot.maintain()
         return True
 
     def workers(self) -> list[dict[str, Any]]:
@@ -108,10 +109,10 @@ class EmbeddedPool:
 
     def close(self) -> None:
         """End the workers, then the scheduler."""
-        for place in self._places:
-            place.empty()
-        self.client.close(timeout=STOP_S)
-        self._cluster.close(timeout=STOP_S)
+        for slot in self._slots:
+            slot.stop()
+        self.client.close(timeout=CONNECTION_TIMEOUT_S)
+        self._cluster.close(timeout=CONNECTION_TIMEOUT_S)
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:
@@ -121,27 +122,30 @@ def _workers(client: Client) -> list[dict[str, Any]]:
         raise PoolUnavailable("The Dask scheduler does not answer.", "See its log.") from error
 
 
-class _Place:
-    """One place in the pool, and the process that fills it."""
+class _Slot:
+    """One slot of the pool, and the worker process that fills it."""
 
     def __init__(self, environment: Mapping[str, str], needs: str) -> None:
         self._environment, self._needs = environment, needs
         self._ended: list[float] = []
-        """When a process of this place was seen to have ended, in the last minute; on the monotonic clock."""
+        """When a process of this slot was seen to have ended, in the last minute; on the monotonic clock."""
         self._process = self._start()
 
-    def tend(self) -> None:
-        """Fill the place again, at once; later, if that did not help the last times."""
+    def maintain(self) -> None:
+        """Fill the slot again, at once; later, if that did not help the last times."""
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
             log.warning("a worker of the pool ended (%s); another is started", self._process.returncode)
             self._ended = [t for t in self._ended if now - t < 60] + [now]
             self._process = None
-        if self._process is None and now - self._ended[-1] >= AGAIN_S[min(len(self._ended), len(AGAIN_S)) - 1]:
-            self._process = self._start()
 
-    def empty(self) -> None:
-        """End the process: what it does is given back by the runner."""
+        if self._process is None:
+            delay_s = RESTART_DELAYS_S[min(len(self._ended), len(RESTART_DELAYS_S)) - 1]
+            if now - self._ended[-1] >= delay_s:
+                self._process = self._start()
+
+    def stop(self) -> None:
+        """Kill the process; the runner queues its work again."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -26,7 +26,7 @@ def workers() -> list[psutil.Process]:
 
 
 def is_full(pool: EmbeddedPool) -> bool:
-    pool.tend()
+    pool.maintain()
     return len(pool.client.scheduler_info(n_workers=-1)["workers"]) == 2 == len(workers())
 
 
@@ -35,7 +35,7 @@ def test_killed_workers_are_replaced_also_while_they_start(pool: EmbeddedPool) -
     for process in workers():
         process.kill()
     until(lambda: not workers(), 5)
-    pool.tend()
+    pool.maintain()
     for process in workers():  # these have hardly begun
         process.kill()
     until(lambda: is_full(pool))

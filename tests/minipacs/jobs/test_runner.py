@@ -20,7 +20,7 @@ from minipacs.jobs.runner import Runner
 from minipacs.settings import Settings
 
 
-class FutureInHand:
+class FakeFuture:
     """A future that is done when the test says so."""
 
     def __init__(self) -> None:
@@ -37,28 +37,28 @@ class FutureInHand:
         self.finished = True
 
 
-class PoolInHand:
+class FakePool:
     """A pool, and its Dask client in one."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.remembers = True
-        self.given: list[int] = []
-        self.futures: list[FutureInHand] = []
+        self.submitted: list[int] = []
+        self.futures: list[FakeFuture] = []
 
     @property
-    def client(self) -> "PoolInHand":
+    def client(self) -> "FakePool":
         return self
 
-    def tend(self) -> bool:
+    def maintain(self) -> bool:
         return self.remembers
 
     def workers(self) -> list[dict[str, Any]]:
         return [{"resources": {"cpu": 1}, "nthreads": 1}] * self.slots
 
-    def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FutureInHand:
-        self.given.append(job_id)
-        self.futures.append(FutureInHand())
+    def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FakeFuture:
+        self.submitted.append(job_id)
+        self.futures.append(FakeFuture())
         return self.futures[-1]
 
 
@@ -68,12 +68,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def pool() -> PoolInHand:
-    return PoolInHand(slots=2)
+def pool() -> FakePool:
+    return FakePool(slots=2)
 
 
 @pytest.fixture
-def runner(settings: Settings, database: Database, pool: PoolInHand) -> Runner:
+def runner(settings: Settings, database: Database, pool: FakePool) -> Runner:
     runner = Runner(settings, database)
     runner._pool = pool
     return runner
@@ -85,25 +85,25 @@ def queue(jobs: Jobs, *keys: str, priority: int = 0) -> None:
             jobs.submit(session, Order("segment", key, "1.2.3", priority=priority))
 
 
-def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: PoolInHand) -> None:
+def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: FakePool) -> None:
     queue(runner.jobs, "a", "b", "c")
     assert runner.step() == 2
     assert runner.step() == 0
     pool.futures[0].finished = True
-    runner.jobs.claim(pool.given[0], "elsewhere/1/1")
+    runner.jobs.claim(pool.submitted[0], "elsewhere/1/1")
     assert runner.step() == 1
 
 
-def test_the_most_urgent_goes_first(runner: Runner, pool: PoolInHand) -> None:
+def test_the_most_urgent_goes_first(runner: Runner, pool: FakePool) -> None:
     queue(runner.jobs, "slow", "slower")
     queue(runner.jobs, "urgent", priority=9)
     runner.step()
-    assert pool.given[0] == 3
+    assert pool.submitted[0] == 3
 
 
 def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Settings, database: Database) -> None:
     other = Runner(settings, database)
-    other._pool = PoolInHand(slots=2)
+    other._pool = FakePool(slots=2)
     queue(runner.jobs, "a")
     assert (runner.step(), other.step()) == (1, 1)
     claims = [runner.jobs.claim(1, f"elsewhere/{n}/1") for n in range(2)]
@@ -126,13 +126,13 @@ def test_a_row_of_another_machine_waits_for_its_lease(runner: Runner) -> None:
 
 
 def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
-    settings: Settings, database: Database, pool: PoolInHand
+    settings: Settings, database: Database, pool: FakePool
 ) -> None:
     full = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RESERVE_MB": str(10**9)}), database)
     full._pool = pool
     queue(full.jobs, "a")
     assert full.step() == 0
-    assert pool.given == []
+    assert pool.submitted == []
     assert "MINIPACS_RESERVE_MB" in full.jobs.get(1).note
 
 
@@ -145,7 +145,7 @@ def over(runner: Runner) -> None:
 def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
     runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "GAP_S", 0.0)
+    monkeypatch.setattr(runner_module, "RENEWAL_GRACE_S", 0.0)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
         created = psutil.Process(worker.pid).create_time()
         queue(runner.jobs, "a")
@@ -163,20 +163,20 @@ def test_after_a_gap_the_living_may_renew_their_leases_first(runner: Runner) -> 
     over(runner)
     runner.step()
     assert runner.jobs.get(1).state == "running"
-    runner._trusted -= runner_module.GAP_S
+    runner._trusted_since -= runner_module.RENEWAL_GRACE_S
     runner.step()
     assert runner.jobs.get(1).state == "queued"
 
 
-def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool: PoolInHand) -> None:
+def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool: FakePool) -> None:
     queue(runner.jobs, "a")
     assert runner.step() == 1
     pool.remembers = False
     assert runner.step() == 1
-    assert pool.given == [1, 1]
+    assert pool.submitted == [1, 1]
 
 
-def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: PoolInHand) -> None:
+def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: FakePool) -> None:
     queue(runner.jobs, "a")
     runner.step()
     assert not runner.wake.is_set()
@@ -185,7 +185,7 @@ def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: PoolInHand) -> No
 
 
 def test_failed_jobs_are_queued_again_by_rule(
-    settings: Settings, database: Database, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database: Database, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ruled = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RETRY": "segment=60, other=0"}), database)
     ruled._pool = pool
@@ -200,16 +200,16 @@ def test_failed_jobs_are_queued_again_by_rule(
     assert [ruled.jobs.get(job_id).state for job_id in (1, 2)] == ["queued", "failed"]
 
 
-def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, pool: PoolInHand) -> None:
+def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, pool: FakePool) -> None:
     with runner.jobs.database.writing() as session:
         runner.jobs.submit(session, Order("segment", "heavy", "1.2.3", needs="gpu"))
     assert runner.step() == 0
-    assert pool.given == []
+    assert pool.submitted == []
     assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in runner.jobs.get(1).note
 
 
 def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
-    runner: Runner, pool: PoolInHand, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
     monkeypatch.setattr(pool, "workers", lambda: looks.append(1) or [{"resources": {"cpu": 1}}])
