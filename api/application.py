@@ -6,7 +6,7 @@ from flask import Blueprint, Flask
 from flask.json.provider import DefaultJSONProvider
 
 from api import viewer
-from api.auth import admin, audit, guard, login
+from api.auth import admin, audit, audit_list, guard, login
 from api.auth.session_cookie import Sessions
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
@@ -26,7 +26,7 @@ from minipacs.settings import Settings
 BLUEPRINTS: tuple[Blueprint, ...] = (
     login.blueprint,
     admin.blueprint,
-    audit.blueprint,
+    audit_list.blueprint,
     home.blueprint,
     patients.blueprint,
     studies.blueprint,

@@ -10,33 +10,25 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request
-from flask.typing import ResponseReturnValue
-from sqlalchemy import Double, Select, select
+from flask import Flask, Response, current_app, g, request
+from sqlalchemy import Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.accounts import Principal
-from api.auth.roles import requires
-from api.context import context
-from api.web import paging
-from api.web.csv import csv_lines, escape_formula
-from api.web.describe_route import CSV, answers, current_description, takes_query
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, read_page
-from api.web.responses import reply
-from api.web.row_json import iso_time, page_type, row_type
+from api.web.describe_route import current_description
 from minipacs.catalogue import Study
 from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable
 from minipacs.tables import Base
 
-blueprint = Blueprint("audit", __name__)
 log = logging.getLogger(__name__)
-AGAIN_S = 300.0
+REPEAT_S = 300.0
+"""The same look within so many seconds is one entry."""
 WRITE_S = 0.5
-MOST_WAITING = 100_000
+MAX_WAITING = 100_000
+"""Entries in the queue, and looks that are remembered."""
 UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
 STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
 
@@ -63,7 +55,7 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(MAX_WAITING)
         self._seen: dict[tuple[str, ...], float] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -76,9 +68,9 @@ class Writer:
             key, now = (entry["user"], about), time.monotonic()
             if self._seen.get(key, 0) > now:
                 return
-            if len(self._seen) > MOST_WAITING:
+            if len(self._seen) > MAX_WAITING:
                 self._seen.clear()
-            self._seen[key] = now + AGAIN_S
+            self._seen[key] = now + REPEAT_S
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -173,52 +165,3 @@ def entry(
         "study_instance_uid": study,
         "patient_key": patient.replace("\x00", "") if patient else None,
     }
-
-
-FILTERS = {
-    "user": paging.equals(Entry.user),
-    "action": paging.equals(Entry.action),
-    "study": paging.equals(Entry.study_instance_uid),
-    "patient": paging.equals(Entry.patient_key),
-}
-
-
-class AuditParameters(PageParameters):
-    """Which form: `csv` is a table of everything that matches."""
-
-    format: Literal["", "json", "csv"] = ""
-
-
-AuditFilters = filter_parameters("AuditFilters", FILTERS, AuditParameters)
-EntryRow = row_type("AuditEntry", Entry, at=str)
-EntryPage = page_type("AuditPage", "entries", EntryRow)
-
-
-@blueprint.get("/audit")
-@requires("admin")
-@takes_query(AuditFilters)
-@answers(EntryPage, CSV, page="audit.html")
-def entries(query: AuditParameters) -> ResponseReturnValue:
-    """The audit, the newest first; `?format=csv` for a table of everything that matches."""
-    current_app.extensions["minipacs_audit"].flush()
-    given = {name: text for name, text in given_filters(query).items() if text}
-    chosen = apply_filters(select(Entry), FILTERS, given)
-    if query.format == "csv":
-        return Response(write_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype=CSV)
-
-    with context().database.reading() as session:
-        answer = read_page(session, chosen, [(Entry.id, True)], "entries", query)
-    for row in answer["entries"]:
-        row["at"] = iso_time(row["at"])
-    return answer if query.format == "json" else reply(answer, lambda: {"wanted": given})
-
-
-def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
-    """The rows as CSV, streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
-    names = [column.key for column in Entry.__table__.columns]
-    yield csv_lines([names])
-
-    with database.reading() as session:
-        for row in session.scalars(chosen.execution_options(yield_per=1000)):
-            values = {**{name: getattr(row, name) for name in names}, "at": iso_time(row.at)}
-            yield csv_lines([[escape_formula(values[name]) for name in names]])

@@ -5,7 +5,7 @@ from typing import TypedDict
 from flask import Blueprint, redirect
 from flask.typing import ResponseReturnValue
 
-from api.catalogue.studies import read_overview
+from api.catalogue.study_overview import read_overview
 from api.context import context
 from api.web.describe_route import answers, takes_query
 from api.web.paging import PageParameters

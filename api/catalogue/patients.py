@@ -3,7 +3,7 @@
 from flask import Blueprint
 from sqlalchemy import select
 
-from api.catalogue import lookups, series, studies
+from api.catalogue import lookups, series, studies, study_filters
 from api.catalogue.answer_types import (
     CountsOfPatient,
     InstancesOfPatient,
@@ -66,7 +66,7 @@ def studies_of_patient(query: Parameters, patient_id: str) -> list[JsonRow]:
     with context().database.reading() as session:
         patient = one_or_404(session.get(Patient, patient_id), "patient", patient_id, LIST)
         of_patient = select(Study).where(Study.patient_key == patient.patient_key)
-        chosen = apply_filters(of_patient, studies.FILTERS, given_filters(query))
+        chosen = apply_filters(of_patient, study_filters.FILTERS, given_filters(query))
 
         newest = chosen.order_by(Study.study_date.desc().nulls_last(), Study.study_instance_uid)
         return [row_json.row(study) for study in session.scalars(newest)]

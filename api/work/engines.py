@@ -10,7 +10,8 @@ from api.auth.roles import requires
 from api.context import context
 from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import reply
-from api.work.jobs import JobJson, job_json, open_jobs
+from api.work.job_json import JobJson, job_json
+from api.work.jobs import open_jobs
 from api.work.segmentation_work import EngineJson, list_engines, segmentation_work
 from minipacs.errors import BadRequest
 from minipacs.jobs.record import Job

@@ -10,7 +10,7 @@ from sqlalchemy import or_, select
 
 from api.context import AppContext, context
 from api.web.describe_route import answers
-from api.work.jobs import job_json
+from api.work.job_json import job_json
 from minipacs.errors import CatalogueUnavailable, TooManyListeners
 from minipacs.jobs.record import Job
 

@@ -1,7 +1,6 @@
 """Work in progress: the list, one job, cancel and retry."""
 
-from time import time
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 from urllib.parse import urlencode
 
 from flask import Blueprint, request
@@ -14,7 +13,8 @@ from api.context import context
 from api.web.describe_route import Parameters, answers, audits, takes_query
 from api.web.paging import MAX_LIMIT
 from api.web.responses import reply
-from api.web.row_json import iso_time
+from api.web.row_json import JsonRow
+from api.work.job_json import JobJson, job_json
 from minipacs.errors import BadRequest
 from minipacs.jobs.record import STATES, Job, Jobs
 
@@ -36,39 +36,10 @@ class JobParameters(Parameters):
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
 
 
-class ErrorText(TypedDict):
-    """What went wrong, and the remedy."""
-
-    message: str
-    hint: str
-
-
-class JobJson(TypedDict):
-    """A job as everyone sees it; times are ISO 8601, UTC."""
-
-    id: int
-    kind: str
-    study: str
-    state: Annotated[str, Meta(extra_json_schema={"enum": list(STATES)})]
-    stage: str
-    percent: Annotated[int, Meta(ge=0, le=100)] | None
-    note: str
-    summary: str
-    error: ErrorText | None
-    attempt: int
-    attempts: int
-    cancelling: bool
-    created: str | None
-    started: str | None
-    finished: str | None
-    elapsed_s: float | None
-    left_s: int | None
-
-
 class JobDetails(JobJson):
     """A job with its result and the end of its log."""
 
-    result: dict[str, Any] | None
+    result: JsonRow | None
     log: str
     worker: str | None
     key: str
@@ -155,35 +126,6 @@ def find_jobs(query: JobParameters) -> JobList:
         counts = dict.fromkeys(STATES, 0)
         counts |= {row[0]: row[1] for row in session.execute(counted)}
         return {"jobs": found, "counts": counts}
-
-
-def job_json(job: Job) -> JobJson:
-    """A job as everyone sees it."""
-    is_running = job.state == "running"
-    elapsed = (job.finished or time()) - job.started if job.started else None
-    done = job.done / job.total if job.total else None
-    left = elapsed / done - elapsed if is_running and elapsed and done else None
-    percent = min(round(100 * done), 100) if done is not None else None
-
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "study": job.study_instance_uid,
-        "state": job.state,
-        "stage": job.stage,
-        "percent": 100 if job.state == "done" else percent,
-        "note": job.note,
-        "summary": ": ".join(filter(None, (job.stage, job.note))) if is_running else job.summary,
-        "error": {"message": job.error, "hint": job.hint} if job.error else None,
-        "attempt": job.attempt,
-        "attempts": job.attempts,
-        "cancelling": job.cancel and is_running,
-        "created": iso_time(job.created),
-        "started": iso_time(job.started),
-        "finished": iso_time(job.finished),
-        "elapsed_s": round(elapsed, 1) if elapsed is not None else None,
-        "left_s": round(left) if left is not None else None,
-    }
 
 
 def known_id(job_id: int) -> int:

@@ -1,0 +1,68 @@
+"""The audit as a list, for administrators: as a page, as JSON, as CSV."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from flask import Blueprint, Response, current_app
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Select, select
+
+from api.auth.audit import Entry
+from api.auth.roles import requires
+from api.context import context
+from api.web import paging
+from api.web.csv import csv_lines, escape_formula
+from api.web.describe_route import CSV, answers, takes_query
+from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, read_page
+from api.web.responses import reply
+from api.web.row_json import iso_time, page_type, row_type
+from minipacs.database import Database
+
+blueprint = Blueprint("audit", __name__)
+FILTERS = {
+    "user": paging.equals(Entry.user),
+    "action": paging.equals(Entry.action),
+    "study": paging.equals(Entry.study_instance_uid),
+    "patient": paging.equals(Entry.patient_key),
+}
+
+
+class AuditParameters(PageParameters):
+    """Which form: `csv` is a table of everything that matches."""
+
+    format: Literal["", "json", "csv"] = ""
+
+
+AuditFilters = filter_parameters("AuditFilters", FILTERS, AuditParameters)
+EntryRow = row_type("AuditEntry", Entry, at=str)
+EntryPage = page_type("AuditPage", "entries", EntryRow)
+
+
+@blueprint.get("/audit")
+@requires("admin")
+@takes_query(AuditFilters)
+@answers(EntryPage, CSV, page="audit.html")
+def entries(query: AuditParameters) -> ResponseReturnValue:
+    """The audit, the newest first; `?format=csv` for a table of everything that matches."""
+    current_app.extensions["minipacs_audit"].flush()
+    given = {name: text for name, text in given_filters(query).items() if text}
+    chosen = apply_filters(select(Entry), FILTERS, given)
+    if query.format == "csv":
+        return Response(write_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype=CSV)
+
+    with context().database.reading() as session:
+        answer = read_page(session, chosen, [(Entry.id, True)], "entries", query)
+    for row in answer["entries"]:
+        row["at"] = iso_time(row["at"])
+    return answer if query.format == "json" else reply(answer, lambda: {"wanted": given})
+
+
+def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
+    """The rows as CSV, streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
+    names = [column.key for column in Entry.__table__.columns]
+    yield csv_lines([names])
+
+    with database.reading() as session:
+        for row in session.scalars(chosen.execution_options(yield_per=1000)):
+            values = {**{name: getattr(row, name) for name in names}, "at": iso_time(row.at)}
+            yield csv_lines([[escape_formula(values[name]) for name in names]])

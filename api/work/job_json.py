@@ -1,0 +1,67 @@
+"""A job as JSON: the same on every page and in every answer."""
+
+from time import time
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
+
+from api.web.row_json import iso_time
+from minipacs.jobs.record import STATES, Job
+
+
+class ErrorText(TypedDict):
+    """What went wrong, and the remedy."""
+
+    message: str
+    hint: str
+
+
+class JobJson(TypedDict):
+    """A job as everyone sees it; times are ISO 8601, UTC."""
+
+    id: int
+    kind: str
+    study: str
+    state: Annotated[str, Meta(extra_json_schema={"enum": list(STATES)})]
+    stage: str
+    percent: Annotated[int, Meta(ge=0, le=100)] | None
+    note: str
+    summary: str
+    error: ErrorText | None
+    attempt: int
+    attempts: int
+    cancelling: bool
+    created: str | None
+    started: str | None
+    finished: str | None
+    elapsed_s: float | None
+    left_s: int | None
+
+
+def job_json(job: Job) -> JobJson:
+    """A job as everyone sees it."""
+    is_running = job.state == "running"
+    elapsed = (job.finished or time()) - job.started if job.started else None
+    done = job.done / job.total if job.total else None
+    left = elapsed / done - elapsed if is_running and elapsed and done else None
+    percent = min(round(100 * done), 100) if done is not None else None
+
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "study": job.study_instance_uid,
+        "state": job.state,
+        "stage": job.stage,
+        "percent": 100 if job.state == "done" else percent,
+        "note": job.note,
+        "summary": ": ".join(filter(None, (job.stage, job.note))) if is_running else job.summary,
+        "error": {"message": job.error, "hint": job.hint} if job.error else None,
+        "attempt": job.attempt,
+        "attempts": job.attempts,
+        "cancelling": job.cancel and is_running,
+        "created": iso_time(job.created),
+        "started": iso_time(job.started),
+        "finished": iso_time(job.finished),
+        "elapsed_s": round(elapsed, 1) if elapsed is not None else None,
+        "left_s": round(left) if left is not None else None,
+    }
