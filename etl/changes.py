@@ -14,13 +14,12 @@ from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
+from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.settings import Settings
 
 CURSOR = "etl"
-ARRIVALS = ("NewInstance", "NewSeries", "NewStudy")
-"""Entries that survive a crash of Orthanc; StableStudy does not."""
 
 
 class ChangeLog:
@@ -28,6 +27,7 @@ class ChangeLog:
 
     def __init__(self, settings: Settings, archive: Archive, database: Database, options: Options) -> None:
         self._settings, self._archive, self._database, self._options = settings, archive, database, options
+        self._cursor = ChangeLogCursor(database, Cursor, CURSOR)
 
     def catch_up(
         self,
@@ -38,10 +38,8 @@ class ChangeLog:
     ) -> Tally:
         """Read the log to its end. An error leaves the cursor before the page that failed."""
         total = Tally()
-        while True:
-            page = self._archive.changes(self.position())
-            arrived = [change.resource_id for change in page.entries if change.type in ARRIVALS]
-            source = ArchiveSource(self._settings, self._contents(arrived))
+        for page in read_change_log(self._archive, self._cursor):
+            source = ArchiveSource(self._settings, self._contents(new_resources(page)))
             done = catalogue_source(
                 source,
                 self._database,
@@ -51,20 +49,9 @@ class ChangeLog:
                 progress=_after(total, progress),
             )
             total.add(done)
-            if page.entries:
-                self._move(page.last)
-            if page.done or not page.entries:
-                return total
-
-    def position(self) -> int:
-        """Number of the last entry that is in the catalogue."""
-        with self._database.reading() as session:
-            return session.scalar(select(Cursor.position).where(Cursor.name == CURSOR)) or 0
-
-    def _move(self, position: int) -> None:
-        with self._database.writing() as session:
-            new = self._database.insert(Cursor).values(name=CURSOR, position=position)
-            session.execute(new.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
+            with self._database.writing() as session:
+                self._cursor.move(session, page.last)
+        return total
 
     def _contents(self, resource_ids: list[str]) -> Iterator[StudyContent]:
         for study_id in sorted(self._archive.studies_of(resource_ids)):

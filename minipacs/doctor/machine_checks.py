@@ -20,8 +20,8 @@ from minipacs.archive.client import Archive
 from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, plugins_of, started_with
 from minipacs.doctor.finding import Finding, failed, ok, warning
 from minipacs.doctor.work_checks import (
+    check_change_log,
     check_database,
-    check_letter_box,
     check_notifications,
     check_queue,
     check_scheduler,
@@ -240,7 +240,7 @@ CHECKS = (
     Check("job service", check_doorbell),
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
-    Check("change log", check_letter_box),
+    Check("change log", check_change_log),
     Check("notifications", check_notifications),
     Check("prompts", check_prompts),
     Check("front door", check_front_door),

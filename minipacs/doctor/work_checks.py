@@ -8,7 +8,7 @@ from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.doctor.finding import Finding, failed, ok, warning
-from minipacs.jobs.follow import LETTER_BOX, LetterBox
+from minipacs.jobs.follow import planner_cursor
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
 from minipacs.settings import Settings
@@ -87,8 +87,8 @@ def check_notifications(settings: Settings) -> Finding:
     return ok(f"{len(receivers)} receivers, nothing undelivered")
 
 
-def check_letter_box(settings: Settings) -> Finding:
-    """The follower keeps up with the archive's change log."""
+def check_change_log(settings: Settings) -> Finding:
+    """The planner keeps up with the archive's change log."""
     if not _exists(settings):
         return ok("not read yet")
     archive = Archive(settings, timeout_s=PATIENCE_S)
@@ -98,7 +98,7 @@ def check_letter_box(settings: Settings) -> Finding:
         with database.reading() as session:
             if not migrations.current(session.connection()):
                 return ok("not read yet")
-            read = session.scalar(select(LetterBox.last).where(LetterBox.name == LETTER_BOX)) or 0
+            read = planner_cursor(database).read_in(session)
     finally:
         archive.close()
         database.close()

@@ -1,7 +1,7 @@
 """Doorbell, change log, reconcile → jobs.
 
-The doorbell (a datagram from Orthanc's plugin) is quick and may be missed. The letter box, Orthanc's
-change log, is durable: its cursor moves in the same transaction as the due times it sets. A study is
+The doorbell (a datagram from Orthanc's plugin) is quick and may be missed. Orthanc's change log is durable:
+its cursor moves in the same transaction as the due times it sets. A study is
 due when Orthanc calls it stable, or when its last new instance is older than a quiet time of ours
 (Orthanc forgets to call a study stable when it stops before that). A slow reconcile finds what
 neither said: studies that were never planned, and deletions, which do not stand in the log.
@@ -17,15 +17,13 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive.client import Archive, Changes
 from minipacs.archive.content import StudyContent
+from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import works
 from minipacs.jobs.record import Jobs
 from minipacs.settings import Settings
 from minipacs.tables import Base
-
-LETTER_BOX = "follow"
-NEWS = ("NewInstance", "NewSeries", "NewStudy")
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +40,18 @@ class FollowedStudy(Base):
     """Whether Orthanc called it stable; if that no longer holds, the study waits for its quiet time."""
 
 
-class LetterBox(Base):
-    """The cursor in the archive's change log."""
+class PlannerCursor(Base):
+    """The planner's cursor in the archive's change log."""
 
     __tablename__ = "letter_box"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    last: Mapped[int]
+    position: Mapped[int] = mapped_column("last", key="position")
+
+
+def planner_cursor(database: Database) -> ChangeLogCursor:
+    """How far the planner has read the change log."""
+    return ChangeLogCursor(database, PlannerCursor, "follow")
 
 
 class Doorbell:
@@ -83,38 +86,30 @@ class Follower:
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
         self.settings, self.archive, self.database = settings, archive, database
         self.jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
+        self._cursor = planner_cursor(database)
         self._reconciled = -float("inf")
 
     def step(self, rung: Iterable[str] = ()) -> int:
         """Read the log, remember rings, plan what is due, reconcile now and then; how many jobs were queued."""
-        self.read_letter_box()
+        self.read_change_log()
         self._ring(self.archive.studies_of(rung))
         if time.monotonic() - self._reconciled > self.settings.reconcile_s:
             self.reconcile()
             self._reconciled = time.monotonic()
         return sum(self.plan(study_id) for study_id in self._due())
 
-    def read_letter_box(self) -> None:
+    def read_change_log(self) -> None:
         """Move the cursor to the end of the change log, setting due times in the same transactions."""
-        done = False
-        while not done:
-            with self.database.reading() as session:
-                since = session.scalar(select(LetterBox.last).where(LetterBox.name == LETTER_BOX)) or 0
-            changes = self.archive.changes(since)
-            if changes.last < since:  # a new archive, or one restored: its log is read from the beginning
-                changes = self.archive.changes(0)
-            done = changes.done
-            if changes.last != since:
-                self._remember(changes)
+        for page in read_change_log(self.archive, self._cursor):
+            self._remember(page)
 
-    def _remember(self, changes: Changes) -> None:
-        news = self.archive.studies_of(c.resource_id for c in changes.entries if c.type in NEWS)
-        stable = self.archive.studies_of(c.resource_id for c in changes.entries if c.type == "StableStudy")
+    def _remember(self, page: Changes) -> None:
+        new = self.archive.studies_of(new_resources(page))
+        stable = self.archive.studies_of(entry.resource_id for entry in page.entries if entry.type == "StableStudy")
         with self.database.writing() as session:
-            self._set_due(session, news, after_s=self.settings.quiet_s, rung=False)
+            self._set_due(session, new, after_s=self.settings.quiet_s, rung=False)
             self._set_due(session, stable, after_s=0, rung=True)
-            insert = self.database.insert(LetterBox).values(name=LETTER_BOX, last=changes.last)
-            session.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"last": insert.excluded.last}))
+            self._cursor.move(session, page.last)
 
     def _ring(self, study_ids: set[str]) -> None:
         if study_ids:

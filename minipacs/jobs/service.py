@@ -1,4 +1,4 @@
-"""`minipacs service`: hears the doorbell, reads the letter box, moves rows to the pool."""
+"""`minipacs service`: hears the doorbell, reads the change log, moves rows to the pool."""
 
 import argparse
 import logging

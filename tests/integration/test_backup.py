@@ -149,10 +149,10 @@ def restored_early(tmp_path: Path, early: Path) -> str:
 
 
 def cursor(database: Database) -> int:
-    from minipacs.jobs.follow import LetterBox
+    from minipacs.jobs.follow import PlannerCursor
 
     with database.reading() as session:
-        return session.scalar(select(LetterBox.last)) or 0
+        return session.scalar(select(PlannerCursor.position)) or 0
 
 
 def counted(database: Database) -> int:

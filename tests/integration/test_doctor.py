@@ -49,6 +49,6 @@ def test_settings_changed_after_the_start_are_named(stack: RunningStack) -> None
 def test_a_catalogue_of_another_archive_is_recognised(stack: RunningStack, database: Database) -> None:
     with database.writing() as session:
         session.execute(text(f"INSERT INTO letter_box (name, last) VALUES ('follow', {FAR})"))
-    found = work_checks.check_letter_box(replace(stack.settings, database_url=database.url))
+    found = work_checks.check_change_log(replace(stack.settings, database_url=database.url))
     assert found.state == "failed"
     assert "another archive" in found.seen

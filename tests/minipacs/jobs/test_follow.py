@@ -11,7 +11,7 @@ from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs import follow
 from minipacs.jobs.contract import Order
-from minipacs.jobs.follow import FollowedStudy, Follower, LetterBox
+from minipacs.jobs.follow import FollowedStudy, Follower, PlannerCursor
 from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
@@ -142,7 +142,7 @@ def test_the_cursor_survives_a_restart(archive: ArchiveInMemory, follower: Follo
     arrives(archive)
     follower.step()
     with database.reading() as session:
-        assert session.get_one(LetterBox, follow.LETTER_BOX).last == 1
+        assert session.get_one(PlannerCursor, "follow").position == 1
 
 
 def test_a_new_archive_is_read_from_the_beginning(
