@@ -1,6 +1,8 @@
 """NRRD by pynrrd: voxels and their affine. Its `space` names the axes of its world, mostly LPS."""
 
+import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,12 +28,12 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
     import nrrd
 
     try:
-        header = nrrd.read_header(stream)
+        header = nrrd.read_header(_header_lines(stream))
         if path is None and ("data file" in header or "datafile" in header):
             raise Unreadable("The NRRD's voxels lie in another file.", "Send it with its data attached.")
         check_shape(tuple(int(n) for n in header["sizes"]))
         array = nrrd.read_data(header, stream, str(path or ""), index_order="F")
-        return as_volume(array, _affine(header, array.ndim))
+        return as_volume(_without_lists(array, header), _affine(header, array.ndim))
     except (
         nrrd.NRRDError,
         zlib.error,
@@ -43,6 +45,25 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
         ArithmeticError,
     ) as error:
         raise Unreadable(f"The file is not NRRD, or it is broken ({error}).", "Check the file.") from error
+
+
+def _header_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines up to the empty one, after which the voxels begin; vectors without the blanks pynrrd stumbles over."""
+    while line := stream.readline():
+        yield re.sub(rb"\s+(?=[^()]*\))", b"", line)
+        if not line.strip():
+            return
+
+
+def _without_lists(array: "NDArray[Any]", header: Any) -> "NDArray[Any]":
+    """The voxels without axes that are none of space (`none`) and have one entry."""
+    import numpy as np
+
+    directions = header.get("space directions")
+    if directions is None:
+        return array
+    lists = np.isnan(np.asarray(directions, float)).any(axis=1)
+    return array.squeeze(tuple(k for k in np.flatnonzero(lists) if array.shape[k] == 1))
 
 
 def _affine(header: Any, axes: int) -> "NDArray[np.float64]":

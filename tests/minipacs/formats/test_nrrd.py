@@ -98,6 +98,26 @@ def test_crlf_ends_lines_too(voxels: np.ndarray, lps: np.ndarray) -> None:
     np.testing.assert_array_equal(read_volume(BytesIO(content)).array, voxels)
 
 
+def test_vectors_may_hold_blanks(voxels: np.ndarray, lps: np.ndarray) -> None:
+    content = file_of(voxels, lps).replace(b",", b", ").replace(b"(", b"( ") + voxels.tobytes(order="F")
+    found = read_volume(BytesIO(content))
+    np.testing.assert_array_equal(found.array, voxels)
+    np.testing.assert_allclose(found.affine, lps)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 3])
+def test_an_axis_that_is_none_of_space_and_holds_one_entry_is_left_out(
+    axis: int, voxels: np.ndarray, lps: np.ndarray
+) -> None:
+    directions = [vector(lps[:3, k]) for k in range(3)]
+    directions.insert(axis, "none")
+    listed = np.expand_dims(voxels, axis)
+    header = file_of(listed, lps, dimension="4", space_directions=" ".join(directions))
+    found = read_volume(BytesIO(header + listed.tobytes(order="F")))
+    np.testing.assert_array_equal(found.array, voxels)
+    np.testing.assert_allclose(found.affine, lps)
+
+
 def test_voxels_in_another_file_are_followed_only_from_a_path(
     voxels: np.ndarray, lps: np.ndarray, tmp_path: Path
 ) -> None:
