@@ -35,7 +35,8 @@ CHUNKS_UNDER_WAY_PER_WORKER = 2
 MAX_CHUNKS_UNDER_WAY_ON_CLUSTER = 32
 """Both bound the memory of this process."""
 
-CLUSTER_TIMEOUT = "5s"
+CLUSTER_TIMEOUT = "10s"
+"""Longest wait for a scheduler; Dask uses it up where nobody answers."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 """What people can mend: the disk is full, or may not be written to."""

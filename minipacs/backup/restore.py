@@ -31,7 +31,8 @@ from minipacs.settings import Settings
 
 HELP = "restore a backup into an empty home and an empty archive"
 CURSORS = ("letter_box", "cursor")
-READY_S = 60.0
+READY_S = 300.0
+"""Longest wait for an Orthanc that was started for the restore."""
 AT_ONCE = 4
 MARK = ".restoring"
 

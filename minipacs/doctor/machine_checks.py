@@ -29,8 +29,8 @@ from minipacs.doctor.work_checks import (
 from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.settings import PREFIX, Settings, read_env_file
 
-PATIENCE_S = 5.0
-"""Longest wait for one part's answer."""
+PATIENCE_S = 30.0
+"""Longest wait for one part's answer: a part that answers late is busy, not broken."""
 COMFORT = 4
 """Free disk below so many reserves is worth a word."""
 

@@ -17,7 +17,10 @@ LONG_WAIT_S = 600.0
 """A job that could start and waits longer is worth a word."""
 LAG = 1000
 """So many unread entries of the change log are worth a word."""
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
+"""Longest wait for the archive's answer."""
+SCHEDULER_S = 10.0
+"""Longest wait for a scheduler; Dask uses it up where nobody answers."""
 
 
 def check_database(settings: Settings) -> Finding:
@@ -119,7 +122,7 @@ def check_scheduler(settings: Settings) -> Finding:
     from distributed import Client
 
     try:
-        client = Client(settings.scheduler, timeout=PATIENCE_S, set_as_default=False)
+        client = Client(settings.scheduler, timeout=SCHEDULER_S, set_as_default=False)
     except (OSError, TimeoutError):
         return failed(f"no Dask scheduler at {settings.scheduler}", "Start it, or correct MINIPACS_SCHEDULER.")
     try:

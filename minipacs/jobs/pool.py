@@ -22,8 +22,10 @@ from minipacs.settings import Settings
 
 RESTART_DELAYS_S = (0.0, 0.0, 0.0, 1.0, 5.0)
 """Wait before a worker is started again, by how often it ended in the last minute; then the last one."""
-CONNECTION_TIMEOUT_S = 2.0
-"""Longest wait for the scheduler, when a client connects and when it closes."""
+CONNECTION_TIMEOUT_S = 5.0
+"""Longest wait for the scheduler when a client connects; the callers try again."""
+CLOSE_TIMEOUT_S = 2.0
+"""Longest wait for the scheduler when a client closes."""
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class RemotePool:
 
     def close(self) -> None:
         """The workers go on with what they do."""
-        self.client.close(timeout=CONNECTION_TIMEOUT_S)
+        self.client.close(timeout=CLOSE_TIMEOUT_S)
 
     def _connect(self) -> Client:
         try:
@@ -111,8 +113,8 @@ class EmbeddedPool:
         """End the workers, then the scheduler."""
         for slot in self._slots:
             slot.stop()
-        self.client.close(timeout=CONNECTION_TIMEOUT_S)
-        self._cluster.close(timeout=CONNECTION_TIMEOUT_S)
+        self.client.close(timeout=CLOSE_TIMEOUT_S)
+        self._cluster.close(timeout=CLOSE_TIMEOUT_S)
 
 
 def _workers(client: Client) -> list[dict[str, Any]]:

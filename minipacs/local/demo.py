@@ -22,6 +22,8 @@ from minipacs.settings import Settings
 
 Say = Callable[[str], None]
 LONGEST_S = 3600.0
+ANSWER_S = 300.0
+"""Longest wait for the front door's answer to a query."""
 TOKEN_NAME = "demo"
 
 
@@ -98,12 +100,14 @@ def _listed_by_qido(study: str, settings: Settings) -> set[str]:
         address, headers={"Authorization": f"Bearer {token}", "Accept": "application/dicom+json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
             series: list[dict[str, Any]] = json.load(answer)
     except urllib.error.HTTPError as error:
         raise MinipacsError(
             f"The front door answered {error.code} to OHIF's query.", f"See {settings.home / 'log'}."
         ) from error
+    except OSError as error:
+        raise MinipacsError("The front door did not answer OHIF's query.", f"See {settings.home / 'log'}.") from error
     finally:
         _token(settings, "revoke")
     return {s["0020000E"]["Value"][0] for s in series if s["00080060"].get("Value") == ["SEG"]}

@@ -26,8 +26,12 @@ from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, S
 from minipacs.jobs.service import ready_file
 from minipacs.settings import Settings
 
-READY_S = 60.0
-"""Longest wait for a part to become ready."""
+READY_S = 300.0
+"""Longest wait for a part to become ready; on a busy machine everything starts slowly."""
+SLOW_S = 20.0
+"""A part that takes longer to become ready is named."""
+HEALTH_S = 10.0
+"""Longest wait for one answer of a part's /healthz."""
 GRACE_S = 15.0
 """Time a part has to stop by itself; then it is killed."""
 ENDS_UNREADY = 3
@@ -146,10 +150,14 @@ class Stack:
         self._parts.append(Part(name, command, ready, {**self.settings.as_environment(), **environment}, log))
 
     def _await(self, part: Part) -> None:
-        deadline = time.monotonic() + READY_S
+        started, is_named = time.monotonic(), False
         while not part.ready() and not self._stop.is_set():
             self.check()
-            if time.monotonic() > deadline:
+            waited_s = time.monotonic() - started
+            if waited_s > SLOW_S and not is_named:
+                self._say(f"{part.name} starts slowly; still waiting for it ({part.log})")
+                is_named = True
+            if waited_s > READY_S:
                 raise MinipacsError(
                     f"{part.name} is not ready after {READY_S:.0f} s.", _tail(part.log) or f"See {part.log}."
                 )
@@ -205,7 +213,7 @@ class Stack:
 
 def _is_well(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=2) as answer:
+        with urllib.request.urlopen(address, timeout=HEALTH_S) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

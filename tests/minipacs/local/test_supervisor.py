@@ -85,6 +85,21 @@ def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, mo
     assert len(stack.said) == 2 * stack_module.ENDS_UNREADY - 1
 
 
+def test_a_part_that_starts_slowly_is_named_once_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_module, "SLOW_S", 0.0)
+    stack = PartsInHand(tmp_path, "import time; time.sleep(3600)")
+    (part,) = stack._parts
+    looks = iter([False, False, False, True])
+    part.ready = lambda: next(looks, True)
+    try:
+        stack._await(part)
+    finally:
+        stack.__exit__()
+    assert stack.said == [f"part starts slowly; still waiting for it ({part.log})"]
+
+
 def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_path: Path) -> None:
     stack = PartsInHand(tmp_path, "raise SystemExit('this cannot be')")
     with pytest.raises(MinipacsError, match=r"part ended before it was ready\..*last words: this cannot be"):
