@@ -55,5 +55,5 @@ def welcome(query: PageParameters) -> ResponseReturnValue:
 
 @blueprint.get("/favicon.ico")
 def icon() -> ResponseReturnValue:
-    """Browsers ask here without being told to."""
+    """Browsers ask for this address by themselves."""
     return redirect("/static/icon.svg", 301)

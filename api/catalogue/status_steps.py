@@ -1,4 +1,4 @@
-"""The stages of a study's way: received, each job with its place in the queue or how far it is, and what came of it."""
+"""The stages of a study: received, each job with its place in the queue or how far it is, and what came of it."""
 
 import time
 from typing import TypedDict
@@ -16,12 +16,12 @@ from minipacs.jobs.follow import FollowedStudy
 from minipacs.jobs.record import Job
 
 RECENT_JOBS = 30
-"""Ended jobs of a kind whose time tells how long the next takes."""
+"""Ended jobs of a kind from whose times the time of the next is estimated."""
 WORDS = {"catalogue": "Catalogue", "segment": "Segmentation"}
 
 
 class StepJson(TypedDict):
-    """One stage of a study's way."""
+    """One stage of a study."""
 
     step: str
     state: str
@@ -45,7 +45,7 @@ def make_step(
     left_s: int | None = None,
     can_retry: bool = False,
 ) -> StepJson:
-    """One stage of the way; `state` is done, running, waiting, failed or cancelled."""
+    """One stage; `state` is done, running, waiting, failed or cancelled."""
     return {
         "step": step,
         "state": state,
@@ -91,8 +91,8 @@ def job_step(session: Session, job: Job) -> StepJson:
         return queued_step(session, job, row, name)
 
     if job.state == "running":
-        rest = f", about {length(row['left_s'])} left" if row["left_s"] else ""
-        sentence = f"{row['summary'] or 'It has begun'} ({length(row['elapsed_s'] or 0)} so far{rest})."
+        rest = f", about {duration_text(row['left_s'])} left" if row["left_s"] else ""
+        sentence = f"{row['summary'] or 'It has begun'} ({duration_text(row['elapsed_s'] or 0)} so far{rest})."
         return make_step(name, "running", sentence, at=at, job=row, left_s=row["left_s"])
 
     if job.state == "failed":
@@ -107,17 +107,17 @@ def job_step(session: Session, job: Job) -> StepJson:
             name, "cancelled", "Somebody cancelled it.", hint=hint, at=at, job=row, left_s=row["left_s"], can_retry=True
         )  # fmt: skip
 
-    took = f" It took {length(row['elapsed_s'])}." if row["elapsed_s"] is not None else ""
+    took = f" It took {duration_text(row['elapsed_s'])}." if row["elapsed_s"] is not None else ""
     return make_step(name, "done", f"{job.summary or 'Done.'}{took}", at=at, job=row, left_s=row["left_s"])
 
 
 def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson:
     """A job that waits: how many come before it, and how long that takes."""
-    before, seconds = queue(session, job)
+    before, seconds = queue_position(session, job)
     sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
 
     if seconds:
-        sentence += f" Jobs of this kind take {length(seconds)}."
+        sentence += f" Jobs of this kind take {duration_text(seconds)}."
     if job.note:
         sentence += f" {job.note}"
     if job.error:
@@ -127,7 +127,7 @@ def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson
     return make_step(name, "waiting", sentence, hint=job.hint, at=row["created"], job=row, left_s=left_s)
 
 
-def queue(session: Session, job: Job) -> tuple[int, float | None]:
+def queue_position(session: Session, job: Job) -> tuple[int, float | None]:
     """How many jobs come before this one; seconds that a job of its kind took of late."""
     sooner = or_(Job.priority > job.priority, and_(Job.priority == job.priority, Job.id < job.id))
     waiting = and_(Job.state == "queued", Job.needs == job.needs, sooner)
@@ -137,7 +137,7 @@ def queue(session: Session, job: Job) -> tuple[int, float | None]:
     return before, times[len(times) // 2] if times else None
 
 
-def length(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"

@@ -1,7 +1,7 @@
 """Where is my study, why does it take so long, what went wrong, what can I do: answered without a log.
 
-Each study that matches gets one sentence and its way so far: received, planned, each job with its place
-in the queue or how far it is, and what came of it. An error bears what to do about it.
+Each study that matches gets one sentence and its stages so far: received, planned, each job with its place
+in the queue or how far it is, and what came of it. An error has a remedy.
 """
 
 from typing import Any, TypedDict
@@ -43,7 +43,7 @@ class LinkJson(TypedDict):
 
 
 class StudyStatus(TypedDict):
-    """A study's way so far, and the sentence that sums it up."""
+    """The stages of a study so far, and the sentence that sums them up."""
 
     StudyInstanceUID: str
     PatientID: str | None
@@ -68,7 +68,7 @@ class WhereAnswer(TypedDict):
 @takes_query(WhereParameters)
 @answers(WhereAnswer, page="where.html")
 def where(query: WhereParameters) -> ResponseReturnValue:
-    """`?q=` a UID, PatientID, name or accession number: each study's way, and one sentence on where it is."""
+    """`?q=` a UID, PatientID, name or accession number: each study's stages, and one sentence on where it is."""
     text = query.q.strip()
     return reply(find_studies(text) if text else WhereAnswer(q="", studies=[], trouble=None))
 
@@ -95,7 +95,7 @@ def find_studies(text: str) -> WhereAnswer:
 
 
 def study_status(session: Session, uid: str, arrived: Arrived | None) -> StudyStatus:
-    """A study's way so far, and the sentence that sums it up."""
+    """The stages of a study so far, and the sentence that sums them up."""
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None
     results = files.read_results(context().settings, uid)

@@ -3,7 +3,7 @@
 One origin, one login: no CORS, no second password. Only the resources that PS3.18 10 names for
 retrieving, searching and storing studies pass; never Orthanc's own `/servers` and the like. Answers
 stream through; the lists of studies and series are the catalogue's (`api.dicomweb.qido_studies`).
-`api.dicomweb.orthanc_fixes` makes good what Orthanc 1.10.1 is known to get wrong.
+`api.dicomweb.orthanc_fixes` corrects what Orthanc 1.10.1 is known to get wrong.
 """
 
 import gzip
@@ -35,11 +35,11 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     ]
 )  # RFC 9110 7.6.1
-OURS_ALONE = frozenset(["cookie", "authorization", "host", "content-length", "accept-encoding", "expect"])
+NOT_FORWARDED = frozenset(["cookie", "authorization", "host", "content-length", "accept-encoding", "expect"])
 """Not passed on: our login, and Accept-Encoding, because Orthanc's gzip makes frames 25 times slower."""
-NEVER_ANSWERED = frozenset(["www-authenticate", "set-cookie"])
+NOT_RELAYED = frozenset(["www-authenticate", "set-cookie"])
 
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings of retries show names asked for
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings of retries show names of patients
 
 
 @blueprint.get("/<path:path>")
@@ -49,15 +49,15 @@ def retrieve(path: str) -> Response:
     """QIDO-RS and WADO-RS; the query has matching keys of the Standard."""
     if not orthanc_fixes.may_be_read(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
-    if (listed := _from_catalogue(path.strip("/"))) is not None:
-        return _packed(listed.get_data(), 200, list(listed.headers))
+    if (found := _answer_from_catalogue(path.strip("/"))) is not None:
+        return _reply_json(found.get_data(), 200, list(found.headers))
     short = orthanc_fixes.wants_frames(path) and not request.query_string
     if short and (frame := frame_client.get(context(), path, request.environ)) is not None:
         return Response(frame.body, 200, frame.headers)
-    return _answer(path, _ask("GET", path))
+    return _relay(path, _request_archive("GET", path))
 
 
-def _from_catalogue(path: str) -> Response | None:
+def _answer_from_catalogue(path: str) -> Response | None:
     """The answer to a question for studies or series, where the catalogue can give it."""
     if path == "studies":
         return qido_studies.answer()
@@ -76,17 +76,17 @@ def _from_catalogue(path: str) -> Response | None:
 def store(study: str | None) -> Response:
     """STOW-RS; the body streams through."""
     path = f"studies/{study}" if study else "studies"
-    return _answer(path, _ask("POST", path))
+    return _relay(path, _request_archive("POST", path))
 
 
-def _ask(method: str, path: str) -> urllib3.BaseHTTPResponse:
+def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
     url = context().settings.orthanc_url + _target(path)
     try:
-        answer = _send(method, url, _headers())
+        answer = _request_once(method, url, _request_headers())
         if answer.status == 500 and orthanc_fixes.wants_frames(path):
             answer.drain_conn()
-            answer = _send(method, url, {**_headers(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
+            answer = _request_once(method, url, {**_request_headers(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
     except urllib3.exceptions.HTTPError as error:
         raise ArchiveUnreachable(
             f"The archive does not answer ({type(error).__name__}).", "Try again in a moment."
@@ -102,7 +102,7 @@ def _target(path: str) -> str:
     return f"/dicom-web/{orthanc_fixes.quoted(path)}" + (f"?{query}" if query else "")
 
 
-def _send(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     body = request.stream if method == "POST" else None
     retries = urllib3.Retry(connect=2, read=2, redirect=False, status=False, backoff_factor=0.05)
     return _pool().request(
@@ -117,9 +117,9 @@ def _send(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPRes
     )
 
 
-def _headers() -> dict[str, str]:
+def _request_headers() -> dict[str, str]:
     """The client's headers less ours alone. The Host is kept: Orthanc builds RetrieveURLs from it."""
-    dropped = HOP_BY_HOP | OURS_ALONE
+    dropped = HOP_BY_HOP | NOT_FORWARDED
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
     headers["Authorization"] = context().orthanc_authorization
     headers["Host"] = request.host
@@ -129,26 +129,26 @@ def _headers() -> dict[str, str]:
     return headers
 
 
-def _answer(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
-    """Orthanc's answer, mended and streamed."""
-    dropped = HOP_BY_HOP | NEVER_ANSWERED
+def _relay(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
+    """Orthanc's answer, corrected and streamed."""
+    dropped = HOP_BY_HOP | NOT_RELAYED
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
-        return _json(path, answer, headers)
+        return _relay_json(path, answer, headers)
     if orthanc_fixes.wants_frames(path) and answer.status == 200:
         headers.append(("Cache-Control", f"private, max-age={frame_client.KEPT_S}"))
     return Response(_stream(answer), answer.status, headers, direct_passthrough=True)
 
 
-def _json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
+def _relay_json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
     body = answer.read()
     if request.method == "GET":
         body = orthanc_fixes.mended_json(path, body)
     answer.release_conn()
-    return _packed(body, answer.status, headers)
+    return _reply_json(body, answer.status, headers)
 
 
-def _packed(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
+def _reply_json(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
     """JSON, compressed when the client can."""
     headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
     headers.append(("Vary", "Accept-Encoding"))

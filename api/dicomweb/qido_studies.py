@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.context import context
-from api.web.paging import day, whole
+from api.web.paging import parse_date, parse_integer
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import BadRequest
 
@@ -116,9 +116,9 @@ def dates_of(column: InstrumentedAttribute[Any]) -> Match:
     def match(text: str) -> ColumnElement[bool]:
         first, between, last = text.strip().partition("-")
         if not between:
-            return column == day(first)
-        ends = [column >= day(first)] if first else []
-        ends += [column <= day(last)] if last else []
+            return column == parse_date(first)
+        ends = [column >= parse_date(first)] if first else []
+        ends += [column <= parse_date(last)] if last else []
         return and_(column.is_not(None), *ends)
 
     return match
@@ -152,7 +152,7 @@ KEYS: dict[str, Match] = {
 
 
 def _number(name: str, absent: int) -> int:
-    number = whole(request.args[name]) if request.args.get(name) else absent
+    number = parse_integer(request.args[name]) if request.args.get(name) else absent
     if number < 0:
         raise BadRequest(f"{name} must not be negative.", "Send 0 or more.")
     return number

@@ -43,28 +43,28 @@ def alive() -> Alive:
 @answers(Readiness, errors={503: Readiness})
 def ready() -> ResponseReturnValue:
     """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""
-    checks = {name: _run(check) for name, check in CHECKS.items()}
+    checks = {name: _run_check(check) for name, check in CHECKS.items()}
     fine = all(word == "ok" for word in checks.values())
     return {"status": "ready" if fine else "not ready", "checks": checks}, 200 if fine else 503
 
 
-def _database() -> None:
+def _check_database() -> None:
     with context().database.reading() as session:
         session.scalar(select(Job.id).limit(1))
 
 
-def _archive() -> None:
+def _check_archive() -> None:
     context().archive.version()
 
 
-def _disk() -> None:
+def _check_disk() -> None:
     settings = context().settings
     free_mb = shutil.disk_usage(settings.home).free // 2**20
     if free_mb < settings.reserve_mb:
         raise MinipacsError(f"{free_mb} MB are free, below MINIPACS_RESERVE_MB={settings.reserve_mb}.", "Free some.")
 
 
-def _engine() -> None:
+def _check_engine() -> None:
     """The engine for new studies can work; with `none` there is nothing to check."""
     settings = context().settings
     if not settings.automatic_engine:
@@ -76,10 +76,15 @@ def _engine() -> None:
         raise EngineUnavailable(engine["reason"] or "It is not available.", engine["hint"] or "")
 
 
-CHECKS: dict[str, Callable[[], None]] = {"database": _database, "archive": _archive, "engine": _engine, "disk": _disk}
+CHECKS: dict[str, Callable[[], None]] = {
+    "database": _check_database,
+    "archive": _check_archive,
+    "engine": _check_engine,
+    "disk": _check_disk,
+}
 
 
-def _run(check: Callable[[], None]) -> str:
+def _run_check(check: Callable[[], None]) -> str:
     try:
         check()
     except MinipacsError as error:

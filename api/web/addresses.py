@@ -8,8 +8,8 @@ from api.context import context
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Settings of a host that serves this machine alone."""
-A_DOCUMENTATION_ADDRESS = ("192.0.2.1", 9)
-"""RFC 5737: routed as any other; nobody answers."""
+DOCUMENTATION_ADDRESS = ("192.0.2.1", 9)
+"""RFC 5737: routed as any other, but no machine has it."""
 
 
 def server_address() -> str:
@@ -27,7 +27,7 @@ def machine_address() -> str:
     """The address this machine would send from; a UDP socket that is connected sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(A_DOCUMENTATION_ADDRESS)
+            probe.connect(DOCUMENTATION_ADDRESS)
             address = str(probe.getsockname()[0])
         except OSError:
             return socket.gethostname()

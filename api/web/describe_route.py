@@ -45,7 +45,7 @@ class BodyDescription:
     """What a route takes as the body of a request."""
 
     model: type[Struct] | None
-    """Its fields; None: the body is handed on unread."""
+    """Its fields; None: the view reads it."""
     media: tuple[str, ...]
     before_reading: Callable[[], None] | None = None
     """Sets the limits of the request; called before its first byte is read."""

@@ -36,9 +36,9 @@ def equals(column: InstrumentedAttribute[Any]) -> Filter:
     def condition(text: str) -> ColumnElement[bool]:
         kind = column.type.python_type
         if kind is int:
-            return column == whole(text)
+            return column == parse_integer(text)
         if kind is date:
-            return column == day(text)
+            return column == parse_date(text)
         if "*" in text:
             pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
             return column.ilike(pattern, escape="\\")
@@ -49,15 +49,15 @@ def equals(column: InstrumentedAttribute[Any]) -> Filter:
 
 def on_or_after(column: InstrumentedAttribute[Any]) -> Filter:
     """`?from=2024-01-31`."""
-    return lambda text: column >= day(text)
+    return lambda text: column >= parse_date(text)
 
 
 def on_or_before(column: InstrumentedAttribute[Any]) -> Filter:
     """`?to=2024-01-31`."""
-    return lambda text: column <= day(text)
+    return lambda text: column <= parse_date(text)
 
 
-def whole(text: str) -> int:
+def parse_integer(text: str) -> int:
     """A whole number of 64 bits, or a `BadRequest`."""
     try:
         number = int(text)
@@ -68,7 +68,7 @@ def whole(text: str) -> int:
     return number
 
 
-def day(text: str) -> date:
+def parse_date(text: str) -> date:
     """A date, as 2024-01-31 or 20240131."""
     try:
         return date.fromisoformat(text)
@@ -77,7 +77,7 @@ def day(text: str) -> date:
 
 
 class PageParameters(Parameters):
-    """Which page of a list: `next` of the page before bears both."""
+    """Which page of a list; `next` of the page before has both."""
 
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
     after: str = ""
@@ -108,30 +108,30 @@ def read_page(
 ) -> JsonRow:
     """`{noun: [rows], "next": address of the next page or null}`; `order`: (column that is never NULL, descending)."""
     if which.after:
-        statement = statement.where(_beyond(order, which.after))
+        statement = statement.where(_rows_after(order, which.after))
     columns = [column.desc() if descending else column for column, descending in order]
     size = which.limit
     found = session.execute(
         statement.add_columns(*(column for column, _ in order)).order_by(*columns).limit(size + 1)
     ).all()
-    following = None
+    next_page = None
     if len(found) > size:
-        query = {**request.args.to_dict(), "after": _cursor([plain(v) for v in found[size - 1][1:]])}
-        following = f"{request.path}?{urlencode(query)}"
-    return {noun: [row(entry[0]) for entry in found[:size]], "next": following}
+        query = {**request.args.to_dict(), "after": _encode_cursor([plain(v) for v in found[size - 1][1:]])}
+        next_page = f"{request.path}?{urlencode(query)}"
+    return {noun: [row(entry[0]) for entry in found[:size]], "next": next_page}
 
 
-def _cursor(values: list[Any]) -> str:
+def _encode_cursor(values: list[Any]) -> str:
     return urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-def _beyond(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[bool]:
+def _rows_after(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[bool]:
     """After the row whose sort values the cursor holds, in this order."""
     try:
         values = json.loads(urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if not isinstance(values, list) or len(values) != len(order):
             raise ValueError
-        typed = [_typed(column, value) for (column, _), value in zip(order, values, strict=True)]
+        typed = [_as_column_type(column, value) for (column, _), value in zip(order, values, strict=True)]
     except (ValueError, TypeError):
         raise BadRequest("`after` is no cursor of ours.", "Follow `next` of the page before.") from None
     cases = []
@@ -141,7 +141,7 @@ def _beyond(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[bool
     return or_(*cases)
 
 
-def _typed(column: Any, value: Any) -> Any:
+def _as_column_type(column: Any, value: Any) -> Any:
     kind = column.type.python_type
     if kind is date:
         return date.fromisoformat(value)

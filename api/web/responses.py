@@ -1,4 +1,4 @@
-"""What goes out: the one JSON error shape, or a page for people; the headers every answer bears."""
+"""Answers: JSON or a page by what the client accepts, errors in one shape, and the headers of every answer."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -80,27 +80,27 @@ def error_answer(code: str, message: str, hint: str, status: int) -> Response:
 
 def install(app: Flask) -> None:
     """Turn every error into an answer; add headers."""
-    app.register_error_handler(MinipacsError, _ours)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(DataError, _unstorable)
-    app.register_error_handler(Exception, _unforeseen)
-    app.after_request(_headers)
+    app.register_error_handler(MinipacsError, _answer_own_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(DataError, _answer_unstorable_value)
+    app.register_error_handler(Exception, _answer_mistake)
+    app.after_request(_add_headers)
     app.jinja_env.globals["csp_nonce"] = nonce
     template_filters.install(app)
 
 
 def nonce() -> str:
-    """This answer's nonce: the one inline script a page may bear (an import map)."""
+    """The nonce of this answer, for the one inline script that a page may have (an import map)."""
     if "csp_nonce" not in g:
         g.csp_nonce = token_urlsafe(16)
     return str(g.csp_nonce)
 
 
-def _ours(error: MinipacsError) -> ResponseReturnValue:
+def _answer_own_error(error: MinipacsError) -> ResponseReturnValue:
     return error_answer(error.code, error.message, error.hint, error.status)
 
 
-def _http(error: HTTPException) -> ResponseReturnValue:
+def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < 400:
         return error.get_response()
     code = error.name.lower().replace(" ", "_")
@@ -111,18 +111,18 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-def _unstorable(error: DataError) -> ResponseReturnValue:
+def _answer_unstorable_value(error: DataError) -> ResponseReturnValue:
     """A text with NUL, a number beyond the column: PostgreSQL refuses what SQLite would take."""
     return error_answer("bad_request", "A value of this request cannot be in the database.", "Correct it.", 400)
 
 
-def _unforeseen(error: Exception) -> ResponseReturnValue:
-    """The outermost net: a mistake of ours is logged whole and told without its innards."""
+def _answer_mistake(error: Exception) -> ResponseReturnValue:
+    """A mistake of ours: the log has all of it, the answer no details."""
     log.exception("%s %s", request.method, request.path)
     return error_answer("internal_error", "The server made a mistake.", "Its log has the details.", 500)
 
 
-def _headers(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.blueprint in ("ohif", "gateway"):

@@ -11,7 +11,7 @@ from minipacs.tables import Base
 JsonRow = dict[str, Any]
 """A row as JSON; its keys and types are those of the table (`row_type`)."""
 HIDDEN = {"source", "source_size", "source_mtime_ns", "rendered_with", "png_path"}
-"""Where things lie on our disk is nobody's business."""
+"""Paths of this machine, and what only the ETL needs: no answer has them."""
 
 
 @cache

@@ -18,7 +18,7 @@ blueprint = Blueprint("live", __name__)
 LISTENERS = threading.BoundedSemaphore(8)
 """Of each process; the page polls when there is no place."""
 STREAM_S = 60.0
-LOOK_S = 1.0
+POLL_S = 1.0
 RECENT_S = 30.0
 
 
@@ -53,4 +53,4 @@ def stream(context: AppContext) -> Iterator[str]:
                 sent[job["id"]] = text
                 yield f"event: job\ndata: {text}\n\n"
         yield ": \n\n"
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)

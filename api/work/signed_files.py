@@ -1,4 +1,4 @@
-"""Files lent to a server that segments: signed links that end (minipacs/signed_files.py)."""
+"""Files offered to a server that segments, by signed links that end (minipacs/signed_files.py)."""
 
 from flask import Blueprint, Response
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("exchange", __name__)
 @public
 @answers(ANY)
 def fetch(folder: str, ends: int, signature: str, name: str) -> Response:
-    """The file lent by this link, to whoever has it, until it ends."""
+    """The file of this link, for whoever has the link, until it ends."""
     file = signed_files.lent(context().settings, folder, ends, signature, name)
     response = send(file.parent, file.name)
     response.headers["Cache-Control"] = "no-store"
