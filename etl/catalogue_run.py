@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from etl.chunks import iter_chunks
 from etl.extract import Reader, Source
-from etl.load import Loader
+from etl.loading.loader import Loader
 from etl.options import Options
 from etl.records import Outcome, RejectionReason, SourceItem, SourceUnavailable
 from etl.tally import Tally

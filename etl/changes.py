@@ -7,9 +7,9 @@ from sqlalchemy import delete, select
 
 from etl.catalogue_run import ReportProgress, catalogue_source
 from etl.extract import ArchiveSource
+from etl.loading.prune import prune_study
+from etl.loading.removal import delete_pngs
 from etl.options import Options
-from etl.prune import prune_study
-from etl.removal import delete_pngs
 from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent

@@ -111,8 +111,8 @@ def _catalogue_folder(
 
     from etl.catalogue_run import catalogue_source, open_cluster
     from etl.extract import FolderSource, count_items
+    from etl.loading.prune import prune_folder
     from etl.progress_bar import progress_bar
-    from etl.prune import prune_folder
 
     folder = FolderSource(Path(arguments.folder))
     removed = prune_folder(database, folder) if arguments.prune else 0

@@ -10,9 +10,9 @@ from PIL import Image
 from etl.catalogue_run import catalogue_source
 from etl.changes import forget
 from etl.extract import FolderSource, count_items
+from etl.loading.prune import prune_folder
 from etl.options import Options
 from etl.progress_bar import progress_bar
-from etl.prune import prune_folder
 from etl.split import DEFAULT_SEED, normalise_ratios
 from minipacs.database import Database
 

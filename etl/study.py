@@ -4,8 +4,8 @@ from typing import Any
 
 from etl.catalogue_run import catalogue_source
 from etl.extract import ArchiveSource
+from etl.loading.prune import prune_study
 from etl.options import Options
-from etl.prune import prune_study
 from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent

@@ -8,13 +8,13 @@ from isal import isal_zlib
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from etl.describe import ObjectRows, describe
-from etl.dicom_file import NotDicom, Truncated, read_file
+from etl.describing.dicom_file import NotDicom, Truncated, read_file
+from etl.describing.object_rows import ObjectRows, describe_object
+from etl.describing.segments import describe_segments
 from etl.options import Options
 from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
 from etl.rendering.png_files import Rendered, render_to_folder
-from etl.segments import describe_segments
 from etl.split import assign_split
 
 __all__ = ["transform"]
@@ -33,7 +33,7 @@ def transform(item: SourceItem, data: bytes, options: Options, folder: Path) -> 
         except Truncated as error:
             return Outcome(item, rejection=RejectionReason("truncated", str(error), "Send the object again."))
 
-        rows = describe(dicom)
+        rows = describe_object(dicom)
         if isinstance(rows, RejectionReason):
             return Outcome(item, rejection=rows)
         return _render_and_measure(item, rows, dicom.dataset, data, options, folder)

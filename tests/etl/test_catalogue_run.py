@@ -22,8 +22,8 @@ from dicom_objects import ROOT, as_file, image, nothing
 from etl import catalogue_run as run_module
 from etl.catalogue_run import catalogue_source
 from etl.extract import FileReader, FolderSource
+from etl.loading.prune import prune_folder
 from etl.options import Options
-from etl.prune import prune_folder
 from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rejection, Rendering, Series, Study, totals
 from minipacs.database import Database

@@ -10,7 +10,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, Time
 
-from etl.dicom_scan import RawValues
+from etl.describing.dicom_scan import RawValues
 from etl.records import Row
 from minipacs.tables import Base
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
 from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
-from etl.removal import remove_instances
+from etl.loading.removal import remove_instances
 from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Instance, Rejection, Series
 from minipacs.database import Database

@@ -9,8 +9,8 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from etl.describe import TABLE_COLUMNS
-from etl.dicom_scan import DicomObject, scan_file
+from etl.describing.dicom_scan import DicomObject, scan_file
+from etl.describing.object_rows import TABLE_COLUMNS
 from etl.rendering.frames import PIXEL_KEYWORDS
 
 __all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "read_file", "read_with_pydicom"]

@@ -10,9 +10,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from data import shared_data
 from dicom_objects import as_file, image
-from etl.describe import TABLE_COLUMNS, describe
-from etl.dicom_file import WANTED_TAGS, NotDicom, Truncated, read_with_pydicom
-from etl.dicom_scan import scan_file
+from etl.describing.dicom_file import WANTED_TAGS, NotDicom, Truncated, read_with_pydicom
+from etl.describing.dicom_scan import scan_file
+from etl.describing.object_rows import TABLE_COLUMNS, describe_object
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on old files
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
@@ -36,7 +36,7 @@ def test_scan_and_pydicom_agree_on_every_file() -> None:
         except (Truncated, NotDicom):
             pytest.fail(f"{path.name}: scanned, though pydicom cannot read it")
         assert set(found.dataset.keys()) == set(expected.dataset.keys()) & WANTED_TAGS, path.name
-        assert describe(found) == describe(expected), path.name
+        assert describe_object(found) == describe_object(expected), path.name
         for tag in list(found.dataset.keys()):
             assert found.dataset[tag] == expected.dataset[tag], (path.name, tag)
         assert found.dataset.original_encoding == expected.dataset.original_encoding

@@ -13,11 +13,11 @@ from typing import Any, cast
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from etl.acceptance import accept_outcomes, read_catalogued, replaced_uids
-from etl.counts import KeptCounts
+from etl.loading.acceptance import accept_outcomes, read_catalogued, replaced_uids
+from etl.loading.counts import KeptCounts
+from etl.loading.removal import delete_pngs
 from etl.options import Options
 from etl.records import Outcome, RenderingRow, Row
-from etl.removal import delete_pngs
 from etl.tally import Tally
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
 from minipacs.database import Database

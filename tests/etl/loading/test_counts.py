@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dicom_objects import ROOT, as_file, image
-from etl import counts
 from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
+from etl.loading import counts
+from etl.loading.removal import remove_instances
 from etl.options import Options
-from etl.removal import remove_instances
 from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
 from minipacs.database import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
-from etl.counts import KeptCounts
+from etl.loading.counts import KeptCounts
 from minipacs.catalogue import Rejection, Rendering
 from minipacs.database import Database
 

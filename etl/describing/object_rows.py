@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from etl.dicom_scan import CHARACTER_SET, DicomObject, RawValues
-from etl.element_values import Column, columns_of, read_row
+from etl.describing.dicom_scan import CHARACTER_SET, DicomObject, RawValues
+from etl.describing.element_values import Column, columns_of, read_row
 from etl.records import RejectionReason, Row
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
 from minipacs.tables import Base
 
-__all__ = ["TABLE_COLUMNS", "ObjectRows", "describe"]
+__all__ = ["TABLE_COLUMNS", "ObjectRows", "describe_object"]
 
 TABLE_COLUMNS: dict[type[Base], list[Column]] = {
     table: columns_of(table) for table in (Patient, Study, Series, Instance)
@@ -31,7 +31,7 @@ class ObjectRows:
     """What is wrong with the object though it can be catalogued, in sentences; never a value of its elements."""
 
 
-def describe(dicom: DicomObject) -> ObjectRows | RejectionReason:
+def describe_object(dicom: DicomObject) -> ObjectRows | RejectionReason:
     """The rows of an object; the reason why it has none when one of its three UIDs is missing."""
     dataset, raw = dicom
     patient, patient_remarks = _read_shared_row(dataset, Patient, raw)

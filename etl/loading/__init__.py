@@ -1,0 +1,1 @@
+"""From outcomes to the catalogue: what is accepted, what is counted, and what leaves it again."""
