@@ -11,7 +11,6 @@ from api.auth.session_cookie import Sessions
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
 from api.dicomweb import gateway
-from api.fastpath.lane import Lane
 from api.legacy import image_server, prompt_client, query_client
 from api.openapi import document
 from api.ops import health, metrics
@@ -93,5 +92,4 @@ def build(settings: Settings) -> Flask:
     app.context_processor(login.globals_of_pages)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    app.wsgi_app = Lane(app, app.wsgi_app)  # type: ignore[method-assign]
     return app

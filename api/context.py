@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from api.catalogue.row_reader import Reader
 from api.dicomweb.frame_client import Line
 from minipacs.database import Database
 from minipacs.secrets import secret
@@ -23,7 +22,6 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
-        self.quick = Reader(self.database)
         self.line = Line(settings.orthanc_url)
         self._archive: Archive | None = None
         self._lock = threading.Lock()
@@ -50,7 +48,6 @@ class AppContext:
             if self._archive is not None:
                 self._archive.close()
             self.line.close()
-            self.quick.close()
             self.database.close()
 
 

@@ -4,7 +4,7 @@ SQLite runs in WAL mode; a writing session begins with `BEGIN IMMEDIATE`, so tha
 for each other instead of failing half-way, and readers never wait.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    Row,
+    Select,
     cast,
     create_engine,
     event,
@@ -42,6 +44,7 @@ class Database:
         self.url = url
         self.engine = _open(url)
         self._writing = self.engine.execution_options(minipacs_writing=True)
+        self._autocommit = _open_autocommit(url)
 
     @property
     def is_postgresql(self) -> bool:
@@ -81,6 +84,23 @@ class Database:
         with _translated(), Session(self._writing) as session, session.begin():
             yield session
 
+    def look_up(self, statement: Select[*tuple[Any, ...]], **values: str) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Run one SELECT with these values, outside of any transaction: one round trip, and what was committed last.
+
+        A connection that the server has closed is replaced once.
+        """
+        with _translated():
+            try:
+                return self._select(statement, values)
+            except OperationalError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._select(statement, values)  # all old connections are thrown away with the first
+
+    def _select(self, statement: Select[*tuple[Any, ...]], values: dict[str, str]) -> Sequence[Row[*tuple[Any, ...]]]:
+        with self._autocommit.connect() as connection:
+            return connection.execute(statement, values).all()
+
     def insert(self, table: Any) -> Any:
         """`INSERT` with `on_conflict_do_…`, which both dialects have under their own names."""
         return (postgresql if self.is_postgresql else sqlite).insert(table)
@@ -94,6 +114,7 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+        self._autocommit.dispose()
 
 
 def _open(url: str) -> Engine:
@@ -125,6 +146,12 @@ def _open(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _open_autocommit(url: str) -> Engine:
+    """An engine that sends neither BEGIN nor ROLLBACK around a statement."""
+    arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
+    return create_engine(url, isolation_level="AUTOCOMMIT", connect_args=arguments)
 
 
 @contextmanager

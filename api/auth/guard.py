@@ -26,8 +26,6 @@ from minipacs.secrets import secret
 REMEMBERED_S = 5.0
 """A proof is looked up again after so many seconds: the longest a revoked token lives on."""
 REMEMBERED = 10_000
-COOKIE = "cookie:"
-"""The fast lane asks by the whole cookie header: it cannot read what is in it."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 ALWAYS_PUBLIC = ("/ohif/manifest.json",)
 """Browsers fetch a manifest without cookies (HTML 4.6.7.9)."""
@@ -121,8 +119,6 @@ def _by_session() -> Principal | None:
     who = Principal(name, user.role, "session", user.must_change)
     if user.must_change:
         return who
-    if cookie := request.environ.get("HTTP_COOKIE"):
-        memory.put(COOKIE + cookie, who)
     return memory.put(proof, who)
 
 

@@ -1,142 +1,192 @@
 """Look-ups by key, as JSON: what scripts ask thousands of times a second. None when there is no such thing.
 
-The views and the fast lane (`api.fastpath.lane`) both answer from here; `api.catalogue.row_reader` reads the rows.
+Each is one SELECT by a key, without the ORM and without a transaction.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 
 from api.results import files
+from api.web.row_json import HIDDEN, JsonRow, key, plain
 from minipacs.archive.content import MANUFACTURER
-from minipacs.catalogue import Counts, Instance, Patient, Rendering, Segment, Series, Study
+from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, Total
+from minipacs.database import Database
 from minipacs.formats.sop_classes import SEGMENTATIONS
 
 if TYPE_CHECKING:
     from api.context import AppContext
 
-Found = dict[str, Any] | None
+Found = JsonRow | None
 
 
-def totals(context: "AppContext", level: str) -> Found:
-    """`{"patient_count"}` and so on: how many there are in the catalogue."""
-    count = context.quick.totals()
-    return {
-        "patients": {"patient_count": count.patients},
-        "studies": {"study_count": count.studies},
-        "series": {"series_count": count.series},
-        "images": {"images_count": count.images},
-    }[level]
+class Lookup:
+    """A SELECT whose rows become JSON. It takes one value, `VALUE`, and selects entities or columns of them."""
 
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+        columns = [column for column in statement.selected_columns if column.key not in HIDDEN]
+        tables = [column.table for column in columns]
 
-def patient(context: "AppContext", patient_id: str) -> Found:
-    """A patient, by PatientID."""
-    return context.quick.row(Patient, patient_id) if "\x00" not in patient_id else None
+        self._statement = statement.with_only_columns(*columns)
+        self._names = [key(column) for column in columns]
+        self._places = [[i for i, table in enumerate(tables) if table is entity] for entity in dict.fromkeys(tables)]
+        """The places of each entity's columns within a row."""
 
-
-def counted(context: "AppContext", patient_id: str) -> Counts | None:
-    """A patient's counts."""
-    row = patient(context, patient_id)
-    if row is None:
+    def first(self, database: Database, value: str) -> JsonRow | None:
+        """The first row, all its columns in one object."""
+        for row in database.look_up(self._statement, value=value):
+            return {name: plain(cell) for name, cell in zip(self._names, row, strict=True)}
         return None
-    return Counts(1, *(row[f"NumberOfPatientRelated{what}"] for what in ("Studies", "Series", "Instances")))
+
+    def entities(self, database: Database, value: str) -> list[list[JsonRow | None]]:
+        """The rows, one object for each entity; None where an outer join found none (its key is NULL)."""
+        return [
+            [
+                {self._names[i]: plain(row[i]) for i in places} if row[places[0]] is not None else None
+                for places in self._places
+            ]
+            for row in database.look_up(self._statement, value=value)
+        ]
 
 
-def study_count(context: "AppContext", patient_id: str) -> Found:
-    """How many studies a patient has."""
-    count = counted(context, patient_id)
-    return None if count is None else {"patient_id": patient_id, "study_count": count.studies}
+VALUE: BindParameter[str] = bindparam("value")
+TOTALS = select(Total.name, Total.number)
 
+PATIENT = Lookup(select(Patient).where(Patient.patient_key == VALUE))
 
-def series_count(context: "AppContext", patient_id: str) -> Found:
-    """How many series a patient has."""
-    count = counted(context, patient_id)
-    return None if count is None else {"patient_id": patient_id, "series_count": count.series}
-
-
-def image_count(context: "AppContext", patient_id: str) -> Found:
-    """How many instances a patient has."""
-    count = counted(context, patient_id)
-    return None if count is None else {"patient_id": patient_id, "images_count": count.images}
-
-
-def counts(context: "AppContext", patient_id: str) -> Found:
-    """All three counts of a patient."""
-    count = counted(context, patient_id)
-    if count is None:
-        return None
-    return {
-        "patient_id": patient_id,
-        "study_count": count.studies,
-        "series_count": count.series,
-        "image_count": count.images,
-    }
-
-
-SERIES = (
-    select(Series, Study.patient_key)
-    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
-    .where(Series.series_instance_uid == bindparam("value"))
-)
-STUDY = (
+STUDY = Lookup(
     select(Study, Patient, Series)
     .join(Patient, Patient.patient_key == Study.patient_key)
     .outerjoin(Series, Series.study_instance_uid == Study.study_instance_uid)
-    .where(Study.study_instance_uid == bindparam("value"))
+    .where(Study.study_instance_uid == VALUE)
     .order_by(Series.series_number, Series.series_instance_uid)
 )
-IMAGE = (
+
+SERIES = Lookup(
+    select(Series, Study.patient_key)
+    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .where(Series.series_instance_uid == VALUE)
+)
+
+INSTANCE = Lookup(
     select(Instance, Rendering)
     .outerjoin(Rendering, Rendering.sop_instance_uid == Instance.sop_instance_uid)
-    .where(Instance.sop_instance_uid == bindparam("value"))
+    .where(Instance.sop_instance_uid == VALUE)
     .order_by(Rendering.frame_number, Rendering.window_number)
 )
 
+SEGMENTS = Lookup(select(Segment).where(Segment.sop_instance_uid == VALUE).order_by(Segment.segment_number))
 
-def series(context: "AppContext", series_instance_uid: str) -> Found:
-    """A series, with its patient."""
-    return context.quick.first(SERIES, series_instance_uid) if "\x00" not in series_instance_uid else None
-
-
-def study(context: "AppContext", study_instance_uid: str) -> Found:
-    """A study with its patient, its series and the results made of it."""
-    rows = context.quick.together(STUDY, study_instance_uid) if "\x00" not in study_instance_uid else []
-    if not rows:
-        return None
-    return {
-        **(rows[0][0] or {}),
-        "patient": rows[0][1],
-        "series": [{**one, "ours": one["Manufacturer"] == MANUFACTURER} for *_, one in rows if one],
-        "results": files.read_results(context.settings, study_instance_uid),
-    }
-
-
-def image(context: "AppContext", sop_instance_uid: str) -> Found:
-    """An instance, with its pictures or its segments."""
-    rows = context.quick.together(IMAGE, sop_instance_uid) if "\x00" not in sop_instance_uid else []
-    if not rows or (row := rows[0][0]) is None:
-        return None
-    parts: list[dict[str, Any]] = []
-    if row["SOPClassUID"] in (*SEGMENTATIONS, None):  # None: the object did not say
-        parts = context.quick.rows(Segment, Segment.sop_instance_uid, sop_instance_uid, Segment.segment_number)
-    return {**row, "renderings": [picture for _, picture in rows if picture], "segments": parts}
-
-
-PICTURE = (
-    select(Rendering, Instance.instance_number, Patient.patient_id, Series.series_description,
-           Study.study_description, Series.modality, Series.series_instance_uid, Study.study_instance_uid)
+RENDERING = (
+    select(
+        Rendering,
+        Instance.instance_number,
+        Patient.patient_id,
+        Series.series_description,
+        Study.study_description,
+        Series.modality,
+        Series.series_instance_uid,
+        Study.study_instance_uid,
+    )
     .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
     .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
     .join(Study, Study.study_instance_uid == Series.study_instance_uid)
     .join(Patient, Patient.patient_key == Study.patient_key)
-)  # fmt: skip
-BY_NAME = PICTURE.where(Rendering.rendering_id == bindparam("value"))
-BY_INSTANCE = PICTURE.where(Rendering.sop_instance_uid == bindparam("value")).order_by(Rendering.frame_number)
+)
+RENDERING_BY_ID = Lookup(RENDERING.where(Rendering.rendering_id == VALUE))
+RENDERING_BY_INSTANCE = Lookup(RENDERING.where(Rendering.sop_instance_uid == VALUE).order_by(Rendering.frame_number))
+
+
+def totals(context: "AppContext", level: str) -> Found:
+    """`{"patient_count"}` and so on: how many there are in the catalogue."""
+    table, name = {
+        "patients": ("patient", "patient_count"),
+        "studies": ("study", "study_count"),
+        "series": ("series", "series_count"),
+        "images": ("instance", "images_count"),
+    }[level]
+    numbers = {row.name: row.number for row in context.database.look_up(TOTALS)}
+    return {name: numbers.get(table, 0)}
+
+
+def patient(context: "AppContext", patient_id: str) -> Found:
+    """A patient, by PatientID."""
+    return PATIENT.first(context.database, patient_id)
+
+
+def study_count(context: "AppContext", patient_id: str) -> Found:
+    """How many studies a patient has."""
+    return _patient_counts(context, patient_id, study_count="NumberOfPatientRelatedStudies")
+
+
+def series_count(context: "AppContext", patient_id: str) -> Found:
+    """How many series a patient has."""
+    return _patient_counts(context, patient_id, series_count="NumberOfPatientRelatedSeries")
+
+
+def image_count(context: "AppContext", patient_id: str) -> Found:
+    """How many instances a patient has."""
+    return _patient_counts(context, patient_id, images_count="NumberOfPatientRelatedInstances")
+
+
+def counts(context: "AppContext", patient_id: str) -> Found:
+    """All three counts of a patient."""
+    return _patient_counts(
+        context,
+        patient_id,
+        study_count="NumberOfPatientRelatedStudies",
+        series_count="NumberOfPatientRelatedSeries",
+        image_count="NumberOfPatientRelatedInstances",
+    )
+
+
+def _patient_counts(context: "AppContext", patient_id: str, **keywords: str) -> Found:
+    """The patient's row has all three: name → keyword chooses among them."""
+    row = patient(context, patient_id)
+    if row is None:
+        return None
+    return {"patient_id": patient_id, **{name: row[keyword] for name, keyword in keywords.items()}}
+
+
+def study(context: "AppContext", study_instance_uid: str) -> Found:
+    """A study with its patient, its series and the results made of it."""
+    rows = STUDY.entities(context.database, study_instance_uid)
+    if not rows:
+        return None
+    study, patient, _ = rows[0]
+    return {
+        **(study or {}),
+        "patient": patient,
+        "series": [{**series, "ours": series["Manufacturer"] == MANUFACTURER} for *_, series in rows if series],
+        "results": files.read_results(context.settings, study_instance_uid),
+    }
+
+
+def series(context: "AppContext", series_instance_uid: str) -> Found:
+    """A series, with its patient."""
+    return SERIES.first(context.database, series_instance_uid)
+
+
+def image(context: "AppContext", sop_instance_uid: str) -> Found:
+    """An instance, with its renderings or its segments."""
+    rows = INSTANCE.entities(context.database, sop_instance_uid)
+    if not rows or (instance := rows[0][0]) is None:
+        return None
+
+    segments: list[list[JsonRow | None]] = []
+    if instance["SOPClassUID"] in (*SEGMENTATIONS, None):  # None: the object did not say
+        segments = SEGMENTS.entities(context.database, sop_instance_uid)
+    return {
+        **instance,
+        "renderings": [rendering for _, rendering in rows if rendering],
+        "segments": [segment for (segment,) in segments],
+    }
 
 
 def picture(context: "AppContext", filename: str) -> Found:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
     name = filename.rpartition("/")[2].removesuffix(".png")
-    if not name or "\x00" in name:
+    if not name:
         return None
-    return context.quick.first(BY_NAME, name) or context.quick.first(BY_INSTANCE, name)
+    by_id = RENDERING_BY_ID.first(context.database, name)
+    return by_id or RENDERING_BY_INSTANCE.first(context.database, name)

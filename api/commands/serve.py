@@ -1,6 +1,6 @@
 """`minipacs api`: the front door, served by gunicorn, in the foreground until SIGTERM or SIGINT.
 
-On SIGTERM the workers stop accepting and finish what they have begun (30 s at most): no request is lost.
+On SIGTERM the workers answer every request whose connection was made before (10 s at most), and refuse later ones.
 """
 
 import argparse
@@ -9,10 +9,12 @@ from typing import Any
 from minipacs.settings import Settings
 
 HELP = "the front door: pages, JSON, files, OHIF and DICOMweb at one address"
-GRACE_S = 10
-"""A stopping worker finishes requests for so long."""
-SILENT_S = 120
-"""A worker whose heart stops for so long is replaced."""
+STOP_TIMEOUT_S = 10
+"""Requests that a stopping worker has not answered by then are cut off."""
+HEARTBEAT_TIMEOUT_S = 120
+"""A worker without a heartbeat for so long is replaced."""
+KEEP_ALIVE_S = 30
+"""A connection without a request for so long is closed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Make an administrator if there is none, then serve."""
+    """Create tables, secrets and the first administrator where they are missing, then serve."""
     from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # it has none
 
     from api import create_app
@@ -33,17 +35,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     database.close()
 
     class Server(BaseApplication):  # type: ignore[misc]
-        """gunicorn, told everything here."""
+        """gunicorn with the options of our settings; it reads no file and no command line."""
 
         def load_config(self) -> None:
             options: dict[str, Any] = {
                 "bind": f"{settings.http_host}:{settings.http_port}",
                 "workers": settings.http_workers,
                 "threads": settings.http_threads,
-                "worker_class": "api.fastpath.gunicorn_worker.Worker",
-                "graceful_timeout": GRACE_S,
-                "timeout": SILENT_S,
-                "keepalive": 30,
+                "worker_class": "api.commands.graceful_worker.GracefulWorker",
+                "graceful_timeout": STOP_TIMEOUT_S,
+                "timeout": HEARTBEAT_TIMEOUT_S,
+                "keepalive": KEEP_ALIVE_S,
                 "control_socket_disable": True,
                 "proc_name": "minipacs-api",
                 "worker_tmp_dir": "/dev/shm",

@@ -2,13 +2,9 @@
 
 import mimetypes
 import os
-import re
-import time
 from pathlib import Path
-from zlib import adler32
 
 from flask import Response, send_file
-from werkzeug.http import http_date
 
 from minipacs.errors import NotFound
 
@@ -19,9 +15,6 @@ TYPES = {
     ".gz": "application/gzip",
     ".json": "application/json",
 }
-
-PLAIN = re.compile(r"[A-Za-z0-9._-]+")
-"""Names that need no quoting in a header (RFC 9110 5.6.2)."""
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -59,25 +52,6 @@ def send(root: Path, relative: str, *, download_name: str = "") -> Response:
     if kind.startswith("text/html"):
         response.headers["Content-Security-Policy"] = "sandbox"
     return response
-
-
-def plain_headers(path: Path, stat: os.stat_result) -> list[tuple[str, str]] | None:
-    """The headers of `send` for the whole of a file with a plain name; None where more is to be said."""
-    kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    if not PLAIN.fullmatch(path.name) or kind.startswith("text/"):
-        return None
-    return [
-        ("Content-Disposition", f"inline; filename={path.name}"),
-        ("Content-Type", kind),
-        ("Content-Length", str(stat.st_size)),
-        ("Last-Modified", http_date(stat.st_mtime)),
-        ("ETag", f'"{stat.st_mtime}-{stat.st_size}-{adler32(str(path).encode()) & 0xFFFFFFFF}"'),
-        ("Date", http_date(time.time())),
-        ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "private, no-cache"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Vary", "Accept, Authorization, Cookie"),
-    ]
 
 
 def _nothing() -> NotFound:

@@ -151,7 +151,7 @@ def served(folder: Path, module: str, environment: Mapping[str, str]) -> Iterato
         "-m",
         "gunicorn",
         "-k",
-        "api.fastpath.gunicorn_worker.Worker",
+        "api.commands.graceful_worker.GracefulWorker",
         "--threads",
         "24",
         "-w",
