@@ -30,7 +30,7 @@ from dicom_objects import as_file, nothing
 from etl.catalogue_run import catalogue_source
 from etl.extract import FolderSource
 from etl.options import Options
-from etl.rendering.png import encode
+from etl.rendering.png import encode_png
 from minipacs.catalogue import Counts, Instance, Patient, Series, Study, Total, totals
 from minipacs.database import Database
 
@@ -74,7 +74,7 @@ def floor(files: list[Path], out: Path) -> None:
     table = (np.arange(65536) >> 4).astype(np.uint8)
     for path in files:
         words = pydicom.dcmread(path).pixel_array
-        (out / f"{path.stem}.png").write_bytes(encode(np.take(table, words.view("u2"), mode="clip")))
+        (out / f"{path.stem}.png").write_bytes(encode_png(np.take(table, words.view("u2"), mode="clip")))
 
 
 def ours(workers: int, again: bool = False) -> Callable[[list[Path], Path], None]:

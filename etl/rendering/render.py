@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from etl.options import Options, parse_window
 from etl.rendering.frames import decode_frames, read_stored_format
-from etl.rendering.png import encode
+from etl.rendering.png import encode_png
 from etl.rendering.windows import select_windows
 from minipacs.formats import grey_header
 from minipacs.formats.grey import (
@@ -74,7 +74,7 @@ class Picture:
 
     def as_png(self) -> bytes:
         """Encode the PNG."""
-        return encode(self.values, self.table)
+        return encode_png(self.values, self.table)
 
 
 @dataclass(frozen=True)
