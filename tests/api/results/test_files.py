@@ -82,12 +82,6 @@ def test_labels_asked_for_stay_and_the_rest_is_0(viewer: Any, settings: Settings
     assert viewer(path, headers={"Range": "bytes=0-1"}).data == b"\x1f\x8b"
 
 
-def test_the_label_table_answers_as_the_older_server_did(viewer: Any) -> None:
-    answer = viewer(f"/output/P1/voxels/{SCAN}/original/labels.nii.gz/labels").get_json()
-    assert answer["voxel_filename"] == "labels.nii.gz"
-    assert answer["labels"][1] == {"id": 2, "name": "Left lung"}
-
-
 @pytest.mark.parametrize("query", ["label_ids=9", "label_ids=spleen", "label_ids=", "", "label_ids=1;2"])
 def test_an_unknown_label_is_400_and_names_those_there_are(viewer: Any, query: str) -> None:
     answer = viewer(f"/filtered-scans/P1/{SCAN}.nii.gz?{query}")
@@ -111,17 +105,6 @@ def test_every_whole_type_keeps_its_values_and_its_bytes_order(kind: Any) -> Non
     raw = nib.Nifti1Image(array, np.eye(4), header).to_bytes()
     got: Any = nib.Nifti1Image.from_bytes(gzip.decompress(label_filter.keep(raw, (2, 6))))
     assert (np.asanyarray(got.dataobj) == np.where(np.isin(array, (2, 6)), array, 0)).all()
-
-
-def test_the_tree_of_a_patient_can_be_walked(viewer: Any) -> None:
-    names = lambda path: [e["name"] for e in viewer(path).get_json()["entries"]]  # noqa: E731
-    assert names("/output/P1/") == ["nifti", "scans", "voxels"]
-    assert names("/output/P1/scans/") == [f"{SCAN}.nii.gz"]
-    assert names(f"/output/P1/voxels/{SCAN}/") == ["original", "right_lung.nii.gz", "left_lung.nii.gz", "bone.nii.gz"]
-    lung: Any = nib.Nifti1Image.from_bytes(gzip.decompress(viewer(f"/output/P1/voxels/{SCAN}/left_lung.nii.gz").data))
-    assert set(np.unique(np.asanyarray(lung.dataobj))) == {0, 2}
-    assert "Breadcrumbs" in viewer("/output/P1/scans/", headers={"Accept": "text/html"}).get_data(as_text=True)
-    assert viewer("/output/nobody/scans/").status_code == 404
 
 
 def test_a_share_is_opened_without_login_until_it_ends(app: Flask, operator: Any, monkeypatch: Any) -> None:
@@ -150,10 +133,3 @@ def test_a_share_can_be_revoked_and_names_only_files_that_are_there(app: Flask, 
     assert operator("/files", "POST", json={"files": []}).status_code == 400
     assert operator("/files", "POST", json={"files": [1]}).status_code == 400
     assert viewer("/files", "POST", json={"files": [f"{RESULT}/model.glb"]}).status_code == 403
-
-
-def test_older_clients_list_and_download(viewer: Any) -> None:
-    assert f"{RESULT}/model.glb" in viewer("/jsonlist").get_json()
-    answer = viewer(f"/download/{RESULT}/model.glb")
-    assert "attachment" in answer.headers["Content-Disposition"]
-    assert viewer("/status").get_json() == {"new_files": True, "current_file": None, "queue_size": 1}
