@@ -34,12 +34,16 @@ def install(app: Flask) -> None:
 def read_request() -> None:
     """Check the query and the body of this request; `g.query` and `g.body` have their values."""
     description = current_description()
-    if not description.is_described or request.method == "OPTIONS":
+    if not description.is_described:
         return
+
+    environ = request.environ
+    method = environ["REQUEST_METHOD"]
     strict = not description.allows_unknown_names
-    if description.query is not None or request.query_string:
+
+    if description.query is not None or environ.get("QUERY_STRING"):
         g.query = read_values(request.args.to_dict(), description.query, "parameter", strict)
-    if request.method not in ("GET", "HEAD"):
+    if method not in ("GET", "HEAD", "OPTIONS"):
         g.body = read_body(description.body, strict)
 
 
