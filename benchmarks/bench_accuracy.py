@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap
 from segmentation.engines.ct_mr.engine import create
-from segmentation.series_volume import gate, load, load_file, read_images
+from segmentation.labelmap import Labelmap
+from segmentation.series_volume import load_file, load_volume, read_images, stack_images
 
 BONES = (
     "vertebrae",
@@ -87,13 +87,13 @@ def main() -> None:
 
 def read(folder: Path) -> tuple[highdicom.Volume, str]:
     """The volume of a folder's series, and its modality."""
-    slices = gate(read_images(sorted(folder.iterdir())))
-    return load(slices), str(slices.images[0].Modality)
+    slices = stack_images(read_images(sorted(folder.iterdir())))
+    return load_volume(slices), str(slices.images[0].Modality)
 
 
 def row(name: str, volume: highdicom.Volume, labelmap: Labelmap, there: set[str]) -> str:
     """One line of the first table."""
-    millilitres = labelmap.counts() * float(np.prod(volume.spacing)) / 1000
+    millilitres = labelmap.voxel_counts * float(np.prod(volume.spacing)) / 1000
     reported = {s.label: ml for s, ml in zip(labelmap.segments, millilitres, strict=True)}
     kinds = {kind for kind in ("lung", "airways", "bone", "outline") if any(kind in s.lower() for s in reported)}
     text = ", ".join(f"{label} {ml:.0f}" for label, ml in reported.items())

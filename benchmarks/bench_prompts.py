@@ -30,12 +30,13 @@ from scipy import ndimage
 
 from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent
+from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import plane_cut as ours
 from segmentation.engines.geodesic.plane_cut import Clues, Pixel
 from segmentation.engines.geodesic.propagation import spread
 from segmentation.prompting.service import Service
-from segmentation.series_volume import gate, load, read_images
+from segmentation.series_volume import load_volume, read_images, stack_images
 
 STUDY = "ct_totalseg_20slices"
 SLICES = (4, 14)
@@ -117,7 +118,8 @@ class Shelf:
 def served(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
     """The same prompts as the service answers them: patient coordinates in, runs of pixels out."""
     with TemporaryDirectory() as home:
-        service = Service(Settings(home=Path(home)).complete(), cast(Archive, Shelf(folder)))
+        settings = Settings(home=Path(home)).complete()
+        service = Service(settings, cast(Archive, Shelf(folder)), Database(settings.database_url))
         service.warm()
         held = service.volumes.get("1.2.3")
         measured: dict[str, Measured] = defaultdict(Measured)
@@ -144,8 +146,8 @@ def served(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
 
 def study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:
     """HU and the reference's labels, both (slices, rows, columns) from the feet to the head; names of labels."""
-    slices = gate(read_images(sorted((folder / "uids_filled").iterdir())))
-    volume = load(slices)
+    slices = stack_images(read_images(sorted((folder / "uids_filled").iterdir())))
+    volume = load_volume(slices)
     image = nibabel.load(folder / "example_seg_dicom.nii.gz")
     to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
     labels = np.asarray(image.dataobj).transpose(2, 1, 0)

@@ -264,10 +264,10 @@ def many(kind: str) -> dict[str, Any]:
     """104 ellipsoids on 458 slices as SEG: a published complaint was 8 minutes for 98 segments."""
     import highdicom as hd
 
-    from segmentation.engine import Labelmap, Segment
     from segmentation.identity import Identity
-    from segmentation.results.dicom_seg import encode
-    from segmentation.series_volume import gate
+    from segmentation.labelmap import Labelmap, Segment
+    from segmentation.results.dicom_seg import encode_seg
+    from segmentation.series_volume import stack_images
     from segmentation.vocabulary import codes
 
     shape = (458, 512, 512)
@@ -282,7 +282,7 @@ def many(kind: str) -> dict[str, Any]:
             image.ImagePositionPatient = [*first.ImagePositionPatient[:2], float(k)]
             image.SOPInstanceUID = f"1.2.3.{k + 1}"
             images.append(image)
-        slices = gate(images)
+        slices = stack_images(images)
         labels = np.zeros(shape, np.uint8)
         rows, columns = np.ogrid[: shape[1], : shape[2]]
         for n in range(104):
@@ -297,7 +297,7 @@ def many(kind: str) -> dict[str, Any]:
         )
         labelmap = Labelmap(labels, hd.VolumeGeometry(slices.affine, shape, "PATIENT"), segments)
         began = perf_counter()
-        seg = encode(labelmap, slices, Identity("1.2.3", "d", "many", "1", "-"), kind)
+        seg = encode_seg(labelmap, slices, Identity("1.2.3", "d", "many", "1", "-"), kind)
         seg.save_as(Path(made, "seg.dcm"))
         return {"seconds": perf_counter() - began, "frames": int(seg.NumberOfFrames)}
 

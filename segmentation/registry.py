@@ -1,4 +1,4 @@
-"""Which engines there are: every entry point of `minipacs.engines`, ours by the same door as others'."""
+"""Which engines there are: every entry point of `minipacs.engines`, ours found as others' are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,40 +6,57 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from minipacs.errors import EngineUnavailable
+from minipacs.jobs.contract import EngineStatus
 from minipacs.settings import Settings
 from segmentation.engine import Engine, Remote
 
 GROUP = "minipacs.engines"
 PROMPTERS = "minipacs.prompters"
-"""Those of them that answer prompts slice by slice (`prompting/wish.py`)."""
+"""Those of them that answer prompts slice by slice (`prompter.Prompter`)."""
+ABSENT_VERSION = "absent"
+"""The version of an engine that is not available: when it becomes so, its work is another one."""
 
 
 @dataclass(frozen=True)
-class Listing:
-    """An engine in the list: available, or why not and what to do."""
+class EngineFacts:
+    """What is known of an engine before it runs; the defaults hold where it does not say."""
 
     name: str
-    available: bool
-    version: str = ""
-    modalities: tuple[str, ...] = ()
-    reason: str = ""
-    hint: str = ""
+    version: str
+    parameters: Mapping[str, Any]
+    needs: str = "cpu"
+    stall_s: float | None = None
+    takes_prompts: bool = True
+
+    @classmethod
+    def of(cls, engine: Engine) -> "EngineFacts":
+        """Read the engine's attributes; an engine of another package may lack the last three."""
+        return cls(
+            engine.name,
+            engine.version,
+            engine.parameters,
+            needs=getattr(engine, "needs", cls.needs),
+            stall_s=getattr(engine, "stall_s", cls.stall_s),
+            takes_prompts=getattr(engine, "takes_prompts", cls.takes_prompts),
+        )
 
 
 def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None, group: str = GROUP) -> Engine:
-    """The engine of this name, ready to use; raises `EngineUnavailable`.
+    """Create the engine of this name, ready to use; raises `EngineUnavailable`.
 
     `parameters` (a rule's, or the command line's) reach the factory as keyword arguments.
     """
-    points = _points(group)
+    points = _entry_points(group)
     if name not in points:
         raise EngineUnavailable(
             f"There is no engine {name!r}.", f"Set MINIPACS_ENGINE to one of: {', '.join(points) or 'none installed'}."
         )
+
     try:
         factory = points[name].load()
     except ImportError as error:
         raise EngineUnavailable(f"The engine {name} cannot be loaded: {error}.", "Install what is missing.") from error
+
     try:
         engine: Engine = factory(settings, **(parameters or {}))
     except TypeError as error:
@@ -48,28 +65,45 @@ def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None =
         raise EngineUnavailable(
             f"The engine {name} does not take {', '.join(parameters)}.", "Correct the rule or the option."
         ) from error
+
     return engine
 
 
-def listing(settings: Settings) -> list[Listing]:
+def read_facts(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None) -> EngineFacts:
+    """The facts of the engine of this name; of one that is not available, `ABSENT_VERSION`."""
+    try:
+        return EngineFacts.of(create(name, settings, parameters))
+    except EngineUnavailable:
+        return EngineFacts(name, ABSENT_VERSION, {})
+
+
+def list_engines(settings: Settings) -> list[EngineStatus]:
     """Every installed engine, available or not, by name."""
-    return [_listed(name, settings) for name in _points()]
+    return [_status(name, settings) for name in engine_names()]
 
 
-def _listed(name: str, settings: Settings) -> Listing:
+def engine_names() -> list[str]:
+    """Names of all installed engines, available or not."""
+    return list(_entry_points(GROUP))
+
+
+def prompter_names() -> list[str]:
+    """Names of the engines that answer prompts, available or not."""
+    return list(_entry_points(PROMPTERS))
+
+
+def _status(name: str, settings: Settings) -> EngineStatus:
+    status = EngineStatus(name=name, available=False, version="", modalities=[], reason="", hint="")
+
     try:
         engine = create(name, settings)
         if isinstance(engine, Remote):
             engine.check()
     except EngineUnavailable as error:
-        return Listing(name, False, reason=error.message, hint=error.hint)
-    return Listing(name, True, engine.version, tuple(sorted(engine.modalities)))
+        return {**status, "reason": error.message, "hint": error.hint}
+
+    return {**status, "available": True, "version": engine.version, "modalities": sorted(engine.modalities)}
 
 
-def prompters() -> list[str]:
-    """Names of the engines that answer prompts, available or not."""
-    return list(_points(PROMPTERS))
-
-
-def _points(group: str = GROUP) -> dict[str, EntryPoint]:
+def _entry_points(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda p: p.name)}

@@ -36,12 +36,17 @@ TILT_DEGREES = 0.1
 
 @dataclass(frozen=True)
 class Slices:
-    """A series that passed the gate: its images in order along the normal, and where they lie."""
+    """A series that is a regular stack: its images in order along the normal, and where they lie."""
 
     images: tuple[Dataset, ...]
     """Increasing along row cosine × column cosine: for axial images from the feet to the head."""
     affine: NDArray[np.float64]
     """(4, 4): (slice, row, column) indices, 0-based, to LPS mm."""
+
+    def drop_pixels(self) -> None:
+        """Delete the Pixel Data of the images, once they are decoded."""
+        for image in self.images:
+            del image.PixelData
 
 
 def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
@@ -50,7 +55,7 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     for number, file in enumerate(files, 1):
         name = file.name if isinstance(file, Path) else f"instance {number}"
         try:
-            images.append(_mended(dcmread(file)))
+            images.append(_complete_uids(dcmread(file)))
         except (InvalidDicomError, EOFError, OSError) as error:
             raise Unreadable(f"{name} is not a whole DICOM file.", "Send the series again.") from error
         if "Rows" in images[-1] and "PixelData" not in images[-1]:
@@ -58,8 +63,8 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     return images
 
 
-def _mended(image: Dataset) -> Dataset:
-    """What careless anonymisers empty but the file still tells: UIDs from the file meta, one space a series.
+def _complete_uids(image: Dataset) -> Dataset:
+    """Fill UIDs that careless anonymisers empty: from the file meta, and one frame of reference a series.
 
     Without a Frame of Reference UID a series still is one space of its own: it gets a derived UID.
     """
@@ -72,30 +77,29 @@ def _mended(image: Dataset) -> Dataset:
     return image
 
 
-def gate(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int = MIN_SLICES) -> Slices:
+def stack_images(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int = MIN_SLICES) -> Slices:
     """The images as a regular stack; raises `NotAVolume`, naming the first rule that is broken.
 
     Localisers filed within a series are left out. `modalities`: those the engine takes; empty: any.
     """
     from highdicom.spatial import get_volume_positions
 
-    images = _single_frames(_of_modality(images, modalities))
+    images = _check_frames(_check_modality(images, modalities))
     images = [i for i in images if not _is_localiser(i)] or _refuse("it is a localiser (scout), not a volume")
     if len(images) < minimum:
         _refuse(f"it has {len(images)} images; a volume needs {minimum}")
-    _one_grid(images)
-    _hounsfield(images)
+    _check_grid(images)
+    _check_hounsfield(images)
     spacing, order = get_volume_positions([list(_position(i)) for i in images], images[0].ImageOrientationPatient)
     if spacing is None or order is None:
         raise _refusal(_why_irregular(images))
-    placed = sorted(zip(order, range(len(images)), strict=True))
-    sorted_images = [images[i] for _, i in placed]
+    sorted_images = [image for _, image in sorted(zip(order, images, strict=True), key=lambda pair: pair[0])]
     if float(np.dot(_position(sorted_images[-1]) - _position(sorted_images[0]), _normal(images[0]))) < 0:
         sorted_images.reverse()
     return Slices(tuple(sorted_images), _affine(sorted_images))
 
 
-def load(slices: Slices) -> "Volume":
+def load_volume(slices: Slices) -> "Volume":
     """The stack with its modality values: int16 where they are whole numbers in its range, else float32.
 
     `highdicom.Volume`, array (slices, rows, columns), C-contiguous; CT in HU (PS3.3 C.11.1).
@@ -103,7 +107,7 @@ def load(slices: Slices) -> "Volume":
     from highdicom import Volume
 
     with ThreadPoolExecutor(2) as pool:
-        planes = list(pool.map(values, slices.images))
+        planes = list(pool.map(modality_values, slices.images))
     whole = all(plane.dtype == np.int16 for plane in planes)
     array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
@@ -158,7 +162,7 @@ def _refuse(reason: str) -> Any:
     raise _refusal(reason)
 
 
-def _of_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
+def _check_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
     pictures = [i for i in images if "Rows" in i and "Columns" in i]
     if not pictures:
         _refuse("it holds no images")
@@ -171,7 +175,7 @@ def _of_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[D
     return pictures
 
 
-def _single_frames(images: list[Dataset]) -> list[Dataset]:
+def _check_frames(images: list[Dataset]) -> list[Dataset]:
     if any(int(i.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in i for i in images):
         _refuse("its images are multi-frame objects, which are not supported")
     if any(int(i.get("SamplesPerPixel") or 1) != 1 for i in images):
@@ -183,7 +187,7 @@ def _is_localiser(image: Dataset) -> bool:
     return "LOCALIZER" in image.get("ImageType", [])  # PS3.3 C.8.2.1.1.1, value 3
 
 
-def _one_grid(images: list[Dataset]) -> None:
+def _check_grid(images: list[Dataset]) -> None:
     """One study, frame of reference, plane orientation, matrix and pixel spacing."""
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
         if not all(i.get(keyword) for i in images):
@@ -205,7 +209,7 @@ def _one_grid(images: list[Dataset]) -> None:
         _refuse("its images differ in pixel spacing")
 
 
-def _hounsfield(images: list[Dataset]) -> None:
+def _check_hounsfield(images: list[Dataset]) -> None:
     """CT must be in Hounsfield units: a rescale, and no other unit named (PS3.3 C.11.1.1.2)."""
     if str(images[0].get("Modality")) != "CT":
         return
@@ -260,7 +264,7 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
     return affine
 
 
-def values(image: Dataset) -> NDArray[Any]:
+def modality_values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
     from pydicom.pixels.utils import pixel_array
 

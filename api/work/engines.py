@@ -53,7 +53,7 @@ def segment(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJson, int
 
     archive, jobs = context().archive, open_jobs()
     study = archive.study(archive.study_id(study_instance_uid))
-    order = segmentation_work().asked(study, context().settings, engine)
+    order = segmentation_work().order_for(study, context().settings, engine)
 
     with context().database.writing() as session:
         is_new = jobs.submit(session, order)

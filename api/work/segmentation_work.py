@@ -3,7 +3,7 @@
 from typing import TypedDict, cast
 
 from api.context import context
-from minipacs.jobs.contract import Asked, works
+from minipacs.jobs.contract import RequestableWork, works
 
 
 class EngineJson(TypedDict):
@@ -17,9 +17,9 @@ class EngineJson(TypedDict):
     hint: str | None
 
 
-def segmentation_work() -> Asked:
+def segmentation_work() -> RequestableWork:
     """The work that people may ask for by an engine of their choice."""
-    return cast(Asked, works()["segment"])
+    return cast(RequestableWork, works()["segment"])
 
 
 def list_engines() -> list[EngineJson]:

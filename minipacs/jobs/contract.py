@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from minipacs.archive.content import StudyContent
 
@@ -60,13 +60,24 @@ class Work(Protocol):
         the series that were stored in the archive (`series_made`)."""
 
 
-class Asked(Work, Protocol):
-    """Work that people may ask for as well, by an engine of their choice."""
+class EngineStatus(TypedDict):
+    """A segmentation engine as people see it: available, or why not and what to do."""
 
-    def engines(self, settings: "Settings") -> list[dict[str, Any]]:
-        """`{"name", "available", "version", "modalities", "reason", "hint"}` of each engine."""
+    name: str
+    available: bool
+    version: str
+    modalities: list[str]
+    reason: str
+    hint: str
 
-    def asked(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
+
+class RequestableWork(Work, Protocol):
+    """Work that people may request as well, by an engine of their choice."""
+
+    def engines(self, settings: "Settings") -> list[EngineStatus]:
+        """Every installed engine, by name."""
+
+    def order_for(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
         """The order for this study by this engine; raises `EngineUnavailable` and `NotAVolume`."""
 
     def check_rules(self, text: str, settings: "Settings") -> None:

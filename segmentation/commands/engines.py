@@ -2,8 +2,8 @@
 
 import argparse
 import json
-from dataclasses import asdict
 
+from minipacs.jobs.contract import EngineStatus
 from minipacs.settings import Settings
 
 HELP = "list the segmentation engines, and what to do for those that are not available"
@@ -16,15 +16,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the list; the default engine is marked."""
-    from segmentation.registry import listing
+    from segmentation.registry import list_engines
 
-    for engine in listing(settings):
+    for engine in list_engines(settings):
+        is_default = engine["name"] == settings.engine
         if arguments.json:
-            print(json.dumps({**asdict(engine), "default": engine.name == settings.engine}))
-            continue
-        mark = "*" if engine.name == settings.engine else " "
-        if engine.available:
-            print(f"{mark} {engine.name:18s} available   {engine.version}   {', '.join(engine.modalities)}")
+            print(json.dumps({**engine, "default": is_default}))
         else:
-            print(f"{mark} {engine.name:18s} not available: {engine.reason} {engine.hint}".rstrip())
+            print(_line(engine, is_default=is_default))
+
     return 0
+
+
+def _line(engine: EngineStatus, *, is_default: bool) -> str:
+    start = f"{'*' if is_default else ' '} {engine['name']:18s}"
+    if engine["available"]:
+        return f"{start} available   {engine['version']}   {', '.join(engine['modalities'])}"
+
+    return f"{start} not available: {engine['reason']} {engine['hint']}".rstrip()

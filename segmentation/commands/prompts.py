@@ -20,13 +20,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     from minipacs.archive.client import Archive
+    from minipacs.database import Database
     from minipacs.secrets import secret
     from segmentation.prompting.http_server import Server
     from segmentation.prompting.service import Service
 
     stop = asked_to_end()
-    archive = Archive(settings)
-    service = Service(settings, archive)
+    archive, database = Archive(settings), Database(settings.database_url)
+    database.create()
+    service = Service(settings, archive, database)
     try:
         server = Server(settings.prompts_address, service, secret(settings.home, "prompts_key"))
     except OSError as error:
@@ -42,4 +44,5 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     server.server_close()
     service.close()
     archive.close()
+    database.close()
     return 0

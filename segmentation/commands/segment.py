@@ -4,25 +4,26 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import BadRequest, NotAVolume
+from minipacs.result_paths import results_root
 from minipacs.settings import Settings
-from segmentation.job.rules import TYPES
+from segmentation.results.seg_type import SEG_TYPES
 
 if TYPE_CHECKING:
     from minipacs.archive.client import Archive
     from minipacs.database import Database
+    from segmentation.engine import Progress
+    from segmentation.results.manifest import Manifest
 
 HELP = "segment a study of the archive, a folder of DICOM files, or a NIfTI or NRRD file"
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-
-Told = Callable[[str, int, int], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="Study Instance UID, folder of DICOM files, .nii.gz, .nii or .nrrd file")
     parser.add_argument("--engine", help="segmentation engine (default: MINIPACS_ENGINE, and the rules)")
     parser.add_argument("--out", type=Path, help="folder for the results, one below it a series (default: ./segmented)")
-    parser.add_argument("--type", choices=TYPES, help="form of the DICOM SEG (default: the rules')")
+    parser.add_argument("--type", choices=SEG_TYPES, help="form of the DICOM SEG (default: the rules')")
     parser.add_argument("--mrb", action="store_true", help="write 3D Slicer's whole scene too, scene.mrb")
     parser.add_argument("--modality", default="", help="of a file that is not DICOM (default: CT where values say so)")
 
@@ -49,59 +50,84 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 # -- without an archive -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _FileGroup:
+    """The files of one series, or one volume file."""
+
+    files: list[Path]
+    digest: str
+    """Of the series' SOP Instance UIDs, or of the file's content."""
+
+
 def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.archive.content import uids_digest
-    from segmentation.job import parent
     from segmentation.series_volume import is_image_file
 
-    out = arguments.out or Path("segmented")
-    groups = {source.name: ([source], uids_digest([_content(source)]))} if is_image_file(source) else _series(source)
+    if is_image_file(source):
+        groups = {source.name: _FileGroup([source], uids_digest([_content_digest(source)]))}
+    else:
+        groups = _find_series(source)
+
     if not groups:
         raise BadRequest(f"{source.name} holds no DICOM images.", "Give a folder of DICOM files.")
-    made = 0
-    for name, (files, made_of) in groups.items():
-        with _bar(name) as tell, TemporaryDirectory(prefix="minipacs-") as temporary:
-            request = parent.Request(
-                files=[file.resolve() for file in files],
-                digest=made_of,
-                engine=settings.engine,
-                out=Path(temporary, "results"),
-                options={"type": arguments.type, "modality": arguments.modality, "mrb": arguments.mrb},
-            )
-            try:
-                manifest = parent.run(request, settings, tell, Path(temporary, "log"))
-            except NotAVolume as refusal:
-                print(f"{name}: {refusal.message}")
-                continue
-            folder = out / name
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(request.out, folder)
-        made += 1
-        _tell(name, manifest, folder)
-    return 0 if made else 1
+
+    segmented = [_segment_group(name, group, arguments, settings) for name, group in groups.items()]
+    return 0 if any(segmented) else 1
 
 
-def _series(folder: Path) -> dict[str, tuple[list[Path], str]]:
-    """The DICOM images below a folder, by a name for their series; and the digest of their UIDs."""
+def _segment_group(name: str, group: _FileGroup, arguments: argparse.Namespace, settings: Settings) -> bool:
+    """Segment one series and print what was found; False, and the reason printed, where it is no volume."""
+    from segmentation.job import parent
+
+    folder = (arguments.out or Path("segmented")) / name
+
+    with _progress_bar(name) as progress, TemporaryDirectory(prefix="minipacs-") as temporary:
+        request = parent.Request(
+            files=[file.resolve() for file in group.files],
+            digest=group.digest,
+            engine=settings.engine,
+            out=Path(temporary, "results"),
+            options={"type": arguments.type, "modality": arguments.modality, "mrb": arguments.mrb},
+        )
+        try:
+            manifest = parent.run(request, settings, progress, Path(temporary, "log"))
+        except NotAVolume as refusal:
+            print(f"{name}: {refusal.message}")
+            return False
+
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(request.out, folder)
+
+    _print_result(name, manifest, folder)
+    return True
+
+
+def _find_series(folder: Path) -> dict[str, _FileGroup]:
+    """The DICOM images below a folder that are not ours, by Series Instance UID."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     from minipacs.archive.content import MANUFACTURER, uids_digest
 
-    found: dict[str, list[tuple[str, Path]]] = {}
-    files = [folder] if folder.is_file() else sorted(f for f in folder.rglob("*") if f.is_file())
+    series: dict[str, list[tuple[str, Path]]] = {}
+    files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
     for file in files:
         try:
             header = dcmread(file, stop_before_pixels=True)
         except (InvalidDicomError, EOFError):
             continue
+
         if "Rows" in header and header.get("Manufacturer") != MANUFACTURER:
             uid = str(header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID", ""))
-            found.setdefault(str(header.get("SeriesInstanceUID") or "series"), []).append((uid, file))
-    return {name: ([file for _, file in of], uids_digest(uid for uid, _ in of)) for name, of in found.items()}
+            series.setdefault(str(header.get("SeriesInstanceUID") or "series"), []).append((uid, file))
+
+    return {
+        name: _FileGroup([file for _, file in images], uids_digest(uid for uid, _ in images))
+        for name, images in series.items()
+    }
 
 
-def _content(file: Path) -> str:
+def _content_digest(file: Path) -> str:
     from hashlib import file_digest
 
     with file.open("rb") as stream:
@@ -110,61 +136,63 @@ def _content(file: Path) -> str:
 
 # -- from the archive -------------------------------------------------------------------------------
 class _CommandTask:
-    """What a running job has at hand, without a job: progress goes to the terminal."""
+    """A task of `job/work.py` without a job: its progress goes to the terminal."""
 
     def __init__(
-        self, settings: Settings, archive: "Archive", database: "Database", args: dict[str, Any], tell: Told
+        self, settings: Settings, archive: "Archive", database: "Database", args: dict[str, Any], progress: "Progress"
     ) -> None:
         self.settings, self.archive, self.database, self.args = settings, archive, database, args
-        self._tell = tell
+        self._progress = progress
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
         """Move the bar."""
-        self._tell(f"{note}: {stage}" if note else stage, done, total)
+        self._progress(f"{note}: {stage}" if note else stage, done, total)
 
 
 def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.archive.client import Archive
     from minipacs.database import Database
     from segmentation.job import work
-    from segmentation.results import store
 
     archive, database = Archive(settings), Database(settings.database_url)
     database.create()
     options = {"mrb": arguments.mrb} | ({"type": arguments.type} if arguments.type else {})
     args = {"study_instance_uid": uid, "options": options}
+
     try:
-        with _bar(uid) as tell:
-            answer = work.run(_CommandTask(settings, archive, database, args, tell))
+        with _progress_bar(uid) as progress:
+            answer = work.run(_CommandTask(settings, archive, database, args, progress))
     finally:
         archive.close()
         database.close()
-    for made in answer["segmentations"]:
-        folder = store.root(settings) / uid / made["series"] / made["engine"]
+
+    for result in answer["segmentations"]:
+        folder = results_root(settings) / uid / result["series"] / result["engine"]
         if arguments.out:
-            shutil.copytree(folder, arguments.out / made["series"], dirs_exist_ok=True)
-            folder = arguments.out / made["series"]
-        print(f"{made['series']}: {', '.join(made['segments'])} → {folder}")
+            shutil.copytree(folder, arguments.out / result["series"], dirs_exist_ok=True)
+            folder = arguments.out / result["series"]
+        print(f"{result['series']}: {', '.join(result['segments'])} → {folder}")
+
     print(answer["summary"])
     return 0 if answer["segmentations"] else 1
 
 
 # -- the terminal -----------------------------------------------------------------------------------
 @contextmanager
-def _bar(name: str) -> Iterator[Told]:
+def _progress_bar(name: str) -> Iterator["Progress"]:
     """A progress bar on standard error; only stages are counted, where an engine does not know better."""
     from tqdm import tqdm
 
     with tqdm(file=sys.stderr, leave=False, bar_format="{desc}{bar:20} {elapsed}", disable=None) as bar:
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int = 0, total: int = 0) -> None:
             bar.total, bar.n = (total, done) if total else (1, 0)
             bar.set_description_str(f"{name[-24:]} {stage:20.20s} ")
 
-        yield tell
+        yield show
 
 
-def _tell(name: str, manifest: dict[str, Any], folder: Path) -> None:
+def _print_result(name: str, manifest: "Manifest", folder: Path) -> None:
     print(f"{name}: {manifest['seconds']:.1f} s → {folder}")
     for segment in manifest["segments"]:
         print(f"  {segment['label']:28s} {segment['volume_ml']:10.1f} mL")

@@ -18,7 +18,7 @@ import numpy as np
 
 from minipacs.errors import EngineFailed, EngineUnavailable, Unreadable
 from minipacs.formats.nifti import new_image
-from segmentation.engine import Segment
+from segmentation.labelmap import Segment
 from segmentation.vocabulary import codes
 from segmentation.vocabulary.anatomy import color
 from segmentation.vocabulary.codes import Code

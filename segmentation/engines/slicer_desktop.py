@@ -15,9 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
+from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap
+from segmentation.prompts import Prompt
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -34,6 +36,8 @@ class SlicerDesktop:
     name = NAME
     modalities = frozenset({"CT", "MR"})
     needs_prompts = False
+    takes_prompts = False
+    stall_s: float | None = None
 
     def __init__(self, command: Sequence[str], version: str, parameters: Mapping[str, Any]) -> None:
         self._command = command
@@ -52,8 +56,6 @@ class SlicerDesktop:
         """What the task finds; the extension's own names, colours and SNOMED codes."""
         from segmentation.engines import foreign
 
-        if prompts:
-            raise WrongPrompts(f"The engine {NAME} takes no prompts.", "Leave them out.")
         with TemporaryDirectory(prefix="minipacs-slicer-") as temporary:
             folder = Path(temporary)
             progress("hand over")

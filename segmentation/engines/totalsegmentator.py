@@ -15,9 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
+from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap
+from segmentation.prompts import Prompt
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -36,6 +38,8 @@ class TotalSegmentator:
 
     name = NAME
     needs_prompts = False
+    takes_prompts = False
+    stall_s: float | None = None
 
     def __init__(
         self, settings: Settings, version: str, modality: str, parameters: Mapping[str, Any], device: str
@@ -58,8 +62,6 @@ class TotalSegmentator:
         """What the task finds; names, codes and colours from TotalSegmentator's SNOMED table."""
         from segmentation.engines import foreign
 
-        if prompts:
-            raise WrongPrompts(f"The engine {NAME} takes no prompts.", "Leave them out.")
         with TemporaryDirectory(prefix="minipacs-totalsegmentator-") as temporary:
             folder = Path(temporary)
             progress("hand over")

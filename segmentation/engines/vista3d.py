@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 from minipacs import signed_files
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Point, Progress, Prompt, Segment, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.prompts import Point, Prompt
 
 if TYPE_CHECKING:
     import httpx
@@ -44,7 +46,9 @@ class Vista3d:
 
     name = NAME
     modalities = frozenset({"CT"})
+    needs = "cpu"
     needs_prompts = False
+    takes_prompts = True
 
     def __init__(self, settings: Settings, told: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
         self._settings = settings

@@ -12,11 +12,15 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
-from segmentation.engine import Box, Point, Prompt
+from segmentation.engine import Progress
+from segmentation.prompts import parse_prompt
+
+if TYPE_CHECKING:
+    from segmentation.results.manifest import Manifest
 
 
 def main() -> int:
@@ -30,7 +34,7 @@ def main() -> int:
         _say(channel, {"progress": [stage, done, total]})
 
     try:
-        _say(channel, {"result": answer(request, progress)})
+        _say(channel, {"result": segment(request, progress)})
     except MinipacsError as error:
         _say(channel, error.as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
@@ -42,8 +46,8 @@ def main() -> int:
     return 0
 
 
-def answer(request: dict[str, Any], progress: Any) -> dict[str, Any]:
-    """Do what the request asks; see `process.Request` for its fields."""
+def segment(request: dict[str, Any], progress: Progress) -> "Manifest":
+    """Do what the request asks; see `parent.Request` for its fields."""
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
 
@@ -54,24 +58,10 @@ def answer(request: dict[str, Any], progress: Any) -> dict[str, Any]:
         request["digest"],
         engine,
         Path(request["out"]),
-        [prompt_of(p) for p in request["prompts"]],
+        [parse_prompt(p) for p in request["prompts"]],
         progress,
         request["options"],
     )
-
-
-def prompt_of(value: dict[str, Any]) -> Prompt:
-    """A prompt from its JSON: {"point": [x, y, z], "positive": true} or {"box": [[x, y, z], [x, y, z]]}; LPS mm."""
-    label = str(value.get("label", ""))
-    if "box" in value:
-        one, other = value["box"]
-        return Box(_position(one), _position(other), label)
-    return Point(_position(value["point"]), bool(value.get("positive", True)), label)
-
-
-def _position(values: list[float]) -> tuple[float, float, float]:
-    x, y, z = values
-    return float(x), float(y), float(z)
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -18,10 +18,12 @@ import psutil
 from minipacs import errors
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
+from segmentation.engine import Progress
+from segmentation.results.manifest import Manifest
 
 TICK_S = 1.0
-"""The listener is called at least this often: a silent engine can still be cancelled."""
-LOOK_S = 5.0
+"""Progress is reported at least this often: a silent engine can still be cancelled."""
+CPU_CHECK_S = 5.0
 """How often a silent child's processor time is looked at."""
 IDLE_S = 0.01
 """Processor seconds a second below which a process does nothing."""
@@ -38,7 +40,7 @@ class Request:
     out: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
     prompts: Sequence[Mapping[str, Any]] = ()
-    """JSON prompts; see `child.prompt_of`."""
+    """JSON prompts; see `prompts.parse_prompt`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """`type`: BINARY or LABELMAP; `modality`: of a file that is not DICOM."""
     stall_s: float | None = None
@@ -50,10 +52,10 @@ class Request:
         return json.dumps({**asdict(self), "settings": known}, default=str)
 
 
-def run(request: Request, settings: Settings, listen: Callable[[str, int, int], None], log: Path) -> dict[str, Any]:
+def run(request: Request, settings: Settings, progress: Progress, log: Path) -> Manifest:
     """The child's manifest. Raises what the child raised, `EngineFailed` when it crashed or took too long.
 
-    `listen(stage, done, total)` is called at every progress and at least once a second; whatever it
+    `progress(stage, done, total)` is called at every progress and at least once a second; whatever it
     raises ends the child. `log`: what the child printed, kept only when it failed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,11 +69,12 @@ def run(request: Request, settings: Settings, listen: Callable[[str, int, int], 
         for message in _messages(child, ends):
             if "result" in message:
                 log.unlink(missing_ok=True)
-                return dict(message["result"])
+                manifest: Manifest = message["result"]
+                return manifest
             if "error" in message:
                 raise _error(message["error"])
             stage = message.get("progress", stage)
-            listen(str(stage[0]), int(stage[1]), int(stage[2]))
+            progress(str(stage[0]), int(stage[1]), int(stage[2]))
             if watch.still_s(moved="progress" in message) > stall_s:
                 raise EngineFailed(
                     f"The engine {request.engine} stood still for {stall_s:g} s, while at: {stage[0]}.",
@@ -103,7 +106,7 @@ class Watch:
     def still_s(self, *, moved: bool) -> float:
         """How long it has stood still; `moved` says that it told progress just now."""
         now = monotonic()
-        if now - self._looked >= LOOK_S or moved:
+        if now - self._looked >= CPU_CHECK_S or moved:
             used = self._cpu_s()
             if moved or used > self._used + IDLE_S * (now - self._looked):
                 self._moved = now

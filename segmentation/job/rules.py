@@ -19,21 +19,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from minipacs.errors import SettingsError
+from minipacs.result_paths import RULES_FILE, rules_file
 from minipacs.settings import Settings
+from segmentation.results.seg_type import DEFAULT_SEG_TYPE, SEG_TYPES
 
-FILE = "segmentation.toml"
 SUPERSEDED = ("keep", "remove")
-TYPES = ("BINARY", "LABELMAP")
-DEFAULT_TYPE = "LABELMAP"
+"""What may become of the results of a series that has changed since."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table."""
+    """One row of the table. Its `repr` enters the keys of jobs, as that of `Rules` does."""
 
     engine: str
     modality: str = ""
@@ -54,16 +53,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """The whole table."""
+    """The whole table. Its `repr` enters the keys of jobs: another name or order of its fields queues all work anew."""
 
     rules: tuple[Rule, ...]
     superseded: str = "keep"
-    type: str = DEFAULT_TYPE
+    type: str = DEFAULT_SEG_TYPE
     mrb: bool = False
 
     @property
-    def need_body_part(self) -> bool:
-        """Whether a header must be read before the rules can be asked."""
+    def needs_body_part(self) -> bool:
+        """Whether a header must be read before the rules can be applied."""
         return any(rule.body_part for rule in self.rules)
 
     @property
@@ -71,40 +70,49 @@ class Rules:
         """Every engine named, without the empty one."""
         return sorted({rule.engine for rule in self.rules} - {""})
 
-    def of(self, modality: str, body_part: str, description: str, slices: int) -> Rule:
+    def rule_for(self, modality: str, body_part: str, description: str, slices: int) -> Rule:
         """The first rule that fits; the last one fits everything."""
         return next(rule for rule in self.rules if rule.fits(modality, body_part, description, slices))
 
 
 def read_rules(settings: Settings) -> Rules:
     """The table of HOME/segmentation.toml, if there is one, closed by MINIPACS_ENGINE for the rest."""
-    file = settings.home / FILE
-    last = Rule(settings.automatic_engine)
-    if not file.is_file():
-        return Rules((last,))
     try:
-        table = tomllib.loads(file.read_text("utf-8"))
+        text = rules_file(settings).read_text("utf-8")
+    except FileNotFoundError:
+        text = ""
+    except UnicodeDecodeError as error:
+        raise _unusable(error) from error
+
+    return parse_rules(text, settings.automatic_engine)
+
+
+def parse_rules(text: str, default_engine: str) -> Rules:
+    """The table in this TOML text; a series that no rule fits goes to `default_engine`. Raises `SettingsError`."""
+    try:
+        table = tomllib.loads(text)
         rules = Rules(
-            (*(_rule(row) for row in table.pop("rule", [])), last),
+            (*(_parse_rule(row) for row in table.pop("rule", [])), Rule(default_engine)),
             _one_of(SUPERSEDED, table.pop("superseded", "keep")),
-            _one_of(TYPES, table.pop("type", DEFAULT_TYPE)),
+            _one_of(SEG_TYPES, table.pop("type", DEFAULT_SEG_TYPE)),
             bool(table.pop("mrb", False)),
         )
         if table:
             raise ValueError(f"{', '.join(table)} is not known")
     except (ValueError, TypeError, AttributeError, re.error) as error:
-        raise SettingsError(
-            f"{_name(file)} cannot be used: {error}.", "Correct it; see docs/segmentation.md."
-        ) from error
+        raise _unusable(error) from error
+
     return rules
 
 
-def _rule(row: dict[str, Any]) -> Rule:
+def _parse_rule(row: dict[str, Any]) -> Rule:
     if "engine" not in row:
         raise ValueError("a rule names no engine")
+
     if "slices" in row:
-        least, most = row["slices"]
-        row = {**row, "slices": (int(least), int(most))}
+        fewest, most = row["slices"]
+        row = {**row, "slices": (int(fewest), int(most))}
+
     rule = Rule(**row)
     re.compile(rule.description)
     return rule
@@ -113,8 +121,9 @@ def _rule(row: dict[str, Any]) -> Rule:
 def _one_of(allowed: tuple[str, ...], value: Any) -> str:
     if value not in allowed:
         raise ValueError(f"{value!r} is none of {', '.join(allowed)}")
+
     return str(value)
 
 
-def _name(file: Path) -> str:
-    return f"HOME/{file.name}"
+def _unusable(error: Exception) -> SettingsError:
+    return SettingsError(f"HOME/{RULES_FILE} cannot be used: {error}.", "Correct it; see docs/segmentation.md.")

@@ -1,28 +1,30 @@
 """Segmentation as work: what a study needs, and doing it.
 
-Light at import: the job service asks for `orders` of every study. A result whose derived UIDs exist
+Light at import: the job service reads the `orders` of every study. A result whose derived UIDs exist
 in the archive, and whose files are there, is done already; our own objects never trigger work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from minipacs.archive.content import SeriesContent, StudyContent
-from minipacs.errors import EngineError, EngineUnavailable, NotAVolume, Unreadable
-from minipacs.jobs.contract import Order, Task
+from minipacs.errors import EngineError, NotAVolume, Unreadable
+from minipacs.jobs.contract import EngineStatus, Order, Task
+from minipacs.result_paths import results_root
 from minipacs.settings import Settings
 from minipacs.temporary_folders import scratch
 from segmentation import registry
-from segmentation.engine import Engine
+from segmentation.engine import Engine, Progress
 from segmentation.identity import Identity, parameters_digest
 from segmentation.job import parent
-from segmentation.job.rules import FILE, Rule, Rules, read_rules
+from segmentation.job.rules import Rule, Rules, parse_rules, read_rules
+from segmentation.registry import EngineFacts
 from segmentation.results import store
-from segmentation.results.manifest import read as read_manifest
+from segmentation.results.manifest import Manifest, read_manifest
+from segmentation.results.store import SeriesResult
 
 KIND = "segment"
 # fmt: off
@@ -33,50 +35,74 @@ NO_IMAGES = frozenset((
 # fmt: on
 """Modalities of objects that hold no images to segment."""
 DOWNLOADS = 4
-"""Instances taken from the archive at once."""
+"""Instances fetched from the archive at once."""
+DOWNLOADS_PER_STEP = 64
+"""Instances between two reports of progress."""
 
-Told = Callable[[str, int, int], None]
+
+class SkippedSeries(TypedDict):
+    """A series that was left out, and why."""
+
+    series: str
+    reason: str
 
 
+class StudyResult(TypedDict):
+    """The result of a job, as JSON."""
+
+    segmentations: list[SeriesResult]
+    skipped: list[SkippedSeries]
+    summary: str
+
+
+# -- what a study needs -----------------------------------------------------------------------------
 def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     """One order for a study that has an image series not ours, where any engine is set."""
     rules = read_rules(settings)
     engines = rules.engines
-    if not engines or not any(is_candidate(series) for series in study.series):
+    if not engines or not _has_candidates(study):
         return []
-    uid, main = study.study_instance_uid, settings.automatic_engine or engines[0]
-    versions = {name: _version(name, settings) for name in engines}
-    made_of = {name: version for name, version in versions.items() if name != main}
-    plain = rules == Rules((Rule(settings.automatic_engine),))
-    digest = "-" if plain else parameters_digest({"rules": repr(rules), "engines": made_of})
-    parameters = _parameters(main, settings) if plain else {}
-    digest = parameters_digest(parameters) if parameters else digest
-    key = f"{KIND}/{uid}/{study.digest(ours=False)}/{main}/{versions[main]}/{digest}"
-    return [Order(KIND, key, uid, {"study_instance_uid": uid}, needs=_needs(rules, settings))]
+
+    main = settings.automatic_engine or engines[0]
+    facts = registry.read_facts(main, settings)
+    if rules == Rules((Rule(settings.automatic_engine),)):
+        made_of = parameters_digest(facts.parameters)
+    else:
+        others = {name: registry.read_facts(name, settings).version for name in engines if name != main}
+        made_of = parameters_digest({"rules": repr(rules), "engines": others})
+
+    key = work_key(study, main, facts.version, made_of)
+    args = {"study_instance_uid": study.study_instance_uid}
+    return [Order(KIND, key, study.study_instance_uid, args, needs=_resource_of(rules, settings))]
 
 
-def asked(study: StudyContent, settings: Settings, engine: str) -> Order:
-    """What a person asks for: the study by this engine. It is the automatic order where that would be the same."""
-    if not any(is_candidate(series) for series in study.series):
+def order_for(study: StudyContent, settings: Settings, engine: str) -> Order:
+    """What a person requests: the study by this engine. It is the automatic order where that would be the same."""
+    if not _has_candidates(study):
         raise NotAVolume("The study has no image series of its own.")
-    made = registry.create(engine, settings)
-    parameters = parameters_digest(dict(made.parameters))
-    uid = study.study_instance_uid
-    key = f"{KIND}/{uid}/{study.digest(ours=False)}/{engine}/{made.version}/{parameters}"
-    args = {"study_instance_uid": uid, "engine": engine}
-    return Order(KIND, key, uid, args, needs=getattr(made, "needs", "cpu"), priority=1)
+
+    facts = EngineFacts.of(registry.create(engine, settings))
+    key = work_key(study, engine, facts.version, parameters_digest(facts.parameters))
+    args = {"study_instance_uid": study.study_instance_uid, "engine": engine}
+    return Order(KIND, key, study.study_instance_uid, args, needs=facts.needs, priority=1)
 
 
-def engines(settings: Settings) -> list[dict[str, Any]]:
+def work_key(study: StudyContent, engine: str, version: str, made_of: str) -> str:
+    """The natural key of a study's segmentation: the same key is the same job.
+
+    `made_of`: `parameters_digest` of the engine's parameters, or of the rules.
+    """
+    return f"{KIND}/{study.study_instance_uid}/{study.digest(ours=False)}/{engine}/{version}/{made_of}"
+
+
+def engines(settings: Settings) -> list[EngineStatus]:
     """Every installed engine: available, or why not and what to do."""
-    return [asdict(listed) for listed in registry.listing(settings)]
+    return registry.list_engines(settings)
 
 
 def check_rules(text: str, settings: Settings) -> None:
-    """Raises `SettingsError` for rules (TOML) that cannot be read."""
-    with TemporaryDirectory() as folder:
-        Path(folder, FILE).write_text(text, "utf-8")
-        read_rules(replace(settings, home=Path(folder)))
+    """Raise `SettingsError` for rules (TOML) that cannot be read."""
+    parse_rules(text, settings.automatic_engine)
 
 
 def is_candidate(series: SeriesContent) -> bool:
@@ -84,143 +110,148 @@ def is_candidate(series: SeriesContent) -> bool:
     return not series.ours and series.modality not in NO_IMAGES and bool(series.instances)
 
 
-def run(task: Task) -> dict[str, Any]:
-    """Segment every candidate series of the study; store SEG and SR; keep the files.
+def _has_candidates(study: StudyContent) -> bool:
+    return any(is_candidate(series) for series in study.series)
 
-    `{"segmentations": [{"series", "seg_series_instance_uid", "seg_sop_instance_uid", "segments"}],
-    "skipped": [{"series", "reason"}], "summary"}`. A series that is no volume is skipped with its
-    reason; an engine that fails fails the job, after the other series had their turn.
+
+def _resource_of(rules: Rules, settings: Settings) -> str:
+    """A GPU, when any rule's engine computes on one."""
+    named = [rule for rule in rules.rules if rule.engine]
+    needs = {registry.read_facts(rule.engine, settings, rule.parameters).needs for rule in named}
+    return "gpu" if "gpu" in needs else "cpu"
+
+
+# -- a study ----------------------------------------------------------------------------------------
+def run(task: Task) -> StudyResult:
+    """Segment every candidate series of the study, and keep the results.
+
+    A series that is no volume is skipped with its reason; an engine that fails fails the job, after the
+    other series had their turn.
     """
     study = task.archive.study(task.archive.study_id(task.args["study_instance_uid"]))
     rules = read_rules(task.settings)
     if engine := task.args.get("engine"):
         rules = replace(rules, rules=(Rule(engine),))
-    done: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    failed: list[EngineError] = []
+
+    results: list[SeriesResult] = []
+    skipped: list[SkippedSeries] = []
+    failures: list[EngineError] = []
     candidates = [series for series in study.series if is_candidate(series)]
     for number, series in enumerate(candidates, 1):
-        place = f"series {number} of {len(candidates)}"
+        note = f"series {number} of {len(candidates)}"
         try:
-            done.append(_segment(task, study, series, rules, place))
+            results.append(_segment_series(task, study, series, rules, note))
         except (NotAVolume, Unreadable) as refusal:
             skipped.append({"series": series.series_instance_uid, "reason": refusal.message})
         except EngineError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
-    return {"segmentations": done, "skipped": skipped, "summary": _summary(done, skipped)}
+            failures.append(error)
+
+    if failures:
+        raise failures[0]
+
+    return {"segmentations": results, "skipped": skipped, "summary": _summary(results, skipped)}
+
+
+def _summary(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
+    if not results and not skipped:
+        return "Nothing to segment: the study has no image series of its own."
+
+    if not results:
+        reasons = list(dict.fromkeys(one["reason"] for one in skipped))
+        return f"Nothing segmented: {' '.join(reasons)}"
+
+    segments = sum(len(result["segments"]) for result in results)
+    series = f"{len(results)} series" if len(results) > 1 else "1 series"
+    left_out = f"; {len(skipped)} left out" if skipped else ""
+    return f"{segments} segments in {series}{left_out}."
 
 
 # -- one series -------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class _Piece:
+class _SeriesWork:
     """One series to be segmented by one engine."""
 
-    study: StudyContent
     series: SeriesContent
     engine: Engine
     identity: Identity
     rule: Rule
     rules: Rules
+    note: str
+    """Which series of how many, for the progress."""
 
 
-def _segment(task: Task, study: StudyContent, series: SeriesContent, rules: Rules, place: str) -> dict[str, Any]:
-    rule = rules.of(series.modality, _body_part(task, series, rules), series.description, len(series.instances))
+def _segment_series(task: Task, study: StudyContent, series: SeriesContent, rules: Rules, note: str) -> SeriesResult:
+    """Segment the series where its result is not there yet, and keep the result."""
+    work = _choose_engine(task, series, rules, note)
+
+    folder = store.result_folder(task.settings, study.study_instance_uid, work.identity)
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["identity"] != work.identity.as_json():
+        manifest = _segment_in_child(task, work, folder, before=manifest)
+
+    task.progress("store", note=note)
+    remove = rules.superseded == "remove"
+    store.keep(folder, manifest, task.archive, task.database, remove_superseded=remove)
+
+    return store.summarise(manifest)
+
+
+def _choose_engine(task: Task, series: SeriesContent, rules: Rules, note: str) -> _SeriesWork:
+    """The engine that the rules name for the series; raises `NotAVolume` where the series is to be left out."""
+    body_part = _read_body_part(task, series) if rules.needs_body_part else ""
+    rule = rules.rule_for(series.modality, body_part, series.description, len(series.instances))
     if not rule.engine:
         raise NotAVolume("A rule says to leave this series out.")
+
     engine = registry.create(rule.engine, task.settings, rule.parameters)
     if series.modality not in engine.modalities:
         takes = " and ".join(sorted(engine.modalities))
         raise NotAVolume(f"The series cannot be segmented: it is {series.modality}; the engine takes {takes}.")
+
     made_of = parameters_digest(engine.parameters)
     identity = Identity(series.series_instance_uid, series.digest, engine.name, engine.version, made_of)
-    piece = _Piece(study, series, engine, identity, rule, rules)
-    folder = store.folder(task.settings, study.study_instance_uid, identity)
-    manifest = read_manifest(folder)
-    if manifest is None or manifest["identity"] != identity.as_json():
-        manifest = _make(task, piece, folder, manifest, place)
-    task.progress("store", note=place)
-    store.store(task.archive, folder, manifest, rules)
-    store.record(task.database, manifest)
-    return store.answer(manifest)
+    return _SeriesWork(series, engine, identity, rule, rules, note)
 
 
-def _make(task: Task, piece: _Piece, folder: Path, before: dict[str, Any] | None, place: str) -> dict[str, Any]:
-    """Download, let the child segment, and put its folder in place of the one before."""
+def _segment_in_child(task: Task, work: _SeriesWork, folder: Path, before: Manifest | None) -> Manifest:
+    """Download the series, let a child process segment it, and put its results in place of those before."""
 
-    def listen(stage: str, done: int = 0, total: int = 0) -> None:
-        task.progress(stage, done, total, place)
+    def report(stage: str, done: int = 0, total: int = 0) -> None:
+        task.progress(stage, done, total, work.note)
 
-    name = f"{piece.identity.series_instance_uid}-{piece.identity.engine}.log"
-    with scratch(store.root(task.settings)) as temporary:
+    options: Mapping[str, object] = {"type": work.rules.type, "mrb": work.rules.mrb, **task.args.get("options", {})}
+    log = task.settings.home / "failures" / f"{work.identity.series_instance_uid}-{work.identity.engine}.log"
+
+    with scratch(results_root(task.settings)) as temporary:
         request = parent.Request(
-            files=_download(task, piece.series, temporary, listen),
-            digest=piece.series.digest,
-            engine=piece.rule.engine,
+            files=_download(task, work.series, temporary, report),
+            digest=work.series.digest,
+            engine=work.rule.engine,
             out=temporary / "results",
-            parameters=piece.rule.parameters,
-            options={"type": piece.rules.type, "mrb": piece.rules.mrb, **task.args.get("options", {})},
-            stall_s=getattr(piece.engine, "stall_s", None),
+            parameters=work.rule.parameters,
+            options=options,
+            stall_s=EngineFacts.of(work.engine).stall_s,
         )
-        made = parent.run(request, task.settings, listen, task.settings.home / "failures" / name)
-        return store.put(request.out, folder, made, before)
+        manifest = parent.run(request, task.settings, report, log)
+        return store.move_into_place(request.out, folder, manifest, before)
 
 
-def _download(task: Task, series: SeriesContent, folder: Path, listen: Told) -> list[Path]:
+def _download(task: Task, series: SeriesContent, folder: Path, report: Progress) -> list[Path]:
     """The series' instances as files, named by their place in the sorted UIDs."""
     total = len(series.instances)
     files = [folder / f"{number:06d}.dcm" for number in range(total)]
+
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        for start in range(0, total, 64):
-            listen("download", start, total)
-            part = slice(start, start + 64)
-            contents = pool.map(lambda instance: task.archive.file(instance[1]), series.instances[part])
-            for file, content in zip(files[part], contents, strict=True):
+        for start in range(0, total, DOWNLOADS_PER_STEP):
+            report("download", start, total)
+            step = slice(start, start + DOWNLOADS_PER_STEP)
+            contents = pool.map(lambda instance: task.archive.file(instance[1]), series.instances[step])
+            for file, content in zip(files[step], contents, strict=True):
                 file.write_bytes(content)
+
     return files
 
 
-def _body_part(task: Task, series: SeriesContent, rules: Rules) -> str:
-    if not rules.need_body_part:
-        return ""
+def _read_body_part(task: Task, series: SeriesContent) -> str:
+    """Body Part Examined (0018,0015) of the first instance."""
     return str(task.archive.dataset(series.instances[0][1]).get("BodyPartExamined") or "")
-
-
-def _version(name: str, settings: Settings) -> str:
-    """The engine's version; an engine that is not there yet is another version than when it is."""
-    try:
-        return registry.create(name, settings).version
-    except EngineUnavailable:
-        return "absent"
-
-
-def _needs(rules: Rules, settings: Settings) -> str:
-    """A GPU, when any rule's engine computes on one."""
-    for rule in rules.rules:
-        try:
-            engine = registry.create(rule.engine, settings, rule.parameters) if rule.engine else None
-        except EngineUnavailable:
-            continue
-        if getattr(engine, "needs", "cpu") == "gpu":
-            return "gpu"
-    return "cpu"
-
-
-def _parameters(name: str, settings: Settings) -> dict[str, Any]:
-    try:
-        return dict(registry.create(name, settings).parameters)
-    except EngineUnavailable:
-        return {}
-
-
-def _summary(done: list[dict[str, Any]], skipped: list[dict[str, str]]) -> str:
-    if not done and not skipped:
-        return "Nothing to segment: the study has no image series of its own."
-    if not done:
-        reasons = list(dict.fromkeys(s["reason"] for s in skipped))
-        return f"Nothing segmented: {' '.join(reasons)}"
-    segments = sum(len(d["segments"]) for d in done)
-    series = f"{len(done)} series" if len(done) > 1 else "1 series"
-    left = f"; {len(skipped)} left out" if skipped else ""
-    return f"{segments} segments in {series}{left}."

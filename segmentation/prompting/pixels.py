@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from minipacs.errors import WrongPrompts
 from minipacs.formats.grey import Window, render_values
-from segmentation.engine import Point, Position, Prompt
 from segmentation.engines.geodesic.plane_cut import Clues, Mask, Plane
+from segmentation.prompts import Point, Position, Prompt
 
 if TYPE_CHECKING:
     from highdicom import Volume

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from minipacs.errors import BadRequest, WrongPrompts
-from segmentation.engine import Box, Point, Position, Segment
+from segmentation.labelmap import Segment
 from segmentation.prompting.pixels import Placed
+from segmentation.prompts import Box, Point, Position
 from segmentation.vocabulary.codes import Code
 
 MOST_PROMPTS = 500

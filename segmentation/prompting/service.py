@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from minipacs.archive.client import Archive
+from minipacs.database import Database
 from minipacs.errors import BadRequest, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
@@ -13,7 +14,7 @@ from segmentation.prompting import request, run_length
 from segmentation.prompting.legacy.service import Pictures
 from segmentation.prompting.pixels import Prompter, Wish, clues, limits
 from segmentation.prompting.sessions import Answer, Sessions
-from segmentation.prompting.store_answer import Acceptance, accept
+from segmentation.prompting.store_answer import Acceptance, StoredSeg, store_answer
 from segmentation.prompting.volume_cache import Held, Volumes
 from segmentation.vocabulary import terminology
 
@@ -24,8 +25,8 @@ MB = 2**20
 class Service:
     """One a process; its methods are called by many threads. Bodies and answers are JSON values."""
 
-    def __init__(self, settings: Settings, archive: Archive) -> None:
-        self._settings, self._archive = settings, archive
+    def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
+        self._settings, self._archive, self._database = settings, archive, database
         self.volumes = Volumes(archive, settings.prompts_memory_mb * MB)
         self.sessions = Sessions()
         self._prompters: dict[str, Prompter] = {}
@@ -35,7 +36,7 @@ class Service:
     def engines(self) -> dict[str, Any]:
         """Engines that answer prompts, or why they do not."""
         found = []
-        for name in registry.prompters():
+        for name in registry.prompter_names():
             reason = hint = ""
             try:
                 self._prompter(name)
@@ -59,7 +60,7 @@ class Service:
         seconds = round(perf_counter() - began, 4)
         return {"session": session.id, "engine": name, "seconds": seconds, **_told(answer)}
 
-    def accept(self, user: str, session_id: str, body: Mapping[str, Any]) -> dict[str, str]:
+    def accept(self, user: str, session_id: str, body: Mapping[str, Any]) -> StoredSeg:
         """Store the session's last answer as a DICOM SEG."""
         segment = request.segment(body)
         session = self.sessions.get(user, session_id)
@@ -68,7 +69,8 @@ class Service:
             if answer is None or not answer.voxels:
                 raise BadRequest("There is nothing to accept: the last answer has no voxel.", "Prompt again.")
             prompter = self._prompter(answer.engine)
-            return accept(Acceptance(answer, segment, user, prompter), self._settings, self._archive)
+            acceptance = Acceptance(answer, segment, user, prompter)
+            return store_answer(acceptance, self._settings, self._archive, self._database)
 
     def discard(self, user: str, session_id: str) -> None:
         """End the session."""
@@ -102,7 +104,7 @@ class Service:
 
     def _prompter(self, name: str) -> Prompter:
         """The engine, made once; raises `EngineUnavailable`."""
-        if name not in registry.prompters():
+        if name not in registry.prompter_names():
             raise BadRequest(f"No engine {name!r} takes prompts.", "GET /prompts/engines lists those that do.")
         with self._lock:
             if name not in self._prompters:

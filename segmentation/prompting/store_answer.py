@@ -8,23 +8,35 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from minipacs.archive.client import Archive
+from minipacs.database import Database
+from minipacs.result_paths import results_root
 from minipacs.settings import Settings
 from minipacs.temporary_folders import scratch
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity, parameters_digest
 from segmentation.job.rules import read_rules
+from segmentation.labelmap import Labelmap, Segment
 from segmentation.prompting import run_length
 from segmentation.prompting.pixels import Prompter
 from segmentation.prompting.sessions import Answer
-from segmentation.results import manifest, store
-from segmentation.results.dicom_seg import SERIES_NUMBER, encode, series_number
-from segmentation.results.nifti import write_labels, write_nifti
+from segmentation.results import store
+from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, source_series_number
+from segmentation.results.label_table import write_labels
+from segmentation.results.manifest import Manifest, Provenance, Run, read_manifest, write_manifest
+from segmentation.results.nifti import write_nifti
 from segmentation.results.preview import write_preview
+
+
+class StoredSeg(TypedDict):
+    """The DICOM SEG that an accepted answer became."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True)
@@ -37,9 +49,10 @@ class Acceptance:
     engine: Prompter
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        """How the answer came to be: enough to ask again."""
+    def provenance(self) -> Provenance:
+        """How the answer came to be: enough to prompt the same again."""
         answer = self.answer
+
         return {
             "user": self.user,
             "prompts": answer.prompts,
@@ -55,50 +68,56 @@ class Acceptance:
         series = self.answer.held.series
         return Identity(series.series_instance_uid, series.digest, self.engine.name, self.engine.version, made_of)
 
+    @property
+    def labelmap(self) -> Labelmap:
+        """The answer as a labelmap of one segment."""
+        source = self.answer.held.source
+        array = np.zeros(source.shape, np.uint8)
+        for k, runs in self.answer.runs.items():
+            array[k] = run_length.decode(runs, source.shape[1:])
 
-def accept(acceptance: Acceptance, settings: Settings, archive: Archive) -> dict[str, str]:
-    """Write the result's folder, store the SEG; its study, series and instance UID."""
-    answer, identity = acceptance.answer, acceptance.identity
-    held = answer.held
-    place = store.root(settings) / held.study_instance_uid / identity.series_instance_uid
-    place /= f"{identity.engine}-{identity.parameters}"
-    described = manifest.read(place)
-    if described is None:
-        with scratch(store.root(settings)) as temporary:
-            made = temporary / "result"
-            made.mkdir()
-            described = store.put(made, place, _write(acceptance, identity, read_rules(settings).type, made), None)
-    store.store(archive, place, described, read_rules(settings))
+        return Labelmap(array, source.volume.get_geometry(), (self.segment,))
+
+
+def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, database: Database) -> StoredSeg:
+    """Write the result's folder, store the SEG and record the result; its study, series and instance UID."""
+    identity, rules = acceptance.identity, read_rules(settings)
+    study_instance_uid = acceptance.answer.held.study_instance_uid
+    series_folder = store.result_folder(settings, study_instance_uid, identity).parent
+    place = series_folder / f"{identity.engine}-{identity.parameters}"
+
+    manifest = read_manifest(place)
+    if manifest is None:
+        with scratch(results_root(settings)) as temporary:
+            folder = temporary / "result"
+            folder.mkdir()
+            manifest = store.move_into_place(folder, place, _write_result(acceptance, identity, rules.type, folder))
+
+    store.keep(place, manifest, archive, database, remove_superseded=rules.superseded == "remove")
     return {
-        "study_instance_uid": held.study_instance_uid,
-        "series_instance_uid": described["seg_series_instance_uid"],
-        "sop_instance_uid": described["seg_sop_instance_uid"],
+        "study_instance_uid": study_instance_uid,
+        "series_instance_uid": manifest["seg_series_instance_uid"],
+        "sop_instance_uid": manifest["seg_sop_instance_uid"],
     }
 
 
-def labelmap_of(acceptance: Acceptance) -> Labelmap:
-    """The answer as a labelmap of one segment."""
-    source = acceptance.answer.held.source
-    array = np.zeros(source.shape, np.uint8)
-    for k, of_slice in acceptance.answer.runs.items():
-        array[k] = run_length.decode(of_slice, source.shape[1:])
-    return Labelmap(array, source.volume.get_geometry(), (acceptance.segment,))
+def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, folder: Path) -> Manifest:
+    """Write SEG, NIfTI, label table, picture and manifest; the manifest."""
+    loaded, labelmap = acceptance.answer.held, acceptance.labelmap
 
-
-def _write(acceptance: Acceptance, identity: Identity, type: str, made: Path) -> dict[str, Any]:
-    """SEG, NIfTI, label table, picture and manifest below `made`; the manifest."""
-    held, labelmap = acceptance.answer.held, labelmap_of(acceptance)
-    seg = encode(labelmap, held.slices, identity, type)
+    seg = encode_seg(labelmap, loaded.slices, identity, seg_type)
     if not (acceptance.segment.label + acceptance.user).isascii():  # what the source's character set may not have
         seg.decode()
         seg.SpecificCharacterSet = "ISO_IR 192"
-    seg.SeriesNumber = 3 * SERIES_NUMBER + series_number(held.slices.images[0])
+    seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + source_series_number(loaded.slices.images[0])
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN
-    seg.save_as(made / "seg.dcm")
-    write_nifti(labelmap, made / "labels.nii.gz")
-    write_labels(labelmap, made / "labels.json")
-    write_preview(labelmap, held.volume, made / "preview.png")
-    more = {"prompted": acceptance.provenance, "parameters": {}, "durations_s": {}, "seconds": 0.0}
-    return manifest.write(made, identity, labelmap, held.slices, ("SEG",), **more)
+    seg.save_as(folder / "seg.dcm")
+
+    write_nifti(labelmap, folder / "labels.nii.gz")
+    write_labels(labelmap, folder / "labels.json")
+    write_preview(labelmap, loaded.volume, folder / "preview.png")
+
+    run = Run(prompted=acceptance.provenance)
+    return write_manifest(folder, identity, labelmap, loaded.slices, run, has_report=False)

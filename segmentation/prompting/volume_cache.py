@@ -17,7 +17,7 @@ from minipacs.archive.content import SeriesContent
 from minipacs.errors import NotInArchive
 from minipacs.formats.grey_header import first_window, is_inverted
 from segmentation.prompting.pixels import Source
-from segmentation.series_volume import Slices, gate, load, read_images
+from segmentation.series_volume import Slices, load_volume, read_images, stack_images
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -33,7 +33,7 @@ HEADER_BYTES = 40_000
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A series that passed the gate, with its voxels."""
+    """A series that is a volume, with its voxels."""
 
     study_instance_uid: str
     series: SeriesContent
@@ -119,8 +119,8 @@ class Volumes:
     def _fetched(self, study_uid: str, series: SeriesContent) -> Held:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             files = pool.map(lambda instance: BytesIO(self._archive.file(instance[1])), series.instances)
-            slices = gate(read_images(files), minimum=FEWEST_SLICES)
-        volume = load(slices)
+            slices = stack_images(read_images(files), minimum=FEWEST_SLICES)
+        volume = load_volume(slices)
         for image in slices.images:  # decoded: the file's bytes are no longer needed
             del image.PixelData
         return Held(study_uid, series, slices, volume)

@@ -6,7 +6,6 @@ writes `seg-binary.dcm` or `seg-labelmap.dcm` into the folder, once. It is the s
 UIDs of its own; it is for download, the archive keeps the one of the settings.
 """
 
-import json
 import os
 import sys
 from copy import copy
@@ -19,18 +18,19 @@ from pydicom import Dataset, dcmread
 from minipacs.errors import MinipacsError, NotFound
 from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.nifti import read_nifti
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
-from segmentation.job.rules import TYPES
-from segmentation.results.dicom_seg import encode
-from segmentation.results.manifest import read as read_manifest
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.dicom_seg import encode_seg
+from segmentation.results.label_table import LabelRow, read_labels
+from segmentation.results.manifest import Manifest, read_manifest
+from segmentation.results.seg_type import SEG_TYPES
 from segmentation.series_volume import Slices
-from segmentation.vocabulary.codes import Code
+from segmentation.vocabulary.codes import ARTIFICIAL_INTELLIGENCE, Code
 
 
 def main(arguments: list[str]) -> int:
     """0 and the path on standard output, or 1 and a sentence on standard error."""
-    if len(arguments) != 2 or arguments[1] not in TYPES:
+    if len(arguments) != 2 or arguments[1] not in SEG_TYPES:
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -41,19 +41,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def convert(folder: Path, type: str) -> Path:
+def convert(folder: Path, seg_type: str) -> Path:
     """The path of the SEG of this type: the result's own when it is of it already. Raises `NotFound`."""
     manifest = read_manifest(folder)
     if manifest is None or not (folder / "seg.dcm").is_file():
         raise NotFound(f"There is no DICOM SEG in {folder.name}.", "Segment the series first.")
     own = dcmread(folder / "seg.dcm", stop_before_pixels=True)
-    if own.SegmentationType == type:
+    if own.SegmentationType == seg_type:
         return folder / "seg.dcm"
-    path = folder / f"seg-{type.lower()}.dcm"
+    path = folder / f"seg-{seg_type.lower()}.dcm"
     if not path.is_file():
-        labelmap = _labelmap(folder)
-        slices = _slices(own, manifest, np.asarray(labelmap.geometry.affine), labelmap.array.shape)
-        seg = encode(labelmap, slices, Identity(**manifest["identity"]), type, f"SEG {type}")
+        labelmap = _read_labelmap(folder)
+        slices = _source_planes(own, manifest, np.asarray(labelmap.geometry.affine), labelmap.array.shape)
+        seg = encode_seg(labelmap, slices, Identity(**manifest["identity"]), seg_type, f"SEG {seg_type}")
         seg.SeriesDescription, seg.SeriesNumber = own.SeriesDescription, own.SeriesNumber
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         seg.save_as(partial)
@@ -61,24 +61,32 @@ def convert(folder: Path, type: str) -> Path:
     return path
 
 
-def _labelmap(folder: Path) -> Labelmap:
+def _read_labelmap(folder: Path) -> Labelmap:
     from highdicom import VolumeGeometry
 
     with (folder / "labels.nii.gz").open("rb") as stream:
-        read = read_nifti(stream)
-    array, affine = np.ascontiguousarray(read.array.T), reverse_index_order(read.affine)
-    table = json.loads((folder / "labels.json").read_text("utf-8"))["labels"]
-    return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_segment(row) for row in table))
+        image = read_nifti(stream)
+    array, affine = np.ascontiguousarray(image.array.T), reverse_index_order(image.affine)
+    table = read_labels(folder / "labels.json")
+    return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_parse_segment(row) for row in table))
 
 
-def _segment(row: dict[str, Any]) -> Segment:
-    codes: dict[str, Any] = {
-        name: Code(**row[name]) for name in ("category", "type", "laterality", "region", "family") if name in row
-    }
-    return Segment(row["label"], color=tuple(row["color"]), algorithm=row["algorithm"], **codes)
+def _parse_segment(row: LabelRow) -> Segment:
+    red, green, blue = row["color"]
+
+    return Segment(
+        row["label"],
+        Code(**row["category"]),
+        Code(**row["type"]),
+        laterality=Code(**row["laterality"]) if "laterality" in row else None,
+        region=Code(**row["region"]) if "region" in row else None,
+        color=(red, green, blue),
+        algorithm=row["algorithm"],
+        family=Code(**row["family"]) if "family" in row else ARTIFICIAL_INTELLIGENCE,
+    )
 
 
-def _slices(own: Dataset, manifest: dict[str, Any], affine: Any, shape: tuple[int, ...]) -> Slices:
+def _source_planes(own: Dataset, manifest: Manifest, affine: Any, shape: tuple[int, ...]) -> Slices:
     """The source's planes, from the manifest and the geometry; patient and study from our own object."""
     step, along_column, along_row = (affine[:3, axis] for axis in range(3))
     between = [float(np.linalg.norm(vector)) for vector in (step, along_column, along_row)]

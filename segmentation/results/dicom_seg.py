@@ -6,12 +6,12 @@ query from any one instance of the study.
 LABELMAP is 30 times smaller and written several times as fast. BINARY is read by everything; LABELMAP not
 yet by 3D Slicer (dcmqi), nor is it known to Debian's dciodvfy. OHIF 3.13 counts a LABELMAP's segments from
 the first item of Segment Sequence, so that highdicom's item for the background, number 0, shifts every
-colour by one. The item says nothing (Pixel Padding Value names the background) and is left out: then OHIF's
-colours are right.
+color by one. The item says nothing (Pixel Padding Value names the background) and is left out: then OHIF's
+colors are right.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydicom import DataElement, Dataset
 from pydicom import Sequence as DicomSequence
@@ -20,34 +20,34 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 import minipacs
 from minipacs.archive.content import MANUFACTURER
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.seg_type import BINARY, LABELMAP
 from segmentation.series_volume import Slices
 from segmentation.vocabulary.codes import Code
 
 if TYPE_CHECKING:
     import highdicom as hd
 
-BINARY, LABELMAP = "BINARY", "LABELMAP"
-SERIES_NUMBER = 1000
+SERIES_NUMBER_STEP = 1000
 """Added to the source's series number; measurements: twice that; what was prompted: three times."""
 
 # fmt: off
-_PLANE = (
+_NEEDED = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
     "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "PositionReferenceIndicator",
 )
-_UNSAID = (
+_LEFT_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )
 # fmt: on
-_EMPTY = [DataElement(keyword, dictionary_VR(keyword), None) for keyword in _UNSAID]
+_EMPTY = [DataElement(keyword, dictionary_VR(keyword), None) for keyword in _LEFT_EMPTY]
 
 
-def encode(
-    labelmap: Labelmap, slices: Slices, identity: Identity, type: str = LABELMAP, kind: str = "SEG"
+def encode_seg(
+    labelmap: Labelmap, slices: Slices, identity: Identity, seg_type: str = LABELMAP, kind: str = "SEG"
 ) -> "hd.seg.Segmentation":
     """The labelmap, whose slices are those of `slices` in their order, as a DICOM SEG.
 
@@ -59,21 +59,21 @@ def encode(
 
     source = slices.images[0]
     seg = hd.seg.Segmentation(
-        source_images=plain_sources(slices.images),
+        source_images=strip_sources(slices.images),
         pixel_array=labelmap.array,
-        segmentation_type=type,
-        segment_descriptions=[_description(n, s.of_voxels, identity) for n, s in enumerate(labelmap.segments, 1)],
+        segmentation_type=seg_type,
+        segment_descriptions=[_description(n, s.voxel_segment, identity) for n, s in enumerate(labelmap.segments, 1)],
         series_instance_uid=identity.uid(f"{kind} series"),
-        series_number=SERIES_NUMBER + series_number(source),
+        series_number=SERIES_NUMBER_STEP + source_series_number(source),
         sop_instance_uid=identity.uid(f"{kind} instance"),
         instance_number=1,
-        transfer_syntax_uid=ExplicitVRLittleEndian if type == BINARY else JPEGLSLossless,
+        transfer_syntax_uid=ExplicitVRLittleEndian if seg_type == BINARY else JPEGLSLossless,
         content_label="SEGMENTATION",
         content_description=f"Segments by {identity.engine} {identity.version}"[:64],
         specific_character_set=None,
-        **equipment(identity),
+        **equipment_of(identity),
     )
-    adopt(seg, source, f"{identity.engine} segmentation")
+    copy_patient_and_study(seg, source, f"{identity.engine} segmentation")
     seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
     organization = identity.uid("dimension organization")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
@@ -81,8 +81,17 @@ def encode(
     return seg
 
 
-def equipment(identity: Identity) -> dict[str, Any]:
-    """How our own objects are known again (PS3.3 C.7.5.1, C.7.5.2)."""
+class Equipment(TypedDict):
+    """How our own objects are known again, as highdicom's arguments."""
+
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+
+
+def equipment_of(identity: Identity) -> Equipment:
+    """Engine and version as equipment (PS3.3 C.7.5.1, C.7.5.2)."""
     return {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": identity.engine[:64],
@@ -91,8 +100,8 @@ def equipment(identity: Identity) -> dict[str, Any]:
     }
 
 
-def adopt(result: Any, source: Dataset, description: str) -> None:
-    """Give our object the source's patient and study, and a series description that names both."""
+def copy_patient_and_study(result: Any, source: Dataset, description: str) -> None:
+    """Copy the source's patient and study to our object, and describe our series by both."""
     if "SpecificCharacterSet" in source:
         result.SpecificCharacterSet = source.SpecificCharacterSet
     result.copy_patient_and_study_information(source)
@@ -103,53 +112,53 @@ def adopt(result: Any, source: Dataset, description: str) -> None:
     result.SeriesDescription = f"{description}: {of}"[:64].strip()  # VR LO
 
 
-def series_number(source: Dataset) -> int:
+def source_series_number(source: Dataset) -> int:
     """The source's series number, where it is one."""
     number = source.get("SeriesNumber")
     return int(number) if number is not None and 0 <= int(number) < 10**8 else 0
 
 
-def concept(code: Code) -> "hd.sr.CodedConcept":
+def coded_concept(code: Code) -> "hd.sr.CodedConcept":
     """Our code as highdicom's."""
     import highdicom as hd
 
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
-def plain_sources(images: Sequence[Dataset]) -> list[Dataset]:
-    """The images as highdicom needs to see them: identity and plane, nothing about the patient.
+def strip_sources(images: Sequence[Dataset]) -> list[Dataset]:
+    """The images with what highdicom needs of them: identity and plane, nothing about the patient.
 
-    It refuses a wrong value in the patient module and would log the name; `adopt` copies the true one.
+    It refuses a wrong value in the patient module and would log the name; `copy_patient_and_study` copies the true one.
     """
-    return [_plane(image) for image in images]
+    return [_strip(image) for image in images]
 
 
-def _plane(image: Dataset) -> Dataset:
-    plane = Dataset()
-    for element in (*(image[keyword] for keyword in _PLANE if keyword in image), *_EMPTY):
-        plane.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
-    return plane
+def _strip(image: Dataset) -> Dataset:
+    stripped = Dataset()
+    for element in (*(image[keyword] for keyword in _NEEDED if keyword in image), *_EMPTY):
+        stripped.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
+    return stripped
 
 
 def _description(number: int, segment: Segment, identity: Identity) -> "hd.seg.SegmentDescription":
     """PS3.3 C.8.20.4; the laterality modifies the type and stands within it."""
     import highdicom as hd
 
-    described = hd.seg.SegmentDescription(
+    description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
-        segmented_property_category=concept(segment.category),
-        segmented_property_type=concept(segment.type),
+        segmented_property_category=coded_concept(segment.category),
+        segmented_property_type=coded_concept(segment.type),
         algorithm_type=segment.algorithm,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=identity.engine, version=identity.version, family=concept(segment.family), source=MANUFACTURER
+            name=identity.engine, version=identity.version, family=coded_concept(segment.family), source=MANUFACTURER
         ),
         tracking_uid=identity.uid(f"segment {segment.label}"),
         tracking_id=segment.label,
-        anatomic_regions=[concept(segment.region)] if segment.region else None,
+        anatomic_regions=[coded_concept(segment.region)] if segment.region else None,
         display_color=hd.color.CIELabColor.from_rgb(*segment.color),
     )
     if segment.laterality:
-        kind = described.SegmentedPropertyTypeCodeSequence[0]
-        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([concept(segment.laterality)])
-    return described
+        kind = description.SegmentedPropertyTypeCodeSequence[0]
+        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([coded_concept(segment.laterality)])
+    return description

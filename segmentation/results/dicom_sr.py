@@ -12,9 +12,16 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from minipacs.archive.content import MANUFACTURER
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
-from segmentation.results.dicom_seg import SERIES_NUMBER, adopt, concept, equipment, plain_sources, series_number
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.dicom_seg import (
+    SERIES_NUMBER_STEP,
+    coded_concept,
+    copy_patient_and_study,
+    equipment_of,
+    source_series_number,
+    strip_sources,
+)
 from segmentation.series_volume import Slices
 from segmentation.vocabulary.codes import HOUNSFIELD_UNIT, MILLILITRE, sct
 
@@ -34,23 +41,25 @@ class Measurements:
     maximum: float
 
 
-def measure(labelmap: Labelmap, volume: "Volume") -> list[Measurements]:
+def measure_segments(labelmap: Labelmap, volume: "Volume") -> list[Measurements]:
     """Of each segment, in their order; every segment has voxels (`Labelmap.compact`)."""
     millilitres = float(labelmap.geometry.voxel_volume) / 1000
-    measured = []
+    measurements = []
+
     for value, box in enumerate(labelmap.boxes, 1):
         values = volume.array[box][labelmap.array[box] == value]
         mean = float(values.mean(dtype=np.float64))
         spread = float(np.sqrt(max(0.0, np.square(values, dtype=np.float64).mean() - mean**2)))
         low, high = float(values.min()), float(values.max())
-        measured.append(Measurements(values.size * millilitres, mean, spread, low, high))
-    return measured
+        measurements.append(Measurements(values.size * millilitres, mean, spread, low, high))
+
+    return measurements
 
 
-def report(
-    labelmap: Labelmap, measured: Sequence[Measurements], slices: Slices, seg: "Dataset", identity: Identity
+def encode_sr(
+    labelmap: Labelmap, measurements: Sequence[Measurements], slices: Slices, seg: "Dataset", identity: Identity
 ) -> "hd.sr.Comprehensive3DSR":
-    """One measurement group a segment, each referring to its segment of `seg`."""
+    """The report: one measurement group a segment, each referring to its segment of `seg`."""
     import highdicom as hd
 
     source = slices.images[0]
@@ -66,8 +75,8 @@ def report(
         )
     )
     groups = [
-        _group(number, segment.of_voxels, values, source, seg, identity)
-        for number, (segment, values) in enumerate(zip(labelmap.segments, measured, strict=True), 1)
+        _group(number, segment.voxel_segment, values, source, seg, identity)
+        for number, (segment, values) in enumerate(zip(labelmap.segments, measurements, strict=True), 1)
     ]
     content = hd.sr.MeasurementReport(
         observation_context=context,
@@ -76,18 +85,18 @@ def report(
         title=codes.DCM.ImagingMeasurementReport,
     )
     sr = hd.sr.Comprehensive3DSR(
-        evidence=[_reference(seg, source), *plain_sources(slices.images)],
+        evidence=[_reference(seg, source), *strip_sources(slices.images)],
         content=content[0],
         series_instance_uid=identity.uid("SR series"),
-        series_number=2 * SERIES_NUMBER + series_number(source),
+        series_number=2 * SERIES_NUMBER_STEP + source_series_number(source),
         sop_instance_uid=identity.uid("SR instance"),
         instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
-        **equipment(identity),
+        **equipment_of(identity),
     )
-    adopt(sr, source, f"{identity.engine} measurements")
+    copy_patient_and_study(sr, source, f"{identity.engine} measurements")
     return sr
 
 
@@ -99,9 +108,10 @@ def _group(
 
     sites = None
     if segment.laterality:
-        sites = [hd.sr.FindingSite(concept(segment.type), laterality=concept(segment.laterality))]
+        sites = [hd.sr.FindingSite(coded_concept(segment.type), laterality=coded_concept(segment.laterality))]
     elif segment.region:
-        sites = [hd.sr.FindingSite(concept(segment.region))]
+        sites = [hd.sr.FindingSite(coded_concept(segment.region))]
+
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(identity.uid(f"segment {segment.label}"), segment.label),
         referenced_segment=hd.sr.ReferencedSegment(
@@ -110,8 +120,8 @@ def _group(
             segment_number=number,
             source_series=hd.sr.SourceSeriesForSegmentation(source.SeriesInstanceUID),
         ),
-        finding_category=concept(segment.category),
-        finding_type=concept(segment.type),
+        finding_category=coded_concept(segment.category),
+        finding_type=coded_concept(segment.type),
         finding_sites=sites,
         measurements=_values(values, source),
     )
@@ -120,17 +130,18 @@ def _group(
 def _values(values: Measurements, source: Dataset) -> list["hd.sr.Measurement"]:
     import highdicom as hd
 
-    volume = hd.sr.Measurement(name=codes.SCT.Volume, value=_decimal(values.volume_ml), unit=concept(MILLILITRE))
+    volume = hd.sr.Measurement(name=codes.SCT.Volume, value=_decimal(values.volume_ml), unit=coded_concept(MILLILITRE))
     if source.Modality != "CT":
         return [volume]
-    derived = {
+
+    statistics = {
         codes.SCT.Mean: values.mean,
         codes.SCT.StandardDeviation: values.standard_deviation,
         codes.SCT.Minimum: values.minimum,
         codes.SCT.Maximum: values.maximum,
     }
-    name, unit = codes.DCM.AttenuationCoefficient, concept(HOUNSFIELD_UNIT)
-    return [volume, *(hd.sr.Measurement(name, _decimal(v), unit, derivation=d) for d, v in derived.items())]
+    name, unit = codes.DCM.AttenuationCoefficient, coded_concept(HOUNSFIELD_UNIT)
+    return [volume, *(hd.sr.Measurement(name, _decimal(v), unit, derivation=d) for d, v in statistics.items())]
 
 
 def _decimal(value: float) -> float:
@@ -140,15 +151,15 @@ def _decimal(value: float) -> float:
 
 def _procedure(source: Dataset) -> Any:
     known = {
-        "CT": concept(sct("77477000", "Computed tomography")),
-        "MR": concept(sct("113091000", "Magnetic resonance imaging")),
+        "CT": coded_concept(sct("77477000", "Computed tomography")),
+        "MR": coded_concept(sct("113091000", "Magnetic resonance imaging")),
     }
-    return known.get(str(source.get("Modality")), concept(sct("363679005", "Imaging procedure")))
+    return known.get(str(source.get("Modality")), coded_concept(sct("363679005", "Imaging procedure")))
 
 
 def _reference(seg: Dataset, source: Dataset) -> Dataset:
     """What evidence needs to know of the SEG; its many frames would only slow it down."""
-    reference = plain_sources([source])[0]
+    reference = strip_sources([source])[0]
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
         setattr(reference, keyword, seg.get(keyword))
     return reference

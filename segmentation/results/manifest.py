@@ -1,81 +1,150 @@
-"""`manifest.json`: what was made of what, by whom and with what; the same for every result, however it came to be."""
+"""`manifest.json`: what a result was made of, by which engine and software; the same for every result."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import minipacs
+from minipacs.result_paths import MANIFEST_FILE
 from segmentation.identity import Identity
 
 if TYPE_CHECKING:
-    from segmentation.engine import Labelmap
+    from segmentation.labelmap import Labelmap
+    from segmentation.results.label_table import LabelRow
     from segmentation.series_volume import Slices
 
-NAME = "manifest.json"
 PACKAGES = ("highdicom", "pydicom", "numpy", "vtk", "slicer-core", "SimpleITK")
+"""Whose versions a manifest names."""
 
 
-def write(
-    out: Path,
-    identity: Identity,
-    labelmap: "Labelmap",
-    slices: "Slices | None",
-    objects: Sequence[str] = ("SEG", "SR"),
-    **more: Any,
-) -> dict[str, Any]:
-    """Describe the files that lie below `out`, and keep it there; the manifest.
+class SourceImages(TypedDict):
+    """The images of the series that was segmented, in the labelmap's order of slices."""
 
-    `slices`: the source, if it is DICOM; `objects` of it were made, whose UIDs follow from the identity.
-    `more`: what only the maker knows (parameters, times, prompts).
+    sop_class_uid: str
+    sop_instance_uids: list[str]
+
+
+class Provenance(TypedDict):
+    """Who prompted, with what, and the answer's digest: enough to prompt the same again."""
+
+    user: str
+    prompts: list[dict[str, Any]]
+    propagate: bool
+    window: list[float] | None
+    answer: str
+
+
+class Manifest(TypedDict):
+    """The content of `manifest.json`. Study, source and object UIDs are absent where the source is not DICOM."""
+
+    identity: dict[str, str]
+    parameters: dict[str, Any]
+    durations_s: dict[str, float]
+    """Seconds of each stage, by its name."""
+    seconds: float
+    prompted: NotRequired[Provenance]
+    series_instance_uid: str
+    shape: list[int]
+    """(slices, rows, columns)."""
+    segments: "list[LabelRow]"
+    software: dict[str, str]
+    """Version by name of package."""
+    created: str
+    """ISO 8601, UTC."""
+    files: list[str]
+    """Relative to the result's folder; the manifest itself is left out."""
+    study_instance_uid: NotRequired[str]
+    images: NotRequired[int]
+    source: NotRequired[SourceImages]
+    seg_series_instance_uid: NotRequired[str]
+    seg_sop_instance_uid: NotRequired[str]
+    sr_series_instance_uid: NotRequired[str]
+    sr_sop_instance_uid: NotRequired[str]
+    supersedes: NotRequired[list[str]]
+    """Series Instance UIDs of our objects that this result takes the place of."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What only the maker of a result knows: the engine's parameters, the times, and who prompted."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    durations_s: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    prompted: Provenance | None = None
+
+
+def write_manifest(
+    folder: Path, identity: Identity, labelmap: "Labelmap", slices: "Slices | None", run: Run, *, has_report: bool
+) -> Manifest:
+    """Describe the files that lie below the folder, and save the manifest there.
+
+    `slices`: the source, if it is DICOM; then there is a SEG, and an SR if `has_report`, whose UIDs follow
+    from the identity.
     """
-    from segmentation.results.nifti import label_table  # here: who only reads a manifest needs no arrays
+    from segmentation.results.label_table import label_rows  # here: who only reads a manifest needs no arrays
 
-    manifest: dict[str, Any] = {
+    manifest: Manifest = {
         "identity": identity.as_json(),
-        **more,
+        "parameters": dict(run.parameters),
+        "durations_s": dict(run.durations_s),
+        "seconds": run.seconds,
         "series_instance_uid": identity.series_instance_uid,
         "shape": list(labelmap.array.shape),
-        "segments": label_table(labelmap),
-        "software": software(),
+        "segments": label_rows(labelmap),
+        "software": software_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": sorted(f.relative_to(out).as_posix() for f in out.rglob("*") if f.is_file()),
+        "files": sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()),
     }
+
+    if run.prompted is not None:
+        manifest["prompted"] = run.prompted
+
     if slices is not None:
         first = slices.images[0]
-        manifest |= {"study_instance_uid": str(first.StudyInstanceUID), "images": len(slices.images)}
+        manifest["study_instance_uid"] = str(first.StudyInstanceUID)
+        manifest["images"] = len(slices.images)
         manifest["source"] = {
             "sop_class_uid": str(first.SOPClassUID),
             "sop_instance_uids": [str(image.SOPInstanceUID) for image in slices.images],
         }
-        for kind in objects:
-            manifest[f"{kind.lower()}_series_instance_uid"] = identity.uid(f"{kind} series")
-            manifest[f"{kind.lower()}_sop_instance_uid"] = identity.uid(f"{kind} instance")
-    keep(out, manifest)
+        manifest["seg_series_instance_uid"] = identity.uid("SEG series")
+        manifest["seg_sop_instance_uid"] = identity.uid("SEG instance")
+        if has_report:
+            manifest["sr_series_instance_uid"] = identity.uid("SR series")
+            manifest["sr_sop_instance_uid"] = identity.uid("SR instance")
+
+    save_manifest(folder, manifest)
     return manifest
 
 
-def keep(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write it into a result's folder."""
-    (folder / NAME).write_text(json.dumps(manifest, indent=1), "utf-8")
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into a result's folder."""
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a result's folder; nothing when there is none."""
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a result's folder; None when there is none."""
     try:
-        return dict(json.loads((folder / NAME).read_text("utf-8")))
+        manifest: Manifest = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
     except FileNotFoundError:
         return None
 
+    return manifest
 
-def software() -> dict[str, str]:
-    """Versions of what took part."""
+
+def software_versions() -> dict[str, str]:
+    """Versions of the packages that took part, of those that are installed."""
     versions = {"minipacs": minipacs.__version__}
+
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+
     return versions

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minipacs.formats.hounsfield import is_hounsfield
-from segmentation.engine import Labelmap, Segment
+from segmentation.labelmap import Labelmap, Segment
 
 if TYPE_CHECKING:
     from highdicom import Volume

@@ -1,66 +1,88 @@
-"""Where results lie: files under OUTPUT/results/<study>/<series>/<engine>/, SEG and SR in the archive.
+"""Where a finished result is kept: its folder in its place, SEG and SR in the archive, a row in the catalogue.
 
-A folder appears whole or not at all: it is made beside its place and moved there. The archive gets
-its objects after that, so that a crash in between is mended by the next attempt without segmenting
+A folder appears whole or not at all: it is made beside its place and moved there. Archive and catalogue get
+the result after that, so that after a crash in between the next attempt completes them without segmenting
 again.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import update
 
 from minipacs.archive.client import Archive
 from minipacs.catalogue import Result
 from minipacs.database import Database
+from minipacs.result_paths import results_root
 from minipacs.settings import Settings
 from segmentation.identity import Identity
-from segmentation.job.rules import Rules
-from segmentation.results.manifest import keep
-
-OBJECTS = {"seg.dcm": "seg_sop_instance_uid", "sr.dcm": "sr_sop_instance_uid"}
-"""The files that go into the archive, and the manifest's field with their SOP Instance UID."""
+from segmentation.results.manifest import Manifest, save_manifest
 
 
-def root(settings: Settings) -> Path:
-    """Where all results lie."""
-    return settings.output / "results"
+class SeriesResult(TypedDict):
+    """A segmented series in the result of a job."""
+
+    series: str
+    engine: str
+    seg_series_instance_uid: str
+    seg_sop_instance_uid: str
+    segments: list[str]
+    durations_s: dict[str, float]
 
 
-def folder(settings: Settings, study_instance_uid: str, identity: Identity) -> Path:
-    """Where the results of this engine for this series lie, of whatever version."""
-    return root(settings) / study_instance_uid / identity.series_instance_uid / identity.engine
+def result_folder(settings: Settings, study_instance_uid: str, identity: Identity) -> Path:
+    """Where the result of this engine for this series lies, of whatever version."""
+    return results_root(settings) / study_instance_uid / identity.series_instance_uid / identity.engine
 
 
-def put(made: Path, place: Path, manifest: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-    """Move a finished folder from its scratch folder to its place; what lay there is superseded, and named
-    in the manifest."""
+def move_into_place(folder: Path, place: Path, manifest: Manifest, before: Manifest | None = None) -> Manifest:
+    """Move a finished folder to its place; the manifest names what it supersedes.
+
+    `before`: the manifest of the result that lay there, which goes where the folder was made.
+    """
     if before is not None and before["identity"] != manifest["identity"]:
-        superseded = [before["seg_series_instance_uid"], before.get("sr_series_instance_uid")]
-        manifest = {**manifest, "supersedes": [*before.get("supersedes", []), *filter(None, superseded)]}
-        keep(made, manifest)
+        older = [before["seg_series_instance_uid"], before.get("sr_series_instance_uid")]
+        manifest = {**manifest, "supersedes": [*before.get("supersedes", []), *filter(None, older)]}
+        save_manifest(folder, manifest)
+
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
-        place.rename(made.with_name("before"))
-    made.rename(place)
+        place.rename(folder.with_name("before"))
+    folder.rename(place)
+
     return manifest
 
 
-def store(archive: Archive, folder: Path, manifest: dict[str, Any], rules: Rules) -> None:
-    """Give the archive what it lacks of a result; take away what it supersedes, where the rules say so."""
-    for name, field in OBJECTS.items():
-        if field in manifest and not archive.find("Instance", manifest[field]):
+def keep(folder: Path, manifest: Manifest, archive: Archive, database: Database, *, remove_superseded: bool) -> None:
+    """Give archive and catalogue what they lack of the result in this folder; doing it again changes nothing."""
+    store_in_archive(folder, manifest, archive)
+    if remove_superseded:
+        remove_from_archive(manifest.get("supersedes", []), archive)
+
+    record_in_catalogue(manifest, database)
+
+
+def store_in_archive(folder: Path, manifest: Manifest, archive: Archive) -> None:
+    """Store SEG and SR, where the archive has them not."""
+    objects = {"seg.dcm": manifest.get("seg_sop_instance_uid"), "sr.dcm": manifest.get("sr_sop_instance_uid")}
+
+    for name, uid in objects.items():
+        if uid and not archive.find("Instance", uid):
             archive.store((folder / name).read_bytes())
-    if rules.superseded == "remove":
-        for uid in manifest.get("supersedes", []):
-            for series_id in archive.find("Series", uid):
-                archive.delete_series(series_id)
 
 
-def record(database: Database, manifest: dict[str, Any]) -> None:
-    """Write the manifest into the catalogue, and mark the results it supersedes."""
+def remove_from_archive(series_instance_uids: list[str], archive: Archive) -> None:
+    """Delete these series, where the archive has them."""
+    for uid in series_instance_uids:
+        for series_id in archive.find("Series", uid):
+            archive.delete_series(series_id)
+
+
+def record_in_catalogue(manifest: Manifest, database: Database) -> None:
+    """Write the manifest into the catalogue, and mark the results it supersedes; nothing for a result without SEG."""
     if "seg_series_instance_uid" not in manifest:
         return
+
     series, identity = manifest["seg_series_instance_uid"], manifest["identity"]
     row = {
         "study_instance_uid": manifest["study_instance_uid"],
@@ -71,15 +93,16 @@ def record(database: Database, manifest: dict[str, Any]) -> None:
         "superseded_by": None,
         "manifest": manifest,
     }
+    older = Result.seg_series_instance_uid.in_(manifest.get("supersedes", []))
+
     with database.writing() as session:
         insert = database.insert(Result).values(seg_series_instance_uid=series, **row)
         session.execute(insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row))
-        older = Result.seg_series_instance_uid.in_(manifest.get("supersedes", []))
         session.execute(update(Result).where(older).values(superseded_by=series))
 
 
-def answer(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A segmentation as the job's result tells it."""
+def summarise(manifest: Manifest) -> SeriesResult:
+    """What the job's result says of this segmentation."""
     return {
         "series": manifest["series_instance_uid"],
         "engine": manifest["identity"]["engine"],

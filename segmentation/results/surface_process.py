@@ -1,4 +1,4 @@
-"""Surfaces and Slicer's scene, made in a process beside: VTK holds Python's lock, SEG needs it.
+"""Surfaces and Slicer's scene, made in a process of their own: VTK holds Python's lock, which SEG needs.
 
 The process is started before the series is read, so that Slicer's libraries are loaded while the disk and
 the engine work. A crash in native code ends it alone and becomes an `EngineFailed`. It is killed when it is
@@ -7,6 +7,7 @@ no longer needed: everything is written then, and taking Slicer's libraries down
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -14,104 +15,134 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minipacs.errors import EngineFailed
-from segmentation.engine import Labelmap, Segment
-from segmentation.results.slicer_scene import Scene, warm
-from segmentation.results.surfaces import surfaces, write_glb
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.glb import write_glb
+from segmentation.results.slicer_scene import Scene, load_slicer
+from segmentation.results.surfaces import find_surfaces
 
-HANDED_OVER = ".labels.npy"
-STAGES = ("surfaces", "GLB", "seg.nrrd", "mrb")
+LABELS_FILE = ".labels.npy"
+"""The label array on its way to the process, below the folder of the results."""
 
 
-class Shapes:
-    """The process beside, waiting for a labelmap at the other end of `pipe`."""
+@dataclass(frozen=True)
+class Request:
+    """What the process is to write; the label array lies in `out`."""
+
+    affine: NDArray[np.float64]
+    """(4, 4): (slice, row, column) indices to LPS mm."""
+    segments: tuple[Segment, ...]
+    out: Path
+    series: str
+    """Series Instance UID of the source, or the name of its file."""
+    bundle: bool
+    """Whether 3D Slicer's whole scene is wanted too, `scene.mrb`."""
+
+
+class SurfaceProcess:
+    """The process that waits for a labelmap at the other end of `pipe`."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def begin(self, labelmap: Labelmap, out: Path, series: str, bundle: bool = False) -> None:
-        """Hand the labelmap over; `model.glb` and `segmentation.seg.nrrd` will be written below `out`.
+    def send(self, labelmap: Labelmap, out: Path, series: str, bundle: bool = False) -> None:
+        """Send the labelmap; `model.glb` and `segmentation.seg.nrrd` will be written below `out`.
 
         `bundle`: the whole scene as `scene.mrb` too.
         """
-        np.save(out / HANDED_OVER, labelmap.array)
-        with crash_told():
-            self._pipe.send((np.asarray(labelmap.geometry.affine), labelmap.segments, out, series, bundle))
+        np.save(out / LABELS_FILE, labelmap.array)
+        affine = np.asarray(labelmap.geometry.affine, np.float64)
 
-    def end(self) -> dict[str, float]:
-        """Wait until they are written; seconds of each stage."""
-        with crash_told():
-            answer = self._pipe.recv()
+        with _broken_pipe_is_a_crash():
+            self._pipe.send(Request(affine, labelmap.segments, out, series, bundle))
+
+    def receive(self) -> dict[str, float]:
+        """Wait until everything is written; seconds of each stage. Raises what the process raised."""
+        with _broken_pipe_is_a_crash():
+            answer: dict[str, float] | Exception = self._pipe.recv()
+
         if isinstance(answer, Exception):
             raise answer
-        return dict(answer)
+
+        return answer
 
 
 @contextmanager
-def crash_told() -> Iterator[None]:
-    """A pipe that breaks means that the process is gone."""
-    try:
-        yield
-    except (EOFError, OSError) as error:
-        raise EngineFailed("3D Slicer's libraries crashed while surfaces were made.") from error
-
-
-@contextmanager
-def beside() -> Iterator[Shapes]:
-    """The process, for as long as it is needed."""
+def surface_process() -> Iterator[SurfaceProcess]:
+    """Start the process, and kill it at the end."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
+
     try:
-        yield Shapes(ours)
+        yield SurfaceProcess(ours)
     finally:
         process.kill()
         process.join()
         ours.close()
 
 
+@contextmanager
+def _broken_pipe_is_a_crash() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise EngineFailed("3D Slicer's libraries crashed while surfaces were made.") from error
+
+
+# -- in the process ---------------------------------------------------------------------------------
 def serve(pipe: Connection) -> None:
-    """Load the libraries, wait for a labelmap, answer with the seconds of each stage or with the error."""
-    warm()
+    """Load the libraries, wait for a request, answer with the seconds of each stage or with the error."""
+    load_slicer()
     for library in ("cv2", "fast_simplification", "highdicom"):
         import_module(library)
+
     try:
-        request = pipe.recv()
-    except EOFError:  # nobody waits any more
+        request: Request = pipe.recv()
+    except EOFError:  # the parent has gone
         return
+
     try:
-        seconds, _kept = write_shapes(*request)
+        seconds, _scene = write_surfaces(request)
         pipe.send(seconds)
         pipe.poll(None)  # the scene stays until this process is killed: to take it down would keep two cores busy
-    except Exception as error:  # the outermost loop of this process: told to the one that waits
+    except Exception as error:  # the outermost loop of this process: the parent raises it
         pipe.send(error)
 
 
-def write_shapes(
-    affine: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
-    segments: tuple[Segment, ...],
-    out: Path,
-    series: str,
-    bundle: bool,
-) -> tuple[dict[str, float], Scene]:
-    """Surfaces, GLB and seg.nrrd of the labelmap that lies in `out`; seconds of each stage, and the scene."""
+def write_surfaces(request: Request) -> tuple[dict[str, float], Scene]:
+    """Write GLB, seg.nrrd and, if wanted, the bundle; seconds of each stage, and the scene."""
     from highdicom import VolumeGeometry
 
-    array = np.load(out / HANDED_OVER)
-    (out / HANDED_OVER).unlink()
-    labelmap = Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), segments)
-    times = [perf_counter()]
-    meshes = surfaces(labelmap)
-    times.append(perf_counter())
-    write_glb(out / "model.glb", meshes, labelmap.segments, {"series": series})
-    times.append(perf_counter())
-    scene = Scene(labelmap, meshes)
-    scene.save(out / "segmentation.seg.nrrd")
-    times.append(perf_counter())
-    if bundle:
-        scene.save_bundle(out / "scene.mrb")
-        times.append(perf_counter())
-    return dict(zip(STAGES, np.diff(times).round(3).tolist(), strict=False)), scene
+    labels_file = request.out / LABELS_FILE
+    array = np.load(labels_file)
+    labels_file.unlink()
+    labelmap = Labelmap(array, VolumeGeometry(request.affine, array.shape, "PATIENT"), request.segments)
+
+    seconds: dict[str, float] = {}
+    with _time("surfaces", seconds):
+        surfaces = find_surfaces(labelmap)
+
+    with _time("GLB", seconds):
+        write_glb(request.out / "model.glb", surfaces, labelmap.segments, {"series": request.series})
+
+    with _time("seg.nrrd", seconds):
+        scene = Scene(labelmap, surfaces)
+        scene.save(request.out / "segmentation.seg.nrrd")
+
+    if request.bundle:
+        with _time("mrb", seconds):
+            scene.save_bundle(request.out / "scene.mrb")
+
+    return seconds, scene
+
+
+@contextmanager
+def _time(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    began = perf_counter()
+    yield
+    seconds[stage] = round(perf_counter() - began, 3)

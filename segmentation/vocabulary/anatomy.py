@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
-from segmentation.engine import Segment
+from segmentation.labelmap import Segment
 from segmentation.vocabulary import codes
 from segmentation.vocabulary.codes import Code, sct
 

@@ -2,10 +2,19 @@
 
 Two vocabularies differ in one place: DICOM's category "Anatomical Structure" is 91723000 (PS3.16
 CID 7150), 3D Slicer's terminologies (and dcmqi, TotalSegmentator) use 123037004. Results carry
-DICOM's; `nrrd.py` writes Slicer's, so that Slicer finds the entry in its own list.
+DICOM's; `results/slicer_scene.py` writes Slicer's, so that Slicer finds the entry in its own list.
 """
 
 from dataclasses import dataclass
+from typing import TypedDict
+
+
+class CodeJson(TypedDict):
+    """A coded concept in manifests, label tables and answers."""
+
+    value: str
+    scheme: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,10 @@ class Code:
     value: str
     scheme: str
     meaning: str
+
+    def as_json(self) -> CodeJson:
+        """The three parts by name."""
+        return {"value": self.value, "scheme": self.scheme, "meaning": self.meaning}
 
     def __post_init__(self) -> None:
         if not (0 < len(self.value) <= 16 and 0 < len(self.scheme) <= 16 and 0 < len(self.meaning) <= 64):

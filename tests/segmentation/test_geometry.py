@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
-from segmentation.results.dicom_seg import encode
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.dicom_seg import encode_seg
+from segmentation.results.glb import write_glb
 from segmentation.results.nifti import write_nifti
 from segmentation.results.slicer_scene import Scene
-from segmentation.results.surfaces import surfaces, write_glb
-from segmentation.series_volume import gate, load
+from segmentation.results.surfaces import find_surfaces
+from segmentation.series_volume import load_volume, stack_images
 from segmentation.vocabulary import codes
 
 TOLERANCE_MM = 1e-3
@@ -49,8 +50,8 @@ def placed(request, series, phantom):
     hounsfield = phantom(described)
     images = described.images(hounsfield)
     np.random.default_rng(7).shuffle(images)
-    slices = gate(images)
-    volume = load(slices)
+    slices = stack_images(images)
+    volume = load_volume(slices)
     labels = np.where(volume.array > 300, 1, np.where(volume.array > -200, 2, 0)).astype(np.uint8)
     truth = np.where(hounsfield > 300, 1, np.where(hounsfield > -200, 2, 0))
     return described, truth, Labelmap(labels, volume.get_geometry(), (BONE, LUNG)), slices
@@ -60,13 +61,13 @@ def test_every_form_puts_the_shape_where_it_is(placed, tmp_path):
     described, truth, labelmap, slices = placed
     identity = Identity(described.uid, "d", "threshold", "1", "-")
     for kind in ("BINARY", "LABELMAP"):
-        encode(labelmap, slices, identity, kind).save_as(tmp_path / f"{kind}.dcm")
+        encode_seg(labelmap, slices, identity, kind).save_as(tmp_path / f"{kind}.dcm")
         agree(described, truth, *by_highdicom(tmp_path / f"{kind}.dcm"))
     write_nifti(labelmap, tmp_path / "labels.nii.gz")
     agree(described, truth, *by_nibabel(tmp_path / "labels.nii.gz"))
-    Scene(labelmap, surfaces(labelmap)).save(tmp_path / "labels.seg.nrrd")
+    Scene(labelmap, find_surfaces(labelmap)).save(tmp_path / "labels.seg.nrrd")
     agree(described, truth, *by_simpleitk(tmp_path / "labels.seg.nrrd"))
-    write_glb(tmp_path / "exact.glb", surfaces(labelmap, exact=True), labelmap.segments, {})
+    write_glb(tmp_path / "exact.glb", find_surfaces(labelmap, exact=True), labelmap.segments, {})
     vertices_are_half_way(described, truth, by_gltf(tmp_path / "exact.glb"))
 
 
@@ -76,7 +77,7 @@ def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_
         pytest.skip("dcmqi is not installed")
     described, truth, labelmap, slices = placed
     identity = Identity(described.uid, "d", "threshold", "1", "-")
-    encode(labelmap, slices, identity, "BINARY").save_as(tmp_path / "seg.dcm")
+    encode_seg(labelmap, slices, identity, "BINARY").save_as(tmp_path / "seg.dcm")
     line = [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
     subprocess.run(line, check=True, capture_output=True)
     for value in (1, 2):
@@ -89,7 +90,7 @@ def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_
 
 def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_path):
     described, truth, labelmap, _ = placed
-    write_glb(tmp_path / "model.glb", surfaces(labelmap), labelmap.segments, {})
+    write_glb(tmp_path / "model.glb", find_surfaces(labelmap), labelmap.segments, {})
     meshes = by_gltf(tmp_path / "model.glb")
     for value, label in ((1, "Bone"), (2, "Left lung")):
         vertices, triangles = meshes[label]

@@ -6,15 +6,15 @@ import pytest
 
 from data import shared_data
 from minipacs.errors import NotAVolume, Unreadable
-from segmentation.series_volume import gate, load, load_file, read_images
+from segmentation.series_volume import load_file, load_volume, read_images, stack_images
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 
 
 def test_voxels_keep_their_hounsfield_units_and_their_place(series, phantom):
     s = series(orientation=OBLIQUE)
-    slices = gate(s.images(phantom(s)), {"CT"})
-    volume = load(slices)
+    slices = stack_images(s.images(phantom(s)), {"CT"})
+    volume = load_volume(slices)
     assert volume.array.dtype == np.int16
     assert np.array_equal(volume.array, phantom(s))
     index = np.array([[7, 3, 19]])
@@ -25,13 +25,13 @@ def test_order_of_arrival_does_not_matter(series, phantom):
     s = series(orientation=OBLIQUE, reverse=True)
     images = s.images(phantom(s))
     np.random.default_rng(1).shuffle(images)
-    volume = load(gate(images))
+    volume = load_volume(stack_images(images))
     assert np.array_equal(volume.array, phantom(s)[::-1])
 
 
 def test_a_fractional_rescale_gives_float(series, phantom):
     s = series(header={"RescaleSlope": 0.5})
-    assert load(gate(s.images(phantom(s)))).array.dtype == np.float32
+    assert load_volume(stack_images(s.images(phantom(s)))).array.dtype == np.float32
 
 
 def moved(image, *offset):
@@ -88,7 +88,7 @@ def test_a_series_that_is_no_volume_is_refused_in_a_sentence(series, phantom, re
     images = s.images(phantom(s))
     REFUSALS[reason](images)
     with pytest.raises(NotAVolume) as refusal:
-        gate(images, {"CT"})
+        stack_images(images, {"CT"})
     assert reason in refusal.value.message
     assert refusal.value.message.startswith("The series cannot be segmented: ")
 
@@ -98,7 +98,7 @@ def test_a_localiser_filed_with_the_series_is_left_out(series, phantom):
     images = s.images(phantom(s))
     scout = s.images(phantom(s)[:1])[0]
     scout.ImageType, scout.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "LOCALIZER"], [0, 1, 0, 0, 0, -1]
-    assert len(gate([scout, *images]).images) == 12
+    assert len(stack_images([scout, *images]).images) == 12
 
 
 def test_a_series_without_frame_of_reference_is_a_space_of_its_own(series, phantom, written):
@@ -114,7 +114,7 @@ def test_a_file_that_is_cut_off_is_named(series, phantom, written, keep, reason)
     files = written(s.images(phantom(s)))
     files[3].write_bytes(files[3].read_bytes()[:keep])
     with pytest.raises(Unreadable, match=reason):
-        load(gate(read_images(files)))
+        load_volume(stack_images(read_images(files)))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -133,7 +133,7 @@ def test_a_file_that_is_cut_off_is_named(series, phantom, written, keep, reason)
 def test_real_traps_are_refused(folder, reason):
     files = sorted(f for f in shared_data(folder).rglob("*") if f.is_file())
     with pytest.raises(NotAVolume, match=reason):
-        gate(read_images(files), minimum=3)
+        stack_images(read_images(files), minimum=3)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -148,7 +148,7 @@ def test_real_traps_are_refused(folder, reason):
 )
 def test_real_volumes_pass(folder, shape):
     files = sorted(f for f in shared_data(folder).rglob("*") if f.is_file())
-    assert load(gate(read_images(files))).array.shape == shape
+    assert load_volume(stack_images(read_images(files))).array.shape == shape
 
 
 def test_a_file_s_voxels_keep_their_place_and_tell_its_modality(tmp_path):

@@ -7,9 +7,11 @@ into a real 3D Slicer scene by `segmentation/results/slicer_scene.py`. Light to 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minipacs.errors import NotAVolume, WrongPrompts
+from minipacs.errors import NotAVolume
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Progress, Prompt, Segment, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.prompts import Prompt
 from segmentation.vocabulary import codes
 
 if TYPE_CHECKING:
@@ -53,7 +55,10 @@ class SlicerEngine:
     version = "2"
     parameters: Mapping[str, Any] = {}
     modalities = frozenset({"CT", "MR"})
+    needs = "cpu"
+    stall_s: float | None = None
     needs_prompts = False
+    takes_prompts = False
 
     def segment(
         self,
@@ -64,8 +69,6 @@ class SlicerEngine:
         modality: str = "CT",
     ) -> Labelmap:
         """Every structure that is there. Raises `NotAVolume` for a field of view too small to judge."""
-        if prompts:
-            raise WrongPrompts("The engine slicer takes no prompts.", "Leave them out, or choose an engine that does.")
         segments: tuple[Segment, ...] = MR_SEGMENTS if modality == "MR" else CT_SEGMENTS
         progress("orient")
         upright = volume.to_patient_orientation(LPS_ORDER)

@@ -19,7 +19,7 @@ from segmentation.engines.ct_mr.grid import (
     filled,
     filled_3d,
 )
-from segmentation.extents import boxes
+from segmentation.labelmap import find_boxes
 
 AIR_HU = -400
 LEAST_ML = 20
@@ -147,7 +147,7 @@ def _sides_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
 
 def _closed(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
     """A lung with its vessels, inside the body and without the airway. Closing and filling stay in the lung's box."""
-    (box,) = boxes(mask, 1)
+    (box,) = find_boxes(mask, 1)
     if box is None:
         return mask
     out = np.zeros_like(mask)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap
+from segmentation.prompts import Prompt
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -19,7 +21,10 @@ class Geodesic:
     name = "geodesic"
     version = "1"
     modalities = frozenset({"CT", "MR", "PT", "NM", "XA", "US", "OT"})
+    needs = "cpu"
+    stall_s: float | None = None
     needs_prompts = True
+    takes_prompts = True
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segmentation.engine import Labelmap, Prompt, Segment
+from segmentation.labelmap import Labelmap, Segment
 from segmentation.prompting.pixels import Placed, Prompter, Source, Wish, clues, limits
+from segmentation.prompts import Prompt
 from segmentation.vocabulary import codes
 
 if TYPE_CHECKING:

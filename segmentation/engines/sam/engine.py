@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import EngineUnavailable
 from minipacs.settings import Settings
-from segmentation.engine import Labelmap, Progress, Prompt, no_progress
+from segmentation.engine import Progress, no_progress
+from segmentation.labelmap import Labelmap
+from segmentation.prompts import Prompt
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -33,7 +35,10 @@ class Sam:
 
     name = "sam"
     modalities = frozenset({"CT", "MR", "PT", "NM", "XA", "US", "OT"})
+    needs = "cpu"
+    stall_s: float | None = None
     needs_prompts = True
+    takes_prompts = True
 
     def __init__(self, settings: Settings, folder: Path, python: Path) -> None:
         self._settings, self._folder, self._python = settings, folder, python

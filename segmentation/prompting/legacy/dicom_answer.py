@@ -15,12 +15,13 @@ from pydicom import Dataset
 from minipacs.archive.content import MANUFACTURER
 from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
 from minipacs.formats.sop_classes import SECONDARY_CAPTURE
-from segmentation.engine import Labelmap, Segment
 from segmentation.engines.geodesic.plane_cut import Mask
 from segmentation.identity import Identity, derived_uid, parameters_digest
+from segmentation.labelmap import Labelmap, Segment
 from segmentation.prompting.legacy.picture import RED, Picture
 from segmentation.prompting.pixels import Prompter
-from segmentation.results.dicom_seg import BINARY, encode
+from segmentation.results.dicom_seg import encode_seg
+from segmentation.results.seg_type import BINARY
 from segmentation.series_volume import Slices
 from segmentation.vocabulary import codes
 
@@ -44,7 +45,9 @@ def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
 
     geometry = VolumeGeometry(np.eye(4), (1, *mask.shape), "PATIENT")
     labelmap = Labelmap(mask[None].astype(np.uint8), geometry, (SEGMENT,))
-    return encode(labelmap, Slices((image,), np.eye(4)), identity, BINARY)  # the older client's readers know no other
+    slices = Slices((image,), np.eye(4))
+
+    return encode_seg(labelmap, slices, identity, BINARY)  # the older client's readers know no other
 
 
 def _capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:

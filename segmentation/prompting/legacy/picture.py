@@ -15,7 +15,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.grey_header import first_window, is_inverted
 from segmentation.engines.geodesic.plane_cut import Mask
 from segmentation.prompting.pixels import Source
-from segmentation.series_volume import values
+from segmentation.series_volume import modality_values
 
 MOST_PIXELS = 64_000_000
 RED, ALPHA = (255, 0, 0), 0.5
@@ -89,7 +89,7 @@ def _dicom(content: bytes) -> Picture:
     _bounded(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
     if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
-    plane, modality, window = values(image), str(image.get("Modality", "")), first_window(image)
+    plane, modality, window = modality_values(image), str(image.get("Modality", "")), first_window(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
     picture.shown[:] = picture.source.grey(0, picture.source.window(0))[..., None]
     return picture

@@ -8,10 +8,10 @@ import pytest
 
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
 from segmentation import registry
-from segmentation.engine import Box, Point
 from segmentation.engines.foreign import write_volume
 from segmentation.job import parent
-from segmentation.job.pipeline import checked
+from segmentation.job.pipeline import run_engine
+from segmentation.prompts import Box, Point
 
 READY = {
     "slicer": "settings",
@@ -42,22 +42,22 @@ def mischief(request, monkeypatch):
 
 
 def test_every_registered_engine_is_under_this_contract():
-    assert set(registry._points()) >= set(READY)
+    assert set(registry.engine_names()) >= set(READY)
 
 
 def test_an_available_engine_is_listed_with_its_version(name, ready):
-    row = next(row for row in registry.listing(ready) if row.name == name)
-    assert row.available, row.reason
-    assert row.version
-    assert set(row.modalities) <= {"CT", "MR"}
+    row = next(row for row in registry.list_engines(ready) if row["name"] == name)
+    assert row["available"], row["reason"]
+    assert row["version"]
+    assert set(row["modalities"]) <= {"CT", "MR"}
 
 
 def test_an_engine_that_is_not_set_up_says_why_and_what_to_do(settings):
-    rows = {row.name: row for row in registry.listing(settings)}
+    rows = {row["name"]: row for row in registry.list_engines(settings)}
     for name in FOREIGN:
-        assert not rows[name].available
-        assert rows[name].reason.endswith(".")
-        assert "MINIPACS_" in rows[name].hint
+        assert not rows[name]["available"]
+        assert rows[name]["reason"].endswith(".")
+        assert "MINIPACS_" in rows[name]["hint"]
     with pytest.raises(EngineUnavailable):
         registry.create("vista3d", settings)
 
@@ -73,8 +73,9 @@ def test_the_identity_is_known_without_running_and_is_json(name, ready):
 def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
     volume = body.permute_spatial_axes([2, 0, 1]).flip_spatial([0, 2]) if turned else body
     volume = volume.with_array(np.ascontiguousarray(volume.array))
-    told = []
-    labelmap = checked(registry.create(name, ready).segment(volume, progress=lambda *stage: told.append(stage)), volume)
+    stages = []
+    engine = registry.create(name, ready)
+    labelmap = run_engine(engine, volume, progress=lambda *stage: stages.append(stage))
     bright = volume.array > 200
     value = np.bincount(labelmap.array[bright]).argmax()
     assert value
@@ -82,13 +83,13 @@ def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
     dice = 2 * (found & bright).sum() / (found.sum() + bright.sum())
     assert dice == 1 if name in FOREIGN else dice > 0.8
     assert len(labelmap.segments) >= labelmap.array.max() > 0
-    assert told
+    assert stages
 
 
 def test_prompts_an_engine_does_not_take_are_refused_in_a_sentence(name, ready, body):
     box = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
     with pytest.raises(WrongPrompts, match=r"takes .*\."):
-        registry.create(name, ready).segment(body, [Point((0.0, 0.0, 0.0), positive=False), box])
+        run_engine(registry.create(name, ready), body, [Point((0.0, 0.0, 0.0), positive=False), box])
 
 
 def test_a_parameter_nobody_knows_is_named(name, ready):

@@ -7,7 +7,7 @@ import pytest
 
 from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
 from segmentation import registry
-from segmentation.engine import Point
+from segmentation.prompts import Point
 from segmentation.vocabulary import codes
 
 
@@ -64,8 +64,8 @@ def test_a_refusal_is_final_and_trouble_is_worth_another_attempt(vista3d_server,
 
 def test_a_server_that_is_not_ready_is_listed_as_such(vista3d_server, nim):
     nim.mischief = "away"
-    row = next(row for row in registry.listing(vista3d_server) if row.name == "vista3d")
-    assert (row.available, row.reason) == (False, "VISTA-3D is not ready (HTTP 503).")
+    row = next(row for row in registry.list_engines(vista3d_server) if row["name"] == "vista3d")
+    assert (row["available"], row["reason"]) == (False, "VISTA-3D is not ready (HTTP 503).")
 
 
 def test_the_identity_stays_while_the_server_is_away(vista3d_server, nim):

@@ -59,7 +59,7 @@ def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp
 
 
 def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(parent, "LOOK_S", 0.5)
+    monkeypatch.setattr(parent, "CPU_CHECK_S", 0.5)
     began = time.monotonic()
     with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
         parent.run(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
@@ -67,7 +67,7 @@ def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, s
 
 
 def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(parent, "LOOK_S", 0.5)
+    monkeypatch.setattr(parent, "CPU_CHECK_S", 0.5)
     limited = replace(settings, engine_limit_s=8)
     with pytest.raises(EngineFailed, match="took longer than 8 s"):
         parent.run(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")

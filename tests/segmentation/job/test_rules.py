@@ -31,18 +31,18 @@ def rules(settings):
 
 
 def test_without_a_table_the_setting_decides(settings):
-    assert read_rules(settings).of("CT", "", "", 100).engine == "threshold"
+    assert read_rules(settings).rule_for("CT", "", "", 100).engine == "threshold"
 
 
 def test_the_first_rule_that_fits_decides(rules):
     table = rules(TABLE)
     assert (table.superseded, table.type) == ("remove", "BINARY")
-    assert table.need_body_part
+    assert table.needs_body_part
     assert table.engines == ["slicer", "threshold"]
-    assert table.of("CT", "head", "Chest", 100).engine == ""
-    assert table.of("CT", "CHEST", "Low dose THORAX", 100).parameters == {"detail": 2}
-    assert table.of("CT", "CHEST", "Low dose THORAX", 301).engine == "threshold"
-    assert table.of("MR", "HEAD", "", 100).engine == "threshold"
+    assert table.rule_for("CT", "head", "Chest", 100).engine == ""
+    assert table.rule_for("CT", "CHEST", "Low dose THORAX", 100).parameters == {"detail": 2}
+    assert table.rule_for("CT", "CHEST", "Low dose THORAX", 301).engine == "threshold"
+    assert table.rule_for("MR", "HEAD", "", 100).engine == "threshold"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from pydicom import Dataset
 
 from minipacs.archive.content import SeriesContent
+from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.prompting.service import Service
 
@@ -66,5 +67,14 @@ def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Cal
 
 
 @pytest.fixture
-def service(settings: Settings, shelf: Shelf) -> Service:
-    return Service(settings, shelf)  # type: ignore[arg-type]
+def database(settings: Settings) -> Iterator[Database]:
+    settings.home.mkdir(exist_ok=True)
+    database = Database(settings.database_url)
+    database.create()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def service(settings: Settings, shelf: Shelf, database: Database) -> Service:
+    return Service(settings, shelf, database)  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minipacs.errors import WrongPrompts
-from segmentation.engine import Box, Point
 from segmentation.prompting.pixels import Placed, clues, limits
+from segmentation.prompts import Box, Point
 
 SHAPE = (12, 20, 28)
 

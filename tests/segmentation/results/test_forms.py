@@ -15,15 +15,17 @@ from pydicom import dcmread
 from data import shared_data
 from minipacs.archive.content import MANUFACTURER
 from minipacs.settings import ROOT
-from segmentation.engine import Labelmap, Segment
 from segmentation.identity import Identity
-from segmentation.results.dicom_seg import encode
-from segmentation.results.dicom_sr import measure, report
-from segmentation.results.nifti import write_labels, write_nifti
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.dicom_seg import encode_seg
+from segmentation.results.dicom_sr import encode_sr, measure_segments
+from segmentation.results.glb import write_glb
+from segmentation.results.label_table import write_labels
+from segmentation.results.nifti import write_nifti
 from segmentation.results.preview import write_preview
 from segmentation.results.slicer_scene import Scene, terminology
-from segmentation.results.surfaces import surfaces, write_glb
-from segmentation.series_volume import gate, load, read_images
+from segmentation.results.surfaces import find_surfaces
+from segmentation.series_volume import load_volume, read_images, stack_images
 from segmentation.vocabulary import codes
 
 BONE = Segment("Bone", codes.TISSUE, codes.BONE, color=(241, 214, 145), family=codes.MORPHOLOGY)
@@ -36,8 +38,8 @@ class Made:
     """A result on the phantom."""
 
     def __init__(self, images, thresholds=(300, 30, -800)):
-        self.slices = gate(images, minimum=3)
-        self.volume = load(self.slices)
+        self.slices = stack_images(images, minimum=3)
+        self.volume = load_volume(self.slices)
         bone, fat, lung = thresholds
         values = self.volume.array
         labels = np.select([values > bone, values > fat, values > lung, values > -950], [1, 2, 3, 4], 0)
@@ -46,10 +48,12 @@ class Made:
         self.identity = Identity(uid, "d", "threshold", "1.2", "-")
 
     def seg(self, kind="BINARY"):
-        return encode(self.labelmap, self.slices, self.identity, kind)
+        return encode_seg(self.labelmap, self.slices, self.identity, kind)
 
     def sr(self):
-        return report(self.labelmap, measure(self.labelmap, self.volume), self.slices, self.seg(), self.identity)
+        return encode_sr(
+            self.labelmap, measure_segments(self.labelmap, self.volume), self.slices, self.seg(), self.identity
+        )
 
 
 @pytest.fixture
@@ -234,7 +238,7 @@ def validated(path):
 @pytest.mark.parametrize("exact", [False, True])
 def test_the_khronos_validator_has_nothing_to_say(made, tmp_path, exact):
     path = tmp_path / "model.glb"
-    write_glb(path, surfaces(made.labelmap, exact=exact), made.labelmap.segments, {"series": "1.2"})
+    write_glb(path, find_surfaces(made.labelmap, exact=exact), made.labelmap.segments, {"series": "1.2"})
     counts, messages = validated(path)
     assert counts == [0, 0, 0, 0], messages
 
@@ -247,7 +251,7 @@ def test_a_result_without_any_surface_is_still_a_valid_glb(made, tmp_path):
 
 def test_meshes_carry_label_code_and_colour(made, tmp_path):
     path = tmp_path / "model.glb"
-    write_glb(path, surfaces(made.labelmap), made.labelmap.segments, {"series": "1.2"})
+    write_glb(path, find_surfaces(made.labelmap), made.labelmap.segments, {"series": "1.2"})
     content = path.read_bytes()
     document = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
     names = [node["name"] for node in document["nodes"]]
@@ -278,7 +282,7 @@ def test_slicer_reads_its_segmentation_back_with_names_codes_and_colours(made, t
     import slicer
 
     path = tmp_path / "segmentation.seg.nrrd"
-    Scene(made.labelmap, surfaces(made.labelmap)).save(path)
+    Scene(made.labelmap, find_surfaces(made.labelmap)).save(path)
     scene, application = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
@@ -287,13 +291,13 @@ def test_slicer_reads_its_segmentation_back_with_names_codes_and_colours(made, t
     segmentation = logic.LoadSegmentationFromFile(str(path), True, "back").GetSegmentation()
     read = [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())]
     assert [s.GetName() for s in read] == ["Bone", "Torso fat", "Left lung", "Body"]
-    assert [s.GetTerminology() for s in read] == [terminology(s.of_voxels) for s in made.labelmap.segments]
+    assert [s.GetTerminology() for s in read] == [terminology(s.voxel_segment) for s in made.labelmap.segments]
     assert np.allclose(read[0].GetColor(), np.array(BONE.color) / 255, atol=1e-3)
     assert "SCT^123037004^Anatomical Structure~SCT^39607008^Lung~SCT^7771000^Left" in read[2].GetTerminology()
 
 
 def test_the_scene_holds_closed_surfaces_and_can_be_bundled(made, tmp_path):
-    scene = Scene(made.labelmap, surfaces(made.labelmap))
+    scene = Scene(made.labelmap, find_surfaces(made.labelmap))
     bone = scene.node.GetSegmentation().GetNthSegment(0)
     bounds = bone.GetRepresentation("Closed surface").GetBounds()
     at = np.argwhere(made.labelmap.array == 1)

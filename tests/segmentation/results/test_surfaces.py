@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from highdicom import VolumeGeometry
 
-from segmentation.engine import Labelmap, Segment
-from segmentation.results.surfaces import TRIANGLES, Surface, surfaces
+from segmentation.labelmap import Labelmap, Segment
+from segmentation.results.surfaces import MAX_TRIANGLES, Surface, find_surfaces
 from segmentation.vocabulary import codes
 
 RADIUS = 54
@@ -44,10 +44,10 @@ def restless() -> Iterator[None]:
 
 
 def test_surfaces_made_side_by_side_are_not_mixed(balls: Labelmap, restless: None) -> None:
-    made = surfaces(balls)
+    made = find_surfaces(balls)
     assert [surface.value for surface in made] == [1, 2, 3, 4, 5, 6]
     for n, surface in enumerate(made):
         where = (np.array([0, n // 3, n % 3]) + 0.5) * SIDE * MILLIMETRES
         assert np.abs((surface.vertices.min(0) + surface.vertices.max(0)) / 2 - where).max() < MILLIMETRES
         assert volume_ml(surface) == pytest.approx(4 / 3 * np.pi * (RADIUS * MILLIMETRES) ** 3 / 1000, rel=0.01)
-        assert TRIANGLES - 1000 < len(surface.triangles) <= TRIANGLES
+        assert MAX_TRIANGLES - 1000 < len(surface.triangles) <= MAX_TRIANGLES

@@ -19,10 +19,10 @@ import pytest
 from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
-from segmentation.engine import Box, Point
 from segmentation.engines.geodesic.plane_cut import Clues
 from segmentation.engines.sam.engine import Sam
 from segmentation.prompting.pixels import Source, Wish
+from segmentation.prompts import Box, Point
 
 PYTHON = Path(os.environ.get("MINIPACS_SAM_PYTHON") or "~/.cache/minipacs/sam/bin/python").expanduser()
 MAKE = """
