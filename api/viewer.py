@@ -1,7 +1,7 @@
 """The viewer: the prepared OHIF build below /ohif/, with our configuration.
 
-Names with a content hash are cached for a year; everything else is asked for again by its ETag. The
-compressed files stand beside the plain ones, so nothing is compressed while somebody waits.
+Names with a content hash are cached for a year; browsers ask for everything else again, by its ETag. The
+compressed files stand beside the plain ones, so that no request waits for a compression.
 """
 
 import re
@@ -17,7 +17,7 @@ from minipacs.settings import ROOT
 blueprint = Blueprint("ohif", __name__, url_prefix="/ohif")
 
 HASHED = re.compile(r"(\.[0-9a-f]{16}\.js|(^|/)[0-9a-f]{16}\.(wasm|woff2))$")
-A_FILE = re.compile(r"\.[a-z0-9]{2,5}$")
+FILE_NAME = re.compile(r"\.[a-z0-9]{2,5}$")
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 TYPES = {
     ".js": "text/javascript",
@@ -39,21 +39,21 @@ YEAR_S = 31_536_000
 def file(name: str) -> Response:
     """A file of the build; a path of the viewer's own router (study list, viewer) answers with its page."""
     if name == "app-config.js":
-        return _send(ROOT / "ohif_config" / "app-config.js", immutable=False)
+        return _send_smallest(ROOT / "ohif_config" / "app-config.js", immutable=False)
     if name.startswith("extension/"):
-        return _send(_below(ROOT / "ohif_config", name), immutable=False)
+        return _send_smallest(_path_below(ROOT / "ohif_config", name), immutable=False)
     build = context().settings.ohif
     if not (build / "index.html").is_file():
         raise ViewerMissing("The viewer (OHIF) is not installed here.", "Run scripts/up, which prepares it.")
-    path = _below(build, name)
+    path = _path_below(build, name)
     if path.is_file():
-        return _send(path, immutable=bool(HASHED.search(name)))
-    if A_FILE.search(name):
+        return _send_smallest(path, immutable=bool(HASHED.search(name)))
+    if FILE_NAME.search(name):
         raise NotFound(f"The viewer has no file {name}.", "Reload the page.")
-    return _send(build / "index.html", immutable=False)
+    return _send_smallest(build / "index.html", immutable=False)
 
 
-def _below(folder: Path, name: str) -> Path:
+def _path_below(folder: Path, name: str) -> Path:
     """The path, never outside the folder."""
     joined = None if "\0" in name else safe_join(str(folder), name)
     if joined is None or not Path(joined).resolve().is_relative_to(folder.resolve()):
@@ -61,7 +61,7 @@ def _below(folder: Path, name: str) -> Path:
     return Path(joined)
 
 
-def _send(path: Path, *, immutable: bool) -> Response:
+def _send_smallest(path: Path, *, immutable: bool) -> Response:
     """The smallest form the client takes, with the headers that let it keep the file."""
     if not path.is_file():
         raise NotFound(f"The viewer has no file {path.name}.", "Reload the page.")

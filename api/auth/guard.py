@@ -18,7 +18,7 @@ from api.auth import login_limit
 from api.auth.accounts import NOBODY, Principal, Token, User, digest, matches, stamp
 from api.auth.roles import includes
 from api.context import context
-from api.web.describe_route import current_description
+from api.web.describe_route import READING, current_description
 from api.web.responses import error_answer, wants_page
 from minipacs.errors import NotAllowed, NotFound
 from minipacs.secrets import secret
@@ -26,7 +26,6 @@ from minipacs.secrets import secret
 REMEMBERED_S = 5.0
 """A proof is looked up again after so many seconds: the longest a revoked token lives on."""
 REMEMBERED = 10_000
-SAFE = ("GET", "HEAD", "OPTIONS")
 ALWAYS_PUBLIC = ("/ohif/manifest.json",)
 """Browsers fetch a manifest without cookies (HTML 4.6.7.9)."""
 
@@ -70,9 +69,9 @@ def guard() -> ResponseReturnValue | None:
         raise NotFound("There is nothing at an address with a NUL character.", "Leave it out.")
     if g.user is None:
         return _login_first()
-    if request.method not in SAFE and g.user.by == "session" and not _from_our_pages():
+    if request.method not in READING and g.user.by == "session" and not _from_our_pages():
         raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
-    needed = description.role or ("viewer" if request.method in SAFE else "operator")
+    needed = description.role_for(request.method)
     if not includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
     if g.user.must_change and g.user.by == "session" and request.blueprint != "login" and wants_page():

@@ -8,10 +8,11 @@ from flask import Blueprint, Response
 from sqlalchemy import Select, func, select
 
 from api.context import AppContext, context
-from api.web import paging, row_json
+from api.web import paging
 from api.web.csv import csv_lines, escape_formula
 from api.web.describe_route import CSV, Parameters, answers, audits, takes_query
 from api.web.paging import apply_filters, filter_parameters, given_filters
+from api.web.row_json import json_key, json_value
 from api.web.zip_stream import PieceBuffer
 from minipacs.catalogue import Instance, Rendering, Series, Study
 
@@ -90,7 +91,7 @@ def choose_pictures(query: Parameters) -> Select[Any]:
 
 def column_names() -> list[str]:
     """The table's columns: the picture's file name, then as everywhere."""
-    return ["filename", *(row_json.key(column.property.columns[0]) for column in COLUMNS[1:])]
+    return ["filename", *(json_key(column.property.columns[0]) for column in COLUMNS[1:])]
 
 
 def read_batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
@@ -110,7 +111,7 @@ def write_csv(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
     """CSV (RFC 4180)."""
     yield csv_lines([column_names()])
     for table in tables:
-        yield csv_lines([row[0], *(escape_formula(row_json.plain(value)) for value in row[1:])] for row in table)
+        yield csv_lines([row[0], *(escape_formula(json_value(value)) for value in row[1:])] for row in table)
 
 
 def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:

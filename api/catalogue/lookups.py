@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, Select, bindparam, select
 
 from api.results import files
-from api.web.row_json import HIDDEN, JsonRow, key, plain
+from api.web.row_json import HIDDEN, JsonRow, json_key, json_value
 from minipacs.archive.content import MANUFACTURER
 from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
@@ -28,21 +28,21 @@ class Lookup:
         tables = [column.table for column in columns]
 
         self._statement = statement.with_only_columns(*columns)
-        self._names = [key(column) for column in columns]
+        self._names = [json_key(column) for column in columns]
         self._places = [[i for i, table in enumerate(tables) if table is entity] for entity in dict.fromkeys(tables)]
         """The places of each entity's columns within a row."""
 
     def first(self, database: Database, value: str) -> JsonRow | None:
         """The first row, all its columns in one object."""
         for row in database.look_up(self._statement, value=value):
-            return {name: plain(cell) for name, cell in zip(self._names, row, strict=True)}
+            return {name: json_value(cell) for name, cell in zip(self._names, row, strict=True)}
         return None
 
     def entities(self, database: Database, value: str) -> list[list[JsonRow | None]]:
         """The rows, one object for each entity; None where an outer join found none (its key is NULL)."""
         return [
             [
-                {self._names[i]: plain(row[i]) for i in places} if row[places[0]] is not None else None
+                {self._names[i]: json_value(row[i]) for i in places} if row[places[0]] is not None else None
                 for places in self._places
             ]
             for row in database.look_up(self._statement, value=value)

@@ -16,10 +16,10 @@ from api.catalogue.answer_types import (
     StudyRow,
 )
 from api.context import context
-from api.web import paging, row_json
+from api.web import paging
 from api.web.describe_route import Parameters, answers, takes_query
 from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
-from api.web.row_json import JsonRow
+from api.web.row_json import JsonRow, row_as_json
 from minipacs.catalogue import Patient, Series, Study
 
 blueprint = Blueprint("patients", __name__)
@@ -69,7 +69,7 @@ def studies_of_patient(query: Parameters, patient_id: str) -> list[JsonRow]:
         chosen = apply_filters(of_patient, study_filters.FILTERS, given_filters(query))
 
         newest = chosen.order_by(Study.study_date.desc().nulls_last(), Study.study_instance_uid)
-        return [row_json.row(study) for study in session.scalars(newest)]
+        return [row_as_json(study) for study in session.scalars(newest)]
 
 
 @blueprint.get("/patients/<path:patient_id>/series")

@@ -16,11 +16,10 @@ from api.catalogue.answer_types import (
 from api.catalogue.study_filters import FILTERS, ORDER
 from api.catalogue.study_overview import pictures_of, read_overview
 from api.context import context
-from api.web import row_json
 from api.web.describe_route import Parameters, answers, takes_query
 from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
 from api.web.responses import render_page, reply, wants_page
-from api.web.row_json import JsonRow
+from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
 from minipacs.catalogue import Instance, Result, Segment, Series, Study
 from minipacs.jobs.record import Job
@@ -78,7 +77,7 @@ def series_of_study(query: Parameters, study_instance_uid: str) -> list[JsonRow]
         chosen = apply_filters(of_study, series.FILTERS, given_filters(query))
 
         ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
-        return [row_json.row(one) for one in session.scalars(ordered)]
+        return [row_as_json(one) for one in session.scalars(ordered)]
 
 
 @blueprint.get("/studies/<study_instance_uid>/images")
@@ -113,4 +112,4 @@ def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
             .order_by(Segment.sop_instance_uid, Segment.segment_number)
         )
         rows = session.execute(wanted)
-        return [{**row_json.row(s), "SeriesInstanceUID": uid, "superseded_by": newer} for s, uid, newer in rows]
+        return [{**row_as_json(s), "SeriesInstanceUID": uid, "superseded_by": newer} for s, uid, newer in rows]

@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 from api.catalogue.study_filters import FILTERS, ORDER
 from api.context import context
 from api.results import files
-from api.web import row_json
 from api.web.paging import PageParameters, apply_filters, read_page
-from api.web.row_json import JsonRow
+from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, totals
 from minipacs.jobs.record import Job
@@ -57,7 +56,7 @@ def read_overview(which: PageParameters, given: Mapping[str, str]) -> JsonRow:
         jobs = {(job.study_instance_uid, job.kind): job_json(job) for job in session.scalars(open_jobs)}
         for study in page["studies"]:
             uid = study["StudyInstanceUID"]
-            study["patient"] = row_json.row(patients[study["patient_key"]])
+            study["patient"] = row_as_json(patients[study["patient_key"]])
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
             study["results"] = files.read_results(context().settings, uid)

@@ -6,14 +6,13 @@ from typing import Any, TypedDict
 from flask import Blueprint, current_app
 from werkzeug.routing import Rule
 
-from api.openapi.components import Components
+from api.openapi.components import Components, JsonSchema
 from api.web.describe_route import JSON as JSON_MEDIA
 from api.web.describe_route import PAGE, RouteDescription, answers, description_of
 from api.web.responses import ErrorAnswer, render_page
 from minipacs import __version__
 
 blueprint = Blueprint("docs", __name__)
-JsonSchema = dict[str, Any]
 PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 SECURITY = {
     "token": {"type": "http", "scheme": "bearer"},
@@ -90,7 +89,7 @@ def operation(rule: Rule, method: str, components: Components) -> JsonSchema:
     view = current_app.view_functions[rule.endpoint]
     description = description_of(view)
     first, _, rest = (view.__doc__ or "").strip().partition("\n")
-    role = description.role or ("viewer" if method == "GET" else "operator")
+    role = description.role_for(method)
 
     entry: JsonSchema = {
         "tags": [rule.endpoint.partition(".")[0]],

@@ -96,7 +96,7 @@ class ShareRequest(Fields):
 @audits("share")
 @takes_body(ShareRequest)
 @answers(NewShare, page="share.html")
-def make(body: ShareRequest) -> ResponseReturnValue:
+def create(body: ShareRequest) -> ResponseReturnValue:
     """Share the files named (`files` of a form or JSON) for `seconds`: the link and its QR code."""
     share = new_share_json(create_share(body.files, body.seconds))
     return reply(share, lambda: {"share": share}, status=201)
@@ -128,7 +128,7 @@ def revoke(share_id: int) -> ResponseReturnValue:
 @public
 @audits("download")
 @answers(ZIP)
-def fetch(token: str) -> Response:
+def download_share(token: str) -> Response:
     """The ZIP of a share, to whoever has its link."""
     share_id = read_link_token(token)
     with context().database.reading() as session:

@@ -33,6 +33,9 @@ class Fields(Struct, kw_only=True, forbid_unknown_fields=True):
 PAGE, CSV, ZIP, GZIP, ANY = "text/html", "text/csv", "application/zip", "application/gzip", "*/*"
 JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
+READING = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing (RFC 9110 9.2.1)."""
+
 View = TypeVar("View", bound=Callable[..., Any])
 Record = TypeVar("Record", bound=type)
 Values = TypeVar("Values", bound=Struct)
@@ -58,7 +61,6 @@ class RouteDescription:
     is_described: bool = False
     is_public: bool = False
     role: str | None = None
-    """Who may; None: reading is for every user, the rest for operators."""
     audit_action: str = ""
     """Empty: a look at a study or a patient is a `view`, everything else is not noted."""
     audits_scripts_only: bool = False
@@ -75,6 +77,10 @@ class RouteDescription:
     """The template of the page for browsers."""
     errors: Mapping[int, Any] = field(default_factory=dict)
     """By status: errors that have another shape than the one of all routes."""
+
+    def role_for(self, method: str) -> str:
+        """Who may: the role that is named, else every user for reading and operators for the rest."""
+        return self.role or ("viewer" if method in READING else "operator")
 
 
 OPEN_RECORDS: set[str] = set()

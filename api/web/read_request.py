@@ -12,9 +12,11 @@ import msgspec
 from flask import Flask, g, request
 from msgspec import Struct
 
-from api.web.describe_route import FORM, JSON, MULTIPART, BodyDescription, current_description
+from api.web.describe_route import FORM, JSON, MULTIPART, READING, BodyDescription, current_description
 from minipacs.errors import BadRequest, TooLarge
 
+Given = dict[str, Any]
+"""What a request has, by name, before it is checked."""
 HINT = "The documentation at /docs shows what the route takes."
 MAX_BODY_BYTES = 4 * 2**20
 """Of a body, where its route sets no other limit."""
@@ -43,7 +45,7 @@ def read_request() -> None:
 
     if description.query is not None or environ.get("QUERY_STRING"):
         g.query = read_values(request.args.to_dict(), description.query, "parameter", strict)
-    if method not in ("GET", "HEAD", "OPTIONS"):
+    if method not in READING:
         g.body = read_body(description.body, strict)
 
 
@@ -76,7 +78,7 @@ def takes_type(body: BodyDescription, mimetype: str) -> bool:
     return mimetype in ("", *body.media) or (mimetype == MULTIPART and FORM in body.media)
 
 
-def read_json() -> dict[str, Any]:
+def read_json() -> Given:
     """The fields of a JSON object; an empty body has none."""
     text = request.get_data()
     if not text:
@@ -90,10 +92,10 @@ def read_json() -> dict[str, Any]:
     return given
 
 
-def read_form(body: BodyDescription) -> dict[str, Any]:
+def read_form(body: BodyDescription) -> Given:
     """The fields of a form; a list has every value of its name. Files are left to the route that takes them."""
     several = list_fields(body.model)
-    given: dict[str, Any] = {} if MULTIPART in body.media else dict(request.files)
+    given: Given = {} if MULTIPART in body.media else dict(request.files)
 
     for name in request.form:
         if name != CSRF_FIELD:
@@ -101,7 +103,7 @@ def read_form(body: BodyDescription) -> dict[str, Any]:
     return given
 
 
-def read_values(given: dict[str, Any], model: type[Struct] | None, what: str, strict: bool) -> Struct | None:
+def read_values(given: Given, model: type[Struct] | None, what: str, strict: bool) -> Struct | None:
     """The values in the types of the model; text may stand for a number.
 
     Raises `BadRequest` for the first name that the model does not know, and for a value of another type.

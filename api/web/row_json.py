@@ -15,24 +15,24 @@ HIDDEN = {"source", "source_size", "source_mtime_ns", "rendered_with", "png_path
 
 
 @cache
-def keys(table: type[Base]) -> tuple[tuple[str, str], ...]:
+def json_keys(table: type[Base]) -> tuple[tuple[str, str], ...]:
     """(attribute, JSON key) of every column."""
-    return tuple((c.key, key(c)) for c in table.__table__.columns if c.key not in HIDDEN)
+    return tuple((c.key, json_key(c)) for c in table.__table__.columns if c.key not in HIDDEN)
 
 
-def key(column: Any) -> str:
+def json_key(column: Any) -> str:
     """The JSON key of a column: `PatientID`, `NumberOfStudyRelatedSeries`, `png_path`."""
     if "keyword" in column.info:
         return str(column.info["keyword"])
     return (column.comment or "").removeprefix("kept: ") if (column.comment or "").startswith("kept: ") else column.key
 
 
-def row(entity: Base) -> JsonRow:
+def row_as_json(entity: Base) -> JsonRow:
     """Every column of a row."""
-    return {name: plain(getattr(entity, attribute)) for attribute, name in keys(type(entity))}
+    return {name: json_value(getattr(entity, attribute)) for attribute, name in json_keys(type(entity))}
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Dates and times as ISO 8601."""
     return value.isoformat() if isinstance(value, date | datetime | time) else value
 
@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
 def row_type(name: str, table: type[Base], **more: Any) -> Any:
     """The type of a table's rows as JSON, made of its columns, and what a route adds to them."""
     columns = table.__table__.columns
-    fields = {shown: _json_type(columns[attribute]) for attribute, shown in keys(table)}
+    fields = {shown: _json_type(columns[attribute]) for attribute, shown in json_keys(table)}
     return cast(Any, TypedDict)(name, {**fields, **more})
 
 

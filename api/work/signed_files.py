@@ -14,7 +14,7 @@ blueprint = Blueprint("exchange", __name__)
 @blueprint.get("/exchange/<folder>/<int:ends>/<signature>/<name>")
 @public
 @answers(ANY)
-def fetch(folder: str, ends: int, signature: str, name: str) -> Response:
+def download_file(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file of this link, for whoever has the link, until it ends."""
     file = signed_files.lent(context().settings, folder, ends, signature, name)
     response = send(file.parent, file.name)

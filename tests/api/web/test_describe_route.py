@@ -1,13 +1,16 @@
 """A route is told where it stands: every view says what it takes, answers and audits, and is held to it."""
 
+import ast
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
+import api
 from api.auth.audit import Entry
 from api.web.describe_route import FORM, JSON, RouteDescription, description_of
 
@@ -41,6 +44,13 @@ def entries_of(app: Flask) -> list[Entry]:
 def test_every_view_is_described_but_those_of_static_files(app: Flask) -> None:
     bare = {rule.endpoint for rule, _, description in walk(app) if not description.is_described}
     assert bare == STATIC_FILES
+
+
+def test_no_other_place_names_a_route(app: Flask) -> None:
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules() if "." in rule.endpoint}
+    for path in sorted(Path(api.__file__).parent.rglob("*.py")):
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)}
+        assert not texts & endpoints, path
 
 
 def test_every_view_has_a_sentence_for_the_description(app: Flask) -> None:
