@@ -43,11 +43,12 @@ STUDIES = {
     "mr_t1_brain_studyforrest": {"outline"},
 }
 """Studies, and which of lung, airways, bone, outline are truly in them."""
+
 TISSUES = {
     "Subcutaneous fat": "subcutaneous_fat.nii.gz",
     "Torso fat": "torso_fat.nii.gz",
 }
-FLOORS = {"Right lung (aerated)": 0.95, "Left lung (aerated)": 0.95, "Subcutaneous fat": 0.88}
+MIN_DICE = {"Right lung (aerated)": 0.95, "Left lung (aerated)": 0.95, "Subcutaneous fat": 0.88}
 
 
 def main() -> None:
@@ -59,58 +60,60 @@ def main() -> None:
     root = Path(os.environ["MINIPACS_TEST_DATA"])
     print("| study | slices × rows × columns | reported, mL | not there, yet reported | there, not reported |")
     print("|---|---|---|---|---|")
-    found: dict[str, tuple[highdicom.Volume, Labelmap]] = {}
-    for name, there in STUDIES.items():
-        volume, modality = read(root / name)
+    segmented: dict[str, tuple[highdicom.Volume, Labelmap]] = {}
+    for name, kinds in STUDIES.items():
+        volume, modality = read_series(root / name)
         labelmap = create(Settings()).segment(volume, modality=modality)
-        found[name] = volume, labelmap
-        print(row(name, volume, labelmap, there))
+        segmented[name] = volume, labelmap
+        print(study_row(name, volume, labelmap, kinds))
         if arguments.overlays:
-            overlay(volume, labelmap, arguments.overlays / (name.replace("/", "_") + ".png"))
+            draw_overlay(volume, labelmap, arguments.overlays / (name.replace("/", "_") + ".png"))
     print("\n| structure | reference | Dice | floor |\n|---|---|---:|---:|")
-    volume, labelmap = found["ct_totalseg_20slices/uids_filled"]
+    volume, labelmap = segmented["ct_totalseg_20slices/uids_filled"]
     names = {int(k): v for k, v in json.loads((root / "ct_totalseg_20slices/labels_total_v2.json").read_text()).items()}
-    total = on_grid(root / "ct_totalseg_20slices/example_seg_dicom.nii.gz", volume)
-    rows = [(*row, "20 slices of 2 mm, contrast") for row in compared(parts(total, names), labelmap, {"Bone": 0.70})]
+    total = read_mask_on_grid(root / "ct_totalseg_20slices/example_seg_dicom.nii.gz", volume)
+    rows = [
+        (*row, "20 slices of 2 mm, contrast") for row in compare(join_classes(total, names), labelmap, {"Bone": 0.70})
+    ]
     if arguments.example:
         volume, _ = load_file(arguments.example / "example_ct_sm.nii.gz", ("CT",), "CT")
         labelmap = create(Settings()).segment(volume, modality="CT")
         if arguments.overlays:
-            overlay(volume, labelmap, arguments.overlays / "example_ct_sm.png")
-        truth = parts(on_grid(arguments.example / "example_seg.nii.gz", volume), names)
+            draw_overlay(volume, labelmap, arguments.overlays / "example_ct_sm.png")
+        truth = join_classes(read_mask_on_grid(arguments.example / "example_seg.nii.gz", volume), names)
         for label, name in TISSUES.items():
-            truth[label] = on_grid(arguments.example / "example_seg_tissue_types" / name, volume) > 0
-        rows += [(*row, "30 slices of 3 mm") for row in compared(truth, labelmap, {"Bone": 0.84})]
+            truth[label] = read_mask_on_grid(arguments.example / "example_seg_tissue_types" / name, volume) > 0
+        rows += [(*row, "30 slices of 3 mm") for row in compare(truth, labelmap, {"Bone": 0.84})]
     for structure, dice, floor, where in rows:
         print(f"| {structure} | TotalSegmentator, {where} | {dice:.3f} | {floor or '–'} |")
 
 
-def read(folder: Path) -> tuple[highdicom.Volume, str]:
-    """The volume of a folder's series, and its modality."""
+def read_series(folder: Path) -> tuple[highdicom.Volume, str]:
+    """Read the volume of a folder's series, and its modality."""
     slices = stack_images(read_images(sorted(folder.iterdir())))
     return load_volume(slices), str(slices.images[0].Modality)
 
 
-def row(name: str, volume: highdicom.Volume, labelmap: Labelmap, there: set[str]) -> str:
-    """One line of the first table."""
+def study_row(name: str, volume: highdicom.Volume, labelmap: Labelmap, present: set[str]) -> str:
+    """One line of the first table; `present` are the kinds of structure that are truly in the study."""
     millilitres = labelmap.voxel_counts * float(np.prod(volume.spacing)) / 1000
     reported = {s.label: ml for s, ml in zip(labelmap.segments, millilitres, strict=True)}
     kinds = {kind for kind in ("lung", "airways", "bone", "outline") if any(kind in s.lower() for s in reported)}
     text = ", ".join(f"{label} {ml:.0f}" for label, ml in reported.items())
     shape = "×".join(map(str, volume.spatial_shape))
-    return f"| {name} | {shape} | {text} | {_words(kinds - there)} | {_words(there - kinds)} |"
+    return f"| {name} | {shape} | {text} | {_join_words(kinds - present)} | {_join_words(present - kinds)} |"
 
 
-def on_grid(path: Path, volume: highdicom.Volume) -> NDArray[np.uint8]:
-    """A published mask on the volume's own grid."""
+def read_mask_on_grid(path: Path, volume: highdicom.Volume) -> NDArray[np.uint8]:
+    """Read a published mask, resampled to the volume's own grid."""
     reference = nibabel.load(path)
     affine = np.diag([-1, -1, 1, 1]) @ reference.affine
     mask = highdicom.Volume(np.asarray(reference.dataobj).astype(np.uint8), affine, "PATIENT")
     return mask.match_geometry(volume.get_geometry()).array
 
 
-def parts(total: NDArray[np.uint8], names: dict[int, str]) -> dict[str, NDArray[np.bool_]]:
-    """Classes of TotalSegmentator's task `total` joined to our segments."""
+def join_classes(total: NDArray[np.uint8], names: dict[int, str]) -> dict[str, NDArray[np.bool_]]:
+    """Join classes of TotalSegmentator's task `total` to our segments: masks by label."""
     groups = {
         "Right lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_right"),
         "Left lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_left"),
@@ -119,24 +122,24 @@ def parts(total: NDArray[np.uint8], names: dict[int, str]) -> dict[str, NDArray[
     return {label: np.isin(total, [v for v, n in names.items() if is_part(n)]) for label, is_part in groups.items()}
 
 
-def compared(
+def compare(
     truth: dict[str, NDArray[np.bool_]], labelmap: Labelmap, floors: dict[str, float]
 ) -> Iterable[tuple[str, float, float | None]]:
     """(structure, Dice, floor) of the structures that the reference has."""
     for label, theirs in truth.items():
-        ours = _of(labelmap, label)
+        ours = _mask_of(labelmap, label)
         if theirs.any():
             dice = 2 * float((theirs & ours).sum()) / float(theirs.sum() + ours.sum())
-            yield label, dice, {**FLOORS, **floors}.get(label)
+            yield label, dice, {**MIN_DICE, **floors}.get(label)
 
 
-def _of(labelmap: Labelmap, label: str) -> NDArray[np.bool_]:
+def _mask_of(labelmap: Labelmap, label: str) -> NDArray[np.bool_]:
     values = [n for n, segment in enumerate(labelmap.segments, 1) if segment.label == label]
     return np.isin(labelmap.array, values)
 
 
-def overlay(volume: highdicom.Volume, labelmap: Labelmap, path: Path) -> None:
-    """Five axial slices and a coronal one, segments in their colours."""
+def draw_overlay(volume: highdicom.Volume, labelmap: Labelmap, path: Path) -> None:
+    """Draw five axial slices and a coronal one, segments in their colours."""
     upright = volume.to_patient_orientation("HPL")
     labels = volume.with_array(labelmap.array).to_patient_orientation("HPL").array
     low, high = np.percentile(upright.array, [1, 99])
@@ -156,7 +159,7 @@ def overlay(volume: highdicom.Volume, labelmap: Labelmap, path: Path) -> None:
     Image.fromarray(np.hstack(tiles)).save(path)
 
 
-def _words(kinds: set[str]) -> str:
+def _join_words(kinds: set[str]) -> str:
     return ", ".join(sorted(kinds)) or "–"
 
 

@@ -18,8 +18,8 @@ from sqlalchemy import insert
 
 from api import create_app
 from api.auth import accounts
-from benchmarks.lib.file_load import files, frames
-from benchmarks.lib.http_load import alternated, served
+from benchmarks.lib.file_load import measure_files, measure_frames
+from benchmarks.lib.http_load import measure_in_turns, serve_app
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
 from minipacs.settings import Settings
 from postgres import new_url
@@ -34,8 +34,8 @@ def hello():
 IMAGES_A_SERIES = 200
 
 
-def fill(database: object, images: int) -> None:
-    """Patients with one study of one series of 200 images each, in batches."""
+def fill_catalogue(database: object, images: int) -> None:
+    """Fill the catalogue with patients of one study of one series of 200 images each, in batches."""
     series = images // IMAGES_A_SERIES
     with database.engine.begin() as connection:  # type: ignore[attr-defined]
         counts = dict.fromkeys(("number_of_patient_related_studies", "number_of_patient_related_series"), 1)
@@ -70,13 +70,13 @@ def fill(database: object, images: int) -> None:
                 for i in range(IMAGES_A_SERIES)
             ]
             connection.execute(insert(Instance), rows)
-        connection.execute(insert(Rendering), [picture(n) for n in range(series)])
+        connection.execute(insert(Rendering), [rendering_row(n) for n in range(series)])
         totals = {"patient": series, "study": series, "series": series, "instance": images}
         connection.execute(insert(Total), [{"name": k, "number": v} for k, v in totals.items()])
 
 
-def picture(n: int) -> dict[str, object]:
-    """A picture of the first image of a series."""
+def rendering_row(n: int) -> dict[str, object]:
+    """A row of the first image of the n-th series."""
     return {
         **{"rendering_id": f"picture-{n}", "sop_instance_uid": f"1.2.{n}.1.0", "frame_number": 1, "split": "train"},
         **{"png_path": f"{n}.png", "sha256": "0", "bytes": 1, "bit_depth": 8, "rows": 512, "columns": 512, "rules": 1},
@@ -84,8 +84,8 @@ def picture(n: int) -> dict[str, object]:
     }
 
 
-def look_ups(settings: Settings, token: str, folder: Path, seconds: float, images: int) -> None:
-    """The table of routes, each beside the bare route, in alternation."""
+def measure_look_ups(settings: Settings, token: str, folder: Path, seconds: float, images: int) -> None:
+    """Print the table of routes, each in turns with the bare route."""
     series = images // IMAGES_A_SERIES
     routes: dict[str, Callable[[int], str]] = {
         "/images/count": lambda _n: "/images/count",
@@ -102,13 +102,15 @@ def look_ups(settings: Settings, token: str, folder: Path, seconds: float, image
     )
     token_header = {"Authorization": f"Bearer {token}"}
     with (
-        served(folder, "hello_app:app", {}) as hello,
-        served(folder, "door_app:app", settings.as_environment()) as door,
+        serve_app(folder, "hello_app:app", {}) as hello,
+        serve_app(folder, "door_app:app", settings.as_environment()) as door,
     ):
         print(f"{'route':<24}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'hello':>9}{'of hello':>10}")
         for clients in (1, 4):
             for name, path in routes.items():
-                ours, bare = alternated(seconds, clients, (door, path, token_header), (hello, lambda _n: "/hello", {}))
+                ours, bare = measure_in_turns(
+                    seconds, clients, (door, path, token_header), (hello, lambda _n: "/hello", {})
+                )
                 print(
                     f"{name:<24}{clients:>8}{ours.rate:>9.0f}{ours.p95_ms:>9.2f}{bare.rate:>9.0f}"
                     f"{ours.rate / bare.rate:>10.0%}",
@@ -116,7 +118,7 @@ def look_ups(settings: Settings, token: str, folder: Path, seconds: float, image
                 )
 
 
-def label_filter() -> None:
+def measure_label_filter() -> None:
     """A 512 × 512 × 200 label map: the older way (load, isin, save) against ours, cold and repeated."""
     import nibabel as nib
     import numpy as np
@@ -148,24 +150,24 @@ def label_filter() -> None:
         print(f"again {warm * 1e6:.0f} µs = {older / warm:.0f}× · same voxels: {same}")
 
 
-def catalogue(kind: str, seconds: float, images: int) -> None:
-    """Fill a database of this kind, then ask."""
+def measure_catalogue(kind: str, seconds: float, images: int) -> None:
+    """Fill a database of this kind, then measure the look-ups in it."""
     with tempfile.TemporaryDirectory() as home:
         values = {"MINIPACS_HOME": home, "MINIPACS_DATABASE_URL": new_url(kind, Path(home))}
         settings = Settings.from_env(values)
         state = create_app(settings).extensions["minipacs"]
-        fill(state.database, images)
+        fill_catalogue(state.database, images)
         token = accounts.create_token(state.database, "benchmark", "viewer")
         if kind == "postgresql":
             with state.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("ANALYZE")
         state.close()
         print(f"\n{kind}, {images} images")
-        look_ups(settings, token, Path(home), seconds, images)
+        measure_look_ups(settings, token, Path(home), seconds, images)
 
 
 def main() -> None:
-    """Each part, its table."""
+    """Print the table of each part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
@@ -173,13 +175,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
     if "labels" in arguments.parts:
-        label_filter()
+        measure_label_filter()
     if "files" in arguments.parts:
-        files(arguments.seconds)
+        measure_files(arguments.seconds)
     if "frames" in arguments.parts:
-        frames(arguments.seconds)
+        measure_frames(arguments.seconds)
     for kind in arguments.databases if "look-ups" in arguments.parts else ():
-        catalogue(kind, arguments.seconds, arguments.images)
+        measure_catalogue(kind, arguments.seconds, arguments.images)
 
 
 if __name__ == "__main__":

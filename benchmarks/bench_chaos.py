@@ -25,7 +25,7 @@ FINDINGS = ("lost", "doubled", "stuck", "orphans")
 
 
 def main() -> None:
-    """Run, write each run down, print the table of all."""
+    """Run each seed on each ground, append each run to the file; print the tables of all runs in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ground", nargs="+", default=["one_machine", "cluster"], choices=GROUNDS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
@@ -37,15 +37,15 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for name in arguments.ground:
-            run = one(name, seed, arguments)
+            run = run_seed(name, seed, arguments)
             with arguments.runs.open("a") as stream:
-                stream.write(json.dumps(as_json(name, run)) + "\n")
+                stream.write(json.dumps(run_as_json(name, run)) + "\n")
             print(f"{name}, seed {seed}: {run.struck.total()} blows, {run.verdict}", flush=True)
     runs = [json.loads(line) for line in arguments.runs.read_text().splitlines()]
-    print(by_run(runs), table(runs), sep="\n\n")
+    print(format_runs(runs), format_sums(runs), sep="\n\n")
 
 
-def one(name: str, seed: int, arguments: argparse.Namespace) -> Run:
+def run_seed(name: str, seed: int, arguments: argparse.Namespace) -> Run:
     """One run in a folder of its own; the folder is kept when something was found."""
     folder = Path(tempfile.mkdtemp(prefix=f"minipacs-chaos-{name}-{seed}-"))
     with GROUNDS[name](folder / "home", seed) as ground:
@@ -67,12 +67,12 @@ def one(name: str, seed: int, arguments: argparse.Namespace) -> Run:
     return run
 
 
-def as_json(name: str, run: Run) -> dict[str, Any]:
+def run_as_json(name: str, run: Run) -> dict[str, Any]:
     """A run as a line of the file."""
     return {"ground": name, **vars(run), "verdict": vars(run.verdict)}
 
 
-def by_run(runs: list[dict[str, Any]]) -> str:
+def format_runs(runs: list[dict[str, Any]]) -> str:
     """A line for each run: what flowed, what fell on it, what was found."""
     lines = [
         "| ground | seed | studies | C-STORE acknowledged (refused) | blows | s under blows, to rest | found |",
@@ -89,7 +89,7 @@ def by_run(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def format_sums(runs: list[dict[str, Any]]) -> str:
     """By ground: runs, studies, blows of each kind, and what was found."""
     lines = []
     kinds = sorted({kind for run in runs for kind in run["struck"]})

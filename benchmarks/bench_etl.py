@@ -37,20 +37,20 @@ from minipacs.database import Database
 WINDOW = (40.0, 400.0)
 
 
-def copies(folder: Path, number: int, at: Path) -> list[Path]:
-    """`number` files with UIDs of their own, made of the images of a folder."""
+def write_copies(folder: Path, number: int, at: Path) -> list[Path]:
+    """Write `number` files with UIDs of their own, made of the images of a folder; their paths."""
     datasets = [pydicom.dcmread(path) for path in sorted(folder.iterdir()) if path.is_file()]
-    made = []
+    paths = []
     for n in range(number):
         dataset = datasets[n % len(datasets)]
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{n + 1}"
         path = at / f"{n:06d}.dcm"
         dataset.save_as(path)
-        made.append(path)
-    return made
+        paths.append(path)
+    return paths
 
 
-def reference(files: list[Path], out: Path) -> None:
+def run_reference(files: list[Path], out: Path) -> None:
     """pydicom → float → Pillow → one row a commit."""
     out.mkdir()
     connection = sqlite3.connect(out / "reference.sqlite")
@@ -68,7 +68,7 @@ def reference(files: list[Path], out: Path) -> None:
     connection.close()
 
 
-def floor(files: list[Path], out: Path) -> None:
+def run_floor(files: list[Path], out: Path) -> None:
     """Read, decode, look up, encode, write: nothing else."""
     out.mkdir()
     table = (np.arange(65536) >> 4).astype(np.uint8)
@@ -77,8 +77,8 @@ def floor(files: list[Path], out: Path) -> None:
         (out / f"{path.stem}.png").write_bytes(encode_png(np.take(table, words.view("u2"), mode="clip")))
 
 
-def ours(workers: int, again: bool = False) -> Callable[[list[Path], Path], None]:
-    """The product, with this number of worker processes."""
+def run_product(workers: int, again: bool = False) -> Callable[[list[Path], Path], None]:
+    """A variant: the product, with this number of worker processes; `again`: over files it has already."""
 
     def run(files: list[Path], out: Path) -> None:
         database = Database(f"sqlite:///{out / 'catalogue.sqlite'}")
@@ -91,48 +91,55 @@ def ours(workers: int, again: bool = False) -> Callable[[list[Path], Path], None
     return run
 
 
-def compare(folder: Path, number: int, rounds: int) -> None:
-    """Print the table."""
+def compare_variants(folder: Path, number: int, rounds: int) -> None:
+    """Run all variants over the same files, in turns; print the table."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary, "source")
         source.mkdir()
-        files = copies(folder, number, source)
-        variants = {"reference": reference, "floor": floor, "ours, 1 worker": ours(1), "ours, 2 workers": ours(2)}
+        files = write_copies(folder, number, source)
+        variants = {
+            "reference": run_reference,
+            "floor": run_floor,
+            "ours, 1 worker": run_product(1),
+            "ours, 2 workers": run_product(2),
+        }
         names = [*variants, "ours, unchanged"]
         seconds: dict[str, list[float]] = {name: [] for name in names}
-        work: dict[str, list[float]] = {name: [] for name in names}
+        cpu_seconds: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(rounds):
             for name, variant in variants.items():
                 out = Path(temporary, "out")
-                timed(variant, files, out, seconds[name], work[name])
+                time_variant(variant, files, out, seconds[name], cpu_seconds[name])
                 if name == "ours, 1 worker":
                     again = "ours, unchanged"
-                    timed(ours(1, again=True), files, out, seconds[again], work[again])
+                    time_variant(run_product(1, again=True), files, out, seconds[again], cpu_seconds[again])
                 shutil.rmtree(out)
-    best = {name: statistics.median(times) for name, times in seconds.items()}
-    cpu = {name: statistics.median(times) for name, times in work.items()}
+    wall = {name: statistics.median(times) for name, times in seconds.items()}
+    cpu = {name: statistics.median(times) for name, times in cpu_seconds.items()}
     print(f"| {number} images of {folder.name} | images/s | × reference | % of floor | CPU ms an image | × reference |")
     print("|---|---:|---:|---:|---:|---:|")
-    for name, taken in best.items():
-        times, part = best["reference"] / taken, best["floor"] / taken
+    for name, taken in wall.items():
+        times, part = wall["reference"] / taken, wall["floor"] / taken
         own = f"{1e3 * cpu[name] / number:.2f} | {cpu['reference'] / cpu[name]:.1f}" if "2" not in name else "– | –"
         print(f"| {name} | {number / taken:.0f} | {times:.1f} | {100 * part:.0f} | {own} |")
-    print(f"\nunchanged re-run: {best['ours, 1 worker'] / best['ours, unchanged']:.0f} × faster than the first run")
+    print(f"\nunchanged re-run: {wall['ours, 1 worker'] / wall['ours, unchanged']:.0f} × faster than the first run")
 
 
 Variant = Callable[[list[Path], Path], None]
 
 
-def timed(variant: Variant, files: list[Path], out: Path, seconds: list[float], work: list[float]) -> None:
-    """Append the seconds that one run took, and those this process worked."""
-    started, worked = time.perf_counter(), time.process_time()
+def time_variant(
+    variant: Variant, files: list[Path], out: Path, seconds: list[float], cpu_seconds: list[float]
+) -> None:
+    """Run a variant once; append the seconds it took, and those of this process's CPU."""
+    started, cpu_started = time.perf_counter(), time.process_time()
     variant(files, out)
     seconds.append(time.perf_counter() - started)
-    work.append(time.process_time() - worked)
+    cpu_seconds.append(time.process_time() - cpu_started)
 
 
-def counts(rows: int) -> None:
-    """Time of the global counts with this many instances in the catalogue, against a scan."""
+def time_counts(rows: int) -> None:
+    """Print the time of the global counts with this many instances in the catalogue, against a scan."""
     with tempfile.TemporaryDirectory() as temporary:
         database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
         database.create()
@@ -151,7 +158,7 @@ def counts(rows: int) -> None:
             totals(session)
             started = time.perf_counter()
             for _ in range(200):
-                assert_counts(totals(session), rows)
+                check_counts(totals(session), rows)
                 session.expire_all()
             kept = (time.perf_counter() - started) / 200
             started = time.perf_counter()
@@ -161,14 +168,14 @@ def counts(rows: int) -> None:
     print(f"\n{rows} instances: counts kept {kept * 1e3:.2f} ms, scanned {scanned * 1e3:.0f} ms")
 
 
-def assert_counts(found: Counts, rows: int) -> None:
+def check_counts(found: Counts, rows: int) -> None:
     """The counts must be right before they may be fast."""
     if found != Counts(1, 1, 1, rows):
         raise SystemExit(f"wrong counts: {found}")
 
 
-def memory(numbers: list[int]) -> None:
-    """Peak memory of a run over this many headers, each in a process of its own."""
+def compare_memory(numbers: list[int]) -> None:
+    """Print the peak memory of a run over this many headers, each in a process of its own."""
     found = []
     for number in numbers:
         command = [sys.executable, "-m", "benchmarks.bench_etl", "--peak", str(number)]
@@ -176,7 +183,7 @@ def memory(numbers: list[int]) -> None:
         print(f"{number} headers: peak {found[-1] / 1024:.0f} MiB, {found[-1] / found[0]:.2f} × the first")
 
 
-def peak(number: int) -> None:
+def print_peak_memory(number: int) -> None:
     """Catalogue `number` small objects and print the peak resident memory in KiB."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary, "source")
@@ -193,7 +200,7 @@ def peak(number: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments and run what they ask for."""
+    """Run what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", nargs="?", type=Path, help="folder of CT images of one size")
     parser.add_argument("--images", type=int, default=256)
@@ -203,13 +210,13 @@ def main() -> None:
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
-        compare(arguments.folder, arguments.images, arguments.rounds)
+        compare_variants(arguments.folder, arguments.images, arguments.rounds)
     if arguments.count:
-        counts(arguments.count)
+        time_counts(arguments.count)
     if arguments.headers:
-        memory(arguments.headers)
+        compare_memory(arguments.headers)
     if arguments.peak:
-        peak(arguments.peak)
+        print_peak_memory(arguments.peak)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.lib.free_ports import settings_on_free_ports
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.errors import ArchiveError
@@ -31,7 +31,7 @@ from minipacs.settings import Settings
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to start Orthanc."""
+    """One way of starting Orthanc."""
 
     name: str
     plugin: bool
@@ -46,28 +46,28 @@ VARIANTS = (
 
 
 def main() -> None:
-    """Run the rounds, print the table."""
+    """Run the rounds; print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="a study to send (default: the synthetic chest CT, 3 times)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder
         if folder is None:
-            folder = Path(made)
+            folder = Path(temporary)
             for number in range(3):
                 write_chest_ct(folder / str(number), patient_id=f"BENCH-{number}")
         instances = sum(1 for p in folder.rglob("*") if p.is_file())
         rates: dict[str, list[float]] = {v.name: [] for v in VARIANTS}
         for number in range(arguments.rounds):
             for variant in random.Random(number).sample(VARIANTS, len(VARIANTS)):
-                rates[variant.name].append(instances / store_s(variant, folder))
-    print(table(rates, instances, arguments.rounds))
+                rates[variant.name].append(instances / time_storescu(variant, folder))
+    print(format_table(rates, instances, arguments.rounds))
 
 
-def store_s(variant: Variant, folder: Path) -> float:
-    """Seconds that storescu takes for the folder."""
-    with running_orthanc(variant) as settings:
+def time_storescu(variant: Variant, folder: Path) -> float:
+    """Seconds that storescu takes to send the folder to a fresh Orthanc."""
+    with run_orthanc(variant) as settings:
         command = [
             "storescu",
             "-R",
@@ -86,19 +86,10 @@ def store_s(variant: Variant, folder: Path) -> float:
 
 
 @contextmanager
-def running_orthanc(variant: Variant) -> Iterator[Settings]:
+def run_orthanc(variant: Variant) -> Iterator[Settings]:
     """A fresh Orthanc with somebody listening at the doorbell, stopped and removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix="minipacs-ingest-"))
-    http, dicom, bell = free_ports(3)
-    settings = Settings.from_env(
-        {
-            "MINIPACS_HOME": str(home),
-            "MINIPACS_ORTHANC_PORT": str(http),
-            "MINIPACS_DICOM_PORT": str(dicom),
-            "MINIPACS_DOORBELL": f"127.0.0.1:{bell}",
-            "MINIPACS_STABLE_AGE_S": "1",
-        }
-    )
+    settings = settings_on_free_ports(home, stable_age_s=1)
     command = local_orthanc.command(settings)
     if not variant.plugin:
         machine = Path(command[1], "machine.json")
@@ -131,18 +122,7 @@ def running_orthanc(variant: Variant) -> Iterator[Settings]:
         shutil.rmtree(home)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody uses at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def table(rates: dict[str, list[float]], instances: int, rounds: int) -> str:
+def format_table(rates: dict[str, list[float]], instances: int, rounds: int) -> str:
     """Medians, ranges, and ratios to the first row."""
     first = statistics.median(next(iter(rates.values())))
     lines = [

@@ -33,46 +33,49 @@ from minipacs.local.phantom import write_chest_ct
 from waiting import until
 
 GROUNDS = {"one_machine": grounds.one_machine, "cluster": grounds.cluster}
-NOTHINGS = 200
+EMPTY_JOBS = 200
 IDLE_S = 60.0
 KILLS = 3
 """Kills of each kind; the median counts."""
-ETL, STUDIES, SLICES = "etl", 64, 16
-NO_PLANS = {"engine": "none", "stable_age_s": 3600, "quiet_s": 3600, "reconcile_s": 3600}
+
+ETL = "etl"
+STUDIES = 64
+SLICES = 16
+NO_PLANNING = {"engine": "none", "stable_age_s": 3600, "quiet_s": 3600, "reconcile_s": 3600}
 """Settings under which nothing is queued but by us."""
-OTHERS = ("disk full", "network cut", "child", "up")
+NO_KILLS = ("disk full", "network cut", "child", "up")
 """Blows that are no kill of a part, or of all at once."""
 Row = tuple[str, str]
 
 
 def main() -> None:
-    """Every part on every ground; a column for each ground."""
+    """Measure every part on every ground; print a column for each ground."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ground", nargs="+", default=list(GROUNDS), choices=GROUNDS)
     parser.add_argument("--part", nargs="+", default=[*PARTS, ETL], choices=[*PARTS, ETL])
     arguments = parser.parse_args()
-    columns = {name: column(name, arguments.part) for name in arguments.ground}
+    columns = {name: measure_ground(name, arguments.part) for name in arguments.ground}
     titles = list(dict.fromkeys(title for rows in columns.values() for title in rows))
     print(f"| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     for title in titles:
         print(f"| {title} | {' | '.join(rows.get(title, '–') for rows in columns.values())} |")
 
 
-def column(name: str, parts: list[str]) -> dict[str, str]:
-    """The figures of one ground."""
+def measure_ground(name: str, parts: list[str]) -> dict[str, str]:
+    """Measure the parts on one ground; its figures by title."""
     rows: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix=f"minipacs-jobs-{name}-") as folder:
         if ETL in parts:
-            rows |= etl(name, Path(folder))
+            rows |= measure_etl(name, Path(folder))
             parts = [part for part in parts if part != ETL]
         if not parts:
             return rows
         work = Path(folder, "work")
-        idle_work.install(work)
+        idle_work.install_package(work)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(ROOT), os.environ.get("PYTHONPATH", "")])
         with GROUNDS[name](Path(folder, "home"), 1, poll_s=1.0) as ground, Product(ground.settings) as product:
-            submit(product, 2, seconds=5, name="first")  # until every worker is there
-            until(lambda: ended(product, "first") == 2, 60)
+            submit_jobs(product, 2, seconds=5, name="first")  # until every worker is there
+            until(lambda: count_done(product, "first") == 2, 60)
             for part in parts:
                 for title, value in PARTS[part](ground, product, Path(folder)):
                     print(f"{name}: {title}: {value}", file=sys.stderr, flush=True)
@@ -81,7 +84,7 @@ def column(name: str, parts: list[str]) -> dict[str, str]:
 
 
 # -- stages -----------------------------------------------------------------------------------------
-def stages(_ground: Ground, product: Product, folder: Path) -> list[Row]:
+def measure_stages(_ground: Ground, product: Product, folder: Path) -> list[Row]:
     """When each thing happened to the second study, after the last C-STORE; the first one warms up."""
     jobs = Jobs(product.database)
     for study in write_studies(folder / "stages", 7, 2):
@@ -110,23 +113,23 @@ def is_done(jobs: Jobs, uid: str) -> bool:
 
 
 # -- overhead ---------------------------------------------------------------------------------------
-def overhead(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
+def measure_overhead(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
     """Wall time of many jobs that do nothing, in two workers."""
-    submit(product, NOTHINGS, seconds=0, name="nothing")
-    until(lambda: ended(product, "nothing") == NOTHINGS, 300)
+    submit_jobs(product, EMPTY_JOBS, seconds=0, name="nothing")
+    until(lambda: count_done(product, "nothing") == EMPTY_JOBS, 300)
     with product.database.reading() as session:
         mine = select(func.min(Job.started), func.max(Job.finished)).where(Job.study_instance_uid == "nothing")
         started, finished = session.execute(mine).one()
-    each_ms = (finished - started) / NOTHINGS * 1000
-    submit(product, 1, seconds=0, name="alone")
+    each_ms = (finished - started) / EMPTY_JOBS * 1000
+    submit_jobs(product, 1, seconds=0, name="alone")
     (alone,) = until(lambda: [j for j in Jobs(product.database).of_study("alone") if j.state == "done"], 30)
     return [
-        (f"overhead of a job, {NOTHINGS} in a row, ms", f"{each_ms:.0f}"),
+        (f"overhead of a job, {EMPTY_JOBS} in a row, ms", f"{each_ms:.0f}"),
         ("one job alone, queued → done, ms", f"{(alone.finished - alone.created) * 1000:.0f}"),
     ]
 
 
-def submit(product: Product, count: int, *, seconds: float, name: str) -> None:
+def submit_jobs(product: Product, count: int, *, seconds: float, name: str) -> None:
     """Queue jobs as the front door does."""
     jobs = Jobs(product.database, attempts=100)
     with product.database.writing() as session:
@@ -135,7 +138,7 @@ def submit(product: Product, count: int, *, seconds: float, name: str) -> None:
             jobs.submit(session, Order(idle_work.KIND, key, name, {"seconds": seconds}))
 
 
-def ended(product: Product, name: str) -> int:
+def count_done(product: Product, name: str) -> int:
     """Jobs of this name that are done."""
     with product.database.reading() as session:
         mine = select(func.count()).select_from(Job).where(Job.study_instance_uid == name, Job.state == "done")
@@ -143,12 +146,12 @@ def ended(product: Product, name: str) -> int:
 
 
 # -- idle -------------------------------------------------------------------------------------------
-def idle(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
+def measure_idle(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
     """CPU time a minute costs when nothing is to be done, and memory that is nobody else's (USS)."""
     processes = product.processes()
-    before = sum(used(process) for process in processes)
+    before = sum(cpu_seconds(process) for process in processes)
     time.sleep(IDLE_S)
-    share = (sum(used(process) for process in processes) - before) / IDLE_S
+    share = (sum(cpu_seconds(process) for process in processes) - before) / IDLE_S
     megabytes = sum(process.memory_full_info().uss for process in processes) / 2**20
     return [
         ("idle: CPU, % of a core", f"{100 * share:.1f}"),
@@ -156,38 +159,38 @@ def idle(_ground: Ground, product: Product, _folder: Path) -> list[Row]:
     ]
 
 
-def used(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
     """CPU seconds so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 # -- recovery ---------------------------------------------------------------------------------------
-def recovery(ground: Ground, product: Product, _folder: Path) -> list[Row]:
+def measure_recovery(ground: Ground, product: Product, _folder: Path) -> list[Row]:
     """Kill a part; until the jobs that ran then run again, or a new one does, and everything answers."""
-    kinds = [kind for kind in ground.blows(product) if kind not in OTHERS]
+    kinds = [kind for kind in ground.blows(product) if kind not in NO_KILLS]
     rows = []
     for kind in kinds:
-        times = [recovered(ground, product, kind) for _ in range(KILLS)]
-        rows.append((f"recovery after a kill of: {kind}, s (worst)", spread(times)))
+        times = [time_recovery(ground, product, kind) for _ in range(KILLS)]
+        rows.append((f"recovery after a kill of: {kind}, s (worst)", format_spread(times)))
     return rows
 
 
-def spread(times: list[float]) -> str:
+def format_spread(times: list[float]) -> str:
     """The median, and the worst in brackets."""
     return f"{statistics.median(times):.1f} ({max(times):.1f})"
 
 
-def recovered(ground: Ground, product: Product, kind: str) -> float:
+def time_recovery(ground: Ground, product: Product, kind: str) -> float:
     """Seconds from the blow until two jobs run that began after it, or never stopped, and the doors are open."""
     name = f"{kind} {time.time()}"
-    submit(product, 2, seconds=60, name=name)
+    submit_jobs(product, 2, seconds=60, name=name)
     jobs = Jobs(product.database)
     until(lambda: [j.state for j in jobs.of_study(name)] == ["running"] * 2, 60)
     blow = ground.blows(product)[kind]
     struck = time.monotonic()
     blow()
-    until(lambda: product.is_ready() and both_run(product, jobs, name), 120)
+    until(lambda: product.is_ready() and are_both_running(product, jobs, name), 120)
     taken = time.monotonic() - struck
     for job in jobs.of_study(name):
         jobs.cancel(job.id)
@@ -195,15 +198,15 @@ def recovered(ground: Ground, product: Product, kind: str) -> float:
     return taken
 
 
-def both_run(product: Product, jobs: Jobs, name: str) -> bool:
+def are_both_running(product: Product, jobs: Jobs, name: str) -> bool:
     """Whether both jobs run, in processes that are there."""
     rows = jobs.of_study(name)
-    pids = {process.pid for process in product.processes() if works(process)}
+    pids = {process.pid for process in product.processes() if is_running(process)}
     return all(j.state == "running" and int(str(j.worker).split("/")[1]) in pids for j in rows)
 
 
 # -- ETL, one worker and two ------------------------------------------------------------------------
-def etl(name: str, folder: Path) -> dict[str, str]:
+def measure_etl(name: str, folder: Path) -> dict[str, str]:
     """The time of the same ETL jobs with one worker and with two, twice each in turn; the better of each counts."""
     source = folder / "etl"
     for number in range(STUDIES):
@@ -211,8 +214,8 @@ def etl(name: str, folder: Path) -> dict[str, str]:
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(2):
         for workers in times:
-            with GROUNDS[name](folder / f"etl-{turn}-{workers}", 1, workers=workers, **NO_PLANS) as ground:
-                times[workers].append(catalogued(ground, source))
+            with GROUNDS[name](folder / f"etl-{turn}-{workers}", 1, workers=workers, **NO_PLANNING) as ground:
+                times[workers].append(time_catalogue_jobs(ground, source))
     one, two = (min(times[workers]) for workers in (1, 2))
     return {
         f"{STUDIES} ETL jobs of {SLICES} images, 1 worker, s": f"{one:.1f}",
@@ -220,7 +223,7 @@ def etl(name: str, folder: Path) -> dict[str, str]:
     }
 
 
-def catalogued(ground: Ground, source: Path) -> float:
+def time_catalogue_jobs(ground: Ground, source: Path) -> float:
     """Seconds from queueing all studies of a folder to the last one's end."""
     from etl.work import orders
 
@@ -245,8 +248,8 @@ def catalogued(ground: Ground, source: Path) -> float:
     return float(last - first)
 
 
-def works(process: psutil.Process) -> bool:
-    """Whether it is there and goes on."""
+def is_running(process: psutil.Process) -> bool:
+    """Whether the process is there and goes on."""
     try:
         return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:
@@ -254,10 +257,10 @@ def works(process: psutil.Process) -> bool:
 
 
 PARTS: dict[str, Callable[[Ground, Product, Path], list[Row]]] = {
-    "stages": stages,
-    "overhead": overhead,
-    "recovery": recovery,
-    "idle": idle,
+    "stages": measure_stages,
+    "overhead": measure_overhead,
+    "recovery": measure_recovery,
+    "idle": measure_idle,
 }
 
 if __name__ == "__main__":

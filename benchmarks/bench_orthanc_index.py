@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import make_url, text
 
-from benchmarks.bench_scale import size
+from benchmarks.bench_scale import disk_bytes
 from chaos.cluster import postgres
 from dicom_objects import as_file, image
 from minipacs.archive import local_orthanc
@@ -31,13 +31,19 @@ from minipacs.errors import ArchiveError
 from stack import settings_for
 from waiting import until
 
-ASKED, AT_ONCE, PER_STUDY, BATCH = 200, 4, 100, 1000
-SERIES, STUDY, SPARE = 500_000_000, 600_000_000, 999_999_990
-"""Where the numbers of series, studies and the template's own marks begin."""
+LOOK_UPS = 200
+CLIENTS = 4
+INSTANCES_PER_STUDY = 100
+INSTANCES_PER_BATCH = 1000
+
+FIRST_SERIES = 500_000_000
+FIRST_STUDY = 600_000_000
+FIRST_TEMPLATE_UID = 999_999_990
+"""Where the numbers in UIDs begin: of series, of studies, and of the template that is replaced."""
 
 
 def main() -> None:
-    """Both, one after the other."""
+    """Measure both indexes, one after the other; print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 20_000, 50_000], metavar="INSTANCES")
     arguments = parser.parse_args()
@@ -46,20 +52,20 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="minipacs-scale-") as folder:
         storage = Path(folder, "sqlite", "orthanc", "storage")
-        run("SQLite", arguments.sizes, Path(folder, "sqlite"), "", lambda: files_of(storage))
+        measure_index("SQLite", arguments.sizes, Path(folder, "sqlite"), "", lambda: index_bytes(storage))
         with postgres() as server:
-            own, theirs = database_for_index(server.url)
-            run("PostgreSQL", arguments.sizes, Path(folder, "postgresql"), theirs, lambda: size(own))
+            own, theirs = create_index_database(server.url)
+            measure_index("PostgreSQL", arguments.sizes, Path(folder, "postgresql"), theirs, lambda: disk_bytes(own))
             own.close()
 
 
-def files_of(storage: Path) -> float:
-    """Bytes of the SQLite index."""
+def index_bytes(storage: Path) -> float:
+    """Bytes of the SQLite index on disk."""
     return float(sum(path.stat().st_size for path in storage.glob("index*")))
 
 
-def database_for_index(server: str) -> tuple[Database, str]:
-    """A new database, and its URL as Orthanc's setting has it."""
+def create_index_database(server: str) -> tuple[Database, str]:
+    """Create a database, and return it with its URL as Orthanc's setting has it."""
     database = Database(server)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE orthanc"))
@@ -69,26 +75,26 @@ def database_for_index(server: str) -> tuple[Database, str]:
     return own, url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def run(name: str, sizes: list[int], home: Path, url: str, measure: Callable[[], float]) -> None:
-    """A line for each size."""
+def measure_index(name: str, sizes: list[int], home: Path, url: str, measure: Callable[[], float]) -> None:
+    """Fill an index to each size; print a line for each."""
     done = 0
-    with only_orthanc(home, url) as archive, ThreadPoolExecutor(AT_ONCE) as pool:
+    with run_orthanc(home, url) as archive, ThreadPoolExecutor(CLIENTS) as pool:
         for wanted in sizes:
             seconds = 0.0
-            for start in range(done, wanted, BATCH):
-                batch = list(instances(start, min(start + BATCH, wanted)))
+            for start in range(done, wanted, INSTANCES_PER_BATCH):
+                batch = list(make_instances(start, min(start + INSTANCES_PER_BATCH, wanted)))
                 began = time.perf_counter()
                 list(pool.map(archive.store, batch))
                 seconds += time.perf_counter() - began
             rate, done = (wanted - done) / seconds, wanted
-            looked, read = asked(archive, wanted)
+            looked, read = time_look_ups(archive, wanted)
             figures = f"{rate:,.0f} | {looked:.1f} | {read:.1f} | {measure() / wanted:,.0f}"
             print(f"| {name} | {wanted:,} | {figures} |", flush=True)
 
 
 @contextmanager
-def only_orthanc(home: Path, index: str) -> Iterator[Archive]:
-    """Orthanc alone."""
+def run_orthanc(home: Path, index: str) -> Iterator[Archive]:
+    """Run Orthanc alone; yields its archive."""
     home.mkdir()
     settings = settings_for(home, orthanc_database_url=index)
     archive = Archive(settings)
@@ -96,7 +102,7 @@ def only_orthanc(home: Path, index: str) -> Iterator[Archive]:
         environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
         process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
     try:
-        until(lambda: answers(archive) or process.poll() is not None, 60, what="Orthanc")
+        until(lambda: is_answering(archive) or process.poll() is not None, 60, what="Orthanc")
         yield archive
     finally:
         archive.close()
@@ -104,8 +110,8 @@ def only_orthanc(home: Path, index: str) -> Iterator[Archive]:
         process.wait(60)
 
 
-def answers(archive: Archive) -> bool:
-    """Whether it does."""
+def is_answering(archive: Archive) -> bool:
+    """Whether Orthanc answers."""
     try:
         return bool(archive.version())
     except ArchiveError:
@@ -113,31 +119,31 @@ def answers(archive: Archive) -> bool:
 
 
 def uid(number: int) -> str:
-    """All of one length."""
+    """A UID; all have one length."""
     return f"1.2.826.0.1.3680043.10.1338.7.{10**9 + number}"
 
 
-def instances(start: int, end: int) -> Iterator[bytes]:
-    """Made by putting numbers into one file."""
+def make_instances(start: int, end: int) -> Iterator[bytes]:
+    """Make instances by putting numbers into one file."""
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    marks = {"PatientID": "P00000000", **{keyword: uid(SPARE + n) for n, keyword in enumerate(keywords)}}
+    marks = {"PatientID": "P00000000", **{keyword: uid(FIRST_TEMPLATE_UID + n) for n, keyword in enumerate(keywords)}}
     template = as_file(image(np.arange(35, dtype=np.uint16).reshape(5, 7), **marks))
     patient, study, series, own = (value.encode() for value in marks.values())
     for number in range(start, end):
-        of = number // PER_STUDY
-        made = template.replace(own, uid(number).encode()).replace(series, uid(SERIES + of).encode())
-        yield made.replace(study, uid(STUDY + of).encode()).replace(patient, b"P%08d" % of)
+        of = number // INSTANCES_PER_STUDY
+        made = template.replace(own, uid(number).encode()).replace(series, uid(FIRST_SERIES + of).encode())
+        yield made.replace(study, uid(FIRST_STUDY + of).encode()).replace(patient, b"P%08d" % of)
 
 
-def asked(archive: Archive, there: int) -> tuple[float, float]:
+def time_look_ups(archive: Archive, there: int) -> tuple[float, float]:
     """95th percentiles in ms: an instance by UID, a study's content."""
     looked, read = [], []
-    for _ in range(ASKED):
+    for _ in range(LOOK_UPS):
         number = random.randrange(there)
         began = time.perf_counter()
         archive.find("Instance", uid(number))
         middle = time.perf_counter()
-        archive.study(archive.study_id(uid(STUDY + number // PER_STUDY)))
+        archive.study(archive.study_id(uid(FIRST_STUDY + number // INSTANCES_PER_STUDY)))
         looked.append(1e3 * (middle - began))
         read.append(1e3 * (time.perf_counter() - middle))
     return statistics.quantiles(looked, n=20)[-1], statistics.quantiles(read, n=20)[-1]

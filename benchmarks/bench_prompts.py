@@ -40,15 +40,23 @@ from segmentation.series_volume import load_volume, read_images, stack_images
 
 STUDY = "ct_totalseg_20slices"
 SLICES = (4, 14)
-LEAST = 150
-"""Pixels of a target."""
-THROUGH = ("aorta", "inferior_vena_cava", "liver", "spinal_cord", "spleen", "stomach", "vertebrae_T11", "vertebrae_T12")
+MIN_TARGET_PIXELS = 150
+PROPAGATED_ORGANS = (
+    "aorta",
+    "inferior_vena_cava",
+    "liver",
+    "spinal_cord",
+    "spleen",
+    "stomach",
+    "vertebrae_T11",
+    "vertebrae_T12",
+)
 Mask = NDArray[np.bool_]
 Method = Callable[[NDArray[np.float32], Clues], Mask]
 
 
 @dataclass
-class Measured:
+class MethodFigures:
     """Of one method: Dice by kind of prompt, milliseconds of every answer."""
 
     dice: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -61,8 +69,8 @@ class Measured:
         return " | ".join(f"{n:.0f}" for n in (np.median(self.ms), np.percentile(self.ms, 95), np.median(self.cpu_ms)))
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Time what stands below."""
+    def measure_time(self) -> Iterator[None]:
+        """Time the block below."""
         began, cpu = time.perf_counter(), time.process_time()
         yield
         self.ms.append((time.perf_counter() - began) * 1e3)
@@ -74,9 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="our method alone")
     quick = parser.parse_args().quick
-    values, labels, names = study(Path(os.environ["MINIPACS_TEST_DATA"], STUDY))
-    everything = targets(labels, names)
-    served(Path(os.environ["MINIPACS_TEST_DATA"], STUDY, "uids_filled"), everything)
+    values, labels, names = load_study(Path(os.environ["MINIPACS_TEST_DATA"], STUDY))
+    everything = find_targets(labels, names)
+    measure_service(Path(os.environ["MINIPACS_TEST_DATA"], STUDY, "uids_filled"), everything)
     random.seed(1)
     note = random.sample(everything, 16)
     rivals: dict[str, Method] = {} if quick else {"grabCut": grab_cut, "random walker": random_walker}
@@ -87,56 +95,56 @@ def main() -> None:
         print(f"\n| {title}: Dice | 1 click | 3 clicks | 6 clicks | box | box + 1 | ms median | ms p95 | CPU ms |")
         print("|---|" + "---:|" * 8)
         for name, method in {"geodesic (ours)": ours.segment, **others}.items():
-            found = measured(method, values, chosen, 1 if method is random_walker else 6)
+            found = measure_method(method, values, chosen, 1 if method is random_walker else 6)
             kinds = " | ".join(
                 f"{np.mean(found.dice[k]):.3f}" if k in found.dice else "–" for k in ("1", "3", "6", "box", "box+1")
             )
             print(f"| {name} | {kinds} | {found.times} |", flush=True)
-    through(values, labels, names)
+    measure_propagation(values, labels, names)
 
 
-class Shelf:
-    """A folder in place of the archive."""
+class FolderArchive:
+    """Serves a folder of files in place of the archive."""
 
     def __init__(self, folder: Path) -> None:
         self._files = sorted(folder.iterdir())
 
     def find(self, level: str, uid: str) -> list[str]:
-        """There is one series."""
+        """The one series there is."""
         return [uid]
 
     def series(self, series_id: str) -> tuple[str, SeriesContent]:
-        """All files."""
+        """The series of all files, and its study."""
         instances = tuple((str(dcmread(f, stop_before_pixels=True).SOPInstanceUID), str(f)) for f in self._files)
         return "1.2", SeriesContent(series_id, series_id, "CT", "", "", instances)
 
     def file(self, instance_id: str) -> bytes:
-        """Its content."""
+        """The bytes of a file."""
         return Path(instance_id).read_bytes()
 
 
-def served(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
-    """The same prompts as the service answers them: patient coordinates in, runs of pixels out."""
+def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
+    """Time the same prompts in the service: patient coordinates in, runs of pixels out."""
     with TemporaryDirectory() as home:
         settings = Settings(home=Path(home)).complete()
-        service = Service(settings, cast(Archive, Shelf(folder)), Database(settings.database_url))
+        service = Service(settings, cast(Archive, FolderArchive(folder)), Database(settings.database_url))
         service.warm()
         held = service.volumes.get("1.2.3")
-        measured: dict[str, Measured] = defaultdict(Measured)
+        measured: dict[str, MethodFigures] = defaultdict(MethodFigures)
         for z, _, truth in chosen:
-            top, left, bottom, right = around(truth)
-            (row, column), _ = click(truth, np.zeros_like(truth))
+            top, left, bottom, right = box_around(truth)
+            (row, column), _ = next_click(truth, np.zeros_like(truth))
 
             def at(r: int, c: int, z: int = z) -> list[float]:
                 return [float(v) for v in (held.slices.affine @ (z, r, c, 1))[:3]]
 
             box, point = {"box": [at(top, left), at(bottom, right)]}, {"point": at(row, column)}
             for kind, prompts in (("box", [box]), ("box + 1", [box, point]), ("1 click", [point])):
-                with measured[kind].timed():
+                with measured[kind].measure_time():
                     service.prompt("ann", {"series": "1.2.3", "prompts": prompts})
     print("\n| a prompt on 512 × 512 in the service | ms median | ms p95 | CPU ms |")
     print("|---|---:|---:|---:|")
-    everything = Measured()
+    everything = MethodFigures()
     for found in measured.values():
         everything.ms += found.ms
         everything.cpu_ms += found.cpu_ms
@@ -144,8 +152,8 @@ def served(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
         print(f"| {kind} | {found.times} |", flush=True)
 
 
-def study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:
-    """HU and the reference's labels, both (slices, rows, columns) from the feet to the head; names of labels."""
+def load_study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:
+    """Load HU and the reference's labels, both (slices, rows, columns) from the feet to the head; names of labels."""
     slices = stack_images(read_images(sorted((folder / "uids_filled").iterdir())))
     volume = load_volume(slices)
     image = nibabel.load(folder / "example_seg_dicom.nii.gz")
@@ -158,8 +166,8 @@ def study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int,
     return volume.array, np.ascontiguousarray(labels), {int(k): str(v) for k, v in table.items()}
 
 
-def targets(labels: NDArray[np.uint8], names: dict[int, str]) -> list[tuple[int, str, Mask]]:
-    """Slice, name, and the largest part of every organ in it."""
+def find_targets(labels: NDArray[np.uint8], names: dict[int, str]) -> list[tuple[int, str, Mask]]:
+    """Slice, name, and the largest part, of every organ in each of the slices."""
     found = []
     for z in SLICES:
         for label in np.unique(labels[z]):
@@ -168,47 +176,47 @@ def targets(labels: NDArray[np.uint8], names: dict[int, str]) -> list[tuple[int,
                 sizes = np.bincount(parts.ravel())
                 sizes[0] = 0
                 mask = parts == sizes.argmax()
-                if mask.sum() >= LEAST:
+                if mask.sum() >= MIN_TARGET_PIXELS:
                     found.append((z, names[int(label)], mask))
     return found
 
 
-def measured(
+def measure_method(
     method: Method, values: NDArray[np.int16], chosen: list[tuple[int, str, Mask]], clicks: int = 6
-) -> Measured:
-    """Every target with every kind of prompt."""
-    found = Measured()
+) -> MethodFigures:
+    """Give a method every target with every kind of prompt."""
+    found = MethodFigures()
     for z, _, truth in chosen:
         levels = values[z].astype(np.float32)
 
         def answer(kind: str, clues: Clues, levels: NDArray[np.float32] = levels, truth: Mask = truth) -> Mask:
-            with found.timed():
+            with found.measure_time():
                 mask = method(levels, clues)
             found.dice[kind].append(dice(mask, truth))
             return mask
 
-        box, (first, _) = around(truth), click(truth, np.zeros_like(truth))
+        box, (first, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
         answer("box", Clues(boxes=(box,)))
         answer("box+1", Clues(boxes=(box,), positive=(first,)))
         positive, negative = [first], []
         for number in range(1, clicks + 1):
             mask = answer(str(number), Clues(positive=tuple(positive), negative=tuple(negative)))
-            pixel, missing = click(truth & ~mask, mask & ~truth)
+            pixel, missing = next_click(truth & ~mask, mask & ~truth)
             (positive if missing else negative).append(pixel)
     return found
 
 
-def through(values: NDArray[np.int16], labels: NDArray[np.uint8], names: dict[int, str]) -> None:
-    """A box and a click in the slice where an organ is largest, propagated through all 20."""
+def measure_propagation(values: NDArray[np.int16], labels: NDArray[np.uint8], names: dict[int, str]) -> None:
+    """Print how a box and a click in the slice where an organ is largest propagate through all 20."""
     print("\n| propagated from one slice | Dice of that slice | Dice of all | slices, reference | ours | s |")
     print("|---|" + "---:|" * 5)
     everything = []
     for label, name in names.items():
         truth = labels == label
-        if name not in THROUGH or truth.sum() < 2000:
+        if name not in PROPAGATED_ORGANS or truth.sum() < 2000:
             continue
         z = int(truth.sum((1, 2)).argmax())
-        clues = Clues(boxes=(around(truth[z]),), positive=(click(truth[z], np.zeros_like(truth[z]))[0],))
+        clues = Clues(boxes=(box_around(truth[z]),), positive=(next_click(truth[z], np.zeros_like(truth[z]))[0],))
         began = time.perf_counter()
         key = ours.segment(values[z].astype(np.float32), clues)
         masks = spread({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
@@ -223,12 +231,12 @@ def through(values: NDArray[np.int16], labels: NDArray[np.uint8], names: dict[in
 
 
 def dice(one: Mask, other: Mask) -> float:
-    """1 where they are equal."""
+    """The Dice coefficient of two masks: 1 where they are equal, 0 where they do not touch."""
     return 2 * float((one & other).sum()) / max(1, int(one.sum() + other.sum()))
 
 
-def around(mask: Mask) -> tuple[int, int, int, int]:
-    """A box two pixels around it."""
+def box_around(mask: Mask) -> tuple[int, int, int, int]:
+    """The box of a mask with two pixels around it: top, left, bottom, right."""
     rows, columns = np.nonzero(mask)
     return (
         max(0, int(rows.min()) - 2),
@@ -238,7 +246,7 @@ def around(mask: Mask) -> tuple[int, int, int, int]:
     )
 
 
-def click(missing: Mask, too_much: Mask) -> tuple[Pixel, bool]:
+def next_click(missing: Mask, too_much: Mask) -> tuple[Pixel, bool]:
     """The pixel deepest inside the largest error, and whether it is missing."""
     depths = []
     for error in (missing, too_much):
@@ -250,7 +258,7 @@ def click(missing: Mask, too_much: Mask) -> tuple[Pixel, bool]:
 
 
 # -- the others, with our region and seeds ----------------------------------------------------------
-def region(levels: NDArray[np.float32], clues: Clues) -> tuple[tuple[slice, slice], Mask, Mask]:
+def seed_region(levels: NDArray[np.float32], clues: Clues) -> tuple[tuple[slice, slice], Mask, Mask]:
     """The region around the prompts, sure pixels of the segment, sure pixels of the rest."""
     box = clues.boxes[0] if clues.boxes else None
     window = ours._window(levels.shape, clues.positive, box)
@@ -267,16 +275,16 @@ def random_walker(levels: NDArray[np.float32], clues: Clues) -> Mask:
     """scikit-image's, soft-tissue window, beta 130, conjugate gradients."""
     from skimage.segmentation import random_walker as walk
 
-    window, inside, outside = region(levels, clues)
+    window, inside, outside = seed_region(levels, clues)
     seeds = np.zeros(inside.shape, np.int32)
     seeds[outside], seeds[inside] = 2, 1
     grey = np.clip(cv2.GaussianBlur(levels[window], (0, 0), 0.7), -160, 240)
-    return placed(levels, window, walk(grey, seeds, beta=130, mode="cg_j", tol=1e-3) == 1, inside)
+    return place_in_image(levels, window, walk(grey, seeds, beta=130, mode="cg_j", tol=1e-3) == 1, inside)
 
 
 def grab_cut(levels: NDArray[np.float32], clues: Clues) -> Mask:
     """OpenCV's, soft-tissue window, three scales as colours, three rounds; a box without a click by its rectangle."""
-    window, inside, outside = region(levels, clues)
+    window, inside, outside = seed_region(levels, clues)
     if clues.boxes and not clues.positive:
         inside = ~outside  # every part within the box may stay
     grey = np.clip((levels[window] + 160) / 400 * 255, 0, 255).astype(np.uint8)
@@ -289,11 +297,11 @@ def grab_cut(levels: NDArray[np.float32], clues: Clues) -> Mask:
     if clues.positive:
         marks[inside] = cv2.GC_FGD
     cv2.grabCut(picture, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    return placed(levels, window, (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), inside)
+    return place_in_image(levels, window, (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), inside)
 
 
-def placed(levels: NDArray[np.float32], window: tuple[slice, slice], mask: Mask, inside: Mask) -> Mask:
-    """The region's mask in the image, finished as ours is."""
+def place_in_image(levels: NDArray[np.float32], window: tuple[slice, slice], mask: Mask, inside: Mask) -> Mask:
+    """Put the region's mask into the image, finished as ours is."""
     whole = np.zeros(levels.shape, np.bool_)
     whole[window] = ours._finished(mask, inside)
     return whole

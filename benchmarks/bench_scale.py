@@ -30,10 +30,10 @@ from sqlalchemy.orm import Session
 from benchmarks.lib.catalogue_rows import (
     PER_PATIENT,
     TABLES,
+    bulk_load,
     insert_rows,
     patient_key,
-    pour,
-    rows,
+    patient_rows,
     uid,
     without_indexes,
 )
@@ -41,14 +41,22 @@ from chaos.cluster import postgres
 from minipacs.catalogue import Instance, Patient, Study, Total, patient_counts, totals
 from minipacs.database import Database
 
-ASKED, SCANNED, TIMED, AT_ONCE = 200, 5, 10, 50
-"""Times each question is asked, the slow one; patients inserted on the clock; patients a filling transaction has."""
+QUERY_REPEATS = 200
+SCAN_REPEATS = 5
+"""Of the query that reads the whole table."""
+
+TIMED_PATIENTS = 10
+"""Inserted on the clock."""
+
+PATIENTS_PER_TRANSACTION = 50
+"""While the database is filled."""
+
 NAME_SHARE = 99991
 Figures = dict[str, Any]
 
 
 def main() -> None:
-    """Fill, ask, print the tables."""
+    """Fill each database and time its queries; print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**4, 10**5, 10**6], metavar="INSTANCES")
     parser.add_argument("--url", nargs="+", help="databases to fill")
@@ -57,17 +65,17 @@ def main() -> None:
     random.seed(1)
     with ExitStack() as stack:
         figures = arguments.figures or Path(stack.enter_context(tempfile.TemporaryDirectory()), "figures.jsonl")
-        for url in arguments.url or temporary(stack):
-            for measured in measure(url, arguments.sizes):
+        for url in arguments.url or temporary_databases(stack):
+            for measured in measure_database(url, arguments.sizes):
                 print(measured, file=sys.stderr, flush=True)
                 with figures.open("a") as stream:
                     stream.write(json.dumps(measured) + "\n")
         lines = [json.loads(line) for line in figures.read_text().splitlines()]
         for name in dict.fromkeys(line["database"] for line in lines):
-            print(table(name, [line for line in lines if line["database"] == name]), flush=True)
+            print(format_table(name, [line for line in lines if line["database"] == name]), flush=True)
 
 
-def temporary(stack: ExitStack) -> Iterator[str]:
+def temporary_databases(stack: ExitStack) -> Iterator[str]:
     """A SQLite file, then a PostgreSQL, each gone before the next comes."""
     folder = Path(tempfile.mkdtemp(prefix="minipacs-scale-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -76,8 +84,8 @@ def temporary(stack: ExitStack) -> Iterator[str]:
     yield stack.enter_context(postgres()).url
 
 
-def measure(url: str, sizes: list[int]) -> Iterator[Figures]:
-    """Fill to each size, and tell the figures there."""
+def measure_database(url: str, sizes: list[int]) -> Iterator[Figures]:
+    """Fill a database to each size; yields the figures there."""
     database = Database(url)
     database.create()
     with database.writing() as session:
@@ -85,48 +93,48 @@ def measure(url: str, sizes: list[int]) -> Iterator[Figures]:
             zero = database.insert(Total).values(name=one.__tablename__, number=0)
             session.execute(zero.on_conflict_do_nothing())
     for wanted in sizes:
-        patients = fill(database, wanted // PER_PATIENT)
-        rate = PER_PATIENT / inserted(database, patients)
-        patients += TIMED
+        patients = fill_database(database, wanted // PER_PATIENT)
+        rate = PER_PATIENT / time_insert(database, patients)
+        patients += TIMED_PATIENTS
         yield {
             "database": "PostgreSQL" if database.is_postgresql else "SQLite",
             "instances": patients * PER_PATIENT,
             "inserted/s": rate,
-            "GB": size(database) / 1e9,
-            **asked(database, patients),
+            "GB": disk_bytes(database) / 1e9,
+            **time_queries(database, patients),
         }
     database.close()
 
 
-def fill(database: Database, wanted: int) -> int:
-    """Pour until there are so many patients, less those that are to be inserted on the clock; how many there are.
+def fill_database(database: Database, wanted: int) -> int:
+    """Fill until there are so many patients, less those that are to be inserted on the clock; how many there are.
 
     PostgreSQL builds its indexes after the first filling.
     """
     with database.reading() as session:
         there = session.get_one(Total, Patient.__tablename__).number
     with without_indexes(database) if database.is_postgresql and not there else nullcontext():
-        for first in range(there, wanted - TIMED, AT_ONCE):
-            there = min(first + AT_ONCE, wanted - TIMED)
-            pour(database, range(first, there))
+        for first in range(there, wanted - TIMED_PATIENTS, PATIENTS_PER_TRANSACTION):
+            there = min(first + PATIENTS_PER_TRANSACTION, wanted - TIMED_PATIENTS)
+            bulk_load(database, range(first, there))
     if database.is_postgresql:  # as autovacuum does, sooner or later
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
     return there
 
 
-def inserted(database: Database, first: int) -> float:
-    """Seconds that a patient more takes, the median; the making of the rows does not count."""
+def time_insert(database: Database, first: int) -> float:
+    """Seconds that one more patient takes, the median; making the rows does not count."""
     took = []
-    for made in [rows(patient) for patient in range(first, first + TIMED)]:
+    for made in [patient_rows(patient) for patient in range(first, first + TIMED_PATIENTS)]:
         began = time.perf_counter()
         insert_rows(database, made)
         took.append(time.perf_counter() - began)
     return statistics.median(took)
 
 
-def questions(patients: int) -> dict[str, Callable[[Session], Any]]:
-    """What the product asks, each about somebody else every time."""
+def catalogue_queries(patients: int) -> dict[str, Callable[[Session], Any]]:
+    """The queries of the product, each about another patient every time."""
 
     def some() -> int:
         return random.randrange(patients)
@@ -149,23 +157,23 @@ def questions(patients: int) -> dict[str, Callable[[Session], Any]]:
     }
 
 
-def asked(database: Database, patients: int) -> Figures:
-    """Median and 95th percentile of each question, in ms."""
+def time_queries(database: Database, patients: int) -> Figures:
+    """Median and 95th percentile of each query, in ms."""
     found = {}
-    for name, question in questions(patients).items():
+    for name, query in catalogue_queries(patients).items():
         took: list[float] = []
-        for _ in range(SCANNED if "scans" in name else ASKED):
+        for _ in range(SCAN_REPEATS if "scans" in name else QUERY_REPEATS):
             with database.reading() as session:
                 session.execute(text("SELECT 1"))
                 began = time.perf_counter()
-                question(session)
+                query(session)
                 took.append(1e3 * (time.perf_counter() - began))
         found[name] = (statistics.median(took), statistics.quantiles(took, n=20, method="inclusive")[-1])
     return found
 
 
-def size(database: Database) -> float:
-    """Bytes on disk."""
+def disk_bytes(database: Database) -> float:
+    """Bytes of a database on disk."""
     if database.is_postgresql:
         with database.reading() as session:
             return float(session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
@@ -173,7 +181,7 @@ def size(database: Database) -> float:
     return float(sum(path.stat().st_size for path in file.parent.glob(file.name + "*")))
 
 
-def table(name: str, lines: list[Figures]) -> str:
+def format_table(name: str, lines: list[Figures]) -> str:
     """A column for each size, and the exponents."""
     lines = sorted(lines, key=lambda line: line["instances"])
     span = math.log(lines[-1]["instances"] / lines[0]["instances"])
@@ -184,11 +192,11 @@ def table(name: str, lines: list[Figures]) -> str:
         pairs = [value if isinstance(value, list) else [value] for value in values]
         growth = math.log(pairs[-1][0] / pairs[0][0]) / span if span else 0.0
         unit = ", ms: median (p95)" if len(pairs[0]) > 1 else ""
-        said.append(f"| {title}{unit} | {' | '.join(map(shown, pairs))} | {growth:+.2f} |")
+        said.append(f"| {title}{unit} | {' | '.join(map(format_values, pairs))} | {growth:+.2f} |")
     return "\n".join([*said, ""])
 
 
-def shown(values: list[float]) -> str:
+def format_values(values: list[float]) -> str:
     """One figure, or a median and the percentile in brackets."""
     first, *more = (f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in values)
     return f"{first} ({more[0]})" if more else first

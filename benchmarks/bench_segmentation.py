@@ -29,12 +29,12 @@ from pydicom.uid import generate_uid
 
 from benchmarks import ROOT
 
-MILLIMETRES = 1.0
-"""Between the slices made."""
+SLICE_DISTANCE_MM = 1.0
+"""Of the slices that are written."""
 
 
 def main() -> None:
-    """Make the series, run the parts, print the tables."""
+    """Write the series and run the parts on it; print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="a CT series, resampled to N slices (default: the synthetic chest)")
     parser.add_argument("--slices", type=int, default=200)
@@ -50,10 +50,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="minipacs-bench-") as made:
         folder = Path(made, "series")
-        make_series(folder, arguments.folder, arguments.slices)
+        write_series(folder, arguments.folder, arguments.slices)
         names = ["ours"] if arguments.no_plain else ["ours", "plain"]
-        rounds = [[part(name, folder, arguments) for name in names] for _ in range(arguments.rounds)]
-        table(*(middle(of_part) for of_part in zip(*rounds, strict=True)))
+        rounds = [[run_part(name, folder, arguments) for name in names] for _ in range(arguments.rounds)]
+        print_table(*(median_of(of_part) for of_part in zip(*rounds, strict=True)))
         if not arguments.no_plain:
             print(
                 "plain : warm, each round: "
@@ -61,11 +61,11 @@ def main() -> None:
             )
         if arguments.many:
             for name in ("many-BINARY", "many-LABELMAP"):
-                done = part(name, folder, arguments)
+                done = run_part(name, folder, arguments)
                 print(f"{name}: {done['seconds']:.1f} s, {done['frames']} frames, peak {done['peak_mb']} MB")
 
 
-def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def run_part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one part in a process of its own; its numbers."""
     line = [
         sys.executable,
@@ -85,16 +85,16 @@ def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, An
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def middle(rounds: Sequence[Any]) -> Any:
+def median_of(rounds: Sequence[Any]) -> Any:
     """The median of each figure, however deep it lies; of what is no figure, the first."""
     first = rounds[0]
     if isinstance(first, dict):
-        return {key: middle([one[key] for one in rounds]) for key in first}
+        return {key: median_of([one[key] for one in rounds]) for key in first}
     return median(rounds) if isinstance(first, int | float) else first
 
 
-def table(ours: dict[str, Any], plain: dict[str, Any] | None = None) -> None:
-    """Stages side by side; ours overlap in two threads, so their sum is more than the whole."""
+def print_table(ours: dict[str, Any], plain: dict[str, Any] | None = None) -> None:
+    """Print the stages side by side; ours overlap in two threads, so their sum is more than the whole."""
     cold, warm = ours["cold"], ours["warm"]
     print(f"| stage | ours, first | ours, warm |{' plain | ratio |' if plain else ''}")
     print("|---|---:|---:|" + ("---:|---:|" if plain else ""))
@@ -111,13 +111,13 @@ def table(ours: dict[str, Any], plain: dict[str, Any] | None = None) -> None:
 
 
 def peak_mb() -> int:
-    """Most resident memory this process ever had, and its largest child, as if both had been at once."""
+    """Peak resident memory of this process plus that of its largest child, as if both had been at once, in MB."""
     each = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(resource.getrusage(who).ru_maxrss for who in each) // 1024
 
 
-def make_series(folder: Path, source: Path | None, slices: int) -> None:
-    """A CT series of so many slices, 1 mm apart, 512×512."""
+def write_series(folder: Path, source: Path | None, slices: int) -> None:
+    """Write a CT series of so many slices, 1 mm apart, 512×512."""
     import cv2
 
     folder.mkdir(parents=True)
@@ -125,12 +125,12 @@ def make_series(folder: Path, source: Path | None, slices: int) -> None:
         from minipacs.local.phantom import write_chest_ct
 
         with tempfile.TemporaryDirectory() as made:
-            return make_series_from(write_chest_ct(Path(made)), folder, slices, cv2)
-    return make_series_from([f for f in source.rglob("*") if f.is_file()], folder, slices, cv2)
+            return write_resampled(write_chest_ct(Path(made)), folder, slices, cv2)
+    return write_resampled([f for f in source.rglob("*") if f.is_file()], folder, slices, cv2)
 
 
-def make_series_from(files: list[Path], folder: Path, slices: int, cv2: Any) -> None:
-    """Linear between the slices there are."""
+def write_resampled(files: list[Path], folder: Path, slices: int, cv2: Any) -> None:
+    """Write slices that are interpolated linearly between those of the files."""
     images = sorted((dcmread(f) for f in files), key=lambda i: float(i.ImagePositionPatient[2]))
     series = generate_uid()
     step = (len(images) - 1) / (slices - 1)
@@ -146,16 +146,16 @@ def make_series_from(files: list[Path], folder: Path, slices: int, cv2: Any) -> 
         image.Rows, image.Columns, image.PixelData = 512, 512, plane.tobytes()
         width = float(images[0].PixelSpacing[1]) * images[0].Columns / 512
         x, y, z = images[0].ImagePositionPatient
-        image.PixelSpacing, image.SliceThickness = [width, width], MILLIMETRES
-        image.ImagePositionPatient = [x, y, float(z) + k * MILLIMETRES]
+        image.PixelSpacing, image.SliceThickness = [width, width], SLICE_DISTANCE_MM
+        image.ImagePositionPatient = [x, y, float(z) + k * SLICE_DISTANCE_MM]
         image.SeriesInstanceUID, image.SOPInstanceUID = series, generate_uid()
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.save_as(folder / f"{k:04d}.dcm")
 
 
 # -- ours -------------------------------------------------------------------------------------------
-def ours(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The pipeline of the product, twice: with and without loading libraries."""
+def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the pipeline of the product twice: with and without loading libraries."""
     from minipacs.settings import Settings
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
@@ -174,8 +174,8 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 # -- the plain way ----------------------------------------------------------------------------------
-class Watch:
-    """Seconds of stages."""
+class Stopwatch:
+    """Measures the seconds of stages."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -188,14 +188,14 @@ class Watch:
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
 
 
-def plain(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The same structures as people usually write it."""
+def run_plain(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make the same structures the way people usually do."""
     import highdicom as hd
     import nibabel as nib
     import SimpleITK
     from skimage.measure import marching_cubes
 
-    watch, out, began = Watch(), Path(tempfile.mkdtemp()), perf_counter()
+    watch, out, began = Stopwatch(), Path(tempfile.mkdtemp()), perf_counter()
     with watch.stage("read"):
         reader = SimpleITK.ImageSeriesReader()
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(arguments.folder)))
@@ -203,7 +203,7 @@ def plain(arguments: argparse.Namespace) -> dict[str, Any]:
         values = SimpleITK.GetArrayFromImage(image)
         headers = [dcmread(f, stop_before_pixels=True) for f in reader.GetFileNames()]
     with watch.stage("segment"):
-        masks = plain_masks(values)
+        masks = segment_plainly(values)
     spacing = image.GetSpacing()[::-1]
     triangles = 0
     with watch.stage("surfaces"):
@@ -229,8 +229,8 @@ def plain(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"durations_s": watch.seconds, "seconds": perf_counter() - began, "triangles": triangles}
 
 
-def plain_masks(values: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
-    """Body, lungs, bone and fat at full resolution, with scipy."""
+def segment_plainly(values: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
+    """Segment body, lungs, bone and fat at full resolution, with scipy."""
     from scipy import ndimage
 
     def largest(mask: NDArray[np.bool_], count: int = 1) -> list[NDArray[np.bool_]]:
@@ -260,8 +260,8 @@ def plain_masks(values: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
 
 
 # -- many segments ----------------------------------------------------------------------------------
-def many(kind: str) -> dict[str, Any]:
-    """104 ellipsoids on 458 slices as SEG: a published complaint was 8 minutes for 98 segments."""
+def encode_many_segments(kind: str) -> dict[str, Any]:
+    """Encode 104 ellipsoids on 458 slices as SEG: a published complaint was 8 minutes for 98 segments."""
     import highdicom as hd
 
     from segmentation.identity import Identity
@@ -273,7 +273,7 @@ def many(kind: str) -> dict[str, Any]:
     shape = (458, 512, 512)
     with tempfile.TemporaryDirectory() as made:
         series = Path(made, "series")
-        make_series(series, None, 16)
+        write_series(series, None, 16)
         first = dcmread(min(series.iterdir()))
         images = []
         for k in range(shape[0]):
@@ -303,10 +303,10 @@ def many(kind: str) -> dict[str, Any]:
 
 
 PARTS = {
-    "ours": ours,
-    "plain": plain,
-    "many-BINARY": lambda _: many("BINARY"),
-    "many-LABELMAP": lambda _: many("LABELMAP"),
+    "ours": run_ours,
+    "plain": run_plain,
+    "many-BINARY": lambda _: encode_many_segments("BINARY"),
+    "many-LABELMAP": lambda _: encode_many_segments("LABELMAP"),
 }
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.bench_startup import settings_in
+from benchmarks.lib.free_ports import settings_on_free_ports
 from minipacs.archive.c_store import send_folder
 from minipacs.secrets import secret
 from minipacs.settings import ROOT, Settings
+from stack import free_ports
 
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PASSWORD = "of the benchmark"
@@ -64,40 +65,42 @@ http {{
 
 
 def main() -> None:
-    """Open in turn, print the tables."""
+    """Open the study in turns; print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home, serving(Path(home)) as (settings, ours, nginx):
+    with tempfile.TemporaryDirectory() as home, serve_both(Path(home)) as (settings, ours, nginx):
         (study,) = send_folder(arguments.folder, settings).studies
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
             servers = {"ours": ours, "nginx beside Orthanc": nginx}
             visits: dict[str, list[tuple[Any, ...]]] = {name: [] for name in servers}
-            visit(browser, nginx, study, login=False)  # not counted: the browser's and the archive's own first time
+            time_visit(
+                browser, nginx, study, login=False
+            )  # not counted: the browser's and the archive's own first time
             for n in range(arguments.rounds):
                 for name in sorted(servers, reverse=n % 2 == 0):
-                    visits[name].append(visit(browser, servers[name], study, login=name == "ours"))
+                    visits[name].append(time_visit(browser, servers[name], study, login=name == "ours"))
                     print(name, *visits[name][-1], file=sys.stderr, flush=True)
-            report(visits)
-            clicks(browser, ours, study)
+            print_visits(visits)
+            print_click_times(browser, ours, study)
             browser.close()
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[tuple[Settings, str, str]]:
-    """The product without an automatic engine, and nginx beside it; the addresses."""
-    given = settings_in(home).as_environment() | {"MINIPACS_ENGINE": "none", "MINIPACS_ADMIN_PASSWORD": PASSWORD}
-    settings = Settings.from_env(given)
-    up = subprocess.Popen([sys.executable, "-m", "minipacs.cli", "up"], env={**os.environ, **given}, text=True,
+def serve_both(home: Path) -> Iterator[tuple[Settings, str, str]]:
+    """Run the product without an automatic engine, and nginx beside it; yields settings and both addresses."""
+    settings = settings_on_free_ports(home, engine="none", admin_password=PASSWORD)
+    environment = {**os.environ, **settings.as_environment()}
+    up = subprocess.Popen([sys.executable, "-m", "minipacs.cli", "up"], env=environment, text=True,
                           stdout=subprocess.PIPE)  # fmt: skip
     assert up.stdout is not None
     while up.stdout.readline().strip() != "minipacs: ready":
         if up.poll() is not None:
             raise SystemExit("minipacs up has ended")
     folder = Path(tempfile.mkdtemp(dir=home))
-    port = int(settings_in(home).http_port)
+    (port,) = free_ports(1)
     user = f"{settings.orthanc_user}:{settings.orthanc_password or secret(settings.home, 'orthanc_password')}"
     text = NGINX.format(folder=folder, port=port, archive=settings.orthanc_port, build=settings.ohif, root=ROOT,
                         basic=b64encode(user.encode()).decode())  # fmt: skip
@@ -106,7 +109,7 @@ def serving(home: Path) -> Iterator[tuple[Settings, str, str]]:
     nginx = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     try:
         address = f"http://127.0.0.1:{port}"
-        await_answer(address + "/ohif/")
+        wait_for_answer(address + "/ohif/")
         yield settings, f"http://127.0.0.1:{settings.http_port}", address
     finally:
         nginx.terminate()
@@ -115,8 +118,8 @@ def serving(home: Path) -> Iterator[tuple[Settings, str, str]]:
         up.communicate()
 
 
-def await_answer(address: str) -> None:
-    """Until the server answers."""
+def wait_for_answer(address: str) -> None:
+    """Wait until the server answers."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -128,16 +131,16 @@ def await_answer(address: str) -> None:
             time.sleep(0.1)
 
 
-def visit(browser: Browser, address: str, study: str, *, login: bool) -> tuple[float, float, float, float, int]:
-    """First image, first visit and again, s; MB of each; bundles that came over the wire again."""
+def time_visit(browser: Browser, address: str, study: str, *, login: bool) -> tuple[float, float, float, float, int]:
+    """Visit twice: first image, s; again, s; MB of each; bundles that came over the wire again."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.add_init_script(WATCH)
     if login:
         log_in(page, address)
-    first, loaded = opened(page, address, study)
+    first, loaded = open_study(page, address, study)
     page.goto("about:blank")
-    again, repeated = opened(page, address, study)
+    again, repeated = open_study(page, address, study)
     bundles = sum(1 for name, moved, size in repeated if ".bundle." in name and moved >= size > 0)
     context.close()
     files = [r for r in loaded if "/dicom-web/" not in r[0]], [r for r in repeated if "/dicom-web/" not in r[0]]
@@ -146,6 +149,7 @@ def visit(browser: Browser, address: str, study: str, *, login: bool) -> tuple[f
 
 
 def log_in(page: Page, address: str) -> None:
+    """Log in at the front door as its administrator."""
     page.goto(address + "/login")
     page.fill("input[name=user]", "admin")
     page.fill("input[name=password]", PASSWORD)
@@ -153,15 +157,15 @@ def log_in(page: Page, address: str) -> None:
     page.wait_for_url(address + "/")
 
 
-def opened(page: Page, address: str, study: str) -> tuple[float, list[tuple[str, int, int]]]:
-    """Seconds from the navigation to the first image, and what was loaded."""
+def open_study(page: Page, address: str, study: str) -> tuple[float, list[tuple[str, int, int]]]:
+    """Open a study: seconds from the navigation to the first image, and what was loaded."""
     page.goto(f"{address}/ohif/viewer?StudyInstanceUIDs={study}")
     page.wait_for_function("() => window.firstImage > 0", timeout=120_000)
     return page.evaluate("window.firstImage") / 1000, page.evaluate(RESOURCES)
 
 
-def report(visits: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Medians, and the ratio to nginx."""
+def print_visits(visits: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Print the medians, and the ratio to nginx."""
     print("| served by | first image, s | again, s | files, MB | again, MB | bundles sent again |")
     print("|---|---:|---:|---:|---:|---:|")
     medians = {name: [statistics.median(c) for c in zip(*rows, strict=True)] for name, rows in visits.items()}
@@ -173,13 +177,13 @@ def report(visits: dict[str, list[tuple[Any, ...]]]) -> None:
         print(f"{name}: first visits", *(f"{row[0]:.2f}" for row in rows), "again", *(f"{row[1]:.2f}" for row in rows))
 
 
-def clicks(browser: Browser, address: str, study: str, count: int = 12) -> None:
-    """From the button's going down to the overlay on the screen."""
+def print_click_times(browser: Browser, address: str, study: str, count: int = 12) -> None:
+    """Print the times from a click to its overlay on the screen."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.add_init_script(WATCH)
     log_in(page, address)
-    opened(page, address, study)
+    open_study(page, address, study)
     page.wait_for_timeout(8000)  # the series is fetched meanwhile, as it is for a person who looks first
     page.locator('[data-cy="segment-btn"]').first.click()
     page.get_by_role("button", name="+ Point").click()

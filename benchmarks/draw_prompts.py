@@ -15,49 +15,50 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from benchmarks.bench_prompts import STUDY, Mask, around, click, dice, study, targets
+from benchmarks.bench_prompts import STUDY, Mask, box_around, dice, find_targets, load_study, next_click
 from segmentation.engines.geodesic import plane_cut
 from segmentation.engines.geodesic.plane_cut import Clues, Pixel, Rectangle
 
 TILE = 208
 ACROSS = 4
 GREEN, ORANGE, BLUE, WHITE = (70, 220, 90), (255, 150, 30), (90, 170, 255), (255, 255, 255)
-LOW, WIDTH = -160, 400
+WINDOW_LOW = -160
+WINDOW_WIDTH = 400
 """The soft-tissue window, HU."""
 
 
 def main() -> None:
-    """Write the picture."""
-    values, labels, names = study(Path(os.environ["MINIPACS_TEST_DATA"], STUDY))
+    """Draw the targets and write the picture."""
+    values, labels, names = load_study(Path(os.environ["MINIPACS_TEST_DATA"], STUDY))
     random.seed(1)
-    chosen = random.sample(targets(labels, names), 16)
+    chosen = random.sample(find_targets(labels, names), 16)
     sheet = Image.new("RGB", (ACROSS * TILE, -(-len(chosen) // ACROSS) * TILE))
     for number, (z, name, truth) in enumerate(sorted(chosen, key=lambda t: -int(t[2].sum()))):
         down, across = divmod(number, ACROSS)
-        sheet.paste(tile(values[z], truth, name.replace("_", " ")), (across * TILE, down * TILE))
+        sheet.paste(draw_tile(values[z], truth, name.replace("_", " ")), (across * TILE, down * TILE))
     sheet.quantize(64, dither=Image.Dither.NONE).save(sys.argv[1], optimize=True)
 
 
-def tile(values: NDArray[np.int16], truth: Mask, name: str) -> Image.Image:
-    """One target, cropped around its box."""
-    box, (pixel, _) = around(truth), click(truth, np.zeros_like(truth))
+def draw_tile(values: NDArray[np.int16], truth: Mask, name: str) -> Image.Image:
+    """Draw one target, cropped around its box."""
+    box, (pixel, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
     answer = plane_cut.segment(values.astype(np.float32), Clues(boxes=(box,), positive=(pixel,)))
     half = max(box[2] - box[0], box[3] - box[1]) * 0.65 + 6
     top, left = (int((box[k] + box[k + 2]) / 2 - half) for k in (0, 1))
     scale = TILE / (2 * half)
-    shown = np.clip((values.astype(np.float32) - LOW) / WIDTH * 255, 0, 255).astype(np.uint8)
+    shown = np.clip((values.astype(np.float32) - WINDOW_LOW) / WINDOW_WIDTH * 255, 0, 255).astype(np.uint8)
 
-    def enlarged(picture: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
+    def enlarge(picture: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
         move = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
         return np.asarray(cv2.warpAffine(picture, move, (TILE, TILE), flags=how), np.uint8)
 
-    made = np.repeat(enlarged(shown, cv2.INTER_CUBIC)[..., None], 3, 2)
+    drawn = np.repeat(enlarge(shown, cv2.INTER_CUBIC)[..., None], 3, 2)
     for mask, color in ((truth, GREEN), (answer, ORANGE)):
         outlines, _ = cv2.findContours(
-            enlarged(mask.astype(np.uint8), cv2.INTER_NEAREST), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+            enlarge(mask.astype(np.uint8), cv2.INTER_NEAREST), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
-        made = cv2.drawContours(made, outlines, -1, color, 1)
-    picture = Image.fromarray(made)
+        drawn = cv2.drawContours(drawn, outlines, -1, color, 1)
+    picture = Image.fromarray(drawn)
     _annotate(picture, box, pixel, (top, left), scale)
     ImageDraw.Draw(picture).text((5, 4), f"{name}  {dice(answer, truth):.2f}", WHITE, stroke_width=1, stroke_fill=0)
     return picture

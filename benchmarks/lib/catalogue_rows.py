@@ -1,7 +1,7 @@
 """Synthetic rows for benchmarks/bench_scale.py: a patient has 2 studies, a study 4 series, a series 125 CT slices.
 
 Patients come in no order of their keys or UIDs, as from many scanners, so that every index is written and read
-all over. `insert_rows` writes as the product does; `pour` is the fastest way a database has, for filling up.
+all over. `insert_rows` writes as the product does; `bulk_load` is the fastest way a database has, for filling up.
 """
 
 import hashlib
@@ -20,7 +20,9 @@ from minipacs.catalogue import Instance, Patient, Rendering, Series, Study
 from minipacs.database import Database
 from minipacs.tables import Base
 
-PER_SERIES, SERIES, STUDIES = 125, 4, 2
+PER_SERIES = 125
+SERIES = 4
+STUDIES = 2
 PER_STUDY = PER_SERIES * SERIES
 PER_PATIENT = PER_STUDY * STUDIES
 TABLES: tuple[type[Base], ...] = (Patient, Study, Series, Instance, Rendering)
@@ -40,8 +42,8 @@ def uid(patient: int, *numbers: int) -> str:
     return f"1.2.826.0.1.3680043.10.1338.7.{spread}" + "".join([f".{10**9 + n}" for n in numbers])
 
 
-def rows(patient: int) -> Rows:
-    """Rows of one patient, by table."""
+def patient_rows(patient: int) -> Rows:
+    """The rows of the n-th patient, by table."""
     key = patient_key(patient)
     made: Rows = {table: [] for table in TABLES}
     of_patient = {"studies": STUDIES, "series": STUDIES * SERIES, "instances": PER_PATIENT}
@@ -61,13 +63,13 @@ def rows(patient: int) -> Rows:
             for i in range(PER_SERIES):
                 own = uid(patient, s, r, i)
                 made[Instance].append(_instance(uid(patient, s, r), i, own))
-                made[Rendering].append({**_rendering(), "rendering_id": _name(own), "sop_instance_uid": own})
+                made[Rendering].append({**_rendering(), "rendering_id": _rendering_id(own), "sop_instance_uid": own})
     return made
 
 
-def _name(own: str) -> str:
-    """As random as the product's, which are UUIDv5."""
-    return str(uuid.UUID(hashlib.md5(own.encode()).hexdigest()))
+def _rendering_id(sop_instance_uid: str) -> str:
+    """An ID as random as the product's, which are UUIDv5."""
+    return str(uuid.UUID(hashlib.md5(sop_instance_uid.encode()).hexdigest()))
 
 
 def _counts(level: str, numbers: dict[str, int]) -> dict[str, int]:
@@ -75,7 +77,7 @@ def _counts(level: str, numbers: dict[str, int]) -> dict[str, int]:
 
 
 def _instance(series: str, number: int, own: str) -> dict[str, Any]:
-    """As a CT slice fills it."""
+    """The row of a CT slice."""
     return {
         **{"sop_instance_uid": own, "series_instance_uid": series, "source": f"archive:{own[-40:]}"},
         **{"instance_number": number, "image_position_patient": [-180.0, -180.0, number * 1.25]},
@@ -90,7 +92,7 @@ def _instance(series: str, number: int, own: str) -> dict[str, Any]:
 
 @cache
 def _rendering() -> dict[str, Any]:
-    """One picture of it."""
+    """The row of its picture, without its own IDs."""
     return {
         **{"frame_number": 1, "split": "train", "png_path": f"/output/png/train/CT/01/{'0' * 36}.png"},
         **{"sha256": "0" * 64, "bytes": 90_000, "bit_depth": 8, "rows": 512, "columns": 512, "rules": 1},
@@ -100,7 +102,7 @@ def _rendering() -> dict[str, Any]:
 
 
 def insert_rows(database: Database, made: Rows) -> None:
-    """One transaction through SQLAlchemy, with the totals, as the loader's."""
+    """Write rows in one transaction through SQLAlchemy, with the totals, as the loader does."""
     with database.writing() as session:
         for table, values in made.items():
             session.execute(insert(table), values)
@@ -110,7 +112,7 @@ def insert_rows(database: Database, made: Rows) -> None:
 
 @contextmanager
 def without_indexes(database: Database) -> Iterator[None]:
-    """PostgreSQL's way to fill empty tables: keys and indexes are taken off, and built at the end."""
+    """Drop keys and indexes of PostgreSQL's empty tables, and build them at the end: the fast way to fill them."""
     tables = [one.__tablename__ for one in TABLES]
     with database.writing() as session:
         keys = session.execute(
@@ -135,12 +137,12 @@ def without_indexes(database: Database) -> Iterator[None]:
             session.execute(text(statement))
 
 
-def pour(database: Database, patients: Iterable[int]) -> None:
-    """Rows of these patients in one transaction: COPY, or executemany; foreign keys are not looked at."""
+def bulk_load(database: Database, patients: Iterable[int]) -> None:
+    """Write the rows of these patients in one transaction: COPY, or executemany; foreign keys are not looked at."""
     made: dict[type[Base], list[list[Any]]] = {table: [] for table in TABLES}
     names: dict[type[Base], list[str]] = {}
     for patient in patients:
-        for table, values in rows(patient).items():
+        for table, values in patient_rows(patient).items():
             names[table] = list(values[0])
             made[table] += [list(map(_plain, row.values())) for row in values]
     if database.is_postgresql:

@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from api import create_app
 from api.auth import accounts
-from benchmarks.lib.http_load import alternated, free_port, running, served
+from benchmarks.lib.http_load import free_port, measure_in_turns, run_server, serve_app
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.local.phantom import write_chest_ct
@@ -31,8 +31,8 @@ SIZES = {"64 kB": 64_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "128 MB": 128_
 DOOR = "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
 
 
-def files(seconds: float) -> None:
-    """A result file of each size, from the front door and from nginx."""
+def measure_files(seconds: float) -> None:
+    """Print the rate of result files of each size, from the front door and from nginx."""
     if shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists():
         print("files: nginx is not installed")
         return
@@ -55,11 +55,14 @@ def files(seconds: float) -> None:
         (folder / "door_app.py").write_text(DOOR)
         command = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         print(f"\n{'file':<10}{'clients':>8}{'MB/s':>9}{'nginx':>9}{'of nginx':>10}")
-        with running(command, port, folder, {}), served(folder, "door_app:app", settings.as_environment()) as door:
+        with (
+            run_server(command, port, folder, {}),
+            serve_app(folder, "door_app:app", settings.as_environment()) as door,
+        ):
             for clients in (1, 4):
                 for name in SIZES:
                     plain = name.replace(" ", "")
-                    ours, theirs = alternated(
+                    ours, theirs = measure_in_turns(
                         seconds,
                         clients,
                         (door, lambda _n, file=plain: f"/results/1.2/3.4/slicer/{file}", headers),  # type: ignore[misc]
@@ -69,7 +72,7 @@ def files(seconds: float) -> None:
                     print(f"{name:<10}{clients:>8}{ours.mb_s:>9.0f}{theirs.mb_s:>9.0f}{ratio:>10.0%}", flush=True)
 
 
-def frames(seconds: float) -> None:
+def measure_frames(seconds: float) -> None:
     """Frames of a CT of 512 × 512, one a request, through the gateway and from Orthanc."""
     with tempfile.TemporaryDirectory() as home:
         port = free_port()
@@ -79,7 +82,7 @@ def frames(seconds: float) -> None:
         headers = {"Authorization": f"Bearer {accounts.create_token(state.database, 'benchmark', 'viewer')}"}
         state.close()
         Path(home, "door_app.py").write_text(DOOR)
-        with running(local_orthanc.command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
+        with run_server(local_orthanc.command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
             archive = Archive(settings)
             paths = []
             for file in write_chest_ct(Path(home, "ct"), slices=60):
@@ -91,10 +94,10 @@ def frames(seconds: float) -> None:
                 )
             password = secret(settings.home, "orthanc_password")
             basic = urllib3.make_headers(basic_auth=f"{settings.orthanc_user}:{password}")
-            with served(Path(home), "door_app:app", settings.as_environment()) as door:
+            with serve_app(Path(home), "door_app:app", settings.as_environment()) as door:
                 print(f"\n{'frames':<10}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'Orthanc':>9}{'of Orthanc':>12}")
                 for clients in (1, 4):
-                    ours, theirs = alternated(
+                    ours, theirs = measure_in_turns(
                         seconds,
                         clients,
                         (door, lambda n: paths[n % len(paths)], headers),

@@ -14,12 +14,16 @@ from pathlib import Path
 
 from benchmarks import ROOT
 
-Path_ = Callable[[int], str]
-BLOCK = 1 << 20
+PathOf = Callable[[int], str]
+"""The path of the n-th request."""
+
+READ_BYTES = 1 << 20
+WARM_UP_S = 0.3
+START_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
-class Measured:
+class LoadFigures:
     """What clients saw: answers a second, their 95th percentile, megabytes a second."""
 
     rate: float
@@ -33,10 +37,10 @@ class Client:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._block = bytearray(BLOCK)
+        self._block = bytearray(READ_BYTES)
 
     def get(self, path: str, headers: bytes) -> int:
-        """Bytes of the body; anything but 200 or 206 is an error."""
+        """Send a request; the bytes of the answer's body. Anything but 200 or 206 is an error."""
         self._socket.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
         head = b""
         while b"\r\n\r\n" not in head:
@@ -49,14 +53,14 @@ class Client:
             raise RuntimeError(f"{path}: {head.splitlines()[0].decode()}")
         fields = dict(line.lower().split(b":", 1) for line in head.splitlines()[1:])
         if b"content-length" not in fields:
-            return self._chunked(body)
+            return self._read_chunked_body(body)
         left = int(fields[b"content-length"]) - len(body)
         while left > 0:
-            left -= self._socket.recv_into(self._block, min(left, BLOCK))
+            left -= self._socket.recv_into(self._block, min(left, READ_BYTES))
         return int(fields[b"content-length"])
 
-    def _chunked(self, body: bytes) -> int:
-        """RFC 9112 7.1, as far as its end."""
+    def _read_chunked_body(self, body: bytes) -> int:
+        """Read a chunked body (RFC 9112 7.1) to its end; its bytes, framing included."""
         size, tail = len(body), body[-5:]
         while not tail.endswith(b"0\r\n\r\n"):
             got = self._socket.recv_into(self._block)
@@ -64,12 +68,12 @@ class Client:
         return size
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
 
-def measured(port: int, path: Path_, headers: Mapping[str, str], seconds: float, clients: int) -> Measured:
-    """So many clients for so long."""
+def measure_load(port: int, path: PathOf, headers: Mapping[str, str], seconds: float, clients: int) -> LoadFigures:
+    """Ask one server, by so many clients at once, for so many seconds."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
     times: list[float] = []
     sizes: list[int] = []
@@ -98,20 +102,25 @@ def measured(port: int, path: Path_, headers: Mapping[str, str], seconds: float,
         raise broken[0]
     took = time.perf_counter() - began
     p95 = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
-    return Measured(len(times) / took, p95 * 1000, sum(sizes) / took / 1e6)
+    return LoadFigures(len(times) / took, p95 * 1000, sum(sizes) / took / 1e6)
 
 
-Asked = tuple[int, Path_, Mapping[str, str]]
-"""Port, path by number, headers."""
+Target = tuple[int, PathOf, Mapping[str, str]]
+"""Port, path of the n-th request, headers."""
 
 
-def alternated(seconds: float, clients: int, ours: Asked, theirs: Asked, rounds: int = 3) -> tuple[Measured, Measured]:
-    """Both in turns, three times; the medians. A warm-up goes before."""
-    for asked in (ours, theirs):
-        measured(*asked, 0.3, clients)
-    found = [[measured(*asked, seconds / rounds, clients) for asked in (ours, theirs)] for _ in range(rounds)]
+def measure_in_turns(
+    seconds: float, clients: int, ours: Target, theirs: Target, rounds: int = 3
+) -> tuple[LoadFigures, LoadFigures]:
+    """Ask both servers in turns; the medians of the rounds. A warm-up goes before."""
+    for target in (ours, theirs):
+        measure_load(*target, WARM_UP_S, clients)
+
+    found = [[measure_load(*target, seconds / rounds, clients) for target in (ours, theirs)] for _ in range(rounds)]
     middle = [
-        Measured(*(statistics.median(getattr(pair[i], name) for pair in found) for name in ("rate", "p95_ms", "mb_s")))
+        LoadFigures(
+            *(statistics.median(getattr(pair[i], name) for pair in found) for name in ("rate", "p95_ms", "mb_s"))
+        )
         for i in (0, 1)
     ]
     return middle[0], middle[1]
@@ -125,11 +134,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
-    """A server's process, once its port answers."""
+def run_server(command: list[str], port: int, folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
+    """Run a server's process; yields its port once it answers."""
     process = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment})
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -143,8 +152,8 @@ def running(command: list[str], port: int, folder: Path, environment: Mapping[st
 
 
 @contextmanager
-def served(folder: Path, module: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """The application of this module, behind gunicorn as `minipacs api` starts it; its port."""
+def serve_app(folder: Path, module: str, environment: Mapping[str, str]) -> Iterator[int]:
+    """Serve the application of this module by gunicorn, as `minipacs api` starts it; yields its port."""
     port = free_port()
     command = [
         sys.executable,
@@ -158,5 +167,5 @@ def served(folder: Path, module: str, environment: Mapping[str, str]) -> Iterato
         "1",
     ]
     command += ["--log-level", "error", "-b", f"127.0.0.1:{port}", "--keep-alive", "30", module]
-    with running(command, port, folder, {**environment, "PYTHONPATH": str(ROOT)}):
+    with run_server(command, port, folder, {**environment, "PYTHONPATH": str(ROOT)}):
         yield port

@@ -7,10 +7,11 @@ from typing import Any
 METADATA = "Metadata-Version: 2.1\nName: minipacs-benchmark-work\nVersion: 0\n"
 ENTRY_POINT = "[minipacs.work]\nbenchmark = idle_work\n"
 KIND = "benchmark"
+PROGRESS_S = 0.05
 
 
-def install(folder: Path) -> None:
-    """As a distribution in `folder`, which then belongs into PYTHONPATH."""
+def install_package(folder: Path) -> None:
+    """Install this module as a distribution in `folder`, which then belongs into PYTHONPATH."""
     information = folder / "minipacs_benchmark_work-0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text(METADATA)
@@ -24,9 +25,9 @@ def orders(_study: object, _settings: object) -> list[Any]:
 
 
 def run(task: Any) -> dict[str, Any]:
-    """Sleep for `seconds`, telling how far it is."""
+    """Sleep for `seconds`, reporting progress."""
     ends = time.monotonic() + float(task.args.get("seconds", 0))
     while time.monotonic() < ends:
         task.progress("sleeping")
-        time.sleep(0.05)
+        time.sleep(PROGRESS_S)
     return {}
