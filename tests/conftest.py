@@ -1,5 +1,6 @@
 """Fixtures for every box: a database in a folder of its own, and one running product for the session."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from minipacs.database import Database
 from stack import RunningStack, running
+from waiting import SCALE
 
 ONE_PRODUCT = ("tests/integration/", "tests/browser/", "tests/chaos/")
 """Tests that start the whole product: one after the other, beside everything else (`-n 2`)."""
@@ -26,6 +28,22 @@ class OneProduct(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProduct:
     """Instead of `--dist loadgroup`, which puts nothing together with pytest 9.2 and pytest-xdist 3.8."""
     return OneProduct(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A slower machine has more time for a whole test too (pytest-timeout)."""
+    if config.getoption("timeout", None) is None and SCALE != 1:
+        config.option.timeout = SCALE * float(config.getini("timeout"))
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command that a test runs in this process sets logging up; the next test must not find its handlers."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

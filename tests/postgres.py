@@ -4,7 +4,6 @@ import atexit
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ import psycopg
 import pytest
 
 from minipacs.database import Database
+from ports import free_ports
+from waiting import PATIENCE_S
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 USER = "postgres"
@@ -28,15 +29,13 @@ def cluster() -> str:
     if not BINARIES:
         pytest.skip("PostgreSQL is not installed")
     folder = Path(tempfile.mkdtemp(prefix="minipacs-postgres-"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, USER, USER)
     data = str(folder / "data")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
     _command("initdb", "-D", data, "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8")
-    _command("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    _command("pg_ctl", "-D", data, "-w", "-t", f"{PATIENCE_S:.0f}", "-l", str(folder / "log"), "-o", options, "start")
 
     def stop() -> None:
         _command("pg_ctl", "-D", data, "-m", "immediate", "stop")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -21,21 +20,10 @@ from minipacs.database import Database
 from minipacs.errors import ArchiveError
 from minipacs.jobs.record import Job, Jobs
 from minipacs.settings import Settings
-from waiting import PATIENCE_S, until
+from ports import free_ports
+from waiting import LOOK_S, PATIENCE_S, until
 
 PASSWORD = "a password for tests"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody uses at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [int(s.getsockname()[1]) for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
 
 
 def settings_for(home: Path, **changes: object) -> Settings:
@@ -56,6 +44,14 @@ def settings_for(home: Path, **changes: object) -> Settings:
         **changes,
     }
     return Settings.from_env({"MINIPACS_" + name.upper(): str(value) for name, value in values.items()})
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """The words of its command line; none of a process that has ended meanwhile."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 class RunningStack:
@@ -92,17 +88,21 @@ class RunningStack:
 
     def stop(self) -> None:
         """As Ctrl+C does."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
-        self.archive.close()
-        self.database.close()
+        try:
+            if self._process is not None and self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                self._process.wait(PATIENCE_S)
+        finally:
+            if self._process is not None:
+                self._process.kill()
+            self.archive.close()
+            self.database.close()
 
     def processes(self, word: str) -> list[psutil.Process]:
         """Child processes of this stack, at any depth, whose command line has `word`."""
         assert self._process is not None
         children = psutil.Process(self._process.pid).children(recursive=True)
-        return [c for c in children if any(word in part for part in c.cmdline())]
+        return [child for child in children if any(word in part for part in command_line(child))]
 
     def send(self, folder: Path) -> set[str]:
         """C-STORE a folder; the Study Instance UIDs."""
@@ -182,7 +182,7 @@ class RunningStack:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self.address + "/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(self.address + "/healthz", timeout=LOOK_S) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("Chromium is not installed")
     expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=PATIENCE_S * 1000)
         yield browser
         browser.close()
 

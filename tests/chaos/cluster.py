@@ -18,9 +18,9 @@ import psutil
 
 from chaos.killer import Blow
 from minipacs.settings import Settings
+from ports import free_ports
 from postgres import BINARIES, USER
-from stack import free_ports
-from waiting import until
+from waiting import PATIENCE_S, until
 
 AGAIN_S = 0.5
 
@@ -39,7 +39,8 @@ class Postgres:
     def start(self) -> None:
         """Start, and wait until it answers."""
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
-        self._command("pg_ctl", "-D", self._data, "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+        wait = ("-w", "-t", f"{PATIENCE_S:.0f}")
+        self._command("pg_ctl", "-D", self._data, *wait, "-l", str(self.folder / "log"), "-o", options, "start")
 
     def stop(self) -> None:
         """For good."""
@@ -53,7 +54,7 @@ class Postgres:
             postmaster = psutil.Process(int((self.folder / "data/postmaster.pid").read_text().split()[0]))
             backends = postmaster.children()
             postmaster.kill()
-            psutil.wait_procs([postmaster, *backends], timeout=10)
+            psutil.wait_procs([postmaster, *backends], timeout=PATIENCE_S)
             threading.Event().wait(seconds)
             self.start()
             return True

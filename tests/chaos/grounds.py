@@ -10,7 +10,8 @@ from chaos.killer import LOCAL, REMOTE, Blow, kills, stop_worker
 from chaos.machine import cut_network, fill_disk, is_ours, own_disk, own_network
 from chaos.product import Product
 from minipacs.settings import Settings
-from stack import free_ports, settings_for
+from ports import free_ports
+from stack import settings_for
 
 LEASE_S = 5
 DISK_MB = 1500

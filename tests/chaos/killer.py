@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from chaos.product import Product
+from waiting import PATIENCE_S
 
 Blow = Callable[[], bool]
 """Strikes; whether there was anything to strike."""
@@ -55,7 +56,7 @@ class Killer(threading.Thread):
     def stop(self) -> None:
         """No further blow."""
         self._stop_asked.set()
-        self.join(60)
+        self.join(PATIENCE_S)
 
 
 def kills(product: Product, seed: int, parts: Sequence[str] = LOCAL) -> dict[str, Blow]:

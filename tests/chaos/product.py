@@ -13,7 +13,7 @@ from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
-from waiting import until
+from waiting import LOOK_S, PATIENCE_S, until
 
 AGAIN_S = 1.0
 PARTS = {
@@ -58,7 +58,7 @@ class Product:
         self._supervisor.join()
         if self._up is not None:
             self._up.terminate()
-            self._up.wait(60)
+            self._up.wait(PATIENCE_S)
         for process in self.processes():
             process.kill()
         self.archive.close()
@@ -73,7 +73,7 @@ class Product:
         """Whether the archive answers and the front door with it."""
         try:
             self.archive.version()
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http_port}/healthz", timeout=5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http_port}/healthz", timeout=LOOK_S):
                 return True
         except (MinipacsError, OSError):
             return False

@@ -11,8 +11,8 @@ from pynetdicom.association import Association
 from chaos.studies import SmallStudy
 from minipacs.settings import Settings
 
-ANSWER_S = 5.0
-"""A modality gives up an association that is silent for so long."""
+ANSWER_S = 30.0
+"""A modality gives up an association that is silent for so long, and sends again what was not acknowledged."""
 AGAIN_S = 0.5
 
 

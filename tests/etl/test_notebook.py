@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from data import shared_data
 from dicom_objects import as_file, image
 from etl.notebook import catalogue_folder, contact_sheet
+from waiting import PATIENCE_S
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "catalogue.ipynb"
 NAMES = ("verbose", "source_dir", "target_dir", "training_ratio", "validation_ratio", "delete_db", "db_path")
@@ -34,7 +35,8 @@ def test_the_notebook_runs_headless(tmp_path: Path) -> None:
     (cell,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
     given = {"source_dir": shared_data("voi"), "target_dir": tmp_path / "png", "db_path": tmp_path / "catalogue.db"}
     cell.source += "\n" + "\n".join(f"{name} = {str(value)!r}" for name, value in given.items())
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    limits = {"timeout": round(PATIENCE_S), "startup_timeout": round(PATIENCE_S)}
+    NotebookClient(notebook, **limits, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [o for c in notebook.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
     assert len(pictures) == 2  # contact sheet and histogram
     with sqlite3.connect(tmp_path / "catalogue.db") as connection:

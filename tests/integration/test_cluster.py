@@ -22,8 +22,9 @@ from minipacs.doctor import machine_checks
 from minipacs.errors import SettingsError
 from minipacs.jobs.record import Job
 from minipacs.local.phantom import write_chest_ct
+from ports import free_ports
 from postgres import new_url
-from stack import RunningStack, free_ports, running, settings_for
+from stack import RunningStack, running, settings_for
 from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
@@ -67,7 +68,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             yield Cluster(stack, f"http://127.0.0.1:{door}", index)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_S)
 
 
 def send_small_studies(stack: RunningStack, count: int) -> None:

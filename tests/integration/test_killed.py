@@ -13,7 +13,7 @@ from minipacs.archive.c_store import send_folder
 from minipacs.errors import ArchiveRefused
 from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack, running, settings_for
-from waiting import until
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ def killed(processes: list[psutil.Process]) -> None:
     assert processes
     for process in processes:
         process.kill()
-    psutil.wait_procs(processes, timeout=10)
+    psutil.wait_procs(processes, timeout=PATIENCE_S)
 
 
 def test_orthanc_killed_before_the_study_is_stable_loses_nothing(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_signal_is_heard(number: signal.Signals) -> None:
     stop = asked_to_end()
     assert not stop.is_set()
     os.kill(os.getpid(), number)
-    assert stop.wait(5)
+    assert stop.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

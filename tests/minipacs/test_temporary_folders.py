@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.temporary_folders import scratch, sweep
+from waiting import FOREVER_S
 
 WORKS_FOR_EVER = """
 import sys, time
@@ -15,7 +16,7 @@ from minipacs.temporary_folders import scratch
 with scratch(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("done")
     print(folder, flush=True)
-    time.sleep(60)
+    time.sleep(float(sys.argv[2]))
 """
 
 
@@ -29,7 +30,7 @@ def test_a_folder_is_gone_at_the_end_whatever_happened(tmp_path: Path) -> None:
 
 def test_what_the_dead_leave_is_swept_and_what_the_living_use_is_not(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", WORKS_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKS_FOR_EVER, str(tmp_path), str(FOREVER_S)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         folder = Path(other.stdout.readline().strip())

@@ -139,7 +139,7 @@ class Threshold:
         return Labelmap(labels, geometry, (BONE, SOFT, LUNG))
 
 def crash(volume): os.kill(os.getpid(), signal.SIGSEGV)
-def hang(volume): time.sleep(600)
+def hang(volume): time.sleep(100_000)
 def work(volume):
     while True: pass
 def stumble(volume): raise ValueError("Doe^Jane")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minipacs.settings import Settings
 from stack import settings_for
-from waiting import until
+from waiting import LOOK_S, PATIENCE_S, until
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,14 +56,14 @@ def test_requests_from_before_a_stop_are_answered(tmp_path: Path) -> None:
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(address, timeout=2) as answer:
+            with urllib.request.urlopen(address, timeout=LOOK_S) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
     def ask_until_refused() -> None:
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", settings.http_port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", settings.http_port, timeout=PATIENCE_S)
             try:
                 connection.connect()
             except OSError:
@@ -85,7 +85,7 @@ def test_requests_from_before_a_stop_are_answered(tmp_path: Path) -> None:
         until(lambda: before["200"] > 200)
         signalled.set()
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
+        assert server.wait(PATIENCE_S) == 0
     finally:
         server.kill()
     for client in clients:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.dicomweb.frame_client import Line
+from waiting import PATIENCE_S
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=x\r\nContent-Length: 5\r\n\r\nab\r\nc"
 
@@ -32,7 +33,7 @@ class Server:
 
     def close(self) -> None:
         """Every expected connection was made."""
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._listener.close()
         assert not self._thread.is_alive()
 

@@ -19,6 +19,7 @@ from etl.options import Options
 from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
 from minipacs.database import Database
+from waiting import PATIENCE_S
 
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
 
@@ -122,7 +123,8 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
+    assert not any(thread.is_alive() for thread in threads)
     assert mistakes == []
     with database.reading() as session:
         check(session)

@@ -14,7 +14,8 @@ from minipacs.doctor.finding import Finding
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import Settings
-from stack import free_ports, settings_for
+from ports import free_ports
+from stack import settings_for
 
 FAR = 2**31
 

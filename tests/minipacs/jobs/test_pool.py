@@ -8,7 +8,8 @@ import pytest
 
 from minipacs.jobs.pool import EmbeddedPool
 from minipacs.settings import Settings
-from waiting import until
+from stack import command_line
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
 
@@ -21,8 +22,7 @@ def pool(tmp_path: Path) -> Iterator[EmbeddedPool]:
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [c for c in children if c.status() != psutil.STATUS_ZOMBIE and "minipacs.jobs.worker" in c.cmdline()]
+    return [child for child in psutil.Process().children() if "minipacs.jobs.worker" in command_line(child)]
 
 
 def is_full(pool: EmbeddedPool) -> bool:
@@ -34,12 +34,12 @@ def test_killed_workers_are_replaced_also_while_they_start(pool: EmbeddedPool) -
     until(lambda: is_full(pool))
     for process in workers():
         process.kill()
-    until(lambda: not workers(), 5)
+    until(lambda: not workers())
     pool.maintain()
     for process in workers():  # these have hardly begun
         process.kill()
     until(lambda: is_full(pool))
-    assert pool.client.submit(pow, 2, 10, resources={"cpu": 1}).result(20) == 1024
+    assert pool.client.submit(pow, 2, 10, resources={"cpu": 1}).result(PATIENCE_S) == 1024
 
 
 def test_a_closed_pool_leaves_no_process(pool: EmbeddedPool) -> None:

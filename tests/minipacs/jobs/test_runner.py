@@ -18,6 +18,7 @@ from minipacs.jobs.contract import Order
 from minipacs.jobs.record import Job, Jobs
 from minipacs.jobs.runner import Runner
 from minipacs.settings import Settings
+from waiting import FOREVER_S, PATIENCE_S
 
 
 class FakeFuture:
@@ -146,14 +147,14 @@ def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
     runner: Runner, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "RENEWAL_GRACE_S", 0.0)
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as worker:
+    with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({FOREVER_S})"]) as worker:
         created = psutil.Process(worker.pid).create_time()
         queue(runner.jobs, "a")
         runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
         over(runner)
         worker.send_signal(signal.SIGSTOP)
         runner.step()
-        assert worker.wait(10) == -signal.SIGKILL
+        assert worker.wait(PATIENCE_S) == -signal.SIGKILL
     assert runner.jobs.get(1).state == "queued"
 
 

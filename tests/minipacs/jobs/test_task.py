@@ -16,7 +16,7 @@ from minipacs.jobs.contract import Order
 from minipacs.jobs.record import Job, Jobs
 from minipacs.jobs.task import run_job
 from minipacs.settings import Settings
-from waiting import until
+from waiting import FOREVER_S, PATIENCE_S, until
 
 
 class Broken:
@@ -93,7 +93,7 @@ from minipacs.settings import Settings
 
 class Deaf:
     def run(self, task):
-        time.sleep(60)
+        time.sleep(float(sys.argv[2]))
 
 task.DEAF_S = 1.0
 task.works = lambda: {"segment": Deaf()}
@@ -108,8 +108,8 @@ def test_work_that_does_not_hear_its_cancellation_is_ended_with_its_process(
     with database.writing() as session:
         jobs.submit(session, Order("segment", "key", "1.2.3"))
     environment = {**os.environ, **settings.as_environment()}
-    with subprocess.Popen([sys.executable, "-c", DEAF, "1"], env=environment) as worker:
+    with subprocess.Popen([sys.executable, "-c", DEAF, "1", str(FOREVER_S)], env=environment) as worker:
         until(lambda: jobs.get(1).state == "running")
         jobs.cancel(1)
-        assert worker.wait(30) == 1
+        assert worker.wait(PATIENCE_S) == 1
     assert jobs.get(1).state == "cancelled"

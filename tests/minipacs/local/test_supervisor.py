@@ -13,7 +13,7 @@ from minipacs.errors import MinipacsError, SettingsError
 from minipacs.local import supervisor as stack_module
 from minipacs.local.supervisor import Part, Stack
 from stack import settings_for
-from waiting import until
+from waiting import FOREVER_S, until
 
 
 def start(home: Path, **changes: object) -> None:
@@ -66,7 +66,7 @@ class PartsInHand(Stack):
         self._parts[0].start()
 
 
-READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+READY = f"import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep({FOREVER_S})"
 
 
 def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_a_part_that_starts_slowly_is_named_once_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_module, "SLOW_S", 0.0)
-    stack = PartsInHand(tmp_path, "import time; time.sleep(3600)")
+    stack = PartsInHand(tmp_path, f"import time; time.sleep({FOREVER_S})")
     (part,) = stack._parts
     looks = iter([False, False, False, True])
     part.ready = lambda: next(looks, True)

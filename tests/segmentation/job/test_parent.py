@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,14 @@ import pytest
 
 from minipacs.errors import EngineFailed, NotAVolume
 from segmentation.job import parent
+from waiting import until
 
-DEADLINE_S = 60
+
+def has_ended(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture
@@ -60,10 +65,8 @@ def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp
 
 def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(parent, "CPU_CHECK_S", 0.5)
-    began = time.monotonic()
     with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
         parent.run(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
-    assert time.monotonic() - began < settings.engine_limit_s / 2
 
 
 def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
@@ -103,10 +106,7 @@ def test_a_child_ends_when_its_parent_is_killed(request_of, settings, tmp_path):
     assert parent.stdout.readline().strip() == "hangs"
     parent.kill()
     parent.communicate()
-    ends = time.monotonic() + DEADLINE_S
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    until(lambda: has_ended(child), what="the end of the child")
 
 
 def test_modules_of_orders_and_commands_are_light():

@@ -23,6 +23,7 @@ from segmentation.engines.geodesic.plane_cut import Clues
 from segmentation.engines.sam.engine import Sam
 from segmentation.prompting.pixels import Source, Wish
 from segmentation.prompts import Box, Point
+from waiting import PATIENCE_S
 
 PYTHON = Path(os.environ.get("MINIPACS_SAM_PYTHON") or "~/.cache/minipacs/sam/bin/python").expanduser()
 MAKE = """
@@ -66,7 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def make(kind: str) -> Path:
         if not (root / kind).is_dir():
             command = [str(PYTHON), "-c", MAKE, kind, str(root / kind)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
             assert done.returncode == 0, done.stderr[-2000:]
         return root / kind
 
@@ -178,7 +179,7 @@ def test_a_process_that_was_killed_is_started_again(sam: Sam, source: Source) ->
     before = sam.masks(source, wish({1: BOX}))
     (child,) = process()
     child.kill()
-    child.wait(10)
+    child.wait(PATIENCE_S)
     after = sam.masks(source, wish({1: BOX}))
     assert {k: m.sum() for k, m in before.items()} == {k: m.sum() for k, m in after.items()}
     assert process() != [child]

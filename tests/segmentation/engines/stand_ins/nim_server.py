@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from waiting import PATIENCE_S
+
 LABELS = {"0": "background", "1": "liver", "14": "left kidney", "133": "fibula", "150": "white matter hyperintensity"}
 
 
@@ -99,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"PK")
         elif mischief == "hang":
-            self.server.released.wait(60)
+            self.server.released.wait(PATIENCE_S)
         elif mischief == "text":
             self.answer(200, "text/plain", b"good morning")
         else:

@@ -26,7 +26,7 @@ def main(arguments):
     if MISCHIEF == "crash":
         os.abort()
     if MISCHIEF == "hang":
-        time.sleep(600)
+        time.sleep(100_000)
     sys.argv = [script, *rest]
     exec(compile(Path(script).read_text(), script, "exec"), {"__name__": "__main__"})
 
