@@ -85,8 +85,8 @@ def read_json() -> Given:
         return {}
     try:
         given = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest("The body is not JSON.", HINT) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The body is not JSON, or nested without end.", HINT) from error
     if not isinstance(given, dict):
         raise BadRequest("The body is not a JSON object.", HINT)
     return given
@@ -113,7 +113,7 @@ def read_values(given: Given, model: type[Struct] | None, what: str, strict: boo
         if strict and name not in names:
             there = f"There are {', '.join(sorted(names))}." if names else f"The route takes no {what}s."
             raise BadRequest(f"There is no {what} {name!r} here.", there)
-        if isinstance(value, str) and "\x00" in value:
+        if name in names and isinstance(value, str) and "\x00" in value:
             raise BadRequest(f"`{name}` has a NUL character.", "Leave it out.")
     if model is None:
         return None
