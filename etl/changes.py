@@ -27,7 +27,7 @@ class ChangeLog:
 
     def __init__(self, settings: Settings, archive: Archive, database: Database, options: Options) -> None:
         self._settings, self._archive, self._database, self._options = settings, archive, database, options
-        self._cursor = ChangeLogCursor(database, Cursor, CURSOR)
+        self.cursor = ChangeLogCursor(database, Cursor, CURSOR)
 
     def catch_up(
         self,
@@ -38,7 +38,7 @@ class ChangeLog:
     ) -> Tally:
         """Read the log to its end. An error leaves the cursor before the page that failed."""
         total = Tally()
-        for page in read_change_log(self._archive, self._cursor):
+        for page in read_change_log(self._archive, self.cursor):
             source = ArchiveSource(self._settings, self._contents(new_resources(page)))
             done = catalogue_source(
                 source,
@@ -50,7 +50,7 @@ class ChangeLog:
             )
             total.add(done)
             with self._database.writing() as session:
-                self._cursor.move(session, page.last)
+                self.cursor.move(session, page.last)
         return total
 
     def _contents(self, resource_ids: list[str]) -> Iterator[StudyContent]:

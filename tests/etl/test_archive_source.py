@@ -170,12 +170,12 @@ def test_the_change_log_is_read_from_its_cursor(
     archive.store(as_file(image(PIXELS, 1)))
     log = ChangeLog(orthanc, archive, database, options)
     log.catch_up()
-    before = log.position()
+    before = log.cursor.read()
     assert before > 0
     assert log.catch_up().done == 0
     archive.store(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2", SeriesInstanceUID=f"{ROOT}.2.1")))
     assert log.catch_up().added == 1
-    assert log.position() > before
+    assert log.cursor.read() > before
     with database.reading() as session:
         assert totals(session) == Counts(1, 2, 2, 2)
     assert prune_archive(archive, database) == 0
@@ -189,7 +189,7 @@ def test_an_error_leaves_the_cursor_where_it_was(
 ) -> None:
     log = ChangeLog(orthanc, archive, database, options)
     log.catch_up()
-    before = log.position()
+    before = log.cursor.read()
     archive.store(as_file(image(PIXELS, 1)))
 
     def away(*_: object) -> bytes:
@@ -199,7 +199,7 @@ def test_an_error_leaves_the_cursor_where_it_was(
         broken.setattr(Archive, "file", away)
         with pytest.raises(ArchiveUnreachable):
             log.catch_up()
-    assert log.position() == before
+    assert log.cursor.read() == before
     assert log.catch_up().added == 1
 
 
