@@ -100,7 +100,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
     environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     if not variant.nodelay:
         environment.pop("TCP_NODELAY")
-    doorbell = Doorbell(settings.doorbell_address)
+    doorbell = Doorbell(settings.stable_study_host_and_port)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     archive = Archive(settings)
     try:

@@ -5,6 +5,7 @@ asked for is imported alone; help needs them all. An error of ours becomes one s
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -12,7 +13,9 @@ from typing import Protocol
 
 from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
-from minipacs.settings import Settings
+from minipacs.settings import Settings, read_environment, renamed_settings
+
+log = logging.getLogger(__name__)
 
 
 class Command(Protocol):
@@ -39,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_env()
         logging_setup.set_up(settings)
+        for sentence in renamed_settings(read_environment()):
+            log.warning("%s", sentence)
         return commands[arguments.command].run(arguments, settings)
     except MinipacsError as error:
         print(f"minipacs {arguments.command}: {error}", file=sys.stderr)

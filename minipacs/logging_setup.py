@@ -15,10 +15,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from minipacs.errors import SettingsError
 from minipacs.settings import Settings
 
-FORMATS = ("text", "json")
 CHATTY = ("httpx", "pynetdicom", "distributed", "alembic.runtime.plugins")
 _at_hand: ContextVar[dict[str, Any] | None] = ContextVar("at_hand", default=None)
 
@@ -45,10 +43,6 @@ class JsonLines(logging.Formatter):
 
 def set_up(settings: Settings, level: int = logging.INFO) -> None:
     """For the whole process, once."""
-    if settings.log_format not in FORMATS:
-        raise SettingsError(
-            f"MINIPACS_LOG_FORMAT must be {' or '.join(FORMATS)}, not {settings.log_format!r}.", "Correct it in .env."
-        )
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if settings.log_format == "json" else text)

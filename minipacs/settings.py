@@ -9,12 +9,18 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
+from minipacs import setting_values
 from minipacs.errors import SettingsError
 
 PREFIX = "MINIPACS_"
+SECRET = "secret"
+"""Marks a setting that is never printed, backed up or handed to a process that does not need it."""
+RENAMED = {"MINIPACS_DOORBELL": "stable_study_address"}
+"""Older names of settings, which are still read."""
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: `orthanc.json`, `ohif_config/` and `orthanc_plugin/` are found below it."""
 
@@ -27,7 +33,7 @@ class Settings:
     home: Annotated[Path, "folder that holds all data: archive, catalogue, results, secrets"] = Path("~/minipacs")
     output: Annotated[Path, "folder of PNGs and result files (default: HOME/output)"] = Path()
     ohif: Annotated[Path, "folder of the prepared OHIF build"] = ROOT / ".ohif"
-    database_url: Annotated[str, "catalogue and jobs, as an SQLAlchemy URL (default: SQLite in HOME)"] = ""
+    database_url: Annotated[str, "catalogue and jobs, as an SQLAlchemy URL (default: SQLite in HOME)", SECRET] = ""
     scheduler: Annotated[str, "address of a Dask scheduler, tcp://host:port (default: an embedded pool)"] = ""
     workers: Annotated[int, "worker processes of the embedded pool"] = 2
     gpus: Annotated[int, "GPUs of the embedded pool; one worker each, for jobs that need one"] = 0
@@ -43,20 +49,20 @@ class Settings:
     upload_files: Annotated[int, "files one upload, or one ZIP, may have"] = 20000
     upload_ratio: Annotated[int, "times its size a ZIP may unpack to"] = 200
     admin_user: Annotated[str, "name of the first administrator"] = "admin"
-    admin_password: Annotated[str, "password of the first administrator (default: made and printed once)"] = ""
+    admin_password: Annotated[str, "password of the first administrator (default: made and printed once)", SECRET] = ""
 
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
     dicom_port: Annotated[int, "DICOM port of the archive"] = 4242
     peers: Annotated[str, "modalities allowed to send, NAME=AET@host:port,…; empty: anyone may store"] = ""
     orthanc_port: Annotated[int, "HTTP port of Orthanc"] = 8042
     orthanc_url: Annotated[str, "address of Orthanc's HTTP server (default: this machine, ORTHANC_PORT)"] = ""
-    orthanc_database_url: Annotated[str, "PostgreSQL for Orthanc's index, as a URL (default: SQLite in HOME)"] = ""
+    orthanc_database_url: Annotated[str, "PostgreSQL URL of Orthanc's index (default: SQLite in HOME)", SECRET] = ""
     orthanc_user: Annotated[str, "user name at Orthanc"] = "minipacs"
-    orthanc_password: Annotated[str, "password at Orthanc (default: made once, kept in HOME)"] = ""
-    doorbell: Annotated[str, "host:port (UDP) where the job service hears the plugin ring"] = "127.0.0.1:8043"
+    orthanc_password: Annotated[str, "password at Orthanc (default: made once, kept in HOME)", SECRET] = ""
+    stable_study_address: Annotated[str, "host:port (UDP) where the job service receives the plugin's notifications"] = "127.0.0.1:8043"  # noqa: E501
 
     stable_age_s: Annotated[int, "seconds without a new instance after which Orthanc calls a study stable"] = 15
-    quiet_s: Annotated[int, "seconds of quiet after which a study is due unrung (default: 2 × STABLE_AGE_S + 5)"] = 0
+    quiet_s: Annotated[int, "seconds without a new instance after which a study is due (0: 2 × STABLE_AGE_S + 5)"] = 0
     poll_s: Annotated[float, "seconds between looks at the change log"] = 1.0
     reconcile_s: Annotated[int, "seconds between full comparisons of archive and catalogue"] = 300
     lease_s: Annotated[int, "seconds a worker may be silent before its job is given to another"] = 30
@@ -67,10 +73,10 @@ class Settings:
     log_format: Annotated[str, "log lines as `text`, or as `json` for machines"] = "text"
     notify_on: Annotated[str, "ends of jobs that are told, by comma: done, failed, cancelled"] = "failed"
     webhook_url: Annotated[str, "address that is told of them, by POST (docs/operations.md); several by comma"] = ""
-    webhook_secret: Annotated[str, "key of the webhook's signature (default: made once, kept in HOME)"] = ""
+    webhook_secret: Annotated[str, "key of the webhook's signature (default: made once, kept in HOME)", SECRET] = ""
     mail_to: Annotated[str, "mail addresses that are told of them, by comma"] = ""
     mail_from: Annotated[str, "sender of these mails"] = "minipacs@localhost"
-    smtp_url: Annotated[str, "mail server, smtp://user:password@host:587 or smtps://…"] = "smtp://127.0.0.1:25"
+    smtp_url: Annotated[str, "mail server, smtp://user:password@host:587 or smtps://…", SECRET] = "smtp://127.0.0.1:25"
 
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
@@ -92,72 +98,74 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read `MINIPACS_*`; without `environ`, from `.env` in the working directory and the environment."""
         if environ is None:
-            environ = {**read_env_file(Path(".env")), **os.environ}
+            environ = read_environment()
         values: dict[str, Any] = {}
-        types = {name: kind for name, (kind, _meaning) in described().items()}
-        for f in fields(cls):
-            text = environ.get(PREFIX + f.name.upper(), "")
+        for name, setting in describe_settings().items():
+            variable, text = _find(environ, name)
             if text == "":
                 continue
             try:
-                values[f.name] = types[f.name](text)
+                values[name] = setting.type(text)
             except ValueError as error:
-                raise SettingsError(
-                    f"{PREFIX}{f.name.upper()} must be a number, not {text!r}.",
-                    "Correct it in .env or in the environment.",
-                ) from error
+                raise SettingsError(f"{variable} must be a number, not {text!r}.", setting_values.CORRECT_IT) from error
         return cls(**values).complete()
 
     def complete(self) -> "Settings":
-        """Fill in the defaults that depend on other settings; check what can be checked alone."""
+        """Fill in the defaults that depend on other settings; check every setting that can be checked alone."""
         home = self.home.expanduser().resolve()
-        filled: dict[str, Any] = {
-            "home": home,
-            "output": (home / "output" if self.output == Path() else self.output).expanduser().resolve(),
-            "ohif": self.ohif.expanduser().resolve(),
-            "database_url": self.database_url or f"sqlite:///{home / 'catalogue.sqlite'}",
-            "orthanc_url": (self.orthanc_url or f"http://127.0.0.1:{self.orthanc_port}").rstrip("/"),
-            "quiet_s": self.quiet_s or 2 * self.stable_age_s + 5,
-        }
+        completed = replace(
+            self,
+            home=home,
+            output=(home / "output" if self.output == Path() else self.output).expanduser().resolve(),
+            ohif=self.ohif.expanduser().resolve(),
+            database_url=self.database_url or f"sqlite:///{home / 'catalogue.sqlite'}",
+            orthanc_url=(self.orthanc_url or f"http://127.0.0.1:{self.orthanc_port}").rstrip("/"),
+            quiet_s=self.quiet_s or 2 * self.stable_age_s + 5,
+        )
+        completed._check()
+        return completed
+
+    def _check(self) -> None:
+        """Raise `SettingsError` for the first setting that cannot be used."""
         for name in ("http_port", "orthanc_port", "dicom_port"):
-            if not 0 < getattr(self, name) < 65536:
-                raise SettingsError(f"{PREFIX}{name.upper()} must be a port, 1 to 65535.", "Correct it in .env.")
-        if not 1 <= len(self.aet) <= 16:  # PS3.5 6.2, VR AE: 16 bytes maximum
-            raise SettingsError("MINIPACS_AET must have 1 to 16 characters.", "Correct it in .env.")
-        if self.public_url and not self.public_url.startswith(("http://", "https://")):
-            raise SettingsError("MINIPACS_PUBLIC_URL must start with http:// or https://.", "Correct it in .env.")
+            setting_values.check_port(variable_name(name), getattr(self, name))
         for name in ("upload_mb", "upload_files", "upload_ratio"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"{PREFIX}{name.upper()} must be 1 or more.", "Correct it in .env.")
-        self.doorbell_address  # noqa: B018  raises when it cannot be read
-        self.retry_rules  # noqa: B018  the same
-        self.prompts_address  # noqa: B018  the same
-        return replace(self, **filled)
+                raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)
+        for name in ("stable_study_address", "prompts"):
+            setting_values.parse_address(variable_name(name), getattr(self, name))
+        setting_values.check_aet(self.aet)
+        setting_values.check_public_url(self.public_url)
+        setting_values.check_log_format(self.log_format)
+        setting_values.check_smtp_url(self.smtp_url)
+        setting_values.check_orthanc_database_url(self.orthanc_database_url)
+        setting_values.parse_peers(self.peers)
+        setting_values.parse_retry_rules(self.retry)
+        setting_values.parse_notify_on(self.notify_on)
+        setting_values.parse_webhook_urls(self.webhook_url)
 
-    def as_environment(self) -> dict[str, str]:
-        """The same settings as environment variables, for child processes."""
-        return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+    def as_environment(self, *, with_secrets: bool = True) -> dict[str, str]:
+        """The same settings as environment variables, for child processes; those that need none get no secrets."""
+        return {
+            variable_name(name): str(getattr(self, name))
+            for name, setting in describe_settings().items()
+            if with_secrets or not setting.is_secret
+        }
 
     @property
-    def doorbell_address(self) -> tuple[str, int]:
-        """Host and UDP port of the doorbell."""
-        return _address("doorbell", self.doorbell)
+    def stable_study_host_and_port(self) -> tuple[str, int]:
+        """Host and UDP port at which the job service receives the plugin's notifications."""
+        return setting_values.parse_address(variable_name("stable_study_address"), self.stable_study_address)
 
     @property
     def prompts_address(self) -> tuple[str, int]:
         """Host and TCP port of the prompt service."""
-        return _address("prompts", self.prompts)
+        return setting_values.parse_address(variable_name("prompts"), self.prompts)
 
     @property
     def retry_rules(self) -> dict[str, float]:
         """Job kind → seconds after which its failed jobs are queued again."""
-        try:
-            pairs = [rule.split("=") for rule in self.retry.split(",") if rule.strip()]
-            return {kind.strip(): float(seconds) for kind, seconds in pairs}
-        except ValueError as error:
-            raise SettingsError(
-                f"MINIPACS_RETRY must be kind=seconds, separated by commas, not {self.retry!r}.", "Correct it in .env."
-            ) from error
+        return setting_values.parse_retry_rules(self.retry)
 
     @property
     def automatic_engine(self) -> str:
@@ -180,17 +188,50 @@ class Settings:
         return socket.gethostname()
 
 
-def _address(name: str, text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise SettingsError(f"{PREFIX}{name.upper()} must be host:port, not {text!r}.", "Correct it in .env.")
-    return host, int(port)
+@dataclass(frozen=True)
+class SettingDescription:
+    """What is known of a setting beside its value."""
+
+    type: type
+    meaning: str
+    is_secret: bool
 
 
-def described() -> dict[str, tuple[type, str]]:
-    """Type and meaning of every setting, by field name: the README's table is tested against it."""
+@cache
+def describe_settings() -> dict[str, SettingDescription]:
+    """Every setting by its field name, in the order of the fields."""
     hints = get_type_hints(Settings, include_extras=True)
-    return {f.name: get_args(hints[f.name]) for f in fields(Settings)}
+    described = {f.name: get_args(hints[f.name]) for f in fields(Settings)}
+    return {
+        name: SettingDescription(kind, meaning, SECRET in marks) for name, (kind, meaning, *marks) in described.items()
+    }
+
+
+def variable_name(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    """The variable that holds a setting, by its name or an older one, and its text; empty where none is set."""
+    for variable in (variable_name(name), *(old for old, new in RENAMED.items() if new == name)):
+        if text := environ.get(variable, ""):
+            return variable, text
+    return variable_name(name), ""
+
+
+def renamed_settings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each older name of a setting that is still in use."""
+    return [
+        f"{old} is called {variable_name(new)} now; the old name is still read."
+        for old, new in RENAMED.items()
+        if environ.get(old)
+    ]
+
+
+def read_environment() -> dict[str, str]:
+    """The variables of `.env` in the working directory and of the environment, which wins."""
+    return {**read_env_file(Path(".env")), **os.environ}
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import orthanc
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
 LOOK_S = 1.0
+ADDRESS, OLD_ADDRESS = "MINIPACS_STABLE_STUDY_ADDRESS", "MINIPACS_DOORBELL"
 
 
 def ring(bell, address, study_id):
@@ -42,7 +43,7 @@ def doorkeeper(folder, reserve_mb):
 
 def register(sdk, environ):
     """Ring on every STABLE_STUDY of this Orthanc, keep its door; `sdk` is the module `orthanc`. Returns the bell."""
-    host, _, port = environ.get("MINIPACS_DOORBELL", "127.0.0.1:8043").rpartition(":")
+    host, _, port = (environ.get(ADDRESS) or environ.get(OLD_ADDRESS) or "127.0.0.1:8043").rpartition(":")
     bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bell.setblocking(False)
 

@@ -34,7 +34,7 @@ def settings_for(home: Path, **changes: object) -> Settings:
         "http_port": http,
         "orthanc_port": archive,
         "dicom_port": dicom,
-        "doorbell": f"127.0.0.1:{bell}",
+        "stable_study_address": f"127.0.0.1:{bell}",
         "prompts": f"127.0.0.1:{prompts}",
         "stable_age_s": 2,
         "quiet_s": 4,

@@ -5,15 +5,15 @@ from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from minipacs.settings import Settings, described
+from minipacs.settings import Settings, describe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_every_setting_stands_in_the_readme_with_its_meaning() -> None:
-    for name, (_, meaning) in described().items():
-        assert re.search(rf"\| `MINIPACS_{name.upper()}` \|[^|]*\| {re.escape(meaning)} \|", README), name
+    for name, setting in describe_settings().items():
+        assert re.search(rf"\| `MINIPACS_{name.upper()}` \|[^|]*\| {re.escape(setting.meaning)} \|", README), name
 
 
 def test_the_readme_invents_no_setting() -> None:

@@ -30,7 +30,7 @@ from minipacs.database import Database
 from minipacs.jobs.contract import works
 from minipacs.jobs.record import Jobs
 from minipacs.notifications.outbox import Notifier
-from minipacs.settings import described
+from minipacs.settings import describe_settings
 from minipacs.tables import Base
 from old_home import STUDY, OldHome, unpack
 from segmentation.engines.ct_mr.engine import SlicerEngine
@@ -105,12 +105,12 @@ def orders(old: OldHome, study: StudyContent, kind: str) -> list[str]:
 def test_every_setting_of_the_old_version_is_read(old: OldHome) -> None:
     names = {name.removeprefix("MINIPACS_").lower() for name in old.environment}
     assert len(names) == 51
-    assert names <= set(described())
+    assert names - {"doorbell"} <= set(describe_settings())
     settings = old.settings
     assert (settings.home, settings.output) == (old.home, old.home / "output")
     assert (settings.http_port, settings.orthanc_port, settings.dicom_port) == (18080, 18042, 14242)
     assert (settings.stable_age_s, settings.quiet_s, settings.poll_s) == (2, 4, 0.3)
-    assert (settings.doorbell, settings.prompts) == ("127.0.0.1:18043", "127.0.0.1:18044")
+    assert (settings.stable_study_address, settings.prompts) == ("127.0.0.1:18043", "127.0.0.1:18044")
     assert (settings.engine, settings.notify_on) == ("slicer", "done,failed")
 
 

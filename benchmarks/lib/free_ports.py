@@ -14,7 +14,7 @@ def settings_on_free_ports(home: Path, **changes: object) -> Settings:
         "http_port": http,
         "orthanc_port": archive,
         "dicom_port": dicom,
-        "doorbell": f"127.0.0.1:{doorbell}",
+        "stable_study_address": f"127.0.0.1:{doorbell}",
         "prompts": f"127.0.0.1:{prompts}",
         **changes,
     }

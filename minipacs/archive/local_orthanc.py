@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from minipacs.errors import SettingsError
 from minipacs.secrets import secret
+from minipacs.setting_values import parse_peers
 from minipacs.settings import ROOT, Settings
 
 BINARIES = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
@@ -24,7 +24,6 @@ PLUGINS = {"libOrthancDicomWeb.so": "orthanc-dicomweb", "libOrthancPython.so": "
 """Plugin files and the Debian packages that bring them. Never orthanc-gdcm: its transcoding overflows
 the stacks of Orthanc 1.10.1's web server and kills it."""
 INDEX_PLUGIN = {"libOrthancPostgreSQLIndex.so": "orthanc-postgresql"}
-INDEX_URL = "Write postgresql://user:password@host:5432/database."
 
 ENVIRONMENT = {"TCP_NODELAY": "1", "LC_ALL": "C.UTF-8"}
 """TCP_NODELAY makes DCMTK answer a C-STORE at once: 19 → 54 to 163 instances/s."""
@@ -69,7 +68,7 @@ def write_configuration(settings: Settings) -> Path:
 
 def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
     """What depends on this machine and its settings."""
-    peers = known_peers(settings.peers)
+    peers = parse_peers(settings.peers)
     return {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
@@ -95,12 +94,7 @@ def index_database(url: str) -> dict[str, Any]:
     """Orthanc's index in PostgreSQL, the files still in the storage folder; empty without a URL."""
     if not url:
         return {}
-    try:
-        parts = make_url(url)
-    except ArgumentError as error:
-        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL is no URL.", INDEX_URL) from error
-    if parts.get_backend_name() != "postgresql" or not (parts.host and parts.database and parts.username):
-        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL must name user, host and database.", INDEX_URL)
+    parts = make_url(url)
     return {
         "PostgreSQL": {
             "EnableIndex": True,
@@ -114,19 +108,6 @@ def index_database(url: str) -> dict[str, Any]:
             "Lock": True,
         }
     }
-
-
-def known_peers(text: str) -> dict[str, list[str | int]]:
-    """`NAME=AET@host:port,…` as Orthanc's DicomModalities."""
-    peers: dict[str, list[str | int]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, rest = entry.partition("=")
-        aet, _, address = rest.partition("@")
-        host, _, port = address.rpartition(":")
-        if not (name and aet and host and port.isdigit()):
-            raise SettingsError(f"MINIPACS_PEERS has {entry!r}.", "Write NAME=AET@host:port, separated by commas.")
-        peers[name] = [aet, host, int(port)]
-    return peers
 
 
 def plugins_of(settings: Settings) -> dict[str, str]:

@@ -13,7 +13,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,13 +23,12 @@ from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
 from minipacs.doctor.machine_checks import runs_here
 from minipacs.errors import BadRequest, NotInArchive
-from minipacs.settings import PREFIX, Settings
+from minipacs.settings import Settings
 
 HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
 NOT_KEPT = {"orthanc", "log", "service.ready", "output", ".restoring"}
 """Of HOME: the archive is read through Orthanc, logs are no data."""
-SECRET = {"admin_password", "orthanc_password", "database_url", "orthanc_database_url", "webhook_secret", "smtp_url"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +176,5 @@ def _files(folder: Path, settings: Settings) -> Iterator[Path]:
 
 def _settings_lines(settings: Settings) -> bytes:
     """As a `.env` file, without passwords: those are in the administrator's own."""
-    values = settings.as_environment()
-    secret = {PREFIX + f.name.upper() for f in fields(settings) if f.name in SECRET}
-    return "".join(f"{name}={value}\n" for name, value in values.items() if name not in secret).encode()
+    values = settings.as_environment(with_secrets=False)
+    return "".join(f"{name}={value}\n" for name, value in values.items()).encode()

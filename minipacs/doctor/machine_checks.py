@@ -5,14 +5,13 @@ failure in the error's own words.
 """
 
 import logging
-import os
 import shutil
 import socket
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -27,7 +26,15 @@ from minipacs.doctor.work_checks import (
     check_scheduler,
 )
 from minipacs.errors import EngineUnavailable, MinipacsError
-from minipacs.settings import PREFIX, Settings, read_env_file
+from minipacs.settings import (
+    PREFIX,
+    RENAMED,
+    Settings,
+    describe_settings,
+    read_environment,
+    renamed_settings,
+    variable_name,
+)
 
 PATIENCE_S = 30.0
 """Longest wait for one part's answer: a part that answers late is busy, not broken."""
@@ -36,12 +43,14 @@ COMFORT = 4
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str] | None = None) -> Finding:
-    """Names nobody reads are typing errors."""
-    given = {**read_env_file(Path(".env")), **os.environ} if environ is None else environ
-    known = {PREFIX + f.name.upper() for f in fields(Settings)} | {"MINIPACS_TEST_DATA"}
+    """Names nobody reads are typing errors; older names are said."""
+    given = read_environment() if environ is None else environ
+    known = {variable_name(name) for name in describe_settings()} | set(RENAMED) | {"MINIPACS_TEST_DATA"}
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
     if unknown:
         return warning(f"{', '.join(unknown)}: no such setting", "Correct the name (README.md, Settings) or remove it.")
+    if renamed := renamed_settings(given):
+        return warning(" ".join(renamed), "Write the new name in .env or in the environment.")
     return ok(f"{sum(name in known for name in given)} set, the rest by default")
 
 
@@ -180,7 +189,7 @@ def check_stable_age(settings: Settings) -> Finding:
 
 def check_doorbell(settings: Settings) -> Finding:
     """Somebody hears the plugin ring: the port cannot be taken."""
-    host, port = settings.doorbell_address
+    host, port = settings.stable_study_host_and_port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, port))

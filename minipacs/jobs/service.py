@@ -65,13 +65,13 @@ def ready_file(settings: Settings) -> Path:
 
 
 def _doorbell(settings: Settings) -> Doorbell:
-    host, port = settings.doorbell_address
+    host, port = settings.stable_study_host_and_port
     try:
         return Doorbell((host, port))
     except OSError as error:
         raise SettingsError(
             f"The doorbell's UDP port {port} is not free ({error.strerror}).",
-            "Stop the other service, or set MINIPACS_DOORBELL.",
+            "Stop the other service, or set MINIPACS_STABLE_STUDY_ADDRESS.",
         ) from error
 
 

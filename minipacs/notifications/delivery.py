@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from minipacs.errors import NotDelivered, SettingsError
+from minipacs.errors import NotDelivered
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
@@ -78,12 +78,11 @@ def mail(settings: Settings, to: str, delivery: int, event: dict[str, Any]) -> N
 
 def _server(url: str) -> smtplib.SMTP:
     parts = urlsplit(url)
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise SettingsError("MINIPACS_SMTP_URL is no mail server.", "Write smtp://host:port or smtps://host:port.")
+    host = parts.hostname or ""
     context = ssl.create_default_context()
     if parts.scheme == "smtps":
-        return smtplib.SMTP_SSL(parts.hostname, parts.port or 465, timeout=PATIENCE_S, context=context)
-    server = smtplib.SMTP(parts.hostname, parts.port or 25, timeout=PATIENCE_S)
+        return smtplib.SMTP_SSL(host, parts.port or 465, timeout=PATIENCE_S, context=context)
+    server = smtplib.SMTP(host, parts.port or 25, timeout=PATIENCE_S)
     server.ehlo_or_helo_if_needed()
     if server.has_extn("starttls"):
         server.starttls(context=context)

@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import JSON, Double, UniqueConstraint, and_, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from minipacs import setting_values
 from minipacs.database import Database
-from minipacs.errors import CatalogueUnavailable, MinipacsError, SettingsError
+from minipacs.errors import CatalogueUnavailable, MinipacsError
 from minipacs.jobs.record import Job
 from minipacs.notifications.delivery import mail, post
 from minipacs.settings import Settings
@@ -29,7 +30,6 @@ OVERLAP_S = 300.0
 """Jobs that ended so long before the last one seen are looked at again: commits do not come in order."""
 JOIN_S = 2.0
 KEPT_S = 30 * 86400.0
-ENDS = ("done", "failed", "cancelled")
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +69,11 @@ class Notifier:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
         self._thread: threading.Thread | None = None
-        self._on = _listed(settings.notify_on)
-        unknown = set(self._on) - set(ENDS)
-        if unknown:
-            raise SettingsError(f"MINIPACS_NOTIFY_ON has {', '.join(unknown)}.", f"Choose from {', '.join(ENDS)}.")
-        urls = _listed(settings.webhook_url)
-        if not all(url.startswith(("http://", "https://")) for url in urls):
-            raise SettingsError("MINIPACS_WEBHOOK_URL must begin with http:// or https://.", "Correct it in .env.")
+        self._on = setting_values.parse_notify_on(settings.notify_on)
+        urls = setting_values.parse_webhook_urls(settings.webhook_url)
         self._ways: dict[str, Callable[[int, dict[str, Any]], None]] = {
             **{f"webhook:{url}": partial(post, settings, url) for url in urls},
-            **{f"mail:{to}": partial(mail, settings, to) for to in _listed(settings.mail_to)},
+            **{f"mail:{to}": partial(mail, settings, to) for to in setting_values.parse_list(settings.mail_to)},
         }
 
     @property
@@ -199,7 +194,3 @@ class Notifier:
                 looks += 1
             except CatalogueUnavailable as error:
                 log.warning("%s", error)
-
-
-def _listed(text: str) -> list[str]:
-    return [word for part in text.split(",") if (word := part.strip())]

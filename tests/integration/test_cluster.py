@@ -19,7 +19,6 @@ from dicom_objects import ROOT, as_file, image
 from minipacs.archive import local_orthanc
 from minipacs.catalogue import Instance, totals
 from minipacs.doctor import machine_checks
-from minipacs.errors import SettingsError
 from minipacs.jobs.record import Job
 from minipacs.local.phantom import write_chest_ct
 from ports import free_ports
@@ -124,12 +123,6 @@ def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
     assert {part: finding for part, finding in found.items() if finding.state == "failed"} == {}
     assert "index in PostgreSQL" in found["archive"].seen
     assert "2 workers" in found["scheduler"].seen
-
-
-@pytest.mark.parametrize("url", ["sqlite:///x", "postgresql://host/db", "no url"])
-def test_an_index_that_is_no_postgresql_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="MINIPACS_ORTHANC_DATABASE_URL"):
-        local_orthanc.index_database(url)
 
 
 def test_a_password_with_signs_reaches_orthanc_as_it_is() -> None:

@@ -88,6 +88,6 @@ def run(running: object) -> dict[str, object]:
     return {"summary": "looked"}
 
 
-def test_another_format_is_refused(settings: Settings) -> None:
+def test_another_format_is_refused() -> None:
     with pytest.raises(SettingsError, match="text or json"):
-        logging_setup.set_up(replace(settings, log_format="xml"))
+        Settings.from_env({"MINIPACS_LOG_FORMAT": "xml"})

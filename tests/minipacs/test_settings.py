@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.errors import SettingsError
-from minipacs.settings import Settings, described, read_env_file
+from minipacs.settings import Settings, describe_settings, read_env_file, renamed_settings
 
 
 def test_the_environment_fills_the_settings(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_child_processes_get_the_same_settings(tmp_path: Path) -> None:
         ("DICOM_PORT", "0"),
         ("ORTHANC_PORT", "65536"),
         ("AET", "X" * 17),
-        ("DOORBELL", "nowhere"),
+        ("STABLE_STUDY_ADDRESS", "nowhere"),
     ],
 )
 def test_a_wrong_value_names_its_setting(name: str, value: str) -> None:
@@ -42,8 +42,28 @@ def test_a_wrong_value_names_its_setting(name: str, value: str) -> None:
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert set(described()) == {f.name for f in dataclasses.fields(Settings)}
-    assert all(meaning for _, meaning in described().values())
+    assert set(describe_settings()) == {f.name for f in dataclasses.fields(Settings)}
+    assert all(setting.meaning for setting in describe_settings().values())
+
+
+def test_secrets_are_left_out_of_what_is_handed_on() -> None:
+    secrets = {name for name, setting in describe_settings().items() if setting.is_secret}
+    assert {name for name in describe_settings() if "password" in name or "secret" in name} <= secrets
+    settings = Settings(**dict.fromkeys(secrets, "geheim"))
+    assert "geheim" not in settings.as_environment(with_secrets=False).values()
+    assert "geheim" in settings.as_environment().values()
+
+
+def test_the_older_name_of_a_setting_is_still_read_and_said() -> None:
+    old = {"MINIPACS_DOORBELL": "127.0.0.1:1"}
+    assert Settings.from_env(old).stable_study_host_and_port == ("127.0.0.1", 1)
+    (sentence,) = renamed_settings(old)
+    assert "MINIPACS_DOORBELL is called MINIPACS_STABLE_STUDY_ADDRESS now" in sentence
+
+
+def test_the_new_name_of_a_setting_wins_over_the_older() -> None:
+    both = {"MINIPACS_DOORBELL": "127.0.0.1:1", "MINIPACS_STABLE_STUDY_ADDRESS": "127.0.0.1:2"}
+    assert Settings.from_env(both).stable_study_host_and_port == ("127.0.0.1", 2)
 
 
 def test_an_env_file_is_read(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def door() -> Iterator[socket.socket]:
 def plugged_in(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[ModuleType]:
     sdk = load(HERE / "fake_orthanc.py", "orthanc")
     monkeypatch.setitem(sys.modules, "orthanc", sdk)
-    monkeypatch.setenv("MINIPACS_DOORBELL", f"127.0.0.1:{port}")
+    monkeypatch.setenv("MINIPACS_STABLE_STUDY_ADDRESS", f"127.0.0.1:{port}")
     with load(PLUGIN, "plugin_under_test").BELL:
         yield sdk
 

@@ -6,7 +6,6 @@ import pytest
 from highdicom.spatial import get_series_volume_positions
 
 from minipacs.archive.c_store import send_folder
-from minipacs.archive.local_orthanc import known_peers
 from minipacs.errors import BadRequest
 from minipacs.local.phantom import SLICES, SPACING_MM, chest_hounsfield, write_chest_ct
 from minipacs.settings import Settings
@@ -47,12 +46,3 @@ def test_a_folder_without_dicom_is_said(tmp_path: Path) -> None:
         send_folder(tmp_path, Settings())
     with pytest.raises(BadRequest, match="There is no folder"):
         send_folder(tmp_path / "absent", Settings())
-
-
-def test_peers_are_orthancs_modalities() -> None:
-    assert known_peers("CT1=SCANNER@10.0.0.5:104, PACS=ARCHIVE@pacs:11112") == {
-        "CT1": ["SCANNER", "10.0.0.5", 104],
-        "PACS": ["ARCHIVE", "pacs", 11112],
-    }
-    with pytest.raises(Exception, match="MINIPACS_PEERS"):
-        known_peers("CT1")

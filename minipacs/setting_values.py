@@ -1,0 +1,112 @@
+"""Reading the settings that hold more than one value. `Settings.complete` calls every function here.
+
+Each raises `SettingsError`, which names the setting and the form it must have.
+"""
+
+from urllib.parse import urlsplit
+
+from minipacs.errors import SettingsError
+
+CORRECT_IT = "Correct it in .env or in the environment."
+LOG_FORMATS = ("text", "json")
+ENDED_STATES = ("done", "failed", "cancelled")
+MAX_AET_LENGTH = 16
+"""PS3.5 6.2, VR AE: 16 bytes maximum."""
+
+
+def parse_list(text: str) -> list[str]:
+    """The parts between commas, without spaces around them; empty parts are left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_address(name: str, text: str) -> tuple[str, int]:
+    """`host:port` as host and port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsError(f"{name} must be host:port, not {text!r}.", CORRECT_IT)
+    return host, int(port)
+
+
+def parse_retry_rules(text: str) -> dict[str, float]:
+    """`kind=seconds,…` as job kind → seconds after which its failed jobs are queued again."""
+    try:
+        pairs = [rule.split("=") for rule in parse_list(text)]
+        return {kind.strip(): float(seconds) for kind, seconds in pairs}
+    except ValueError as error:
+        form = f"MINIPACS_RETRY must be kind=seconds, separated by commas, not {text!r}."
+        raise SettingsError(form, CORRECT_IT) from error
+
+
+def parse_peers(text: str) -> dict[str, list[str | int]]:
+    """`NAME=AET@host:port,…` as Orthanc's DicomModalities: name → [AET, host, port]."""
+    peers: dict[str, list[str | int]] = {}
+    for entry in parse_list(text):
+        name, _, rest = entry.partition("=")
+        aet, _, address = rest.partition("@")
+        host, _, port = address.rpartition(":")
+        if not (name and aet and host and port.isdigit()):
+            raise SettingsError(f"MINIPACS_PEERS has {entry!r}.", "Write NAME=AET@host:port, separated by commas.")
+        peers[name] = [aet, host, int(port)]
+    return peers
+
+
+def parse_notify_on(text: str) -> list[str]:
+    """The ended states of which people are notified."""
+    states = parse_list(text)
+    unknown = set(states) - set(ENDED_STATES)
+    if unknown:
+        choice = f"Choose from {', '.join(ENDED_STATES)}."
+        raise SettingsError(f"MINIPACS_NOTIFY_ON has {', '.join(sorted(unknown))}.", choice)
+    return states
+
+
+def parse_webhook_urls(text: str) -> list[str]:
+    """The addresses of webhooks."""
+    urls = parse_list(text)
+    if not all(url.startswith(("http://", "https://")) for url in urls):
+        raise SettingsError("MINIPACS_WEBHOOK_URL must begin with http:// or https://.", CORRECT_IT)
+    return urls
+
+
+def check_port(name: str, port: int) -> None:
+    """A TCP port, 1 to 65535."""
+    if not 0 < port < 65536:
+        raise SettingsError(f"{name} must be a port, 1 to 65535.", CORRECT_IT)
+
+
+def check_aet(aet: str) -> None:
+    """An application entity title, 1 to 16 characters."""
+    if not 1 <= len(aet) <= MAX_AET_LENGTH:
+        raise SettingsError(f"MINIPACS_AET must have 1 to {MAX_AET_LENGTH} characters.", CORRECT_IT)
+
+
+def check_public_url(url: str) -> None:
+    """Empty, or the address of a web server."""
+    if url and not url.startswith(("http://", "https://")):
+        raise SettingsError("MINIPACS_PUBLIC_URL must start with http:// or https://.", CORRECT_IT)
+
+
+def check_log_format(text: str) -> None:
+    """One of `LOG_FORMATS`."""
+    if text not in LOG_FORMATS:
+        raise SettingsError(f"MINIPACS_LOG_FORMAT must be {' or '.join(LOG_FORMATS)}, not {text!r}.", CORRECT_IT)
+
+
+def check_smtp_url(url: str) -> None:
+    """The address of a mail server."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise SettingsError("MINIPACS_SMTP_URL is no mail server.", "Write smtp://host:port or smtps://host:port.")
+
+
+def check_orthanc_database_url(url: str) -> None:
+    """Empty, or a PostgreSQL URL with user, host and database."""
+    if not url:
+        return
+    form = "Write postgresql://user:password@host:5432/database."
+    parts = urlsplit(url)
+    if not parts.scheme:
+        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL is no URL.", form)
+    is_postgresql = parts.scheme.partition("+")[0] == "postgresql"
+    if not (is_postgresql and parts.username and parts.hostname and parts.path.strip("/")):
+        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL must name user, host and database.", form)
