@@ -51,7 +51,7 @@ def segment(request: dict[str, Any], progress: Progress) -> "Manifest":
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
 
-    settings = Settings(**{k: _typed(k, v) for k, v in request["settings"].items()})
+    settings = Settings.from_env(request["settings"])
     engine = registry.create(request["engine"], settings, request["parameters"])
     return segment_files(
         [Path(file) for file in request["files"]],
@@ -62,10 +62,6 @@ def segment(request: dict[str, Any], progress: Progress) -> "Manifest":
         progress,
         request["options"],
     )
-
-
-def _typed(name: str, value: Any) -> Any:
-    return Path(value) if name in ("home", "output", "ohif") else value
 
 
 _SAYING = threading.Lock()

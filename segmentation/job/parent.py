@@ -27,7 +27,6 @@ CPU_CHECK_S = 5.0
 """How often a silent child's processor time is looked at."""
 IDLE_S = 0.01
 """Processor seconds a second below which a process does nothing."""
-SECRETS = ("orthanc_password", "admin_password")
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Request:
 
     def as_json(self, settings: Settings) -> str:
         """One line; the settings travel without their secrets."""
-        known = {k: v for k, v in asdict(settings).items() if k not in SECRETS}
-        return json.dumps({**asdict(self), "settings": known}, default=str)
+        return json.dumps({**asdict(self), "settings": settings.as_environment(with_secrets=False)}, default=str)
 
 
 def run(request: Request, settings: Settings, progress: Progress, log: Path) -> Manifest:
