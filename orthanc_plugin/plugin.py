@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The doorbell: when a study becomes stable, Orthanc rings at the job service. And a full disk lets nobody in.
+"""Tells the job service when a study becomes stable, and refuses C-STORE when the disk is nearly full.
 
-A ring is one datagram. It never waits and never fails Orthanc; unheard, nothing is lost: the job service reads the
-change log. Below MINIPACS_RESERVE_MB of free disk C-STORE is refused: the sender keeps the image.
+The notification is one UDP datagram: it never waits and never fails Orthanc. When it is lost, nothing else is: the
+job service reads Orthanc's change log. Below MINIPACS_RESERVE_MB of free disk the sender keeps its image.
 """
 
 import json
@@ -14,48 +14,49 @@ import time
 import orthanc
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
-LOOK_S = 1.0
-ADDRESS, OLD_ADDRESS = "MINIPACS_STABLE_STUDY_ADDRESS", "MINIPACS_DOORBELL"
+DISK_CHECK_S = 1.0
 
 
-def ring(bell, address, study_id):
-    """Tell that a study is stable; nobody at the door is no error."""
+def send_notification(udp_socket, address, study_id):
+    """Send `stable <study>` to (host, port); whether it could be sent."""
     try:
-        bell.sendto(b"stable " + study_id.encode("ascii"), address)
+        udp_socket.sendto(b"stable " + study_id.encode("ascii"), address)
     except OSError:
         return False
     return True
 
 
-def doorkeeper(folder, reserve_mb):
-    """Answers a C-STORE with its status; looks at the disk once a second at most."""
-    looked, status = -LOOK_S, 0
+def make_store_filter(folder, reserve_mb):
+    """A filter that gives each C-STORE its status, 0 or A700; it looks at the disk once a second at most."""
+    checked_at, status = -DISK_CHECK_S, 0
 
-    def answer(_instance):
-        nonlocal looked, status
-        if time.monotonic() - looked >= LOOK_S:
-            looked = time.monotonic()
+    def filter_store(_instance):
+        nonlocal checked_at, status
+        if time.monotonic() - checked_at >= DISK_CHECK_S:
+            checked_at = time.monotonic()
             status = OUT_OF_RESOURCES if shutil.disk_usage(folder).free < reserve_mb << 20 else 0
         return status
 
-    return answer
+    return filter_store
 
 
 def register(sdk, environ):
-    """Ring on every STABLE_STUDY of this Orthanc, keep its door; `sdk` is the module `orthanc`. Returns the bell."""
-    host, _, port = (environ.get(ADDRESS) or environ.get(OLD_ADDRESS) or "127.0.0.1:8043").rpartition(":")
-    bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    bell.setblocking(False)
+    """Register both callbacks at this Orthanc (`sdk` is the module `orthanc`); returns the socket they send from."""
+    address = environ.get("MINIPACS_STABLE_STUDY_ADDRESS") or environ.get("MINIPACS_DOORBELL") or "127.0.0.1:8043"
+    host, _, port = address.rpartition(":")
+    udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp_socket.setblocking(False)
 
-    def on_change(change_type, _level, resource_id):
-        if change_type == sdk.ChangeType.STABLE_STUDY and not ring(bell, (host, int(port)), resource_id):
-            sdk.LogInfo("minipacs: nobody at the door; the change log will tell")
+    def on_change(change_type, _level, study_id):
+        if change_type == sdk.ChangeType.STABLE_STUDY and not send_notification(
+            udp_socket, (host, int(port)), study_id
+        ):
+            sdk.LogInfo("minipacs: the notification was not sent; the job service will read the change log")
 
     sdk.RegisterOnChangeCallback(on_change)
     folder = json.loads(sdk.GetConfiguration()).get("StorageDirectory", ".")
-    sdk.RegisterIncomingCStoreInstanceFilter(doorkeeper(folder, int(environ.get("MINIPACS_RESERVE_MB", "512"))))
-    sdk.LogWarning(f"minipacs: ringing at {host}:{port} when a study is stable")
-    return bell
+    sdk.RegisterIncomingCStoreInstanceFilter(make_store_filter(folder, int(environ.get("MINIPACS_RESERVE_MB", "512"))))
+    return udp_socket
 
 
-BELL = register(orthanc, os.environ)
+SOCKET = register(orthanc, os.environ)

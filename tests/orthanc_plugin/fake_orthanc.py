@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 ChangeType = SimpleNamespace(STABLE_STUDY=1, NEW_INSTANCE=2)
 callbacks: list[Callable[[int, int, str], None]] = []
-keepers: list[Callable[[object], int]] = []
+store_filters: list[Callable[[object], int]] = []
 said: list[str] = []
 
 
@@ -16,7 +16,7 @@ def RegisterOnChangeCallback(callback: Callable[[int, int, str], None]) -> None:
 
 def RegisterIncomingCStoreInstanceFilter(keeper: Callable[[object], int]) -> None:  # noqa: N802  Orthanc's name
     """Orthanc's registration."""
-    keepers.append(keeper)
+    store_filters.append(keeper)
 
 
 def GetConfiguration() -> str:  # noqa: N802  Orthanc's name
