@@ -17,7 +17,7 @@ OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
 DISK_CHECK_S = 1.0
 
 
-def send_notification(udp_socket, address, study_id):
+def notify(udp_socket, address, study_id):
     """Send `stable <study>` to (host, port); whether it could be sent."""
     try:
         udp_socket.sendto(b"stable " + study_id.encode("ascii"), address)
@@ -48,9 +48,7 @@ def register(sdk, environ):
     udp_socket.setblocking(False)
 
     def on_change(change_type, _level, study_id):
-        if change_type == sdk.ChangeType.STABLE_STUDY and not send_notification(
-            udp_socket, (host, int(port)), study_id
-        ):
+        if change_type == sdk.ChangeType.STABLE_STUDY and not notify(udp_socket, (host, int(port)), study_id):
             sdk.LogInfo("minipacs: the notification was not sent; the job service will read the change log")
 
     sdk.RegisterOnChangeCallback(on_change)
