@@ -29,6 +29,7 @@ from api.web.paging import one_or_404
 from api.web.responses import reply
 from minipacs.catalogue import Patient, Study
 from minipacs.errors import BadRequest, NotFound
+from minipacs.result_paths import results_root
 
 blueprint = Blueprint("output", __name__)
 KINDS = ("nifti", "scans", "voxels")
@@ -52,7 +53,7 @@ def list_scans(patient_id: str) -> list[Scan]:
     with context().database.reading() as session:
         key = one_or_404(session.get(Patient, patient_id), "patient", patient_id, "/patients").patient_key
         uids = list(session.scalars(select(Study.study_instance_uid).where(Study.patient_key == key)))
-    root = files.results_root(context().settings)
+    root = results_root(context().settings)
     found = []
     for uid in uids:
         for result in files.read_results(context().settings, uid):

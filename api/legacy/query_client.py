@@ -11,7 +11,6 @@ from api.auth.roles import requires
 from api.catalogue import lookups
 from api.catalogue.answer_types import PictureDetails
 from api.context import context
-from api.results import files as result_files
 from api.results.file_list import list_result_files
 from api.results.shares import DEFAULT_S, NewShare, create_share, new_share_json
 from api.uploads.upload import UploadAnswer, allow_large_upload, receive_upload
@@ -20,6 +19,7 @@ from api.web.file_responses import send
 from api.web.row_json import JsonRow
 from minipacs.errors import NotFound
 from minipacs.jobs.record import Job
+from minipacs.result_paths import results_root
 
 blueprint = Blueprint("query_client", __name__)
 
@@ -70,7 +70,7 @@ def file_names() -> list[str]:
 @answers(ANY)
 def download(filename: str) -> Response:
     """A result file, as an attachment."""
-    root = result_files.results_root(context().settings)
+    root = results_root(context().settings)
     return send(root, filename, download_name=filename.rpartition("/")[2])
 
 

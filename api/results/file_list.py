@@ -6,11 +6,11 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from api.context import context
-from api.results import files as result_files
 from api.results import shares
 from api.web.describe_route import answers
 from api.web.responses import reply
 from api.web.row_json import iso_time
+from minipacs.result_paths import MANIFEST_FILE, results_root
 
 blueprint = Blueprint("files", __name__)
 MAX_RESULTS = 500
@@ -49,14 +49,14 @@ def files() -> ResponseReturnValue:
 
 def list_result_files() -> list[FileJson]:
     """Every result file; those of the newest results first."""
-    root = result_files.results_root(context().settings)
+    root = results_root(context().settings)
     if not root.is_dir():
         return []
 
     found: list[FileJson] = []
     folders = sorted(root.glob("[0-9]*/*/*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for folder in folders[:MAX_RESULTS]:
-        if folder.name.startswith(".") or not (folder / result_files.MANIFEST).is_file():
+        if folder.name.startswith(".") or not (folder / MANIFEST_FILE).is_file():
             continue
         for file in sorted(folder.iterdir()):
             if file.is_file() and not file.name.startswith("."):

@@ -14,10 +14,10 @@ from api.context import context
 from api.web.describe_route import ANY, Parameters, answers, audits, may_hold_more, takes_query
 from api.web.file_responses import inside, send
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
+from minipacs.result_paths import MANIFEST_FILE, results_root
 from minipacs.settings import Settings
 
 blueprint = Blueprint("results", __name__)
-MANIFEST = "manifest.json"
 LONGEST_S = 300
 CONVERTING = threading.BoundedSemaphore(2)
 """Conversions at once, of each process: each takes a core and the segmentation's memory."""
@@ -61,11 +61,6 @@ def result_file(query: FormParameters, relative: str) -> ResponseReturnValue:
     return send(other_form.parent, other_form.name, download_name=f"seg-{query.type.lower()}.dcm")
 
 
-def results_root(settings: Settings) -> Path:
-    """Where all results lie."""
-    return settings.output / "results"
-
-
 def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson]:
     """The manifest of every result of a study, with the address of each file."""
     try:
@@ -74,7 +69,7 @@ def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson
         return []
 
     found: list[ResultJson] = []
-    for path in sorted(folder.glob(f"*/*/{MANIFEST}")):
+    for path in sorted(folder.glob(f"*/*/{MANIFEST_FILE}")):
         series, engine = path.parts[-3], path.parts[-2]
         if series.startswith(".") or engine.startswith("."):
             continue
@@ -84,7 +79,7 @@ def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson
             continue
 
         address = f"/results/{study_instance_uid}/{series}/{engine}/"
-        names = sorted({*manifest.get("files", []), MANIFEST})
+        names = sorted({*manifest.get("files", []), MANIFEST_FILE})
         addresses = {name: address + name for name in names}
         found.append(cast(ResultJson, {**manifest, "engine": engine, "addresses": addresses}))
     return found

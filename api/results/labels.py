@@ -7,9 +7,10 @@ from typing import TypedDict
 from flask import Blueprint, Response, current_app, make_response, request
 
 from api.context import context
-from api.results import files, label_filter
+from api.results import label_filter
 from api.web.describe_route import GZIP, Parameters, answers, audits, takes_query
 from api.web.file_responses import inside, send
+from minipacs.result_paths import results_root
 
 blueprint = Blueprint("labels", __name__)
 MAP = "labels.nii.gz"
@@ -57,7 +58,7 @@ def filtered_result(query: LabelParameters, study: str, series: str, engine: str
 
 def map_of(study: str, series: str, engine: str) -> Path:
     """The label map of a result."""
-    return inside(files.results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
+    return inside(results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
 
 
 def label_table(path: Path) -> LabelTable:

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.auth.roles import public, requires
 from api.context import context
-from api.results import files as result_files
 from api.web.addresses import server_address, serves_this_machine_alone
 from api.web.describe_route import ZIP, Fields, answers, audits, takes_body
 from api.web.file_responses import inside
@@ -25,6 +24,7 @@ from api.web.responses import reply, reply_or_redirect
 from api.web.row_json import iso_time
 from api.web.zip_stream import zip_files
 from minipacs.errors import BadRequest, Gone, NotFound
+from minipacs.result_paths import results_root
 from minipacs.tables import Base
 
 blueprint = Blueprint("share", __name__)
@@ -136,7 +136,7 @@ def download_share(token: str) -> Response:
     if share is None or share.revoked or share.ends < time.time():
         raise Gone("This link has ended.", "Ask for a new one.")
 
-    root = result_files.results_root(context().settings)
+    root = results_root(context().settings)
     response = Response(zip_files([(name, inside(root, name)) for name in share.files]), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
     response.headers["Cache-Control"] = "no-store"
@@ -150,7 +150,7 @@ def create_share(names: list[str], seconds: int) -> Share:
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise BadRequest(f"A link lives {SHORTEST_S} to {LONGEST_S} seconds.", "Send `seconds` within that.")
 
-    root = result_files.results_root(context().settings)
+    root = results_root(context().settings)
     for name in names:
         if not name or not inside(root, name).is_file():
             raise NotFound("One of the files is not there.", "GET /files lists them.")

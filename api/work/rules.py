@@ -1,7 +1,6 @@
 """Which engine segments what: administrators edit HOME/segmentation.toml, checked before it is kept."""
 
 import os
-from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from flask import Blueprint
@@ -13,9 +12,9 @@ from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import render_page, reply, reply_or_redirect, wants_page
 from api.work.segmentation_work import list_engines, segmentation_work
 from minipacs.errors import BadRequest, SettingsError
+from minipacs.result_paths import RULES_FILE, rules_file
 
 blueprint = Blueprint("rules", __name__)
-FILE = "segmentation.toml"
 MAX_CHARACTERS = 64 * 1024
 
 
@@ -64,24 +63,19 @@ def change(body: RulesRequest) -> ResponseReturnValue:
     return reply_or_redirect(RulesJson(rules=text), "/rules")
 
 
-def rules_file() -> Path:
-    """Where the rules are kept."""
-    return context().settings.home / FILE
-
-
 def read_rules() -> str:
     """The file's text; empty where there is none."""
     try:
-        return rules_file().read_text("utf-8")
+        return rules_file(context().settings).read_text("utf-8")
     except FileNotFoundError:
         return ""
 
 
 def write_rules(text: str) -> None:
     """Put this text in the file's place, whole."""
-    partial = rules_file().with_name(f".{FILE}.{os.getpid()}")
+    partial = rules_file(context().settings).with_name(f".{RULES_FILE}.{os.getpid()}")
     partial.write_text(text, "utf-8")
-    partial.replace(rules_file())
+    partial.replace(rules_file(context().settings))
 
 
 def page_values(text: str, wrong: str = "") -> dict[str, object]:
