@@ -5,15 +5,21 @@ from base64 import b64encode
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
+import urllib3
 from flask import current_app
 
-from api.dicomweb.frame_client import Line
+from api.dicomweb.frame_client import FrameClient
 from minipacs.database import Database
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
 if TYPE_CHECKING:
     from minipacs.archive.client import Archive
+
+MAX_CONNECTIONS = 32
+"""To Orthanc, kept for the gateway."""
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 300
 
 
 class AppContext:
@@ -22,7 +28,7 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
-        self.line = Line(settings.orthanc_url)
+        self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None
         self._lock = threading.Lock()
 
@@ -37,6 +43,12 @@ class AppContext:
             return self._archive
 
     @cached_property
+    def orthanc_connections(self) -> urllib3.PoolManager:
+        """Connections for the gateway, whose answers stream through."""
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+        return urllib3.PoolManager(maxsize=MAX_CONNECTIONS, block=False, timeout=timeout)
+
+    @cached_property
     def orthanc_authorization(self) -> str:
         """The value of the `Authorization` header that Orthanc takes from us."""
         password = self.settings.orthanc_password or secret(self.settings.home, "orthanc_password")
@@ -47,7 +59,8 @@ class AppContext:
         with self._lock:
             if self._archive is not None:
                 self._archive.close()
-            self.line.close()
+            self.frame_client.close()
+            self.orthanc_connections.clear()
             self.database.close()
 
 

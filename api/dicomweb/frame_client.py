@@ -1,123 +1,117 @@
-"""Frames from Orthanc by the shortest way: a kept socket, the answer's head read as it is.
+"""A small HTTP client for frames: connections are kept, and a head of a response is read without `email`.
 
-The general client parses each answer's head with `email`, which compiles a regular expression for every
-multipart boundary: 1 ms of the 2 that Orthanc itself takes for a frame. What is not a plain 200 with
-its length is None here, and asked again by the general client (`api.dicomweb.gateway`).
+The general client (urllib3) parses each head with `email`, which compiles a regular expression for every
+multipart boundary: 1 ms of the 2 that Orthanc itself takes for a frame. A response that is not a plain 200
+with its length is None here, and requested again by the general client (`api.dicomweb.gateway`).
 """
 
 import queue
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from api.dicomweb import orthanc_fixes
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
-    from api.context import AppContext
-
-KEPT = 32
-KEPT_S = 3600
-LONGEST_HEAD = 16 * 1024
-LONGEST_BODY = 256 * 2**20
+MAX_IDLE_CONNECTIONS = 32
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 256 * 2**20
 TIMEOUT_S = 60.0
+BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A 200: its media type, and the body whole."""
+    """The body of a 200, whole, and its media type."""
 
     content_type: str
     body: bytes
 
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """What the client gets to know."""
-        return [("Content-Type", self.content_type), ("Cache-Control", f"private, max-age={KEPT_S}")]
 
-
-def get(context: "AppContext", path: str, environ: "WSGIEnvironment") -> Frame | None:
-    """A frame as this request asks for it: its path below /dicom-web/, already known to be one of a frame's."""
-    host = environ.get("HTTP_HOST", "localhost")
-    headers = {
-        "Host": host,  # kept: Orthanc builds addresses from it
-        "Forwarded": f"host={host};proto={environ['wsgi.url_scheme']}",  # RFC 7239
-        "Authorization": context.orthanc_authorization,
-    }
-    if accept := environ.get("HTTP_ACCEPT"):
-        headers["Accept"] = accept
-    return context.line.get(f"/dicom-web/{orthanc_fixes.quoted(path)}", headers)
-
-
-class Line:
-    """Kept connections to one server, shared by threads."""
+class FrameClient:
+    """Connections to one server, kept and shared by threads."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._plain = parts.scheme == "http"
+        self._is_plain_http = parts.scheme == "http"
         self._address = (parts.hostname or "", parts.port or 80)
-        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue(KEPT)
+        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue(MAX_IDLE_CONNECTIONS)
 
-    def get(self, target: str, headers: dict[str, str]) -> Frame | None:
-        """The answer to a GET; None when the general client should ask. A connection gone stale is left."""
+    def get(self, target: str, headers: Mapping[str, str]) -> Frame | None:
+        """Request a target by GET; None when the general client should do it."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        message = f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1", "replace")
-        if not self._plain or message.count(b"\n") != len(headers) + 2:  # a line break inside a value
+        request = f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1", "replace")
+        has_injected_line = request.count(b"\n") != len(headers) + 2
+        if not self._is_plain_http or has_injected_line:
             return None
+
         while True:
             try:
-                kept = self._idle.get_nowait()
+                connection = self._idle.get_nowait()
             except queue.Empty:
-                return self._fresh(message)
+                break
             try:
-                return self._asked(kept, message)
-            except OSError:  # Orthanc closes an idle connection after a second
-                kept.close()
+                return self._exchange(connection, request)
+            except OSError:  # Orthanc closes an idle connection after a second: try the next one
+                connection.close()
+        return self._get_on_new_connection(request)
 
-    def _fresh(self, message: bytes) -> Frame | None:
+    def close(self) -> None:
+        """Close the idle connections."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _get_on_new_connection(self, request: bytes) -> Frame | None:
         try:
-            opened = socket.create_connection(self._address, timeout=TIMEOUT_S)
+            connection = socket.create_connection(self._address, timeout=TIMEOUT_S)
         except OSError:
             return None
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            return self._asked(opened, message)
+            return self._exchange(connection, request)
         except OSError:
-            opened.close()
-            return None
-
-    def _asked(self, connection: socket.socket, message: bytes) -> Frame | None:
-        connection.sendall(message)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            got = connection.recv(65536)
-            if not got or len(head) > LONGEST_HEAD:
-                raise ConnectionError("no answer")
-            head += got
-        head, _, rest = head.partition(b"\r\n\r\n")
-        status, *lines = head.decode("latin-1").split("\r\n")
-        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = fields.get("content-length", "")
-        if not status.startswith("HTTP/1.1 200") or not length.isdigit() or int(length) > LONGEST_BODY:
             connection.close()
             return None
-        body = bytearray(int(length))
-        body[: len(rest)] = rest
-        view, at = memoryview(body), len(rest)
-        while at < len(body):
-            got_now = connection.recv_into(view[at:])
-            if not got_now:
-                raise ConnectionError("the answer broke off")
-            at += got_now
+
+    def _exchange(self, connection: socket.socket, request: bytes) -> Frame | None:
+        """Send a request and read its response; afterwards the connection is idle, or closed."""
+        connection.sendall(request)
+        head, body_start = _read_head(connection)
+        status, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+        length = fields.get("content-length", "")
+        if not status.startswith("HTTP/1.1 200") or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            connection.close()
+            return None
+
+        body = _read_body(connection, body_start, int(length))
         try:
             self._idle.put_nowait(connection)
         except queue.Full:
             connection.close()
-        return Frame(fields.get("content-type", "application/octet-stream"), bytes(body))
+        return Frame(fields.get("content-type", "application/octet-stream"), body)
 
-    def close(self) -> None:
-        """Close what is idle."""
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+
+def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+    """The head of a response without its empty line, and what came of the body with it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        block = connection.recv(BLOCK_BYTES)
+        if not block or len(data) > MAX_HEAD_BYTES:
+            raise ConnectionError("The server sent no head.")
+        data += block
+    head, _, body_start = data.partition(b"\r\n\r\n")
+    return head, body_start
+
+
+def _read_body(connection: socket.socket, start: bytes, length: int) -> bytes:
+    """The body, whose first bytes have come already."""
+    body = bytearray(length)
+    body[: len(start)] = start
+    view, position = memoryview(body), len(start)
+    while position < length:
+        count = connection.recv_into(view[position:])
+        if not count:
+            raise ConnectionError("The body broke off.")
+        position += count
+    return bytes(body)

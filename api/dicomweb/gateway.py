@@ -11,18 +11,22 @@ import logging
 from collections.abc import Iterator
 
 import urllib3
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from api.context import context
-from api.dicomweb import frame_client, orthanc_fixes, qido_series, qido_studies
+from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies
+from api.dicomweb.frame_client import Frame
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 
 DICOM_JSON = "application/dicom+json"
-CHUNK = 256 * 1024
-CONNECTIONS = 32
+CHUNK_BYTES = 256 * 1024
+FRAME_MAX_AGE_S = 3600
+"""A browser keeps a frame for so long."""
+MIN_GZIP_BYTES = 1024
+"""Longer JSON is compressed: the metadata of 300 slices, 1.35 MB, to 35 kB."""
 HOP_BY_HOP = frozenset(
     [
         "connection",
@@ -47,13 +51,13 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warni
 @answers("multipart/related", DICOM_JSON, JSON, "image/*")
 def retrieve(path: str) -> Response:
     """QIDO-RS and WADO-RS; the query has matching keys of the Standard."""
-    if not orthanc_fixes.may_be_read(path):
+    if not paths.is_readable(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
     if (found := _answer_from_catalogue(path.strip("/"))) is not None:
         return _reply_json(found.get_data(), 200, list(found.headers))
-    short = orthanc_fixes.wants_frames(path) and not request.query_string
-    if short and (frame := frame_client.get(context(), path, request.environ)) is not None:
-        return Response(frame.body, 200, frame.headers)
+    if (frame := _fetch_frame(path)) is not None:
+        headers = {"Content-Type": frame.content_type, "Cache-Control": f"private, max-age={FRAME_MAX_AGE_S}"}
+        return Response(frame.body, 200, headers)
     return _relay(path, _request_archive("GET", path))
 
 
@@ -65,6 +69,16 @@ def _answer_from_catalogue(path: str) -> Response | None:
     if path == "series":
         return qido_series.answer(None)
     return qido_series.answer(study) if path.startswith("studies/") and rest == "series" else None
+
+
+def _fetch_frame(path: str) -> Frame | None:
+    """The frames of this path by the quick client, where it can get them."""
+    if not paths.is_of_frames(path) or request.query_string:
+        return None
+    headers = _own_headers()
+    if "Accept" in request.headers:
+        headers["Accept"] = request.headers["Accept"]
+    return context().frame_client.get(paths.archive_target(path), headers)
 
 
 @blueprint.post("/studies", defaults={"study": None})
@@ -84,7 +98,7 @@ def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     url = context().settings.orthanc_url + _target(path)
     try:
         answer = _request_once(method, url, _request_headers())
-        if answer.status == 500 and orthanc_fixes.wants_frames(path):
+        if answer.status == 500 and paths.is_of_frames(path):
             answer.drain_conn()
             answer = _request_once(method, url, {**_request_headers(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
     except urllib3.exceptions.HTTPError as error:
@@ -98,14 +112,14 @@ def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
 
 
 def _target(path: str) -> str:
-    query = orthanc_fixes.decoded_query(request.query_string.decode("ascii", "replace"))
-    return f"/dicom-web/{orthanc_fixes.quoted(path)}" + (f"?{query}" if query else "")
+    query = orthanc_fixes.decode_query(request.query_string.decode("ascii", "replace"))
+    return paths.archive_target(path) + (f"?{query}" if query else "")
 
 
 def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     body = request.stream if method == "POST" else None
     retries = urllib3.Retry(connect=2, read=2, redirect=False, status=False, backoff_factor=0.05)
-    return _pool().request(
+    return context().orthanc_connections.request(
         method,
         url,
         headers=headers,
@@ -118,15 +132,22 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
 
 
 def _request_headers() -> dict[str, str]:
-    """The client's headers less ours alone. The Host is kept: Orthanc builds RetrieveURLs from it."""
+    """The client's headers that Orthanc should see, and ours."""
     dropped = HOP_BY_HOP | NOT_FORWARDED
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
-    headers["Authorization"] = context().orthanc_authorization
-    headers["Host"] = request.host
-    headers["Forwarded"] = f"host={request.host};proto={request.scheme}"  # RFC 7239
+    headers |= _own_headers()
     if request.method == "POST" and request.content_length is not None:
         headers["Content-Length"] = str(request.content_length)
     return headers
+
+
+def _own_headers() -> dict[str, str]:
+    """The headers that every request to Orthanc has from us. The Host is the client's: RetrieveURLs are built of it."""
+    return {
+        "Host": request.host,
+        "Forwarded": f"host={request.host};proto={request.scheme}",  # RFC 7239
+        "Authorization": context().orthanc_authorization,
+    }
 
 
 def _relay(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
@@ -135,15 +156,15 @@ def _relay(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
         return _relay_json(path, answer, headers)
-    if orthanc_fixes.wants_frames(path) and answer.status == 200:
-        headers.append(("Cache-Control", f"private, max-age={frame_client.KEPT_S}"))
+    if paths.is_of_frames(path) and answer.status == 200:
+        headers.append(("Cache-Control", f"private, max-age={FRAME_MAX_AGE_S}"))
     return Response(_stream(answer), answer.status, headers, direct_passthrough=True)
 
 
 def _relay_json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
     body = answer.read()
     if request.method == "GET":
-        body = orthanc_fixes.mended_json(path, body)
+        body = orthanc_fixes.leave_out_empty_modalities(path, body)
     answer.release_conn()
     return _reply_json(body, answer.status, headers)
 
@@ -153,7 +174,7 @@ def _reply_json(body: bytes, status: int, headers: list[tuple[str, str]]) -> Res
     headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
     headers.append(("Vary", "Accept-Encoding"))
     headers.append(("Cache-Control", "no-cache"))
-    if request.accept_encodings.quality("gzip") and len(body) > 1024:  # 300 slices of metadata: 1.35 MB → 35 kB
+    if request.accept_encodings.quality("gzip") and len(body) > MIN_GZIP_BYTES:
         body = gzip.compress(body, 5, mtime=0)
         headers.append(("Content-Encoding", "gzip"))
     return Response(body, status, headers)
@@ -161,16 +182,6 @@ def _reply_json(body: bytes, status: int, headers: list[tuple[str, str]]) -> Res
 
 def _stream(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     try:
-        yield from answer.stream(CHUNK, decode_content=False)
+        yield from answer.stream(CHUNK_BYTES, decode_content=False)
     finally:
         answer.release_conn()
-
-
-def _pool() -> urllib3.PoolManager:
-    """One pool of connections a process."""
-    kept = current_app.extensions
-    if "minipacs_orthanc" not in kept:
-        timeout = urllib3.Timeout(connect=5, read=300)
-        kept["minipacs_orthanc"] = urllib3.PoolManager(maxsize=CONNECTIONS, block=False, timeout=timeout)
-    pool: urllib3.PoolManager = kept["minipacs_orthanc"]
-    return pool

@@ -1,4 +1,4 @@
-"""The short way to frames: kept connections, stale ones left, everything unusual given up."""
+"""The client for frames: connections are kept, stale ones replaced, everything unusual is left to the other client."""
 
 import socket
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.dicomweb.frame_client import Line
+from api.dicomweb.frame_client import FrameClient
 from waiting import PATIENCE_S
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=x\r\nContent-Length: 5\r\n\r\nab\r\nc"
@@ -48,23 +48,23 @@ def served(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.mark.parametrize("served", [[[PLAIN, PLAIN]]], indirect=True)
 def test_a_connection_is_used_again(served: Server) -> None:
-    line = Line(served.url)
+    client = FrameClient(served.url)
     for _ in range(2):
-        frame = line.get("/frames/1", {"Host": "here"})
+        frame = client.get("/frames/1", {"Host": "here"})
         assert frame is not None
         assert (frame.body, frame.content_type) == (b"ab\r\nc", "multipart/related; boundary=x")
-    line.close()
+    client.close()
     assert served.asked == [b"GET /frames/1 HTTP/1.1\r\nHost: here\r\n\r\n"] * 2
 
 
 @pytest.mark.parametrize("served", [[[PLAIN], [PLAIN]]], indirect=True)
 def test_a_connection_that_was_closed_is_left_for_another(served: Server) -> None:
-    line = Line(served.url)
-    assert line.get("/1", {}) is not None
-    again = line.get("/2", {})
+    client = FrameClient(served.url)
+    assert client.get("/1", {}) is not None
+    again = client.get("/2", {})
     assert again is not None
     assert again.body == b"ab\r\nc"
-    line.close()
+    client.close()
 
 
 ODD = [
@@ -76,8 +76,8 @@ ODD += [PLAIN[:-2], b"HTTP/1.1 200 OK\r\n"]
 
 @pytest.mark.parametrize("served", [[[answer]] for answer in ODD], indirect=True)
 def test_anything_but_a_plain_answer_is_left_to_the_general_client(served: Server) -> None:
-    assert Line(served.url).get("/1", {}) is None
+    assert FrameClient(served.url).get("/1", {}) is None
 
 
 def test_a_line_break_in_a_header_is_never_sent() -> None:
-    assert Line("http://127.0.0.1:1").get("/1", {"Accept": "a\r\nEvil: b"}) is None
+    assert FrameClient("http://127.0.0.1:1").get("/1", {"Accept": "a\r\nEvil: b"}) is None

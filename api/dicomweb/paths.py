@@ -1,0 +1,29 @@
+"""Which of Orthanc's DICOMweb resources may be read through the gateway, and how their paths are written."""
+
+import re
+from urllib.parse import quote
+
+UID = r"[0-9.]{1,64}"
+LEVEL = rf"studies(/{UID}(/series(/{UID}(/instances(/{UID})?)?)?)?)?"
+READABLE = re.compile(
+    rf"^({LEVEL}|studies/{UID}/(series|instances)|series|instances"
+    rf"|studies/{UID}(/series/{UID})?/(metadata|instances|rendered|thumbnail)"
+    rf"|studies/{UID}/series/{UID}/instances/{UID}/(metadata|rendered|thumbnail|bulk/[0-9A-Fa-f/]+"
+    rf"|frames/[0-9,]+(/rendered|/thumbnail)?))/?$"
+)
+"""The resources of PS3.18 10.4 and 10.6, and nothing else of the archive."""
+
+
+def is_readable(path: str) -> bool:
+    """Whether a GET of this path below /dicom-web/ may pass."""
+    return bool(READABLE.match(path))
+
+
+def is_of_frames(path: str) -> bool:
+    """Whether the path names pixel data of frames."""
+    return "/frames/" in path
+
+
+def archive_target(path: str) -> str:
+    """The path and its prefix as Orthanc's URLs have them."""
+    return "/dicom-web/" + quote(path, safe="/,.")
