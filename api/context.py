@@ -10,7 +10,7 @@ from flask import current_app
 
 from api.dicomweb.frame_client import FrameClient
 from minipacs.database import Database
-from minipacs.secrets import secret
+from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AppContext:
     @cached_property
     def orthanc_authorization(self) -> str:
         """The value of the `Authorization` header that Orthanc takes from us."""
-        password = self.settings.orthanc_password or secret(self.settings.home, "orthanc_password")
+        password = orthanc_password(self.settings)
         return "Basic " + b64encode(f"{self.settings.orthanc_user}:{password}".encode()).decode()
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from etl.transform import transform
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
-from minipacs.temporary_folders import scratch
+from minipacs.temporary_folders import temporary_folder
 
 __all__ = ["ReportProgress", "catalogue_source", "open_cluster", "transform_chunk"]
 
@@ -63,7 +63,7 @@ def catalogue_source(
     max_under_way = CHUNKS_UNDER_WAY_PER_WORKER * workers if executor is None else MAX_CHUNKS_UNDER_WAY_ON_CLUSTER
     under_way: deque[Future[list[Outcome]]] = deque()
 
-    with _explain_errors(), scratch(options.target) as folder, _open_executor(workers, executor) as pool:
+    with _explain_errors(), temporary_folder(options.target) as folder, _open_executor(workers, executor) as pool:
         transform_items = partial(transform_chunk, source.reader, options=options, folder=folder)
 
         def load(outcomes: list[Outcome]) -> None:

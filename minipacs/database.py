@@ -57,10 +57,10 @@ class Database:
         Processes that do it at once wait for each other.
         """
         step = step or migrations.head()
-        with _translated(), self.engine.connect() as connection:
+        with _translate_errors(), self.engine.connect() as connection:
             if migrations.current(connection) == step:
                 return
-        with _translated(), self.engine.connect().execution_options(minipacs_migrating=True) as connection:
+        with _translate_errors(), self.engine.connect().execution_options(minipacs_migrating=True) as connection:
             connection.detach()  # closed afterwards: a connection that checks no foreign keys serves nobody else
             with connection.begin():
                 if self.is_postgresql:
@@ -75,13 +75,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that only reads; it never waits for a writer."""
-        with _translated(), Session(self.engine) as session:
+        with _translate_errors(), Session(self.engine) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end, rolled back on any error."""
-        with _translated(), Session(self._writing) as session, session.begin():
+        with _translate_errors(), Session(self._writing) as session, session.begin():
             yield session
 
     def look_up(self, statement: Select[*tuple[Any, ...]], **values: str) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -89,7 +89,7 @@ class Database:
 
         A connection that the server has closed is replaced once.
         """
-        with _translated():
+        with _translate_errors():
             try:
                 return self._select(statement, values)
             except OperationalError as error:
@@ -155,7 +155,7 @@ def _open_autocommit(url: str) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """The database's own trouble becomes one of our errors; a full disk is named."""
     try:
         yield

@@ -1,6 +1,6 @@
 """Where log records go: stderr, as lines for people or as JSON lines for machines (`MINIPACS_LOG_FORMAT`).
 
-A JSON line has `time`, `level`, `logger`, `process`, `message`, and what is known of the job at hand (`job`,
+A JSON line has `time`, `level`, `logger`, `process`, `message`, and the context of the job (`job`,
 `kind`, `attempt`). Of an exception it has the type and the places, not the words: a foreign library's words
 may quote a data element, and a patient's name never reaches a log.
 """
@@ -17,22 +17,22 @@ from typing import Any
 
 from minipacs.settings import Settings
 
-CHATTY = ("httpx", "pynetdicom", "distributed", "alembic.runtime.plugins")
-_at_hand: ContextVar[dict[str, Any] | None] = ContextVar("at_hand", default=None)
+NOISY_LOGGERS = ("httpx", "pynetdicom", "distributed", "alembic.runtime.plugins")
+_log_context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
 
 
 class JsonLines(logging.Formatter):
-    """One object a line."""
+    """Formats each record as one JSON object on a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record and what is at hand."""
+        """The record with its context, as one line of JSON."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
             "message": record.getMessage(),
-            **(_at_hand.get() or {}),
+            **(_log_context.get() or {}),
         }
         if record.exc_info and record.exc_info[0]:
             line["exception"] = record.exc_info[0].__name__
@@ -42,20 +42,20 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(settings: Settings, level: int = logging.INFO) -> None:
-    """For the whole process, once."""
+    """Set logging up for the whole process. Call it once, at its start."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if settings.log_format == "json" else text)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
-def at_hand(**known: Any) -> Iterator[None]:
-    """Records of this thread made inside bear these."""
-    token = _at_hand.set({**(_at_hand.get() or {}), **known})
+def log_context(**known: Any) -> Iterator[None]:
+    """Add these keys to every JSON line that this thread logs inside."""
+    token = _log_context.set({**(_log_context.get() or {}), **known})
     try:
         yield
     finally:
-        _at_hand.reset(token)
+        _log_context.reset(token)

@@ -1,11 +1,12 @@
 """Secrets made once on this machine and kept in HOME/secrets.json, readable by its owner alone."""
 
 import json
-import os
 import secrets
 from pathlib import Path
 
 from minipacs.errors import SettingsError
+from minipacs.files import replace_private
+from minipacs.settings import Settings
 
 
 def secret(home: Path, name: str) -> str:
@@ -15,11 +16,14 @@ def secret(home: Path, name: str) -> str:
     if name not in kept:
         home.mkdir(parents=True, exist_ok=True)
         kept = {name: secrets.token_urlsafe(32), **_read(file)}
-        partial = file.with_name(f".secrets.{os.getpid()}")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(kept, stream, indent=1)
-        partial.replace(file)
+        with replace_private(file) as stream:
+            stream.write(json.dumps(kept, indent=1).encode())
     return kept[name]
+
+
+def orthanc_password(settings: Settings) -> str:
+    """Our password at Orthanc: the one that is set, or the one made on this machine."""
+    return settings.orthanc_password or secret(settings.home, "orthanc_password")
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How a long-lived command learns that it is to end."""
+"""SIGTERM and SIGINT: how a long-lived command learns that it must end."""
 
 import asyncio
 import signal
@@ -8,11 +8,11 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""A service manager's word, and Ctrl+C."""
+"""What a service manager sends, and Ctrl+C."""
 
 
-def asked_to_end() -> threading.Event:
-    """Set once one of `SIGNALS` has come; call it in the main thread."""
+def make_stop_event() -> threading.Event:
+    """An event that is set by the first of `SIGNALS`. Must be called in the main thread."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -23,8 +23,8 @@ def asked_to_end() -> threading.Event:
     return stop
 
 
-def when_asked_to_end(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The same for a running loop of asyncio: `close` is started once one of `SIGNALS` has come."""
+def close_on_stop_signal(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Start the coroutine `close()` at the first of `SIGNALS`. Must be called in the running loop of asyncio."""
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, lambda: asyncio.ensure_future(close()))

@@ -1,7 +1,7 @@
-"""A file lent to another server for a while: a signed link of the front door that opens it without login.
+"""A file offered to another server for a while: a signed link of the front door that opens it without login.
 
 A server that segments (VISTA-3D) fetches its image by URL. The link names one file in a folder of its
-own, ends at a time, and dies with the folder when the lender is done.
+own, ends at a time, and the folder is removed when its maker is done.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ FOLDER = "exchange"
 
 
 @dataclass(frozen=True)
-class Loan:
-    """Where the lender writes the file, and the path and query of its link."""
+class Offer:
+    """Where the file is to be written, and the path of its link."""
 
     file: Path
     link: str
 
 
 @contextmanager
-def lend(settings: Settings, name: str, seconds: int) -> Iterator[Loan]:
+def offer_file(settings: Settings, name: str, seconds: int) -> Iterator[Offer]:
     """A place for a file called `name`, reachable for `seconds` at most, gone afterwards."""
     root = settings.home / FOLDER
     _sweep(root)
@@ -39,12 +39,12 @@ def lend(settings: Settings, name: str, seconds: int) -> Iterator[Loan]:
     (root / folder).mkdir(parents=True, mode=0o700)
     try:
         link = f"/{FOLDER}/{folder}/{ends}/{_signature(settings, folder, ends, name)}/{name}"
-        yield Loan(root / folder / name, link)
+        yield Offer(root / folder / name, link)
     finally:
         shutil.rmtree(root / folder, ignore_errors=True)
 
 
-def lent(settings: Settings, folder: str, ends: int, signature: str, name: str) -> Path:
+def find_offered_file(settings: Settings, folder: str, ends: int, signature: str, name: str) -> Path:
     """The file of a link. Raises `NotFound` for a link we did not make, `Gone` for one that has ended."""
     expected = _signature(settings, folder, ends, name)
     if not hmac.compare_digest(expected.encode(), signature.encode()):

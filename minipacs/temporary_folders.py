@@ -1,7 +1,7 @@
-"""Folders for unfinished work: who is killed leaves one behind, and the next one who works removes it.
+"""Temporary folders for unfinished work. What a killed process leaves behind, the next one removes.
 
-Each folder has a lock file beside it, held (flock) by its process as long as that lives, whatever ends
-it: a folder whose lock is free belongs to nobody.
+Each folder has a lock file beside it, which its process holds (flock) as long as it lives: a folder whose
+lock is free belongs to nobody.
 """
 
 import fcntl
@@ -17,8 +17,8 @@ LOCK = ".lock"
 
 
 @contextmanager
-def scratch(root: Path) -> Iterator[Path]:
-    """A new folder below `root`, gone at the end; what the dead left there is removed first."""
+def temporary_folder(root: Path) -> Iterator[Path]:
+    """A new folder below `root`, removed at the end. Folders of processes that have ended are removed first."""
     root.mkdir(parents=True, exist_ok=True)
     sweep(root)
     folder = root / f"{PREFIX}{uuid4().hex}"

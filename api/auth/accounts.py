@@ -5,6 +5,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from api.auth.roles import ROLES, includes
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotFound
+from minipacs.files import write_private
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
@@ -76,9 +78,7 @@ def ensure_administrator(database: Database, settings: Settings) -> str | None:
     password = "-".join(secrets.token_hex(3) for _ in range(3))
     set_user(database, settings.admin_user, "admin", password, must_change=True)
     settings.home.mkdir(parents=True, exist_ok=True)
-    file = os.open(first_login(settings), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "w") as stream:
-        stream.write(password + "\n")
+    write_private(Path(first_login(settings)), f"{password}\n".encode())
     return password
 
 

@@ -10,7 +10,7 @@ from api.context import context
 from api.web.row_json import iso_time
 from api.web.template_filters import count_of
 from api.work.job_json import JobJson, job_json
-from minipacs.archive.client import Arrived
+from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Study
 from minipacs.jobs.follow import FollowedStudy
 from minipacs.jobs.record import Job
@@ -59,7 +59,7 @@ def make_step(
     }
 
 
-def arrival_step(session: Session, study: Study | None, arrived: Arrived | None) -> StepJson:
+def arrival_step(session: Session, study: Study | None, arrived: ArchivedStudy | None) -> StepJson:
     """Whether it is here, whether it is whole."""
     if arrived is None:
         sentence = "It is in the catalogue; whether the archive holds it was not found out." if study else "Not here."

@@ -19,7 +19,7 @@ from api.results.files import ResultJson
 from api.web.describe_route import Parameters, answers, takes_query
 from api.web.responses import reply
 from api.work.job_json import ErrorText
-from minipacs.archive.client import Arrived
+from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Instance, Patient, Rejection, Series, Study
 from minipacs.errors import ArchiveError
 from minipacs.jobs.record import Job
@@ -76,9 +76,9 @@ def where(query: WhereParameters) -> ResponseReturnValue:
 def find_studies(text: str) -> WhereAnswer:
     """Studies the catalogue, the jobs or the archive know by this text."""
     trouble: ErrorText | None = None
-    in_archive: dict[str, Arrived] = {}
+    in_archive: dict[str, ArchivedStudy] = {}
     try:
-        in_archive = context().archive.arrived(text, MAX_STUDIES)
+        in_archive = context().archive.find_studies(text, MAX_STUDIES)
     except ArchiveError as error:
         trouble = {"message": error.message, "hint": error.hint}
 
@@ -94,7 +94,7 @@ def find_studies(text: str) -> WhereAnswer:
         return {"q": text, "studies": studies, "trouble": trouble}
 
 
-def study_status(session: Session, uid: str, arrived: Arrived | None) -> StudyStatus:
+def study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> StudyStatus:
     """The stages of a study so far, and the sentence that sums them up."""
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None

@@ -16,7 +16,7 @@ blueprint = Blueprint("exchange", __name__)
 @answers(ANY)
 def download_file(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file of this link, for whoever has the link, until it ends."""
-    file = signed_files.lent(context().settings, folder, ends, signature, name)
+    file = signed_files.find_offered_file(context().settings, folder, ends, signature, name)
     response = send(file.parent, file.name)
     response.headers["Cache-Control"] = "no-store"
     return response

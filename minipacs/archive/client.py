@@ -16,7 +16,7 @@ from pyorthanc import Orthanc
 
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
-from minipacs.secrets import secret
+from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
 
 TIMEOUT_S = 60.0
@@ -45,7 +45,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ArchivedStudy:
     """A study in the archive: whose it is, when its last instance came (seconds since 1970)."""
 
     study_id: str
@@ -73,7 +73,7 @@ class Archive:
         self._client = Orthanc(
             self.url,
             username=settings.orthanc_user,
-            password=settings.orthanc_password or secret(settings.home, "orthanc_password"),
+            password=orthanc_password(settings),
             timeout=timeout_s,
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             return_raw_response=True,
@@ -93,7 +93,7 @@ class Archive:
         """Names of the loaded plugins."""
         return [str(name) for name in self._json("GET", "/plugins")]
 
-    def answers_dicomweb(self) -> None:
+    def check_dicomweb(self) -> None:
         """Ask QIDO-RS for one study; raises when that is not answered."""
         self._json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
 
@@ -132,7 +132,7 @@ class Archive:
         found = self._json("POST", "/tools/lookup", content=uid)
         return [str(e["ID"]) for e in found if e["Type"] == level]
 
-    def arrived(self, text: str, limit: int = 20) -> dict[str, Arrived]:
+    def find_studies(self, text: str, limit: int = 20) -> dict[str, ArchivedStudy]:
         """Studies whose UID, PatientID, accession number or patient's name this is, by Study Instance UID.
 
         A name matches in its middle, the rest whole; case does not count.
@@ -140,14 +140,14 @@ class Archive:
         plain = text.strip().replace("*", "?")
         asked = [{"StudyInstanceUID": plain}, {"PatientID": plain}, {"AccessionNumber": plain}]
         asked.append({"PatientName": "*" + "*".join(plain.split()) + "*"})
-        found: dict[str, Arrived] = {}
+        found: dict[str, ArchivedStudy] = {}
         for query in asked if plain else ():
             body = {"Level": "Study", "Expand": True, "CaseSensitive": False, "Limit": limit, "Query": query}
             for entry in self._json("POST", "/tools/find", json=body):
                 uid = str(entry["MainDicomTags"].get("StudyInstanceUID", ""))
                 last = datetime.strptime(str(entry["LastUpdate"]), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
                 patient = str(entry.get("PatientMainDicomTags", {}).get("PatientID", ""))
-                found[uid] = Arrived(str(entry["ID"]), patient, last.timestamp(), len(entry["Series"]))
+                found[uid] = ArchivedStudy(str(entry["ID"]), patient, last.timestamp(), len(entry["Series"]))
         return found
 
     def is_stable(self, study_id: str) -> bool:

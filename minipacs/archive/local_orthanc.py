@@ -6,7 +6,6 @@ gives the same values by Orthanc's own environment variables.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from sqlalchemy import make_url
 
 from minipacs.errors import SettingsError
-from minipacs.secrets import secret
+from minipacs.files import write_private
+from minipacs.secrets import orthanc_password
 from minipacs.setting_values import parse_peers
 from minipacs.settings import ROOT, Settings
 
@@ -42,7 +42,7 @@ def find_binary() -> str | None:
     return next((found for name in BINARIES if (found := shutil.which(name))), None)
 
 
-def started_with(settings: Settings) -> list[str] | None:
+def find_changed_keys(settings: Settings) -> list[str] | None:
     """Keys in which the last start's configuration differs from what the settings make now; `None`: never started."""
     folder = settings.home / "orthanc"
     try:
@@ -61,8 +61,7 @@ def write_configuration(settings: Settings) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "orthanc.json", configuration / "orthanc.json")
     file = configuration / "machine.json"
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        json.dump(machine_configuration(settings, folder), stream, indent=2)
+    write_private(file, json.dumps(machine_configuration(settings, folder), indent=2).encode())
     return configuration
 
 
@@ -72,14 +71,12 @@ def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
     return {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
-        "TemporaryDirectory": str(_made(folder / "temporary")),
+        "TemporaryDirectory": str(_make_folder(folder / "temporary")),
         "Plugins": _plugins(settings),
         "PythonScript": str(ROOT / "orthanc_plugin" / "plugin.py"),
         "HttpPort": settings.orthanc_port,
         "RemoteAccessAllowed": False,
-        "RegisteredUsers": {
-            settings.orthanc_user: settings.orthanc_password or secret(settings.home, "orthanc_password")
-        },
+        "RegisteredUsers": {settings.orthanc_user: orthanc_password(settings)},
         "DicomAet": settings.aet,
         "DicomPort": settings.dicom_port,
         "DicomModalities": peers,
@@ -125,6 +122,6 @@ def _plugins(settings: Settings) -> list[str]:
     return found
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

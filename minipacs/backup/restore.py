@@ -27,6 +27,7 @@ from minipacs.backup.tables import load, tables_of
 from minipacs.database import Database
 from minipacs.doctor.machine_checks import runs_here
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
+from minipacs.files import write_private
 from minipacs.settings import Settings
 
 HELP = "restore a backup into an empty home and an empty archive"
@@ -94,9 +95,9 @@ def _files(settings: Settings, found: Source, manifest: dict[str, Any], listed: 
     for entry in listed:
         base, _, rest = entry["name"].partition("/")
         if base in places:
-            _write(places[base], rest, _checked(found, entry))
+            _write(places[base], rest, _read_verified(found, entry))
         elif rest == "settings.env" and base == manifest["snapshot"]:
-            _write(settings.home, "restored-settings.env", _checked(found, entry))
+            _write(settings.home, "restored-settings.env", _read_verified(found, entry))
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
@@ -104,11 +105,10 @@ def _write(folder: Path, name: str, content: bytes) -> None:
         raise BadRequest(f"The backup names a file outside its place ({name}).", "Somebody changed it: name another.")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-        stream.write(content)
+    write_private(path, content)
 
 
-def _checked(found: Source, entry: dict[str, Any]) -> bytes:
+def _read_verified(found: Source, entry: dict[str, Any]) -> bytes:
     with found.open(entry["name"]) as stream:
         content = stream.read()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -125,7 +125,7 @@ def _instances(archive: Archive, found: Source, listed: list[dict[str, Any]], ma
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, len(wanted), AT_ONCE):  # a few in memory at once
             some = wanted[start : start + AT_ONCE]
-            stored = pool.map(archive.store, [_checked(found, entry) for entry in some])
+            stored = pool.map(archive.store, [_read_verified(found, entry) for entry in some])
             for entry, instance_id in zip(some, stored, strict=True):
                 if instance_id != entry["id"]:
                     raise BadRequest(f"The archive stored {entry['name']} under another name.", "Name another backup.")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from minipacs.errors import BadRequest
+from minipacs.files import OWNER_ONLY, open_private, replace_private
 
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20
@@ -72,11 +73,9 @@ class FolderTarget:
         """Beside its place first, so that no half file bears the name."""
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
         hashed = Hashed(stream)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with replace_private(path) as file:
             shutil.copyfileobj(hashed, file, BLOCK)
-        partial.replace(path)
         return hashed.hexdigest()
 
     def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
@@ -98,7 +97,7 @@ class TarTarget:
             raise BadRequest(f"{file} exists.", "Name a new file, or a folder: that is brought up to date.")
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file, self._partial = file, file.with_name(f".{file.name}.partial")
-        self._stream = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        self._stream = open_private(self._partial)
         self._tar = tarfile.open(fileobj=self._stream, mode="w")  # noqa: SIM115  closed by finish()
 
     def keeps(self, name: str, size: int) -> str:
@@ -108,7 +107,7 @@ class TarTarget:
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
         """Append."""
         entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = size, 0o600
+        entry.size, entry.mode = size, OWNER_ONLY
         hashed = Hashed(stream)
         self._tar.addfile(entry, hashed)
         return hashed.hexdigest()

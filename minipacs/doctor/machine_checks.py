@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from minipacs.archive.client import Archive
-from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, plugins_of, started_with
+from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, find_changed_keys, plugins_of
 from minipacs.doctor.finding import Finding, failed, ok, warning
 from minipacs.doctor.work_checks import (
     check_change_log,
@@ -144,7 +144,7 @@ def check_dicomweb(settings: Settings) -> Finding:
     """QIDO-RS is answered."""
     archive = Archive(settings, timeout_s=PATIENCE_S)
     try:
-        archive.answers_dicomweb()
+        archive.check_dicomweb()
     finally:
         archive.close()
     return ok("QIDO-RS is answered")
@@ -179,7 +179,7 @@ def check_stable_age(settings: Settings) -> Finding:
     """The configuration Orthanc was started with is the one our settings would make now."""
     if not runs_here(settings):
         return ok("runs elsewhere: not known")
-    differing = started_with(settings)
+    differing = find_changed_keys(settings)
     if differing is None:
         return warning("was never started here", "Start everything with scripts/up.")
     if differing:

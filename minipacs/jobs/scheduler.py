@@ -10,7 +10,7 @@ import logging
 from minipacs.errors import SettingsError
 from minipacs.jobs.worker import QUIET
 from minipacs.settings import Settings
-from minipacs.signals import when_asked_to_end
+from minipacs.signals import close_on_stop_signal
 
 HELP = "run the scheduler of a cluster, at the port of MINIPACS_SCHEDULER"
 
@@ -52,5 +52,5 @@ async def _serve(host: str, port: int) -> None:
     nobody = "127.0.0.1:0"  # it serves figures of its own, which ours replace
     async with distributed.Scheduler(host=host, port=port, dashboard=False, dashboard_address=nobody) as scheduler:
         log.info("the scheduler listens at %s", scheduler.address)
-        when_asked_to_end(scheduler.close)
+        close_on_stop_signal(scheduler.close)
         await scheduler.finished()

@@ -13,7 +13,7 @@ from minipacs.jobs.follow import Doorbell, Follower
 from minipacs.jobs.runner import Runner
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import Settings
-from minipacs.signals import asked_to_end
+from minipacs.signals import make_stop_event
 
 HELP = "run the job service: follow the archive, do the work"
 RUNNER_STEP_S = 0.2
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; then hand running work back."""
-    stop = asked_to_end()
+    stop = make_stop_event()
 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)

@@ -28,7 +28,7 @@ from minipacs.errors import (
 )
 from minipacs.jobs.contract import Cancelled, works
 from minipacs.jobs.record import Claim, Jobs, Progress
-from minipacs.logging_setup import at_hand
+from minipacs.logging_setup import log_context
 from minipacs.settings import Settings
 
 BEAT_S = 1.0
@@ -117,7 +117,7 @@ def run_job(settings: Settings, job_id: int) -> str:
     claim = jobs.claim(job_id, worker_name(settings))
     if claim is None:
         return "not mine"
-    with at_hand(job=claim.id, kind=claim.kind, attempt=claim.attempt):
+    with log_context(job=claim.id, kind=claim.kind, attempt=claim.attempt):
         outcome = _do(settings, jobs, claim)
         log.info("job %d (%s), attempt %d: %s", claim.id, claim.kind, claim.attempt, outcome)
         return outcome

@@ -20,7 +20,7 @@ from minipacs.errors import SettingsError
 from minipacs.jobs.record import Jobs
 from minipacs.jobs.task import worker_name
 from minipacs.settings import Settings
-from minipacs.signals import when_asked_to_end
+from minipacs.signals import close_on_stop_signal
 
 HELP = "run one worker of the pool, for the scheduler at MINIPACS_SCHEDULER"
 QUIET = {
@@ -74,7 +74,7 @@ async def _serve(settings: Settings, needs: Sequence[str]) -> None:
         dashboard=False,
         local_directory=str(settings.home / "pool"),
     ) as worker:
-        when_asked_to_end(partial(worker.close, timeout=1))
+        close_on_stop_signal(partial(worker.close, timeout=1))
         await worker.finished()
 
 

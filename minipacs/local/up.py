@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
-from minipacs.signals import asked_to_end
+from minipacs.signals import make_stop_event
 
 HELP = "run everything on this machine; --demo sends a study and waits for its segmentation"
 LOOK_S = 0.2
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start, say where, wait; 0 after Ctrl+C or a finished demo, otherwise 1 with the reason."""
     from minipacs.local.supervisor import Stack
 
-    stop = asked_to_end()
+    stop = make_stop_event()
     say(f"data below {settings.home}")
     with Stack(settings, stop, say) as stack:
         if stop.is_set():

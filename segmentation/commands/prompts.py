@@ -6,7 +6,7 @@ import threading
 
 from minipacs.errors import SettingsError
 from minipacs.settings import Settings
-from minipacs.signals import asked_to_end
+from minipacs.signals import make_stop_event
 
 HELP = "run the prompt service: clicks and boxes become segments at once"
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from segmentation.prompting.http_server import Server
     from segmentation.prompting.service import Service
 
-    stop = asked_to_end()
+    stop = make_stop_event()
     archive, database = Archive(settings), Database(settings.database_url)
     database.create()
     service = Service(settings, archive, database)

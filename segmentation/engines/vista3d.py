@@ -76,12 +76,15 @@ class Vista3d:
 
         asked = self._prompts(prompts, volume)
         limit = self._settings.engine_limit_s
-        with signed_files.lend(self._settings, IMAGE, limit) as loan, TemporaryDirectory(prefix="minipacs-") as folder:
+        with (
+            signed_files.offer_file(self._settings, IMAGE, limit) as offer,
+            TemporaryDirectory(prefix="minipacs-") as folder,
+        ):
             progress("hand over")
-            foreign.write_volume(volume, loan.file)
+            foreign.write_volume(volume, offer.file)
             address = (self._settings.vista3d_address or self._settings.address).rstrip("/")
             progress(SAYS)
-            content = _infer(self._settings, {"image": address + loan.link, "prompts": asked}, limit)
+            content = _infer(self._settings, {"image": address + offer.link, "prompts": asked}, limit)
             progress("take back")
             labels = foreign.read_labels(SAYS, _unpacked(content, Path(folder)), volume)
         labels[labels == 255] = 0  # NV-Segment-CT marks what it did not look at so

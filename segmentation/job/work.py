@@ -15,7 +15,7 @@ from minipacs.errors import EngineError, NotAVolume, Unreadable
 from minipacs.jobs.contract import EngineStatus, Order, Task
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
-from minipacs.temporary_folders import scratch
+from minipacs.temporary_folders import temporary_folder
 from segmentation import registry
 from segmentation.engine import Engine, Progress
 from segmentation.identity import Identity, parameters_digest
@@ -222,7 +222,7 @@ def _segment_in_child(task: Task, work: _SeriesWork, folder: Path, before: Manif
     options: Mapping[str, object] = {"type": work.rules.type, "mrb": work.rules.mrb, **task.args.get("options", {})}
     log = task.settings.home / "failures" / f"{work.identity.series_instance_uid}-{work.identity.engine}.log"
 
-    with scratch(results_root(task.settings)) as temporary:
+    with temporary_folder(results_root(task.settings)) as temporary:
         request = parent.Request(
             files=_download(task, work.series, temporary, report),
             digest=work.series.digest,

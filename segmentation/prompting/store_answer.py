@@ -16,7 +16,7 @@ from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
-from minipacs.temporary_folders import scratch
+from minipacs.temporary_folders import temporary_folder
 from segmentation.identity import Identity, parameters_digest
 from segmentation.job.rules import read_rules
 from segmentation.labelmap import Labelmap, Segment
@@ -88,7 +88,7 @@ def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, d
 
     manifest = read_manifest(place)
     if manifest is None:
-        with scratch(results_root(settings)) as temporary:
+        with temporary_folder(results_root(settings)) as temporary:
             folder = temporary / "result"
             folder.mkdir()
             manifest = store.move_into_place(folder, place, _write_result(acceptance, identity, rules.type, folder))

@@ -40,7 +40,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 def test_a_line_is_an_object_and_names_the_job_at_hand(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     logging_setup.set_up(settings)
-    with logging_setup.at_hand(job=7, kind="segment"):
+    with logging_setup.log_context(job=7, kind="segment"):
         log.info("study %s", "1.2.3")
     log.warning("two\nlines")
     first, second = said(capsys)

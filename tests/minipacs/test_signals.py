@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from minipacs.signals import SIGNALS, asked_to_end
+from minipacs.signals import SIGNALS, make_stop_event
 from waiting import PATIENCE_S
 
 SERVER = """
 import asyncio, os, sys
-from minipacs.signals import when_asked_to_end
+from minipacs.signals import close_on_stop_signal
 
 async def serve():
     ended = asyncio.Event()
     async def close():
         ended.set()
-    when_asked_to_end(close)
+    close_on_stop_signal(close)
     os.kill(os.getpid(), int(sys.argv[1]))
     await ended.wait()
 
@@ -38,7 +38,7 @@ def _handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_heard(number: signal.Signals) -> None:
-    stop = asked_to_end()
+    stop = make_stop_event()
     assert not stop.is_set()
     os.kill(os.getpid(), number)
     assert stop.wait(PATIENCE_S)

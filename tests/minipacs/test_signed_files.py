@@ -1,4 +1,4 @@
-"""A lent file: opened by its link alone, for its time alone."""
+"""An offered file: opened by its link alone, for its time alone."""
 
 import pytest
 
@@ -12,34 +12,34 @@ def settings(tmp_path):
     return Settings(home=tmp_path / "home").complete()
 
 
-def parts(loan):
+def parts(offer):
     """Folder, end, signature, name."""
-    _, _, folder, ends, signature, name = loan.link.split("/")
+    _, _, folder, ends, signature, name = offer.link.split("/")
     return folder, int(ends), signature, name
 
 
 def test_a_link_opens_its_file_until_the_lender_is_done(settings):
-    with signed_files.lend(settings, "image.nii.gz", 60) as loan:
-        loan.file.write_bytes(b"voxels")
-        assert signed_files.lent(settings, *parts(loan)).read_bytes() == b"voxels"
+    with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        offer.file.write_bytes(b"voxels")
+        assert signed_files.find_offered_file(settings, *parts(offer)).read_bytes() == b"voxels"
     with pytest.raises(Gone):
-        signed_files.lent(settings, *parts(loan))
+        signed_files.find_offered_file(settings, *parts(offer))
     assert not list((settings.home / "exchange").iterdir())
 
 
 def test_a_link_ends_by_itself(settings, monkeypatch):
-    with signed_files.lend(settings, "image.nii.gz", 60) as loan:
-        loan.file.write_bytes(b"voxels")
-        ends = parts(loan)[1]
+    with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        offer.file.write_bytes(b"voxels")
+        ends = parts(offer)[1]
         monkeypatch.setattr(signed_files.time, "time", lambda: ends + 1)
         with pytest.raises(Gone):
-            signed_files.lent(settings, *parts(loan))
+            signed_files.find_offered_file(settings, *parts(offer))
 
 
 def test_nothing_of_a_link_can_be_changed(settings):
-    with signed_files.lend(settings, "image.nii.gz", 60) as loan:
-        loan.file.write_bytes(b"voxels")
-        folder, ends, signature, name = parts(loan)
+    with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        offer.file.write_bytes(b"voxels")
+        folder, ends, signature, name = parts(offer)
         changed = [
             ("other", ends, signature, name),
             (folder, ends + 1, signature, name),
@@ -49,12 +49,12 @@ def test_nothing_of_a_link_can_be_changed(settings):
         ]
         for link in changed:
             with pytest.raises(NotFound):
-                signed_files.lent(settings, *link)
+                signed_files.find_offered_file(settings, *link)
 
 
 def test_what_a_killed_lender_left_is_taken_away_by_the_next(settings):
     left = settings.home / "exchange" / "1000000000-killed"
     left.mkdir(parents=True)
     (left / "image.nii.gz").write_bytes(b"voxels")
-    with signed_files.lend(settings, "image.nii.gz", 60) as loan:
-        assert [folder.name for folder in left.parent.iterdir()] == [loan.file.parent.name]
+    with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        assert [folder.name for folder in left.parent.iterdir()] == [offer.file.parent.name]

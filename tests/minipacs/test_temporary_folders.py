@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.temporary_folders import scratch, sweep
+from minipacs.temporary_folders import sweep, temporary_folder
 from waiting import FOREVER_S
 
 WORKS_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from minipacs.temporary_folders import scratch
-with scratch(Path(sys.argv[1])) as folder:
+from minipacs.temporary_folders import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("done")
     print(folder, flush=True)
     time.sleep(float(sys.argv[2]))
@@ -21,9 +21,9 @@ with scratch(Path(sys.argv[1])) as folder:
 
 
 def test_a_folder_is_gone_at_the_end_whatever_happened(tmp_path: Path) -> None:
-    with scratch(tmp_path / "root") as folder:
+    with temporary_folder(tmp_path / "root") as folder:
         (folder / "half").write_text("done")
-    with pytest.raises(ValueError, match="broke"), scratch(tmp_path / "root"):
+    with pytest.raises(ValueError, match="broke"), temporary_folder(tmp_path / "root"):
         raise ValueError("broke")
     assert list((tmp_path / "root").iterdir()) == []
 
@@ -41,7 +41,7 @@ def test_what_the_dead_leave_is_swept_and_what_the_living_use_is_not(tmp_path: P
             other.kill()
         other.wait()
     assert folder.exists()
-    with scratch(tmp_path) as ours:
+    with temporary_folder(tmp_path) as ours:
         assert not folder.exists()
         assert ours.is_dir()
     assert list(tmp_path.iterdir()) == []
@@ -61,6 +61,6 @@ def test_a_lock_taken_by_a_sweeper_in_the_moment_of_its_making_is_made_again(
         real(held, operation)
 
     monkeypatch.setattr(fcntl, "flock", swept_before)
-    with scratch(tmp_path) as folder:
+    with temporary_folder(tmp_path) as folder:
         assert folder.with_name(folder.name + ".lock").exists()
     assert len(calls) == 2

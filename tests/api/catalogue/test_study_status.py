@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from minipacs.archive.client import Archive, Arrived
+from minipacs.archive.client import Archive, ArchivedStudy
 from minipacs.jobs.contract import Order
 from minipacs.jobs.record import Job, Jobs
 
@@ -78,7 +78,7 @@ def test_a_study_is_found_by_patient_name_and_uid(viewer: Any, question: str) ->
 
 
 def test_a_study_that_still_arrives_is_known_before_the_catalogue(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {"1.9.9": Arrived("an-id", "NEW", 0.0, 2)}
+    held = {"1.9.9": ArchivedStudy("an-id", "NEW", 0.0, 2)}
     monkeypatch.setattr(Archive, "arrived", lambda *_: held)
     found = way(viewer, "NEW")
     assert (found["PatientID"], found["steps"][0]["state"]) == ("NEW", "waiting")

@@ -1,0 +1,35 @@
+"""Writing files: for their owner alone, and whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+OWNER_ONLY = 0o600
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """A new or emptied file that only its owner can read, open for writing."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read."""
+    with open_private(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def replace_private(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file beside its place, then put it there in one step: no reader ever sees half of it.
+
+    When writing fails, the file that lay there stays.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open_private(partial) as stream:
+            yield stream
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
