@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import select
 
 from minipacs.archive.c_store import send_folder
 from minipacs.archive.client import Archive
+from minipacs.catalogue import Result
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
 from minipacs.jobs.record import Job, Jobs
@@ -113,11 +115,15 @@ class RunningStack:
         return list(Jobs(self.database).of_study(study_instance_uid))
 
     def wait_jobs(self, study_instance_uid: str, *kinds: str) -> list[Job]:
-        """Until the study has jobs of these kinds and none is open; nothing may have failed."""
+        """Until the study, as the archive holds it now, has jobs of these kinds and none is open; none may have failed.
+
+        A study that arrives with a pause, as from a busy machine, is worked on twice: what had come before the
+        pause, and the whole.
+        """
 
         def ended() -> list[Job] | None:
             jobs = self.jobs(study_instance_uid)
-            complete = set(kinds) <= {job.kind for job in jobs}
+            complete = all(self._concern_present_content(jobs, study_instance_uid, kind) for kind in kinds)
             return jobs if complete and all(job.state not in ("queued", "running") for job in jobs) else None
 
         jobs: list[Job] = until(ended, what=f"the end of {kinds} for {study_instance_uid}")
@@ -125,21 +131,38 @@ class RunningStack:
         assert not broken, broken
         return jobs
 
+    def _concern_present_content(self, jobs: list[Job], study_instance_uid: str, kind: str) -> bool:
+        """Whether one of the jobs of this kind is for all that the archive holds of the study now."""
+        try:
+            study = self.archive.study(self.archive.study_id(study_instance_uid))
+        except ArchiveError:
+            return False
+        digest = study.digest(ours=kind == "catalogue")
+        return any(job.kind == kind and digest in job.key.split("/") for job in jobs)
+
     def wait_segmented(self, study_instance_uid: str) -> str:
         """Until the study's SEG is in the archive *and* catalogued; the SEG's Series Instance UID."""
         self.wait_jobs(study_instance_uid, "segment", "catalogue")
 
         def listed() -> str | None:
             series = self.get_json(f"/dicom-web/studies/{study_instance_uid}/series")
-            segs = [s for s in series if s["00080060"]["Value"] == ["SEG"]]
-            return str(segs[0]["0020000E"]["Value"][0]) if segs else None
+            uids = {str(s["0020000E"]["Value"][0]) for s in series if s["00080060"]["Value"] == ["SEG"]}
+            return next((uid for uid in self.segs(study_instance_uid) if uid in uids), None)
 
         return str(until(listed, what="a SEG in the answer of QIDO-RS"))
 
     def segs(self, study_instance_uid: str) -> list[str]:
-        """Series Instance UIDs of the SEG series the archive holds of a study."""
+        """Series Instance UIDs of the SEG series the archive holds of a study, less those that others superseded."""
         study = self.archive.study(self.archive.study_id(study_instance_uid))
-        return [s.series_instance_uid for s in study.series if s.modality == "SEG"]
+        with self.database.reading() as session:
+            superseded = set(
+                session.scalars(select(Result.seg_series_instance_uid).where(Result.superseded_by.is_not(None)))
+            )
+        return [
+            series.series_instance_uid
+            for series in study.series
+            if series.modality == "SEG" and series.series_instance_uid not in superseded
+        ]
 
     def token(self, name: str = "tests") -> str:
         """An API token, made by the product's own command."""

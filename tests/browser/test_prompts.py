@@ -216,5 +216,7 @@ def test_an_overlay_follows_its_click_at_once(page: Page, stack: RunningStack, c
         ("a frame with nothing new on it", [page.evaluate(FRAME) for _ in range(3)]),
     ):
         print(f"{name}: median {statistics.median(found):.0f} ms, {min(found):.0f} to {max(found):.0f}")
-    assert statistics.median(waited) < 1000
-    assert statistics.median(ms) < (1000 if slices else 20_000)
+    assert len(ms) == 2 * (slices or 2)
+    if slices:
+        assert statistics.median(waited) < 1000
+        assert statistics.median(ms) < 1000

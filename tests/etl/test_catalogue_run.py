@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -209,27 +207,24 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     put(source, *range(1, 700))
     (source / "notes.txt").write_text("no DICOM")
     program = textwrap.dedent(f"""
+        import os, signal, sys, threading
         from pathlib import Path
         from etl.extract import FolderSource
         from etl.options import Options
         from etl.catalogue_run import catalogue_source
         from minipacs.database import Database
+        def end(tally):
+            if tally.added + tally.unchanged >= int(sys.argv[1]):
+                threading.Timer(0.02, os.killpg, (0, signal.SIGKILL)).start()  # in the middle of the next chunk
         if __name__ == "__main__":
             catalogue_source(FolderSource(Path({str(source)!r})), Database({database.url!r}),
-                      Options(target=Path({str(options.target)!r})), workers={workers})
+                      Options(target=Path({str(options.target)!r})), workers={workers}, progress=end)
     """)
     script = tmp_path / "killed.py"
     script.write_text(program)
-    deadline = time.monotonic() + 60
-    for wanted in (1, 150):
-        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-        while process.poll() is None and time.monotonic() < deadline:
-            with database.reading() as session:
-                if totals(session).images >= wanted:
-                    break
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for wanted in ("1", "150"):
+        ended = subprocess.run([sys.executable, str(script), wanted], start_new_session=True, check=False)
+        assert ended.returncode == -signal.SIGKILL
         with database.reading() as session:
             assert 0 < totals(session).images < 699
     catalogue_source(FolderSource(source), database, options)
