@@ -91,31 +91,58 @@ def main() -> None:
 @contextmanager
 def serve_both(home: Path) -> Iterator[tuple[Settings, str, str]]:
     """Run the product without an automatic engine, and nginx beside it; yields settings and both addresses."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise SystemExit("nginx is not installed")
+
     settings = settings_on_free_ports(home, engine="none", admin_password=PASSWORD)
-    environment = {**os.environ, **settings.as_environment()}
-    up = subprocess.Popen([sys.executable, "-m", "minipacs.cli", "up"], env=environment, text=True,
-                          stdout=subprocess.PIPE)  # fmt: skip
+    with run_product(settings), run_nginx(program, settings, Path(tempfile.mkdtemp(dir=home))) as address:
+        yield settings, f"http://127.0.0.1:{settings.http_port}", address
+
+
+@contextmanager
+def run_product(settings: Settings) -> Iterator[None]:
+    """Run `minipacs up`; yields when it is ready."""
+    up = subprocess.Popen(
+        [sys.executable, "-m", "minipacs.cli", "up"],
+        env={**os.environ, **settings.as_environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert up.stdout is not None
-    while up.stdout.readline().strip() != "minipacs: ready":
-        if up.poll() is not None:
-            raise SystemExit("minipacs up has ended")
-    folder = Path(tempfile.mkdtemp(dir=home))
+    try:
+        while up.stdout.readline().strip() != "minipacs: ready":
+            if up.poll() is not None:
+                raise SystemExit("minipacs up has ended")
+        yield
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.communicate()
+
+
+@contextmanager
+def run_nginx(program: str, settings: Settings, folder: Path) -> Iterator[str]:
+    """Run nginx over the same build and the same Orthanc, its files in `folder`; yields its address."""
     (port,) = free_ports(1)
-    user = f"{settings.orthanc_user}:{settings.orthanc_password or secret(settings.home, 'orthanc_password')}"
-    text = NGINX.format(folder=folder, port=port, archive=settings.orthanc_port, build=settings.ohif, root=ROOT,
-                        basic=b64encode(user.encode()).decode())  # fmt: skip
-    (folder / "nginx.conf").write_text(text)
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    password = settings.orthanc_password or secret(settings.home, "orthanc_password")
+    configuration = NGINX.format(
+        folder=folder,
+        port=port,
+        archive=settings.orthanc_port,
+        build=settings.ohif,
+        root=ROOT,
+        basic=b64encode(f"{settings.orthanc_user}:{password}".encode()).decode(),
+    )
+    (folder / "nginx.conf").write_text(configuration)
+
     nginx = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for_answer(address + "/ohif/")
-        yield settings, f"http://127.0.0.1:{settings.http_port}", address
+        yield address
     finally:
         nginx.terminate()
         nginx.wait(10)
-        up.send_signal(signal.SIGINT)
-        up.communicate()
 
 
 def wait_for_answer(address: str) -> None:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
     0: done; 3: done, but something was rejected and `--strict` was given; 130: stopped by Ctrl+C. What
     cannot be done raises an error, which is 1.
     """
-    from etl.changes import forget
+    from etl.loading.removal import empty_catalogue
     from minipacs.database import Database
 
     options = _options(arguments, settings)
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
     try:
         database.create()
         if arguments.rebuild:
-            forget(database)
+            empty_catalogue(database)
         if arguments.folder:
             tally = _catalogue_folder(arguments, database, options, settings)
         else:
@@ -131,7 +131,7 @@ def _catalogue_archive(
 ) -> "Tally":
     """Catalogue a study or series of the archive, or what came into it since the last time."""
     from etl.catalogue_run import open_cluster
-    from etl.changes import prune_archive
+    from etl.loading.prune import prune_archive
     from minipacs.archive.client import Archive
 
     archive = Archive(settings)
@@ -181,13 +181,13 @@ def _follow_changes(
     how: dict[str, Any],
 ) -> "Tally":
     """Catalogue what came into the archive since the last time; with `--follow`, until Ctrl+C."""
-    from etl.changes import ChangeLog
+    from etl.changes import ArchiveFollower
     from etl.progress_bar import progress_bar
 
-    log = ChangeLog(settings, archive, database, options)
+    follower = ArchiveFollower(settings, archive, database, options)
     with progress_bar(None, shown=not arguments.json) as progress:
-        tally = log.catch_up(progress=progress, **how)
+        tally = follower.catch_up(progress=progress, **how)
         while arguments.follow:
             time.sleep(settings.poll_s)
-            tally.add(log.catch_up(progress=progress, **how))
+            tally.add(follower.catch_up(progress=progress, **how))
     return tally

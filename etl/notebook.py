@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from etl.catalogue_run import catalogue_source
-from etl.changes import forget
 from etl.extract import FolderSource, count_items
 from etl.loading.prune import prune_folder
+from etl.loading.removal import empty_catalogue
 from etl.options import Options
 from etl.progress_bar import progress_bar
 from etl.split import DEFAULT_SEED, normalise_ratios
@@ -52,7 +52,7 @@ def catalogue_folder(
     try:
         database.create()
         if delete_db:
-            forget(database)
+            empty_catalogue(database)
         removed = prune_folder(database, folder) if prune else 0
         with progress_bar(count_items(folder), shown=verbose) as progress:
             tally = catalogue_source(folder, database, options, workers=workers, progress=progress)

@@ -8,11 +8,13 @@ from sqlalchemy import delete, select
 from etl.chunks import iter_chunks
 from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
 from etl.loading.removal import remove_instances
+from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
-from minipacs.catalogue import Instance, Rejection, Series
+from minipacs.catalogue import Instance, Rejection, Series, Study
 from minipacs.database import Database
+from minipacs.errors import NotInArchive
 
-__all__ = ["prune_folder", "prune_study"]
+__all__ = ["prune_archive", "prune_folder", "prune_study"]
 
 ROWS_PER_QUERY = 500
 
@@ -32,6 +34,13 @@ def prune_folder(database: Database, folder: FolderSource) -> int:
     return number
 
 
+def prune_archive(archive: Archive, database: Database) -> int:
+    """Remove instances that came from the archive and are no more in it; how many."""
+    with database.reading() as session:
+        uids = list(session.scalars(select(Study.study_instance_uid).order_by(Study.study_instance_uid)))
+    return sum(prune_study(database, _read_study(archive, uid)) for uid in uids)
+
+
 def prune_study(database: Database, study: StudyContent) -> int:
     """Remove instances of a study that came from the archive and are no more in it; how many."""
     archived = {item.source for series in study.series for item in series_items(series)}
@@ -43,6 +52,17 @@ def prune_study(database: Database, study: StudyContent) -> int:
     with database.reading() as session:
         gone = [uid for uid, source in session.execute(wanted) if source not in archived]
     return remove_instances(database, gone)
+
+
+def _read_study(archive: Archive, study_instance_uid: str) -> StudyContent:
+    """All that the archive has under this UID; under two patients it is two studies of Orthanc's."""
+    parts = []
+    for study_id in archive.find("Study", study_instance_uid):
+        try:
+            parts.append(archive.study(study_id))
+        except NotInArchive:  # deleted since
+            continue
+    return StudyContent("", study_instance_uid, tuple(series for part in parts for series in part.series))
 
 
 def _missing_instances(database: Database, folder: FolderSource) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Removes instances and their PNGs from the catalogue."""
+"""Removes instances and their PNGs from the catalogue, some or all."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,12 +7,16 @@ from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
 from etl.loading.counts import KeptCounts
-from minipacs.catalogue import Rejection, Rendering
+from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
 
-__all__ = ["delete_pngs", "remove_instances"]
+__all__ = ["CURSOR_NAME", "delete_pngs", "empty_catalogue", "remove_instances"]
+
+CURSOR_NAME = "etl"
+"""Of the cursor that says how far the archive's change log is in the catalogue."""
 
 INSTANCES_PER_TRANSACTION = 500
+PATHS_PER_FETCH = 1000
 
 
 def remove_instances(database: Database, uids: Iterable[str]) -> int:
@@ -33,6 +37,18 @@ def remove_instances(database: Database, uids: Iterable[str]) -> int:
 
         number += len(chunk)
     return number
+
+
+def empty_catalogue(database: Database) -> None:
+    """Remove everything that describes the archive, PNGs too, before it is built anew. Jobs and results stay."""
+    with database.reading() as session:
+        for paths in session.scalars(select(Rendering.png_path)).partitions(PATHS_PER_FETCH):
+            delete_pngs(paths)
+
+    with database.writing() as session:
+        for table in (Rendering, Segment, Instance, Series, Study, Patient, Rejection, Total):
+            session.execute(delete(table))
+        session.execute(delete(Cursor).where(Cursor.name == CURSOR_NAME))
 
 
 def delete_pngs(paths: Iterable[str]) -> None:

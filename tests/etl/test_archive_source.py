@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from dicom_objects import ROOT, as_file, image, nothing
 from etl import command, work
-from etl.changes import ChangeLog, prune_archive
+from etl.changes import ArchiveFollower
+from etl.loading.prune import prune_archive
 from etl.options import Options
 from minipacs.archive.client import Archive
 from minipacs.catalogue import Counts, Instance, Rendering, totals
@@ -168,14 +169,14 @@ def test_the_change_log_is_read_from_its_cursor(
     archive: Archive, orthanc: Settings, database: Database, options: Options
 ) -> None:
     archive.store(as_file(image(PIXELS, 1)))
-    log = ChangeLog(orthanc, archive, database, options)
-    log.catch_up()
-    before = log.cursor.read()
+    follower = ArchiveFollower(orthanc, archive, database, options)
+    follower.catch_up()
+    before = follower.cursor.read()
     assert before > 0
-    assert log.catch_up().done == 0
+    assert follower.catch_up().done == 0
     archive.store(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2", SeriesInstanceUID=f"{ROOT}.2.1")))
-    assert log.catch_up().added == 1
-    assert log.cursor.read() > before
+    assert follower.catch_up().added == 1
+    assert follower.cursor.read() > before
     with database.reading() as session:
         assert totals(session) == Counts(1, 2, 2, 2)
     assert prune_archive(archive, database) == 0
@@ -187,9 +188,9 @@ def test_the_change_log_is_read_from_its_cursor(
 def test_an_error_leaves_the_cursor_where_it_was(
     archive: Archive, orthanc: Settings, database: Database, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = ChangeLog(orthanc, archive, database, options)
-    log.catch_up()
-    before = log.cursor.read()
+    follower = ArchiveFollower(orthanc, archive, database, options)
+    follower.catch_up()
+    before = follower.cursor.read()
     archive.store(as_file(image(PIXELS, 1)))
 
     def away(*_: object) -> bytes:
@@ -198,9 +199,9 @@ def test_an_error_leaves_the_cursor_where_it_was(
     with monkeypatch.context() as broken:
         broken.setattr(Archive, "file", away)
         with pytest.raises(ArchiveUnreachable):
-            log.catch_up()
-    assert log.cursor.read() == before
-    assert log.catch_up().added == 1
+            follower.catch_up()
+    assert follower.cursor.read() == before
+    assert follower.catch_up().added == 1
 
 
 def test_a_copy_in_a_folder_gives_way_to_the_archive(

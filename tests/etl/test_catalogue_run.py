@@ -230,9 +230,9 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     catalogue_source(FolderSource(source), database, options)
     resumed = everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
-    from etl.changes import forget
+    from etl.loading.removal import empty_catalogue
 
-    forget(database)
+    empty_catalogue(database)
     assert not list(options.target.rglob("*.png"))
     catalogue_source(FolderSource(source), database, options)
     assert everything(database, options.target) == resumed
@@ -262,9 +262,9 @@ def test_workers_give_the_same_rows_and_files_as_one(
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
     catalogue_source(FolderSource(source), database, options, workers=2)
     with_two = everything(database, options.target)
-    from etl.changes import forget
+    from etl.loading.removal import empty_catalogue
 
-    forget(database)
+    empty_catalogue(database)
     catalogue_source(FolderSource(source), database, options, workers=1)
     assert everything(database, options.target) == with_two
 
