@@ -17,63 +17,58 @@ from typing import TYPE_CHECKING, Any, TextIO
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
 from segmentation.engine import Progress
+from segmentation.job.request import Request, parse_request
 from segmentation.prompts import parse_prompt
 
 if TYPE_CHECKING:
     from segmentation.results.manifest import Manifest
 
+_WRITE_LOCK = threading.Lock()
+"""Engines report progress from several threads; a line is written whole."""
+
 
 def main() -> int:
-    """Read the request, do it, answer."""
+    """Read the request, segment, and write the result or the error."""
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
-    request = json.loads(sys.stdin.readline())
+    request, settings = parse_request(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def progress(stage: str, done: int = 0, total: int = 0) -> None:
-        _say(channel, {"progress": [stage, done, total]})
+        _write(channel, {"progress": [stage, done, total]})
 
     try:
-        _say(channel, {"result": segment(request, progress)})
+        _write(channel, {"result": segment(request, settings, progress)})
     except MinipacsError as error:
-        _say(channel, error.as_json())
+        _write(channel, error.as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
         traceback.print_exc()
         at = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(at.filename).name}, line {at.lineno}"
-        broke = EngineFailed(f"The engine {request['engine']} broke: {type(error).__name__} in {where}.")
-        _say(channel, broke.as_json())
+        failure = EngineFailed(f"The engine {request.engine} broke: {type(error).__name__} in {where}.")
+        _write(channel, failure.as_json())
+
     return 0
 
 
-def segment(request: dict[str, Any], progress: Progress) -> "Manifest":
-    """Do what the request asks; see `parent.Request` for its fields."""
+def segment(request: Request, settings: Settings, progress: Progress) -> "Manifest":
+    """Do what the request says; the manifest of the result."""
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
 
-    settings = Settings.from_env(request["settings"])
-    engine = registry.create(request["engine"], settings, request["parameters"])
-    return segment_files(
-        [Path(file) for file in request["files"]],
-        request["digest"],
-        engine,
-        Path(request["out"]),
-        [parse_prompt(p) for p in request["prompts"]],
-        progress,
-        request["options"],
-    )
+    engine = registry.create(request.engine, settings, request.parameters)
+    prompts = [parse_prompt(prompt) for prompt in request.prompts]
+
+    return segment_files(request.files, request.digest, engine, request.out, prompts, progress, request.options)
 
 
-_SAYING = threading.Lock()
-
-
-def _say(channel: TextIO, message: dict[str, Any]) -> None:
-    with _SAYING:
+def _write(channel: TextIO, message: dict[str, Any]) -> None:
+    with _WRITE_LOCK:
         channel.write(json.dumps(message) + "\n")
 
 
 def _end_with_parent() -> None:
-    """Standard input closes when the parent ends, however it ends."""
+    """Kill this process and all it has started when standard input closes: the parent has ended, however it did."""
     os.read(0, 1)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 

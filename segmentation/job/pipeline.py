@@ -4,7 +4,7 @@ Runs in the child process (`child.py`). Every form is written from one `Labelmap
 volumes cannot disagree.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minipacs.errors import EngineFailed, WrongPrompts
 from segmentation.engine import Engine, Progress, no_progress
 from segmentation.identity import Identity, parameters_digest
+from segmentation.job.request import ResultOptions
 from segmentation.labelmap import Labelmap
 from segmentation.prompts import Prompt
 from segmentation.registry import EngineFacts
@@ -71,29 +72,28 @@ def segment_files(
     out: Path,
     prompts: Sequence[Prompt] = (),
     progress: Progress = no_progress,
-    options: Mapping[str, Any] | None = None,
+    options: ResultOptions | None = None,
 ) -> Manifest:
     """Segment the series in these DICOM files, or one NIfTI or NRRD file; the manifest, written last.
 
     Every form goes below `out`. `digest`: of the series' SOP Instance UIDs, as the archive has them,
-    or of the file. `options`: `type` (BINARY, LABELMAP), `modality` (of a file that is not DICOM), `mrb` (3D Slicer's
-    scene too).
+    or of the file.
     Raises `NotAVolume`, `Unreadable`, `EngineFailed`, `WrongPrompts`.
     """
-    options = options or {}
+    options = options or ResultOptions()
     watch = Stopwatch(progress)
 
     with surface_process() as surfaces:
         with watch.stage("read"):
-            source = _read(files, engine, str(options.get("modality") or ""))
+            source = _read(files, engine, options.get("modality") or "")
 
         with watch.stage("segment"):
             labelmap = run_engine(engine, source.volume, prompts, progress, modality=source.modality)
 
         identity = identify(source.name, digest, engine, prompts)
         out.mkdir(parents=True, exist_ok=True)
-        surfaces.send(labelmap, out, identity.series_instance_uid, bool(options.get("mrb")))
-        write_forms(source, labelmap, identity, out, watch, str(options.get("type") or DEFAULT_SEG_TYPE))
+        surfaces.send(labelmap, out, identity.series_instance_uid, options.get("mrb", False))
+        write_forms(source, labelmap, identity, out, watch, options.get("type") or DEFAULT_SEG_TYPE)
         watch.seconds |= surfaces.receive()
 
     run = Run(dict(engine.parameters), watch.seconds, round(perf_counter() - watch.began, 3))

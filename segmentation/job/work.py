@@ -4,7 +4,7 @@ Light at import: the job service reads the `orders` of every study. A result who
 in the archive, and whose files are there, is done already; our own objects never trigger work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from segmentation import registry
 from segmentation.engine import Engine, Progress
 from segmentation.identity import Identity, parameters_digest
 from segmentation.job import parent
+from segmentation.job.request import Request, ResultOptions
 from segmentation.job.rules import Rule, Rules, parse_rules, read_rules
 from segmentation.registry import EngineFacts
 from segmentation.results import store
@@ -219,11 +220,12 @@ def _segment_in_child(task: Task, work: _SeriesWork, folder: Path, before: Manif
     def report(stage: str, done: int = 0, total: int = 0) -> None:
         task.progress(stage, done, total, work.note)
 
-    options: Mapping[str, object] = {"type": work.rules.type, "mrb": work.rules.mrb, **task.args.get("options", {})}
+    options = ResultOptions(type=work.rules.type, mrb=work.rules.mrb)
+    options.update(task.args.get("options", {}))
     log = task.settings.home / "failures" / f"{work.identity.series_instance_uid}-{work.identity.engine}.log"
 
     with temporary_folder(results_root(task.settings)) as temporary:
-        request = parent.Request(
+        request = Request(
             files=_download(task, work.series, temporary, report),
             digest=work.series.digest,
             engine=work.rule.engine,

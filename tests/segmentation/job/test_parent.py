@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from minipacs.errors import EngineFailed, NotAVolume
-from segmentation.job import parent
+from segmentation.job import parent, watchdog
+from segmentation.job.request import Request
 from waiting import until
 
 
@@ -27,7 +28,7 @@ def request_of(series, phantom, written, engines, tmp_path):
     def make(engine, slices=12, **more):
         s = series()
         files = written(s.images(phantom(s))[:slices])
-        return parent.Request(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
+        return Request(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
 
     return make
 
@@ -64,13 +65,13 @@ def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp
 
 
 def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(parent, "CPU_CHECK_S", 0.5)
+    monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
         parent.run(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
 
 
 def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(parent, "CPU_CHECK_S", 0.5)
+    monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     limited = replace(settings, engine_limit_s=8)
     with pytest.raises(EngineFailed, match="took longer than 8 s"):
         parent.run(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")

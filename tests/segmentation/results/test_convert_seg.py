@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 
 from segmentation.job import parent
+from segmentation.job.request import Request
 
 
 def images_of(seg):
@@ -27,7 +28,7 @@ def test_the_other_form_holds_the_same_segments_at_the_same_place(
     series, phantom, written, engines, settings, tmp_path, own, other
 ):
     s = series(orientation=(0.8, 0.6, 0.0, -0.36, 0.48, 0.8), header={"PatientSex": "X"})
-    request = parent.Request(
+    request = Request(
         files=written(s.images(phantom(s))),
         digest="d",
         engine="threshold",
