@@ -28,7 +28,8 @@ from chaos.product import Product
 from chaos.sender import Modality
 from chaos.studies import write_studies
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.local.phantom import write_chest_ct
 from waiting import until
 
@@ -86,7 +87,7 @@ def measure_ground(name: str, parts: list[str]) -> dict[str, str]:
 # -- stages -----------------------------------------------------------------------------------------
 def measure_stages(_ground: Ground, product: Product, folder: Path) -> list[Row]:
     """When each thing happened to the second study, after the last C-STORE; the first one warms up."""
-    jobs = Jobs(product.database)
+    jobs = JobQueue(product.database)
     for study in write_studies(folder / "stages", 7, 2):
         modality = Modality([study], product.settings, 0)
         modality.start()
@@ -106,7 +107,7 @@ def measure_stages(_ground: Ground, product: Product, folder: Path) -> list[Row]
     return [(f"last C-STORE → {name}, s", f"{float(at or 0) - sent:.1f}") for name, at in moments.items()]
 
 
-def is_done(jobs: Jobs, uid: str) -> bool:
+def is_done(jobs: JobQueue, uid: str) -> bool:
     """Whether the study was catalogued, segmented, and catalogued with its results."""
     rows = jobs.of_study(uid)
     return len(rows) >= 3 and all(job.state == "done" for job in rows)
@@ -122,7 +123,7 @@ def measure_overhead(_ground: Ground, product: Product, _folder: Path) -> list[R
         started, finished = session.execute(mine).one()
     each_ms = (finished - started) / EMPTY_JOBS * 1000
     submit_jobs(product, 1, seconds=0, name="alone")
-    (alone,) = until(lambda: [j for j in Jobs(product.database).of_study("alone") if j.state == "done"], 30)
+    (alone,) = until(lambda: [j for j in JobQueue(product.database).of_study("alone") if j.state == "done"], 30)
     return [
         (f"overhead of a job, {EMPTY_JOBS} in a row, ms", f"{each_ms:.0f}"),
         ("one job alone, queued → done, ms", f"{(alone.finished - alone.created) * 1000:.0f}"),
@@ -131,7 +132,7 @@ def measure_overhead(_ground: Ground, product: Product, _folder: Path) -> list[R
 
 def submit_jobs(product: Product, count: int, *, seconds: float, name: str) -> None:
     """Queue jobs as the front door does."""
-    jobs = Jobs(product.database, attempts=100)
+    jobs = JobQueue(product.database, attempt_limit=100)
     with product.database.writing() as session:
         for number in range(count):
             key = f"{idle_work.KIND}/{name}/{number}/{time.time()}"
@@ -185,7 +186,7 @@ def time_recovery(ground: Ground, product: Product, kind: str) -> float:
     """Seconds from the blow until two jobs run that began after it, or never stopped, and the doors are open."""
     name = f"{kind} {time.time()}"
     submit_jobs(product, 2, seconds=60, name=name)
-    jobs = Jobs(product.database)
+    jobs = JobQueue(product.database)
     until(lambda: [j.state for j in jobs.of_study(name)] == ["running"] * 2, 60)
     blow = ground.blows(product)[kind]
     struck = time.monotonic()
@@ -198,7 +199,7 @@ def time_recovery(ground: Ground, product: Product, kind: str) -> float:
     return taken
 
 
-def are_both_running(product: Product, jobs: Jobs, name: str) -> bool:
+def are_both_running(product: Product, jobs: JobQueue, name: str) -> bool:
     """Whether both jobs run, in processes that are there."""
     rows = jobs.of_study(name)
     pids = {process.pid for process in product.processes() if is_running(process)}
@@ -231,7 +232,7 @@ def time_catalogue_jobs(ground: Ground, source: Path) -> float:
         for file in source.rglob("*.dcm"):
             product.archive.store(file.read_bytes())
         studies = [product.archive.study(study_id) for study_id in product.archive.studies()]
-        jobs = Jobs(product.database)
+        jobs = JobQueue(product.database)
         with product.database.writing() as session:
             for study in studies:
                 for order in orders(study, ground.settings):

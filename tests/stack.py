@@ -20,7 +20,8 @@ from minipacs.archive.client import Archive
 from minipacs.catalogue import Result
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 from ports import free_ports
 from waiting import LOOK_S, PATIENCE_S, until
@@ -112,7 +113,7 @@ class RunningStack:
 
     def jobs(self, study_instance_uid: str) -> list[Job]:
         """The study's rows of the job table."""
-        return list(Jobs(self.database).of_study(study_instance_uid))
+        return list(JobQueue(self.database).of_study(study_instance_uid))
 
     def wait_jobs(self, study_instance_uid: str, *kinds: str) -> list[Job]:
         """Until the study, as the archive holds it now, has jobs of these kinds and none is open; none may have failed.

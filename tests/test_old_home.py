@@ -28,7 +28,9 @@ from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.database import Database
 from minipacs.jobs.contract import works
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.hold import JobHold
+from minipacs.jobs.leases import JobLeases
+from minipacs.jobs.queue import JobQueue
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import describe_settings
 from minipacs.tables import Base
@@ -240,15 +242,15 @@ def test_the_shared_link_opens_without_login(app: Flask, old: OldHome) -> None:
 
 # -- work -------------------------------------------------------------------------------------------
 def test_waiting_work_can_be_claimed_and_ended(database: Database) -> None:
-    jobs = Jobs(database)
-    assert list(jobs.due("cpu", 10, [])) == [7, 8]
-    claim = jobs.claim(7, "new-machine/1/1")
-    assert claim is not None
-    assert (claim.kind, claim.attempt, claim.args["study_instance_uid"]) == ("catalogue", 1, NEW)
-    assert jobs.finish(claim, {"summary": "3 added"})
+    jobs, leases = JobQueue(database), JobLeases(database)
+    assert list(leases.due("cpu", 10, [])) == [7, 8]
+    hold = JobHold.claim(database, 7, "new-machine/1/1", lease_s=30)
+    assert hold is not None
+    assert (hold.kind, hold.attempt, hold.args["study_instance_uid"]) == ("catalogue", 1, NEW)
+    assert hold.finish({"summary": "3 added"})
     assert jobs.get(7).state == "done"
     assert jobs.retry(4)
-    assert list(jobs.due("cpu", 10, [])) == [4, 8]
+    assert list(leases.due("cpu", 10, [])) == [4, 8]
 
 
 def test_work_that_was_done_is_the_same_work_today(
@@ -260,16 +262,16 @@ def test_work_that_was_done_is_the_same_work_today(
     assert orders(old, mr, "catalogue") == [KEYS["catalogue MR"]]
     assert orders(old, ct, "segment") == [KEYS["segment CT"]]
     assert orders(old, mr, "segment") == [KEYS["segment MR"]]
-    by_name = works()["segment"].asked(ct, old.settings, "slicer")  # type: ignore[attr-defined]
+    by_name = works()["segment"].order_for(ct, old.settings, "slicer")  # type: ignore[attr-defined]
     assert by_name.key == KEYS["segment CT by a person"]
     without_rules = replace(old.settings, home=old.home / "empty")
     assert [o.key for o in works()["segment"].orders(ct, without_rules)] == [KEYS["segment CT by a person"]]
 
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     with database.writing() as session:
         again = [order for work in works().values() for s in (ct, mr) for order in work.orders(s, old.settings)]
         assert [jobs.submit(session, order) for order in again] == [False] * 4
-        assert jobs.rearm(session, ct) == 0
+        assert jobs.retry_lost(session, ct) == 0
 
 
 def test_the_uids_of_a_result_follow_from_the_same_parts(old: OldHome, database: Database) -> None:

@@ -96,7 +96,7 @@ def job_step(session: Session, job: Job) -> StepJson:
         return make_step(name, "running", sentence, at=at, job=row, left_s=row["left_s"])
 
     if job.state == "failed":
-        sentence = f"{job.error} ({job.attempt} of {job.attempts} attempts.)"
+        sentence = f"{job.error} ({job.attempt} of {job.attempt_limit} attempts.)"
         return make_step(
             name, "failed", sentence, hint=job.hint, at=at, job=row, left_s=row["left_s"], can_retry=True
         )  # fmt: skip

@@ -11,7 +11,7 @@ from api.context import context
 from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import reply
 from api.work.job_json import JobJson, job_json
-from api.work.jobs import open_jobs
+from api.work.jobs import job_queue
 from api.work.segmentation_work import EngineJson, list_engines, segmentation_work
 from minipacs.errors import BadRequest
 from minipacs.jobs.record import Job
@@ -51,7 +51,7 @@ def segment(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJson, int
     if not engine:
         raise BadRequest("No engine is named.", 'Send {"engine": "…"}; GET /engines lists them.')
 
-    archive, jobs = context().archive, open_jobs()
+    archive, jobs = context().archive, job_queue()
     study = archive.study(archive.study_id(study_instance_uid))
     order = segmentation_work().order_for(study, context().settings, engine)
 

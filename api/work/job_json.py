@@ -57,7 +57,7 @@ def job_json(job: Job) -> JobJson:
         "summary": ": ".join(filter(None, (job.stage, job.note))) if is_running else job.summary,
         "error": {"message": job.error, "hint": job.hint} if job.error else None,
         "attempt": job.attempt,
-        "attempts": job.attempts,
+        "attempts": job.attempt_limit,
         "cancelling": job.cancel and is_running,
         "created": iso_time(job.created),
         "started": iso_time(job.started),

@@ -16,7 +16,8 @@ from api.web.responses import reply
 from api.web.row_json import JsonRow
 from api.work.job_json import JobJson, job_json
 from minipacs.errors import BadRequest
-from minipacs.jobs.record import STATES, Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import STATES, Job
 
 blueprint = Blueprint("jobs", __name__)
 MAX_JOB_ID = 2**31 - 1
@@ -71,7 +72,7 @@ def jobs(query: JobParameters) -> ResponseReturnValue:
 @answers(JobDetails, page="job.html")
 def job(job_id: int) -> ResponseReturnValue:
     """A job, with its result and the end of its log."""
-    row = open_jobs().get(known_id(job_id))
+    row = job_queue().get(known_id(job_id))
     details: JobDetails = {
         **job_json(row),
         "result": row.result,
@@ -88,9 +89,9 @@ def job(job_id: int) -> ResponseReturnValue:
 @answers(JobJson)
 def cancel(job_id: int) -> JobJson:
     """Queued: it will not start. Running: it stops within seconds."""
-    open_jobs().get(known_id(job_id))
-    open_jobs().cancel(job_id)
-    return job_json(open_jobs().get(job_id))
+    job_queue().get(known_id(job_id))
+    job_queue().cancel(job_id)
+    return job_json(job_queue().get(job_id))
 
 
 @blueprint.post("/jobs/<int:job_id>/retry")
@@ -99,10 +100,10 @@ def cancel(job_id: int) -> JobJson:
 @answers(JobJson)
 def retry(job_id: int) -> JobJson:
     """Queue an ended job again, with all its attempts."""
-    row = open_jobs().get(known_id(job_id))
-    if not open_jobs().retry(job_id):
+    row = job_queue().get(known_id(job_id))
+    if not job_queue().retry(job_id):
         raise BadRequest(f"Job {job_id} is {row.state}.", "Cancel it first, or wait for its end.")
-    return job_json(open_jobs().get(job_id))
+    return job_json(job_queue().get(job_id))
 
 
 def find_jobs(query: JobParameters) -> JobList:
@@ -133,7 +134,6 @@ def known_id(job_id: int) -> int:
     return job_id if job_id <= MAX_JOB_ID else -1
 
 
-def open_jobs() -> Jobs:
-    """The record of jobs, by this application's settings."""
-    settings = context().settings
-    return Jobs(context().database, lease_s=settings.lease_s, attempts=settings.attempts)
+def job_queue() -> JobQueue:
+    """The queue of jobs, by this application's settings."""
+    return JobQueue(context().database, attempt_limit=context().settings.attempts)

@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from minipacs.database import Database
 from minipacs.errors import BadRequest
-from minipacs.jobs.record import STATES, Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import STATES, Job
 from minipacs.settings import Settings
 
 HELP = "list the jobs; cancel or retry one"
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do what the verb says."""
     database = Database(settings.database_url)
     database.create()
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     try:
         if arguments.verb == "list":
             _list(database, arguments.state, as_json=arguments.json)
@@ -47,6 +48,6 @@ def _list(database: Database, state: str | None, *, as_json: bool) -> None:
         chosen = select(Job).order_by(Job.id)
         for job in session.scalars(chosen.where(Job.state == state) if state else chosen):
             if as_json:
-                print(json.dumps({c.key: getattr(job, c.key) for c in Job.__table__.columns}))
+                print(json.dumps({c.name: getattr(job, c.key) for c in Job.__table__.columns}))
             else:
                 print(f"{job.id:6d} {job.state:9s} {job.kind:10s} {job.study_instance_uid}  {job.summary}")

@@ -21,7 +21,7 @@ from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import works
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
@@ -85,7 +85,7 @@ class Follower:
 
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
         self.settings, self.archive, self.database = settings, archive, database
-        self.jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
+        self.jobs = JobQueue(database, attempt_limit=settings.attempts)
         self._cursor = planner_cursor(database)
         self._reconciled = -float("inf")
 
@@ -148,7 +148,7 @@ class Follower:
             return 0
         orders = [order for work in works().values() for order in work.orders(study, self.settings)]
         with self.database.writing() as session:
-            self.jobs.rearm(session, study)
+            self.jobs.retry_lost(session, study)
             fresh = sum(self.jobs.submit(session, order) for order in orders)
             planned = update(FollowedStudy).where(FollowedStudy.study_id == study_id, FollowedStudy.due == due)
             session.execute(planned.values(due=None, study_instance_uid=study.study_instance_uid))
@@ -177,7 +177,7 @@ class Follower:
             if followed is None:
                 return
             if followed.study_instance_uid:
-                self.jobs.drop_ended(session, followed.study_instance_uid)
+                self.jobs.forget_ended(session, followed.study_instance_uid)
                 gone = StudyContent(study_id, followed.study_instance_uid, ())
                 for work in works().values():
                     for order in work.orders(gone, self.settings):

@@ -15,8 +15,8 @@ from distributed import Future
 
 from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable
+from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.pool import EmbeddedPool, Pool, RemotePool
-from minipacs.jobs.record import Jobs
 from minipacs.jobs.task import end_worker, is_alive, run_job
 from minipacs.settings import Settings
 
@@ -46,7 +46,7 @@ class Runner:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
-        self.jobs = Jobs(database, lease_s=settings.lease_s, attempts=settings.attempts)
+        self.leases = JobLeases(database)
         self._submissions: dict[int, Submission] = {}
         self._pool: Pool | None = None
         self._below_reserve = False
@@ -77,7 +77,7 @@ class Runner:
         if not self.settings.scheduler:
             try:
                 for worker in self._dead_workers():
-                    self.jobs.hand_back(worker)
+                    self.leases.requeue_of_worker(worker, "The job service was stopped.", counts_attempt=False)
             except CatalogueUnavailable as error:  # the next start gives it back
                 log.warning("%s", error)
 
@@ -85,7 +85,7 @@ class Runner:
         """Queue again what dead workers hold, forget what ended, submit what is due; how many rows were submitted."""
         now = time.monotonic()
         stepped_recently = now - self._last_step < IDLE_STEP_INTERVAL_S
-        if stepped_recently and not self._submissions and not self.jobs.are_open():
+        if stepped_recently and not self._submissions and not self.leases.are_open():
             return 0
 
         self._last_step = now
@@ -104,7 +104,7 @@ class Runner:
         free = count - sum(submission.needs == needs for submission in self._submissions.values())
         if free <= 0:
             return 0
-        due = self.jobs.due(needs, free, list(self._submissions))
+        due = self.leases.due(needs, free, list(self._submissions))
         for job_id in due:
             name = f"job-{job_id}-{time.monotonic_ns()}"
             future = self._open_pool.client.submit(
@@ -116,7 +116,7 @@ class Runner:
 
     def _forget_ended(self) -> None:
         """Forget submissions that ended, and those that the pool lost or never started."""
-        waiting = self.jobs.queued_again(list(self._submissions)) if self._submissions else set()
+        waiting = self.leases.still_queued(list(self._submissions)) if self._submissions else set()
         for job_id, submission in list(self._submissions.items()):
             stuck = job_id in waiting and time.monotonic() - submission.submitted_at > CLAIM_TIMEOUT_S
             if submission.future.done() or stuck:
@@ -126,12 +126,12 @@ class Runner:
     def _requeue_from_dead_workers(self) -> None:
         """Queue again what workers of this machine held whose process is gone."""
         for worker in self._dead_workers():
-            self.jobs.requeue_of(worker, "The worker process ended unexpectedly.")
+            self.leases.requeue_of_worker(worker, "The worker process ended unexpectedly.")
 
     def _dead_workers(self) -> set[str]:
         """Names of workers of this machine whose process is gone while rows are theirs."""
         here = f"{self.settings.host_name}/"
-        return {worker for _, worker in self.jobs.running() if worker.startswith(here) and not is_alive(worker)}
+        return {worker for worker in self.leases.workers() if worker.startswith(here) and not is_alive(worker)}
 
     def _requeue_from_silent_workers(self) -> None:
         """Queue again what workers hold whose lease is over; on this machine they are killed, for they hang.
@@ -145,11 +145,11 @@ class Runner:
         self._last_look = now
         if now - self._trusted_since < RENEWAL_GRACE_S:
             return
-        for worker in self.jobs.silent():
+        for worker in self.leases.silent_workers():
             if worker.startswith(f"{self.settings.host_name}/"):
                 log.warning("a worker of this machine has been silent for %g s; it is ended", self.settings.lease_s)
                 end_worker(worker)
-        self.jobs.requeue_expired()
+        self.leases.requeue_expired()
 
     def _apply_rules(self, served: list[str]) -> None:
         """Note on rows that no worker can serve why they wait; queue failed rows again as MINIPACS_RETRY says."""
@@ -158,9 +158,9 @@ class Runner:
             return
         self._last_rules = now
         if served:
-            self.jobs.tell_unserved(served)
+            self.leases.note_unserved(served)
         for kind, after_s in self.settings.retry_rules.items():
-            if number := self.jobs.retry_failed(kind, after_s):
+            if number := self.leases.retry_failed(kind, after_s):
                 log.info("%d failed jobs of kind %s are queued again after %g s", number, kind, after_s)
 
     @property
@@ -184,7 +184,7 @@ class Runner:
         if is_low != self._below_reserve:
             reserve = f"MINIPACS_RESERVE_MB={self.settings.reserve_mb}"
             sentence = f"Waiting for disk space: less is free than {reserve}. Free some." if is_low else ""
-            self.jobs.tell_waiting(sentence)
+            self.leases.note_queued(sentence)
             log.warning("%s", sentence or f"{free_mb} MB of disk are free again: work goes on")
         self._below_reserve = is_low
         return is_low

@@ -1,4 +1,4 @@
-"""A job while it runs, in a pool worker: claim the row, beat its heart, do the work, tell the end."""
+"""A job while it runs, in a pool worker: claim the row, renew its lease, do the work, record how it ended."""
 
 import errno
 import logging
@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from typing import Any
 
 import psutil
 
@@ -27,18 +26,18 @@ from minipacs.errors import (
     WrongPrompts,
 )
 from minipacs.jobs.contract import Cancelled, works
-from minipacs.jobs.record import Claim, Jobs, Progress
+from minipacs.jobs.hold import Answer, JobHold, Progress
 from minipacs.logging_setup import log_context
 from minipacs.settings import Settings
 
-BEAT_S = 1.0
-DEAF_S = 10.0
-"""A job may take so long to stop once it was told."""
-PERMANENT = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
+HEARTBEAT_INTERVAL_S = 1.0
+STOP_TIMEOUT_S = 10.0
+"""Longest time a job may take to stop once it was cancelled; then its process ends."""
+PERMANENT_ERRORS = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
 """Errors that another attempt would only repeat."""
-AWAY = (ArchiveUnreachable, CatalogueUnavailable)
-"""Errors that are not the job's fault."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+TEMPORARY_ERRORS = (ArchiveUnreachable, CatalogueUnavailable)
+"""Errors that are not the job's fault: a part is away, and the attempt does not count."""
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +45,20 @@ log = logging.getLogger(__name__)
 class RunningTask:
     """The `Task` that work receives: its arguments, the archive, the database, and its heartbeat."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, claim: Claim) -> None:
+    def __init__(self, settings: Settings, hold: JobHold) -> None:
         self.settings = settings
-        self.database = jobs.database
-        self.args = claim.args
-        self._jobs, self._claim = jobs, claim
-        self._progress, self._answer = Progress(), "go on"
-        self._seconds: dict[str, float] = {}
-        self._stage, self._since = "start", time.monotonic()
+        self.database = hold.database
+        self.args = hold.args
+        self._hold = hold
+
+        self._progress = Progress()
+        self._answer: Answer = "go on"
+
+        self._stage_seconds: dict[str, float] = {}
+        self._stage, self._stage_since = "start", time.monotonic()
+
         self._stop = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name=f"heart of job {claim.id}", daemon=True)
+        self._heartbeat = threading.Thread(target=self._beat, name=f"heartbeat of job {hold.id}", daemon=True)
 
     @cached_property
     def archive(self) -> Archive:
@@ -63,63 +66,69 @@ class RunningTask:
         return _archive(self.settings)
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
-        """Tell how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
+        """Record how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
         self._progress = Progress(stage, done, total, note)
         if stage != self._stage:
-            self.seconds()
+            self.stage_seconds()
             self._stage = stage
         if self._answer != "go on":
             raise Cancelled(self._answer)
 
-    def seconds(self) -> dict[str, float]:
-        """How long each stage took so far."""
+    def stage_seconds(self) -> dict[str, float]:
+        """How long each stage has taken so far, in seconds."""
         now = time.monotonic()
-        self._seconds[self._stage] = round(self._seconds.get(self._stage, 0.0) + now - self._since, 3)
-        self._since = now
-        return dict(self._seconds)
+        earlier = self._stage_seconds.get(self._stage, 0.0)
+        self._stage_seconds[self._stage] = round(earlier + now - self._stage_since, 3)
+        self._stage_since = now
+        return dict(self._stage_seconds)
 
     def __enter__(self) -> "RunningTask":
-        self._heart.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._heart.join()
+        self._heartbeat.join()
 
     def _beat(self) -> None:
-        """Every second, as long as the job runs; a database that is away is tried again."""
-        told, renewed, heard = Progress(), time.monotonic(), 0.0
-        while not self._stop.wait(BEAT_S):
+        """Renew the lease and record new progress, until the job ends; a database that is away is tried again."""
+        renewal_interval_s = min(self._hold.lease_s / 3, 2 * HEARTBEAT_INTERVAL_S)
+        recorded, renewed_at = Progress(), time.monotonic()
+        stop_asked_at: float | None = None
+
+        while not self._stop.wait(HEARTBEAT_INTERVAL_S):
             progress, now = self._progress, time.monotonic()
+
             if self._answer != "go on":
-                heard = heard or now
-                if now - heard > DEAF_S:
+                stop_asked_at = stop_asked_at or now
+                if now - stop_asked_at > STOP_TIMEOUT_S:
                     self._end_process()
-            if progress == told and self._answer == "go on" and now - renewed < min(self._jobs.lease_s / 3, 2 * BEAT_S):
+            elif progress == recorded and now - renewed_at < renewal_interval_s:
                 continue
+
             try:
-                self._answer = self._jobs.beat(self._claim, progress)
-                told, renewed = progress, now
+                self._answer = self._hold.beat(progress)
+                recorded, renewed_at = progress, now
             except CatalogueUnavailable as error:
-                log.warning("job %d: %s", self._claim.id, error)
+                log.warning("job %d: %s", self._hold.id, error)
 
     def _end_process(self) -> None:
-        """The work does not hear that it must stop: this process ends with it, and a supervisor makes another."""
-        log.warning("job %d does not hear that it must stop; its worker ends", self._claim.id)
+        """End this process, for its work does not stop; a supervisor starts another."""
+        log.warning("job %d does not hear that it must stop; its worker ends", self._hold.id)
         with suppress(CatalogueUnavailable):  # then its lease will end, or its process be missed
-            self._jobs.cancelled(self._claim)
+            self._hold.end_cancelled()
         os._exit(1)
 
 
 def run_job(settings: Settings, job_id: int) -> str:
-    """What the pool calls. The row decides, not the pool: a call for a row that somebody holds does nothing."""
-    jobs = Jobs(_database(settings.database_url), lease_s=settings.lease_s, attempts=settings.attempts)
-    claim = jobs.claim(job_id, worker_name(settings))
-    if claim is None:
+    """What the pool calls. The row decides, not the pool: a call for a row that another worker holds does nothing."""
+    database = _database(settings.database_url)
+    hold = JobHold.claim(database, job_id, worker_name(settings), lease_s=settings.lease_s)
+    if hold is None:
         return "not mine"
-    with log_context(job=claim.id, kind=claim.kind, attempt=claim.attempt):
-        outcome = _do(settings, jobs, claim)
-        log.info("job %d (%s), attempt %d: %s", claim.id, claim.kind, claim.attempt, outcome)
+    with log_context(job=hold.id, kind=hold.kind, attempt=hold.attempt):
+        outcome = _do_work(settings, hold)
+        log.info("job %d (%s), attempt %d: %s", hold.id, hold.kind, hold.attempt, outcome)
         return outcome
 
 
@@ -135,56 +144,59 @@ def _database(url: str) -> Database:
     return Database(url)
 
 
-def _do(settings: Settings, jobs: Jobs, claim: Claim) -> str:
-    result: dict[str, Any] = {}
+def _do_work(settings: Settings, hold: JobHold) -> str:
+    """Run the work of this job and record how it ended; that in a word."""
     try:
-        with RunningTask(settings, jobs, claim) as task:
-            result = {**works()[claim.kind].run(task), "seconds": task.seconds()}
+        with RunningTask(settings, hold) as task:
+            result = {**works()[hold.kind].run(task), "seconds": task.stage_seconds()}
     except Cancelled:
-        return _told(lambda: jobs.cancelled(claim), "cancelled")
+        return _until_written(hold.end_cancelled, "cancelled")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it
-        return _failed(jobs, claim, error)
-    return _told(lambda: jobs.finish(claim, result), "done")
+        return _record_failure(hold, error)
+    return _until_written(lambda: hold.finish(result), "done")
 
 
-def _failed(jobs: Jobs, claim: Claim, error: Exception) -> str:
-    """Say to the database what went wrong; what is not the job's fault is done again."""
+def _record_failure(hold: JobHold, error: Exception) -> str:
+    """Record what went wrong; what is not the job's fault is postponed."""
     detail = traceback.format_exc()
-    if _is_full(error):
+    if _is_disk_full(error):
         full = MinipacsError("The disk is full.", "Free some disk space.")
-        return _told(lambda: jobs.postpone(claim, full), "postponed")
-    if isinstance(error, AWAY):
-        away = error
-        return _told(lambda: jobs.postpone(claim, away), "postponed")
+        return _until_written(lambda: hold.postpone(full), "postponed")
+
+    if isinstance(error, TEMPORARY_ERRORS):
+        temporary = error
+        return _until_written(lambda: hold.postpone(temporary), "postponed")
+
     if isinstance(error, MinipacsError):
         known = error
     else:
         name, hint = type(error).__name__, "Please report it with the job's detail."
-        log.error("job %d broke (%s); its detail column has the trace", claim.id, name)
+        log.error("job %d broke (%s); its detail column has the trace", hold.id, name)
         known = MinipacsError(f"An unexpected {name} ended the job.", hint)
-    return _told(lambda: jobs.fail(claim, known, detail, permanent=isinstance(known, PERMANENT)), "failed")
+    is_permanent = isinstance(known, PERMANENT_ERRORS)
+    return _until_written(lambda: hold.fail(known, detail, is_permanent=is_permanent), "failed")
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether it comes, however far down, of a full disk."""
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is among the causes of this error."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-def _told(tell: Callable[[], bool], outcome: str) -> str:
-    """Say the outcome to the database; while it is away, hold the outcome and try again."""
+def _until_written(write: Callable[[], bool], outcome: str) -> str:
+    """Record the outcome, trying again while the database is away; `lost` when the row is another worker's."""
     while True:
         try:
-            return outcome if tell() else "lost"
+            return outcome if write() else "lost"
         except CatalogueUnavailable:
-            time.sleep(BEAT_S)
+            time.sleep(HEARTBEAT_INTERVAL_S)
 
 
 def worker_name(settings: Settings) -> str:
-    """host/pid/start time: names a process beyond the reuse of its pid."""
+    """This process as `host/pid/start time`, which no later process with the same pid has."""
     process = psutil.Process()
     return f"{settings.host_name}/{process.pid}/{process.create_time():.0f}"
 
@@ -201,6 +213,6 @@ def is_alive(worker: str) -> bool:
 
 
 def end_worker(worker: str) -> None:
-    """Kill this process of this machine; the pool replaces it, and its job is given back."""
+    """Kill this process of this machine; the pool replaces it, and the runner queues its job again."""
     if is_alive(worker):
         psutil.Process(int(worker.rsplit("/", 2)[1])).kill()

@@ -17,7 +17,7 @@ from functools import partial
 from minipacs import logging_setup
 from minipacs.database import Database
 from minipacs.errors import SettingsError
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.task import worker_name
 from minipacs.settings import Settings
 from minipacs.signals import close_on_stop_signal
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
     serve(settings, arguments.needs)
     database = Database(settings.database_url)
-    Jobs(database).hand_back(worker_name(settings))
+    JobLeases(database).requeue_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)
     os._exit(0)  # at once: what it still does belongs to nobody
 
 

@@ -17,7 +17,8 @@ from minipacs.archive.c_store import Sent, send_folder
 from minipacs.database import Database
 from minipacs.errors import MinipacsError, NotAVolume, SettingsError
 from minipacs.jobs.contract import series_made
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
 Say = Callable[[str], None]
@@ -56,7 +57,7 @@ def _send(folder: Path, settings: Settings, say: Say) -> Sent:
 def _await_segmentation(study: str, settings: Settings, stop: threading.Event, say: Say) -> None:
     """Show the study's jobs until its segmentation has ended; then check that OHIF will list it."""
     database = Database(settings.database_url)
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     say(f"waiting {settings.stable_age_s} s of quiet, then the study is taken as complete")
     deadline, shown = time.monotonic() + LONGEST_S, ""
     try:

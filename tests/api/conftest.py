@@ -18,7 +18,7 @@ from api import create_app
 from api.auth import accounts
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
 from postgres import new_url
 
@@ -68,7 +68,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     accounts.ensure_administrator(state.database, settings)
     with state.database.writing() as session:
         fill(session, settings)
-        Jobs(state.database).submit(session, Order("segment", "key", STUDY))
+        JobQueue(state.database).submit(session, Order("segment", "key", STUDY))
     write_result(settings.output / "results" / STUDY / SERIES / "slicer")
     yield app
     app.extensions["minipacs_audit"].close()

@@ -110,7 +110,7 @@ def test_metrics_tell_how_long_jobs_take_by_stage(app: Flask, viewer: Any) -> No
             "args": {},
             "needs": "cpu",
             "priority": 0,
-            "attempts": 3,
+            "attempt_limit": 3,
             "created": now - 9,
         }
         for number, took in enumerate((2.0, 4.0)):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_SEGMENTATION, coloured, open_panel, open_study, show, viewport
@@ -22,7 +23,7 @@ def without_result(stack: RunningStack, folder: Path) -> str:
         jobs: list[Job] = [job for job in stack.jobs(study) if job.kind == "segment"]
         for job in jobs:
             if job.state in ("queued", "running"):
-                Jobs(stack.database).cancel(job.id)
+                JobQueue(stack.database).cancel(job.id)
         return bool(jobs) and all(job.state == "cancelled" for job in jobs)
 
     until(cancelled, what="the end of the cancelled segmentation")

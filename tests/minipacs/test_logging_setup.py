@@ -13,7 +13,7 @@ from minipacs import logging_setup
 from minipacs.database import Database
 from minipacs.errors import SettingsError
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.task import run_job
 from minipacs.settings import Settings
 from stack import settings_for
@@ -69,7 +69,7 @@ def test_a_job_says_how_it_ended_and_how_long_each_stage_took(
     monkeypatch.setitem(sys.modules, "kind_of_test", sys.modules[__name__])
     monkeypatch.setattr(task, "works", lambda: {"probe": sys.modules[__name__]})
     logging_setup.set_up(settings)
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     with database.writing() as session:
         jobs.submit(session, Order(key="k", kind="probe", study_instance_uid="1.2", args={}))
     assert run_job(replace(settings, database_url=database.url), 1) == "done"

@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from minipacs.archive.client import Archive, ArchivedStudy
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 
 STUDY, OTHER = "1.2.3.4.1", "1.2.3.4.2"
 HTML = {"Accept": "text/html"}
@@ -31,7 +32,7 @@ def test_a_waiting_study_tells_its_place_in_the_queue_and_about_how_long(app: Fl
     change(app, state="done", started=1000.0, finished=1120.0)
     with database.writing() as session:
         for n in range(3):
-            Jobs(database).submit(session, Order("segment", f"k{n}", OTHER if n == 2 else f"9.{n}"))
+            JobQueue(database).submit(session, Order("segment", f"k{n}", OTHER if n == 2 else f"9.{n}"))
     found = way(viewer, OTHER)
     (job,) = [step for step in found["steps"] if step["job"]]
     assert (found["state"], job["state"]) == ("waiting", "waiting")

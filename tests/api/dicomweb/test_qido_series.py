@@ -10,7 +10,7 @@ from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import ArchiveUnreachable
 from minipacs.jobs.contract import Order
 from minipacs.jobs.follow import FollowedStudy
-from minipacs.jobs.record import Jobs
+from minipacs.jobs.queue import JobQueue
 
 STUDY = "2.25.1"
 ROWS = [
@@ -134,7 +134,7 @@ def test_a_study_that_waits_to_be_catalogued_is_the_archives_affair(app: Flask, 
     assert passed_on(ask())
     with database.writing() as session:
         session.get_one(FollowedStudy, "orthanc's").due = None
-        Jobs(database).submit(session, Order("catalogue", "key of this", STUDY))
+        JobQueue(database).submit(session, Order("catalogue", "key of this", STUDY))
     assert passed_on(ask())
 
 

@@ -11,7 +11,8 @@ from minipacs.backup.tables import Snapshot, load, tables_of
 from minipacs.catalogue import Instance, Patient, Series, Study
 from minipacs.database import Database
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from postgres import new_database
 
 KINDS = [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("sqlite", "sqlite"), ("postgresql", "postgresql")]
@@ -34,7 +35,7 @@ def fill(database: Database) -> None:
                 **{"pixel_spacing": [0.1, 1 / 3], "acquisition_date_time": acquired, "source_mtime_ns": 2**62},
             )
         )
-        Jobs(database).submit(session, order("first"))
+        JobQueue(database).submit(session, order("first"))
 
 
 def order(key: str) -> Order:
@@ -60,7 +61,7 @@ def test_rows_are_the_same_afterwards(kind: str, other: str, tmp_path: Path) -> 
             assert was == now
             assert was
         with two.writing() as session:
-            assert Jobs(two).submit(session, order("second")), "new rows get numbers of their own"
+            assert JobQueue(two).submit(session, order("second")), "new rows get numbers of their own"
 
 
 def test_writers_do_not_change_what_a_snapshot_sees(tmp_path: Path) -> None:
@@ -69,5 +70,5 @@ def test_writers_do_not_change_what_a_snapshot_sees(tmp_path: Path) -> None:
         with Snapshot(database) as snapshot:
             table = next(t for t in snapshot.tables if t.name == "job")
             with database.writing() as session:
-                Jobs(database).submit(session, order("second"))
+                JobQueue(database).submit(session, order("second"))
             assert len(list(snapshot.rows(table))) == 1

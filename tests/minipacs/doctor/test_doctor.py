@@ -38,7 +38,7 @@ def database(settings: Settings) -> Iterator[Database]:
 def add_job(database: Database, **values: object) -> None:
     fixed = {"key": "k", "kind": "catalogue", "study_instance_uid": "1.2", "args": {}, "needs": "cpu", "priority": 0}
     with database.writing() as session:
-        session.add(Job(**{**fixed, "attempts": 3, "created": 0.0, **values}))
+        session.add(Job(**{**fixed, "attempt_limit": 3, "created": 0.0, **values}))
 
 
 def findings(settings: Settings) -> dict[str, Finding]:

@@ -12,6 +12,7 @@ from minipacs.errors import NotInArchive
 from minipacs.jobs import follow
 from minipacs.jobs.contract import Order
 from minipacs.jobs.follow import FollowedStudy, Follower, PlannerCursor
+from minipacs.jobs.hold import JobHold
 from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
@@ -201,5 +202,5 @@ def test_work_whose_result_was_lost_with_its_study_is_done_again(archive: Archiv
 
 def ended(follower: Follower, result: dict[str, object]) -> None:
     for job in follower.jobs.of_study("1.2.3"):
-        claim = follower.jobs.claim(job.id, "here/1/1")
-        assert claim is None or follower.jobs.finish(claim, result)
+        hold = JobHold.claim(follower.database, job.id, "here/1/1", lease_s=30)
+        assert hold is None or hold.finish(result)

@@ -15,7 +15,9 @@ from minipacs.database import Database
 from minipacs.errors import EngineFailed
 from minipacs.jobs import runner as runner_module
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.hold import JobHold
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.jobs.runner import Runner
 from minipacs.settings import Settings
 from waiting import FOREVER_S, PATIENCE_S
@@ -80,24 +82,33 @@ def runner(settings: Settings, database: Database, pool: FakePool) -> Runner:
     return runner
 
 
-def queue(jobs: Jobs, *keys: str, priority: int = 0) -> None:
-    with jobs.database.writing() as session:
+def submit(runner: Runner, *keys: str, priority: int = 0, needs: str = "cpu") -> None:
+    database = runner.leases.database
+    with database.writing() as session:
         for key in keys:
-            jobs.submit(session, Order("segment", key, "1.2.3", priority=priority))
+            JobQueue(database).submit(session, Order("segment", key, "1.2.3", priority=priority, needs=needs))
+
+
+def claim(runner: Runner, job_id: int, worker: str) -> JobHold | None:
+    return JobHold.claim(runner.leases.database, job_id, worker, lease_s=30)
+
+
+def row(runner: Runner, job_id: int = 1) -> Job:
+    return JobQueue(runner.leases.database).get(job_id)
 
 
 def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: FakePool) -> None:
-    queue(runner.jobs, "a", "b", "c")
+    submit(runner, "a", "b", "c")
     assert runner.step() == 2
     assert runner.step() == 0
     pool.futures[0].finished = True
-    runner.jobs.claim(pool.submitted[0], "elsewhere/1/1")
+    claim(runner, pool.submitted[0], "elsewhere/1/1")
     assert runner.step() == 1
 
 
 def test_the_most_urgent_goes_first(runner: Runner, pool: FakePool) -> None:
-    queue(runner.jobs, "slow", "slower")
-    queue(runner.jobs, "urgent", priority=9)
+    submit(runner, "slow", "slower")
+    submit(runner, "urgent", priority=9)
     runner.step()
     assert pool.submitted[0] == 3
 
@@ -105,25 +116,25 @@ def test_the_most_urgent_goes_first(runner: Runner, pool: FakePool) -> None:
 def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Settings, database: Database) -> None:
     other = Runner(settings, database)
     other._pool = FakePool(slots=2)
-    queue(runner.jobs, "a")
+    submit(runner, "a")
     assert (runner.step(), other.step()) == (1, 1)
-    claims = [runner.jobs.claim(1, f"elsewhere/{n}/1") for n in range(2)]
-    assert [claim is not None for claim in claims] == [True, False]
+    holds = [claim(runner, 1, f"elsewhere/{n}/1") for n in range(2)]
+    assert [hold is not None for hold in holds] == [True, False]
 
 
 def test_a_row_that_a_dead_process_of_this_machine_holds_is_given_back(runner: Runner, settings: Settings) -> None:
-    queue(runner.jobs, "a")
-    runner.jobs.claim(1, f"{settings.host_name}/999999/1")
+    submit(runner, "a")
+    claim(runner, 1, f"{settings.host_name}/999999/1")
     runner.step()
-    assert runner.jobs.get(1).state == "queued"
-    assert "ended unexpectedly" in runner.jobs.get(1).note
+    assert row(runner).state == "queued"
+    assert "ended unexpectedly" in row(runner).note
 
 
 def test_a_row_of_another_machine_waits_for_its_lease(runner: Runner) -> None:
-    queue(runner.jobs, "a")
-    runner.jobs.claim(1, "elsewhere/999999/1")
+    submit(runner, "a")
+    claim(runner, 1, "elsewhere/999999/1")
     runner.step()
-    assert runner.jobs.get(1).state == "running"
+    assert row(runner).state == "running"
 
 
 def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
@@ -131,15 +142,15 @@ def test_below_the_disk_reserve_no_new_work_starts_and_the_row_says_why(
 ) -> None:
     full = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RESERVE_MB": str(10**9)}), database)
     full._pool = pool
-    queue(full.jobs, "a")
+    submit(full, "a")
     assert full.step() == 0
     assert pool.submitted == []
-    assert "MINIPACS_RESERVE_MB" in full.jobs.get(1).note
+    assert "MINIPACS_RESERVE_MB" in row(full).note
 
 
 def over(runner: Runner) -> None:
     """Every lease is over."""
-    with runner.jobs.database.writing() as session:
+    with runner.leases.database.writing() as session:
         session.execute(update(Job).values(lease_until=1.0))
 
 
@@ -149,28 +160,28 @@ def test_a_silent_worker_of_this_machine_is_ended_and_its_row_given_back(
     monkeypatch.setattr(runner_module, "RENEWAL_GRACE_S", 0.0)
     with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({FOREVER_S})"]) as worker:
         created = psutil.Process(worker.pid).create_time()
-        queue(runner.jobs, "a")
-        runner.jobs.claim(1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
+        submit(runner, "a")
+        claim(runner, 1, f"{settings.host_name}/{worker.pid}/{created:.0f}")
         over(runner)
         worker.send_signal(signal.SIGSTOP)
         runner.step()
         assert worker.wait(PATIENCE_S) == -signal.SIGKILL
-    assert runner.jobs.get(1).state == "queued"
+    assert row(runner).state == "queued"
 
 
 def test_after_a_gap_the_living_may_renew_their_leases_first(runner: Runner) -> None:
-    queue(runner.jobs, "a")
-    runner.jobs.claim(1, "elsewhere/999999/1")
+    submit(runner, "a")
+    claim(runner, 1, "elsewhere/999999/1")
     over(runner)
     runner.step()
-    assert runner.jobs.get(1).state == "running"
+    assert row(runner).state == "running"
     runner._trusted_since -= runner_module.RENEWAL_GRACE_S
     runner.step()
-    assert runner.jobs.get(1).state == "queued"
+    assert row(runner).state == "queued"
 
 
 def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool: FakePool) -> None:
-    queue(runner.jobs, "a")
+    submit(runner, "a")
     assert runner.step() == 1
     pool.remembers = False
     assert runner.step() == 1
@@ -178,7 +189,7 @@ def test_work_that_a_lost_scheduler_had_is_given_out_again(runner: Runner, pool:
 
 
 def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: FakePool) -> None:
-    queue(runner.jobs, "a")
+    submit(runner, "a")
     runner.step()
     assert not runner.wake.is_set()
     pool.futures[0].tell(pool.futures[0])
@@ -190,23 +201,22 @@ def test_failed_jobs_are_queued_again_by_rule(
 ) -> None:
     ruled = Runner(Settings.from_env({**settings.as_environment(), "MINIPACS_RETRY": "segment=60, other=0"}), database)
     ruled._pool = pool
-    queue(ruled.jobs, "a", "b")
+    submit(ruled, "a", "b")
     for job_id in (1, 2):
-        claim = ruled.jobs.claim(job_id, "elsewhere/1/1")
-        assert claim is not None
-        ruled.jobs.fail(claim, EngineFailed("It crashed."), "", permanent=True)
+        hold = claim(ruled, job_id, "elsewhere/1/1")
+        assert hold is not None
+        hold.fail(EngineFailed("It crashed."), "", is_permanent=True)
     with database.writing() as session:
         session.execute(update(Job).where(Job.id == 1).values(finished=Job.finished - 61))
     ruled.step()
-    assert [ruled.jobs.get(job_id).state for job_id in (1, 2)] == ["queued", "failed"]
+    assert [row(ruled, job_id).state for job_id in (1, 2)] == ["queued", "failed"]
 
 
 def test_a_job_that_needs_a_worker_that_is_not_there_says_so(runner: Runner, pool: FakePool) -> None:
-    with runner.jobs.database.writing() as session:
-        runner.jobs.submit(session, Order("segment", "heavy", "1.2.3", needs="gpu"))
+    submit(runner, "heavy", needs="gpu")
     assert runner.step() == 0
     assert pool.submitted == []
-    assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in runner.jobs.get(1).note
+    assert "no worker takes jobs that need a gpu. Set MINIPACS_GPUS" in row(runner).note
 
 
 def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
@@ -217,6 +227,5 @@ def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
     for _ in range(5):
         runner.step()
     assert len(looks) == 1
-    with runner.jobs.database.writing() as session:
-        runner.jobs.submit(session, Order("etl", "new", "1.2"))
+    submit(runner, "new")
     assert runner.step() == 1

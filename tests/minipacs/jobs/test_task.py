@@ -13,7 +13,8 @@ from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, EngineFailed, MinipacsError, Unreadable
 from minipacs.jobs import task as task_module
 from minipacs.jobs.contract import Order
-from minipacs.jobs.record import Job, Jobs
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.record import Job
 from minipacs.jobs.task import run_job
 from minipacs.settings import Settings
 from waiting import FOREVER_S, PATIENCE_S, until
@@ -39,7 +40,7 @@ def settings(tmp_path: Path) -> Settings:
 def after(settings: Settings, monkeypatch: pytest.MonkeyPatch, *errors: Exception, database: Database) -> Job:
     """The row of a job after it was run once with this work."""
     monkeypatch.setattr(task_module, "works", lambda: {"segment": Broken(*errors)})
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     with database.writing() as session:
         jobs.submit(session, Order("segment", "key", "1.2.3"))
     (row,) = jobs.of_study("1.2.3")
@@ -95,7 +96,7 @@ class Deaf:
     def run(self, task):
         time.sleep(float(sys.argv[2]))
 
-task.DEAF_S = 1.0
+task.STOP_TIMEOUT_S = 1.0
 task.works = lambda: {"segment": Deaf()}
 task.run_job(Settings.from_env(), int(sys.argv[1]))
 """
@@ -104,7 +105,7 @@ task.run_job(Settings.from_env(), int(sys.argv[1]))
 def test_work_that_does_not_hear_its_cancellation_is_ended_with_its_process(
     settings: Settings, database: Database
 ) -> None:
-    jobs = Jobs(database)
+    jobs = JobQueue(database)
     with database.writing() as session:
         jobs.submit(session, Order("segment", "key", "1.2.3"))
     environment = {**os.environ, **settings.as_environment()}

@@ -102,7 +102,7 @@ def end_job(database: Database, key: str, state: str = "failed", ago_s: float = 
     with database.writing() as session:
         fixed = {"kind": "segment", "study_instance_uid": "1.2.3", "args": {}, "needs": "cpu", "priority": 0}
         job = Job(
-            **{**fixed, "key": key, "state": state, "attempts": 3, "created": 0.0, "detail": "Doe^Jane", **values}
+            **{**fixed, "key": key, "state": state, "attempt_limit": 3, "created": 0.0, "detail": "Doe^Jane", **values}
         )
         session.add(job)
         session.flush()
