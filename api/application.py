@@ -7,7 +7,7 @@ from flask.json.provider import DefaultJSONProvider
 
 from api import viewer
 from api.auth import admin, audit, audit_list, guard, login
-from api.auth.session_cookie import Sessions
+from api.auth.session_cookie import SessionInterface
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
 from api.dicomweb import gateway
@@ -56,7 +56,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     viewer.blueprint,
 )
 SESSION_DAYS = 7
-LONGEST_FORM = 1024 * 1024
+MAX_FORM_BYTES = 1024 * 1024
 
 
 class Json(DefaultJSONProvider):
@@ -71,25 +71,28 @@ def build(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
     app.json = Json(app)
-    app.session_interface = Sessions()
+    app.session_interface = SessionInterface()
     app.secret_key = secret(settings.home, "session_key")
     app.config.update(
         SESSION_COOKIE_NAME="minipacs",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(days=SESSION_DAYS),
-        MAX_FORM_MEMORY_SIZE=LONGEST_FORM,
+        MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
+
     context = AppContext(settings)
     context.database.create()
     app.extensions["minipacs"] = context
+
     responses.install(app)
     audit.install(app)
     cors.install(app)
     guard.install(app)
     read_request.install(app)
     app.context_processor(login.globals_of_pages)
+
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import urllib3
 from flask import current_app
 
+from api.auth.proof_cache import ProofCache
 from api.dicomweb.frame_client import FrameClient
 from minipacs.database import Database
 from minipacs.secrets import orthanc_password
@@ -28,6 +29,7 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
+        self.proofs = ProofCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None
         self._lock = threading.Lock()

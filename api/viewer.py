@@ -55,7 +55,7 @@ def file(name: str) -> Response:
 
 def _path_below(folder: Path, name: str) -> Path:
     """The path, never outside the folder."""
-    joined = None if "\0" in name else safe_join(str(folder), name)
+    joined = safe_join(str(folder), name)
     if joined is None or not Path(joined).resolve().is_relative_to(folder.resolve()):
         raise NotFound(f"The viewer has no file {name}.", "Reload the page.")
     return Path(joined)

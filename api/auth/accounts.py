@@ -1,7 +1,6 @@
 """Users, their passwords (argon2) and their API tokens (hashed; shown once)."""
 
 import hmac
-import os
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,12 +18,12 @@ from minipacs.files import write_private
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
-SHORTEST = 8
+MIN_PASSWORD_LENGTH = 8
 """Characters of a password a person chooses."""
-hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 """OWASP's second choice for argon2id: 19 MiB, 2 passes; about 30 ms."""
-NOBODY = hasher.hash(secrets.token_urlsafe())
-"""Checked for unknown users, so that time tells nothing."""
+HASH_OF_NOBODY = HASHER.hash(secrets.token_urlsafe())
+"""Checked for unknown users, so that the time of an answer does not say which users there are."""
 
 
 class User(Base):
@@ -35,7 +34,7 @@ class User(Base):
     role: Mapped[str]
     password_hash: Mapped[str]
     must_change: Mapped[bool] = mapped_column(default=False)
-    """The password was made by us and may be used once: the next page asks for another."""
+    """The password is a one-time password of ours: the next page asks for another."""
     created: Mapped[float] = mapped_column(Double)
 
 
@@ -52,68 +51,70 @@ class Token(Base):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a request."""
+    """Who makes a request, and what they may."""
 
     name: str
     role: str
     by: str
-    """How it was proven: session, token, basic."""
+    """The kind of proof: session, token, basic."""
     must_change: bool = False
 
 
 def ensure_administrator(database: Database, settings: Settings) -> str | None:
-    """See that an administrator exists. The password, when one was made just now; it also stands in first-login.txt.
+    """Create an administrator where there is none, and return the new password, which is also in first-login.txt.
 
-    `settings.admin_password`, where set, is always the password of `settings.admin_user`.
+    `settings.admin_password`, where set, is always the password of `settings.admin_user`: then, and when there
+    is an administrator already, None is returned.
     """
     with database.reading() as session:
         user = session.get(User, settings.admin_user)
         any_admin = session.scalar(select(User.name).where(User.role == "admin").limit(1))
     if settings.admin_password:
-        if user is None or user.role != "admin" or not matches(user.password_hash, settings.admin_password):
+        if user is None or user.role != "admin" or not is_password(user.password_hash, settings.admin_password):
             set_user(database, settings.admin_user, "admin", settings.admin_password)
         return None
     if any_admin is not None:
         return None
+
     password = "-".join(secrets.token_hex(3) for _ in range(3))
     set_user(database, settings.admin_user, "admin", password, must_change=True)
     settings.home.mkdir(parents=True, exist_ok=True)
-    write_private(Path(first_login(settings)), f"{password}\n".encode())
+    write_private(first_login_file(settings), f"{password}\n".encode())
     return password
 
 
-def first_login(settings: Settings) -> str:
-    """Where the one-time password of the first administrator stands until it is changed."""
-    return str(settings.home / "first-login.txt")
+def first_login_file(settings: Settings) -> Path:
+    """The file with the one-time password of the first administrator, until it is changed."""
+    return settings.home / "first-login.txt"
 
 
 def set_user(database: Database, name: str, role: str, password: str, *, must_change: bool = False) -> None:
-    """Make a user, or change role and password of one."""
+    """Create a user, or change the role and the password of one."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
     if not 1 <= len(name) <= 64 or ":" in name or not name.isprintable():  # RFC 7617 2: a user-id has no colon
         raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
-    values = {"role": role, "password_hash": hasher.hash(password), "must_change": must_change}
+    values = {"role": role, "password_hash": HASHER.hash(password), "must_change": must_change}
     with database.writing() as session:
         insert = database.insert(User).values(name=name, created=database.now(), **values)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
 def change_password(database: Database, settings: Settings, name: str, password: str) -> None:
-    """The user's own choice of a password."""
-    if len(password) < SHORTEST:
-        raise BadRequest(f"A password has at least {SHORTEST} characters.", "Choose a longer one.")
+    """Change a user's password to one of the user's own choice."""
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise BadRequest(f"A password has at least {MIN_PASSWORD_LENGTH} characters.", "Choose a longer one.")
     with database.writing() as session:
         user = session.get(User, name)
         if user is None:
             raise NotFound(f"There is no user {name!r}.", "Ask an administrator.")
-        user.password_hash, user.must_change = hasher.hash(password), False
-    if name == settings.admin_user and os.path.exists(first_login(settings)):
-        os.unlink(first_login(settings))
+        user.password_hash, user.must_change = HASHER.hash(password), False
+    if name == settings.admin_user:
+        first_login_file(settings).unlink(missing_ok=True)
 
 
 def set_role(database: Database, name: str, role: str) -> None:
-    """Another role for a user, whose tokens may do no more than that; the last administrator stays one."""
+    """Give a user another role; the user's tokens may do no more than that. The last administrator stays one."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
     with database.writing() as session:
@@ -130,7 +131,7 @@ def set_role(database: Database, name: str, role: str) -> None:
 
 
 def delete_user(database: Database, name: str) -> None:
-    """Remove a user and the tokens that hang on it; the last administrator stays."""
+    """Delete a user and the user's tokens. The last administrator stays."""
     with database.writing() as session:
         user = session.get(User, name)
         if user is None:
@@ -142,35 +143,35 @@ def delete_user(database: Database, name: str) -> None:
         session.delete(user)
 
 
-def matches(password_hash: str, password: str) -> bool:
-    """Whether this is the password; takes the same time either way."""
+def is_password(password_hash: str, password: str) -> bool:
+    """Whether a password has this hash; takes the same time either way."""
     try:
-        return hasher.verify(password_hash, password)
+        return HASHER.verify(password_hash, password)
     except (VerifyMismatchError, InvalidHashError):
         return False
 
 
-def stamp(user: User) -> str:
-    """Changes with the password: sessions of before it end."""
+def session_stamp(user: User) -> str:
+    """A value of the session that changes with the password: older sessions end."""
     return sha256(user.password_hash.encode()).hexdigest()[:16]
 
 
 def create_token(database: Database, name: str, role: str, user_name: str | None = None) -> str:
-    """A new token; this is the only time it is seen. A name is used once."""
+    """Create a token and return it; afterwards only its hash is known. A name is used once."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
     token = "mp_" + secrets.token_urlsafe(32)
     with database.writing() as session:
         insert = database.insert(Token).values(
-            name=name, token_hash=digest(token), role=role, user_name=user_name, created=database.now()
+            name=name, token_hash=hash_token(token), role=role, user_name=user_name, created=database.now()
         )
         if session.execute(insert.on_conflict_do_nothing().returning(Token.name)).first() is None:
             raise BadRequest(f"There is a token {name!r} already.", "Revoke it first, or choose another name.")
     return token
 
 
-def tokens(database: Database) -> list[Token]:
-    """Every token, without its secret, by name."""
+def list_tokens(database: Database) -> list[Token]:
+    """List every token, without its secret, by name."""
     with database.reading() as session:
         found = list(session.scalars(select(Token).order_by(Token.name)))
         session.expunge_all()
@@ -178,7 +179,7 @@ def tokens(database: Database) -> list[Token]:
 
 
 def revoke_token(database: Database, name: str) -> None:
-    """From now on the token opens nothing (running processes forget it within seconds)."""
+    """Delete a token; running processes forget it within seconds (`proof_cache.TOKEN_MAX_AGE_S`)."""
     with database.writing() as session:
         token = session.get(Token, name)
         if token is None:
@@ -186,6 +187,6 @@ def revoke_token(database: Database, name: str) -> None:
         session.delete(token)
 
 
-def digest(token: str) -> str:
-    """A token has 256 random bits: a plain hash keeps it as well as a slow one would."""
-    return hmac.new(b"minipacs token", token.encode(), sha256).hexdigest()
+def hash_token(token: str) -> str:
+    """The hash of a token. It has 256 random bits: a plain hash keeps it as well as a slow one would."""
+    return hmac.digest(b"minipacs token", token.encode(), "sha256").hex()

@@ -108,8 +108,8 @@ def users() -> list[AccountJson]:
 @answers(NamedUser)
 def add_user(body: UserFields) -> ResponseReturnValue:
     """Make a user (`name`, `role`, `password`), or change one; the first login asks for a new password."""
-    if len(body.password) < accounts.SHORTEST:
-        raise BadRequest(f"A password has at least {accounts.SHORTEST} characters.", "Choose a longer one.")
+    if len(body.password) < accounts.MIN_PASSWORD_LENGTH:
+        raise BadRequest(f"A password has at least {accounts.MIN_PASSWORD_LENGTH} characters.", "Choose a longer one.")
     if body.name == g.user.name:
         raise BadRequest("This is your own name.", "Change your password at /account.")
 
@@ -146,7 +146,7 @@ def remove_user(name: str) -> ResponseReturnValue:
 @answers(list[AccountJson])
 def tokens() -> list[AccountJson]:
     """Every token, without its secret."""
-    found = accounts.tokens(context().database)
+    found = accounts.list_tokens(context().database)
     return [{"name": t.name, "role": t.role, "created": iso_time(t.created)} for t in found]
 
 

@@ -7,8 +7,8 @@ from flask import Blueprint, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
-from api.auth.accounts import User, change_password, stamp
-from api.auth.guard import check_password
+from api.auth.accounts import User, change_password, session_stamp
+from api.auth.identify import check_password
 from api.auth.roles import includes, public, requires
 from api.context import context
 from api.web.describe_route import Fields, Parameters, answers, audits, takes_body, takes_query
@@ -77,7 +77,7 @@ def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
             return error_answer("wrong_login", wrong, "Try again.", 401)
         return render_page({"next": target, "wrong": wrong, "name": body.user}), 401
 
-    login_limit.forget(context().database, body.user, request.remote_addr or "")
+    login_limit.forget_failures(context().database, body.user, request.remote_addr or "")
     begin_session(user)
     return redirect(target, 303)
 
@@ -128,7 +128,7 @@ def choose_password(body: PasswordFields) -> ResponseReturnValue:
 def begin_session(user: User) -> None:
     """A fresh session for this user."""
     session.clear()
-    session.update(user=user.name, stamp=stamp(user), csrf=token_urlsafe(24))
+    session.update(user=user.name, stamp=session_stamp(user), csrf=token_urlsafe(24))
     session.permanent = True
 
 

@@ -9,9 +9,9 @@ from minipacs.tables import Base
 
 WINDOW_S = 300.0
 """Failures older than this are forgotten."""
-PER_USER = 10
+MAX_FAILURES_OF_USER = 10
 """Failures for one user name from one address within the window."""
-PER_ADDRESS = 50
+MAX_FAILURES_OF_ADDRESS = 50
 """Failures from one address, whatever the name."""
 
 
@@ -26,26 +26,26 @@ class LoginFailure(Base):
 
 
 def check(database: Database, name: str, address: str) -> None:
-    """Raise when there were too many failures."""
+    """Raise `TooManyAttempts` when there were too many failures."""
     with database.reading() as session:
         recent = (LoginFailure.address == address, LoginFailure.at > database.now() - WINDOW_S)
         of_address = session.scalar(select(func.count()).where(*recent)) or 0
         of_user = 0
         if of_address:
             of_user = session.scalar(select(func.count()).where(*recent, LoginFailure.name == name)) or 0
-    if of_user >= PER_USER or of_address >= PER_ADDRESS:
+    if of_user >= MAX_FAILURES_OF_USER or of_address >= MAX_FAILURES_OF_ADDRESS:
         raise TooManyAttempts("Too many wrong passwords.", f"Wait {WINDOW_S / 60:.0f} minutes, then try again.")
 
 
-def failed(database: Database, name: str, address: str) -> None:
-    """Count a failure; sweep what is forgotten."""
+def count_failure(database: Database, name: str, address: str) -> None:
+    """Count a failure, and delete those older than the window."""
     with database.writing() as session:
         session.execute(delete(LoginFailure).where(LoginFailure.at < database.now() - WINDOW_S))
         session.execute(database.insert(LoginFailure).values(name=name[:64], address=address, at=database.now()))
 
 
-def forget(database: Database, name: str, address: str) -> None:
-    """A right password clears the user's failures from this address."""
+def forget_failures(database: Database, name: str, address: str) -> None:
+    """Delete the user's failures from this address: the password was right."""
     with database.writing() as session:
         session.execute(
             delete(LoginFailure).where(

@@ -1,4 +1,4 @@
-"""The session cookie: Flask's own, with its signer kept, and nothing at all done where there is no cookie."""
+"""The session cookie: Flask's own, with its signer kept, and without any signing where there is no cookie."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.wrappers import Request
 
 
-class Sessions(SecureCookieSessionInterface):
-    """Most requests of scripts bear no cookie: they get an empty session without any signing."""
+class SessionInterface(SecureCookieSessionInterface):
+    """Flask's sessions. Most requests of scripts bear no cookie: they get an empty session at once."""
 
     def __init__(self) -> None:
         self._signer: Any = None
 
     def get_signing_serializer(self, app: Flask) -> Any:
-        """Made once: the key does not change while the process lives."""
+        """Flask's signer, made once: the key does not change while the process lives."""
         if self._signer is None:
             self._signer = super().get_signing_serializer(app)
         return self._signer
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Empty without a cookie, else Flask's."""
+        """The session of this request's cookie; empty without one."""
         if "HTTP_COOKIE" not in request.environ:
             return self.session_class()
         return super().open_session(app, request)

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         elif arguments.action == "revoke":
             accounts.revoke_token(database, arguments.name)
         else:
-            for token in accounts.tokens(database):
+            for token in accounts.list_tokens(database):
                 made = datetime.fromtimestamp(token.created, UTC).isoformat(timespec="seconds")
                 print(f"{token.name}\t{token.role}\t{made}")
     finally:

@@ -89,12 +89,12 @@ def test_a_form_with_the_sessions_token_passes(stranger: FlaskClient) -> None:
 
 
 def test_tokens_open_until_they_are_revoked(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.guard.REMEMBERED_S", -1.0)
+    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
     database = app.extensions["minipacs"].database
     token = accounts.create_token(database, "script", "viewer")
     headers = {"Authorization": f"Bearer {token}"}
     assert app.test_client().get("/jobs", headers=headers).status_code == 200
-    assert token not in str([vars(t) for t in accounts.tokens(database)])
+    assert token not in str([vars(t) for t in accounts.list_tokens(database)])
     accounts.revoke_token(database, "script")
     assert app.test_client().get("/jobs", headers=headers).status_code == 401
 
@@ -116,7 +116,7 @@ def test_scripts_may_send_the_password(stranger: FlaskClient) -> None:
 
 
 def test_too_many_wrong_passwords_are_refused_even_with_the_right_one(stranger: FlaskClient) -> None:
-    answers = [log_in(stranger, "wrong").status_code for _ in range(login_limit.PER_USER + 1)]
+    answers = [log_in(stranger, "wrong").status_code for _ in range(login_limit.MAX_FAILURES_OF_USER + 1)]
     assert answers[0] == 401
     assert answers[-1] == 429
     assert log_in(stranger).status_code == 429
@@ -169,7 +169,7 @@ def test_the_last_administrator_stays(admin: Any) -> None:
 
 
 def test_a_role_is_changed_and_tokens_may_do_no_more(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.guard.REMEMBERED_S", -1.0)
+    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
     form = {"name": "eve", "role": "operator", "password": "a first password"}
     assert admin("/users", "POST", data=form).status_code == 201
     token = accounts.create_token(app.extensions["minipacs"].database, "eve's", "operator", "eve")
@@ -183,7 +183,7 @@ def test_a_role_is_changed_and_tokens_may_do_no_more(app: Flask, admin: Any, mon
 
 
 def test_a_removed_user_is_out(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.guard.REMEMBERED_S", -1.0)
+    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
     form = {"name": "eve", "role": "viewer", "password": "a password of eve"}
     assert admin("/users", "POST", data=form).status_code == 201
     client = app.test_client()
