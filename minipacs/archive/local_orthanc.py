@@ -37,6 +37,11 @@ def command(settings: Settings) -> list[str]:
     return [binary, str(write_configuration(settings))]
 
 
+def runs_here(settings: Settings) -> bool:
+    """Whether Orthanc is the one `minipacs up` starts on this machine."""
+    return settings.orthanc_url == f"http://127.0.0.1:{settings.orthanc_port}"
+
+
 def find_binary() -> str | None:
     """Where Orthanc's program is."""
     return next((found for name in BINARIES if (found := shutil.which(name))), None)

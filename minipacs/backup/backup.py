@@ -14,20 +14,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from minipacs import __version__, migrations
 from minipacs.archive.client import Archive, StoredFile
-from minipacs.backup.store import Target, target
+from minipacs.archive.local_orthanc import runs_here
+from minipacs.backup.store import BackupManifest, FileEntry, Target, open_target
 from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
-from minipacs.doctor.machine_checks import runs_here
 from minipacs.errors import BadRequest, NotInArchive
 from minipacs.settings import Settings
 
 HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
-NOT_KEPT = {"orthanc", "log", "service.ready", "output", ".restoring"}
+NOT_BACKED_UP = {"orthanc", "log", "service.ready", "output", ".restoring"}
 """Of HOME: the archive is read through Orthanc, logs are no data."""
 
 
@@ -46,46 +46,52 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make the backup at `path`; its manifest."""
+def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> BackupManifest:
+    """Make the backup at `path`; its manifest. `say` is called with each sentence of progress."""
     archive, database = Archive(settings), Database(settings.database_url)
     try:
         archive.version()
-        return Writer(settings, target(path), say).write(archive, database)
+        return BackupWriter(settings, open_target(path), say).write(archive, database)
     finally:
         archive.close()
         database.close()
 
 
-class Writer:
-    """One backup on its way."""
+class BackupWriter:
+    """Writes one backup."""
 
     def __init__(self, settings: Settings, into: Target, say: Callable[[str], None]) -> None:
         self._settings, self._into, self._say = settings, into, say
-        self._listed: list[dict[str, Any]] = []
+        self._entries: list[FileEntry] = []
         self._snapshot = f"snapshot-{time.time_ns()}"
-        self._kept = 0
+        self._unchanged = 0
 
-    def write(self, archive: Archive, database: Database) -> dict[str, Any]:
-        """Tables, files, instances, and last the manifest."""
-        manifest: dict[str, Any] = {
-            **{"format": FORMAT, "minipacs": __version__, "schema": schema_of(database), "made": time.time()},
-            **{"snapshot": self._snapshot, "rows": self._tables(database)},
+    def write(self, archive: Archive, database: Database) -> BackupManifest:
+        """Write tables, files and instances, and the manifest last."""
+        manifest: BackupManifest = {
+            "format": FORMAT,
+            "minipacs": __version__,
+            "schema": read_schema(database),
+            "made": time.time(),
+            "snapshot": self._snapshot,
+            "rows": self._write_tables(database),
+            "files": 0,
+            "instances": 0,
         }
-        self._bytes(f"{self._snapshot}/settings.env", _settings_lines(self._settings))
+        self._write_bytes(f"{self._snapshot}/settings.env", _settings_as_env_file(self._settings))
         for base, folder in (("home", self._settings.home), ("output", self._settings.output)):
-            for file in _files(folder, self._settings):
-                self._path(f"{base}/{file.relative_to(folder).as_posix()}", file)
-        manifest["files"] = len(self._listed)
-        manifest["instances"] = self._instances(archive)
-        self._say(f"{self._kept} files were in the backup already")
-        names = {entry["name"] for entry in self._listed}
+            for file in _walk_files(folder, self._settings):
+                self._write_file(f"{base}/{file.relative_to(folder).as_posix()}", file)
+        manifest["files"] = len(self._entries)
+        manifest["instances"] = self._write_instances(archive)
+        self._say(f"{self._unchanged} files were in the backup already")
+        names = {entry["name"] for entry in self._entries}
         listing = f"{self._snapshot}/files.jsonl"
-        self._bytes(listing, b"".join(json.dumps(entry).encode() + b"\n" for entry in self._listed))
+        self._write_bytes(listing, b"".join(json.dumps(entry).encode() + b"\n" for entry in self._entries))
         self._into.finish(manifest, names | {listing})
         return manifest
 
-    def _tables(self, database: Database) -> dict[str, int]:
+    def _write_tables(self, database: Database) -> dict[str, int]:
         counts: dict[str, int] = {}
         with Snapshot(database) as snapshot:
             for table in snapshot.tables:
@@ -93,30 +99,30 @@ class Writer:
                     counts[table.name] = sum(rows.write(line) > 0 for line in snapshot.rows(table))
                     size = rows.tell()
                     rows.seek(0)
-                    self._stream(f"{self._snapshot}/tables/{table.name}.jsonl", rows, size)
+                    self._write_stream(f"{self._snapshot}/tables/{table.name}.jsonl", rows, size)
         self._say(f"{sum(counts.values())} rows of {len(counts)} tables")
         return counts
 
-    def _instances(self, archive: Archive) -> int:
+    def _write_instances(self, archive: Archive) -> int:
         ids = archive.instances()
         count = 0
         for stored in archive.stored_files(ids):
             name = f"instances/{stored.uuid[:2]}/{stored.uuid[2:4]}/{stored.uuid}"
-            digest = self._into.keeps(name, stored.size)
+            digest = self._into.find_unchanged(name, stored.size)
             if digest:
-                self._kept += 1
-                self._listed.append({"name": name, "size": stored.size, "sha256": digest, "id": stored.instance_id})
+                self._unchanged += 1
+                self._entries.append({"name": name, "size": stored.size, "sha256": digest, "id": stored.instance_id})
                 count += 1
                 continue
-            content = self._content(archive, stored)
+            content = self._read_instance(archive, stored)
             if content is not None:
-                self._bytes(name, content, id=stored.instance_id)
+                self._write_bytes(name, content, stored.instance_id)
                 count += 1
         self._say(f"{count} instances" + (f", {len(ids) - count} deleted meanwhile" if count < len(ids) else ""))
         return count
 
-    def _content(self, archive: Archive, stored: StoredFile) -> bytes | None:
-        """From the storage folder where it is at hand (much quicker), otherwise from Orthanc; `None`: deleted."""
+    def _read_instance(self, archive: Archive, stored: StoredFile) -> bytes | None:
+        """The DICOM file, from the storage folder of this machine (much quicker) or from Orthanc; None: deleted."""
         if runs_here(self._settings):
             storage = self._settings.home / "orthanc" / "storage"
             try:
@@ -130,27 +136,32 @@ class Writer:
         except NotInArchive:
             return None
 
-    def _path(self, name: str, file: Path) -> None:
+    def _write_file(self, name: str, file: Path) -> None:
         try:
             size = file.stat().st_size
-            digest = self._into.keeps(name, size) if name.startswith("output/") and name.endswith(".png") else ""
+            digest = (
+                self._into.find_unchanged(name, size) if name.startswith("output/") and name.endswith(".png") else ""
+            )
             if digest:
-                self._kept += 1
-                self._listed.append({"name": name, "size": size, "sha256": digest})
+                self._unchanged += 1
+                self._entries.append({"name": name, "size": size, "sha256": digest})
             else:
-                self._bytes(name, file.read_bytes())
+                self._write_bytes(name, file.read_bytes())
         except FileNotFoundError:
             return
 
-    def _bytes(self, name: str, content: bytes, **more: str) -> None:
-        self._stream(name, io.BytesIO(content), len(content), **more)
+    def _write_bytes(self, name: str, content: bytes, instance_id: str = "") -> None:
+        self._write_stream(name, io.BytesIO(content), len(content), instance_id)
 
-    def _stream(self, name: str, stream: IO[bytes], size: int, **more: str) -> None:
+    def _write_stream(self, name: str, stream: IO[bytes], size: int, instance_id: str = "") -> None:
         digest = self._into.add(name, stream, size)
-        self._listed.append({"name": name, "size": size, "sha256": digest, **more})
+        entry: FileEntry = {"name": name, "size": size, "sha256": digest}
+        if instance_id:
+            entry["id"] = instance_id
+        self._entries.append(entry)
 
 
-def schema_of(database: Database) -> str:
+def read_schema(database: Database) -> str:
     """The step the database stands at. A backup changes nothing, so that one can be made before an update."""
     with database.engine.connect() as connection:
         now = migrations.current(connection)
@@ -159,14 +170,16 @@ def schema_of(database: Database) -> str:
     return now
 
 
-def _files(folder: Path, settings: Settings) -> Iterator[Path]:
+def _walk_files(folder: Path, settings: Settings) -> Iterator[Path]:
     """Files below HOME that are not made anew by themselves, or below OUTPUT; half-written ones are left out."""
     database = Path(settings.database_url.removeprefix("sqlite:///")).name
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if Path(place) == settings.home == folder:
-            folders[:] = [name for name in folders if name not in NOT_KEPT and Path(place, name) != settings.output]
-            names = [name for name in names if name not in NOT_KEPT and not name.startswith(database)]
+            folders[:] = [
+                name for name in folders if name not in NOT_BACKED_UP and Path(place, name) != settings.output
+            ]
+            names = [name for name in names if name not in NOT_BACKED_UP and not name.startswith(database)]
         yield from (
             Path(place, name)
             for name in sorted(names)
@@ -174,7 +187,7 @@ def _files(folder: Path, settings: Settings) -> Iterator[Path]:
         )
 
 
-def _settings_lines(settings: Settings) -> bytes:
+def _settings_as_env_file(settings: Settings) -> bytes:
     """As a `.env` file, without passwords: those are in the administrator's own."""
     values = settings.as_environment(with_secrets=False)
     return "".join(f"{name}={value}\n" for name, value in values.items()).encode()

@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import cast
 
 from sqlalchemy import func, select, update
 
 from minipacs import migrations
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
+from minipacs.archive.local_orthanc import runs_here
 from minipacs.backup.backup import FORMAT
-from minipacs.backup.store import Source, lines, source
-from minipacs.backup.tables import load, tables_of
+from minipacs.backup.store import BackupManifest, FileEntry, Source, open_source, read_lines
+from minipacs.backup.tables import insert_rows, reflect_tables
 from minipacs.database import Database
-from minipacs.doctor.machine_checks import runs_here
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
 from minipacs.files import write_private
 from minipacs.settings import Settings
@@ -34,8 +34,8 @@ HELP = "restore a backup into an empty home and an empty archive"
 CURSORS = ("letter_box", "cursor")
 READY_S = 300.0
 """Longest wait for an Orthanc that was started for the restore."""
-AT_ONCE = 4
-MARK = ".restoring"
+INSTANCES_AT_ONCE = 4
+INTERRUPTED_MARK = ".restoring"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Restore; say what was."""
+    """Restore, and print what was restored."""
     manifest = restore(settings, arguments.path)
     print(
         f"restored {manifest['instances']} instances, {manifest['files']} files, {sum(manifest['rows'].values())} rows"
@@ -53,34 +53,34 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def restore(settings: Settings, path: Path) -> dict[str, Any]:
+def restore(settings: Settings, path: Path) -> BackupManifest:
     """Put everything back and compare the counts; the manifest."""
-    found, manifest = source(path)
+    found, manifest = open_source(path)
     with closing(found):
         _restore(settings, path, found, manifest)
     return manifest
 
 
-def _restore(settings: Settings, path: Path, found: Source, manifest: dict[str, Any]) -> None:
+def _restore(settings: Settings, path: Path, found: Source, manifest: BackupManifest) -> None:
     if manifest["format"] != FORMAT or manifest["schema"] > migrations.head():
         raise BadRequest(f"{path} was made by a newer minipacs ({manifest['minipacs']}).", "Update minipacs first.")
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.database_url)
     try:
         _check_empty(database)
-        listed = list(lines(found, f"{manifest['snapshot']}/files.jsonl"))
-        _files(settings, found, manifest, listed)
-        with _archive(settings) as archive:
-            _instances(archive, found, listed, settings.home / MARK, manifest["snapshot"])
-        _rows(database, found, manifest)
+        entries = [cast(FileEntry, line) for line in read_lines(found, f"{manifest['snapshot']}/files.jsonl")]
+        _restore_files(settings, found, manifest, entries)
+        with _open_archive(settings) as archive:
+            _restore_instances(archive, found, entries, settings.home / INTERRUPTED_MARK, manifest["snapshot"])
+        _restore_rows(database, found, manifest)
     finally:
         database.close()
-    (settings.home / MARK).unlink()
+    (settings.home / INTERRUPTED_MARK).unlink()
 
 
 def _check_empty(database: Database) -> None:
     with database.engine.connect() as connection:
-        for table in tables_of(connection):
+        for table in reflect_tables(connection):
             if table.name in ("patient", "job", "api_user") and connection.scalar(
                 select(func.count()).select_from(table)
             ):
@@ -89,10 +89,10 @@ def _check_empty(database: Database) -> None:
                 )
 
 
-def _files(settings: Settings, found: Source, manifest: dict[str, Any], listed: list[dict[str, Any]]) -> None:
+def _restore_files(settings: Settings, found: Source, manifest: BackupManifest, entries: list[FileEntry]) -> None:
     """HOME and OUTPUT; the backup's settings beside them, to be read by a person."""
     places = {"home": settings.home, "output": settings.output}
-    for entry in listed:
+    for entry in entries:
         base, _, rest = entry["name"].partition("/")
         if base in places:
             _write(places[base], rest, _read_verified(found, entry))
@@ -108,7 +108,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     write_private(path, content)
 
 
-def _read_verified(found: Source, entry: dict[str, Any]) -> bytes:
+def _read_verified(found: Source, entry: FileEntry) -> bytes:
     with found.open(entry["name"]) as stream:
         content = stream.read()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -116,15 +116,15 @@ def _read_verified(found: Source, entry: dict[str, Any]) -> bytes:
     return content
 
 
-def _instances(archive: Archive, found: Source, listed: list[dict[str, Any]], mark: Path, snapshot: str) -> None:
+def _restore_instances(archive: Archive, found: Source, entries: list[FileEntry], mark: Path, snapshot: str) -> None:
     """Store each; an archive that holds others is refused, unless this very restore was interrupted there."""
-    wanted = [entry for entry in listed if "id" in entry]
+    wanted = [entry for entry in entries if "id" in entry]
     if archive.count_instances() and not (mark.exists() and mark.read_text() == snapshot):
         raise BadRequest(f"The archive at {archive.url} is not empty.", "Set MINIPACS_HOME to an empty folder.")
     mark.write_text(snapshot)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for start in range(0, len(wanted), AT_ONCE):  # a few in memory at once
-            some = wanted[start : start + AT_ONCE]
+    with ThreadPoolExecutor(INSTANCES_AT_ONCE) as pool:
+        for start in range(0, len(wanted), INSTANCES_AT_ONCE):  # a few in memory at once
+            some = wanted[start : start + INSTANCES_AT_ONCE]
             stored = pool.map(archive.store, [_read_verified(found, entry) for entry in some])
             for entry, instance_id in zip(some, stored, strict=True):
                 if instance_id != entry["id"]:
@@ -135,27 +135,29 @@ def _instances(archive: Archive, found: Source, listed: list[dict[str, Any]], ma
         )
 
 
-def _rows(database: Database, found: Source, manifest: dict[str, Any]) -> None:
+def _restore_rows(database: Database, found: Source, manifest: BackupManifest) -> None:
     """Tables of the backup's schema, their rows, then today's schema; unfinished work is queued."""
     database.create(manifest["schema"])
     with database.writing() as session:
         connection = session.connection()
-        tables = tables_of(connection)
+        tables = reflect_tables(connection)
         for table in reversed(tables):
             connection.execute(table.delete())  # what a first step may have put there
         for table in tables:
             if table.name in manifest["rows"] and table.name not in CURSORS:
-                count = load(connection, table, lines(found, f"{manifest['snapshot']}/tables/{table.name}.jsonl"))
+                count = insert_rows(
+                    connection, table, read_lines(found, f"{manifest['snapshot']}/tables/{table.name}.jsonl")
+                )
                 if count != manifest["rows"][table.name]:
                     raise BadRequest(f"The backup's table {table.name} is not whole.", "Name another backup.")
         job = next(table for table in tables if table.name == "job")
-        held = update(job).where(job.c.state == "running")
-        connection.execute(held.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
+        running = update(job).where(job.c.state == "running")
+        connection.execute(running.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
     database.create()
 
 
 @contextmanager
-def _archive(settings: Settings) -> Iterator[Archive]:
+def _open_archive(settings: Settings) -> Iterator[Archive]:
     """The archive that answers, or our own, started for this and stopped after."""
     archive = Archive(settings)
     process = None
@@ -168,7 +170,7 @@ def _archive(settings: Settings) -> Iterator[Archive]:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "orthanc.log").open("ab") as log:
                 process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
-            _await(lambda: _answers(archive), process)
+            _wait_until(lambda: _answers(archive), process)
         yield archive
     finally:
         archive.close()
@@ -184,7 +186,7 @@ def _answers(archive: Archive) -> bool:
         return False
 
 
-def _await(ready: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+def _wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + READY_S
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -15,42 +15,72 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NotRequired, Protocol, TypedDict, cast
 
 from minipacs.errors import BadRequest
 from minipacs.files import OWNER_ONLY, open_private, replace_private
 
 MANIFEST = "manifest.json"
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
+
+
+class FileEntry(TypedDict):
+    """A file of a backup."""
+
+    name: str
+    """Path within the backup."""
+    size: int
+    """Bytes."""
+    sha256: str
+    id: NotRequired[str]
+    """Of a DICOM file: Orthanc's identifier of the instance."""
+
+
+class BackupManifest(TypedDict):
+    """What a backup holds."""
+
+    format: int
+    minipacs: str
+    """The version that made it."""
+    schema: str
+    """The step of the database's migrations."""
+    made: float
+    """Seconds since 1970."""
+    snapshot: str
+    """The folder of its tables and lists."""
+    rows: dict[str, int]
+    """Rows by table."""
+    files: int
+    instances: int
 
 
 class Target(Protocol):
     """What a backup is written to."""
 
-    def keeps(self, name: str, size: int) -> str:
+    def find_unchanged(self, name: str, size: int) -> str:
         """SHA-256 of this file of an earlier backup, when it can stay; otherwise empty."""
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
         """Write a file; its SHA-256."""
 
-    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
         """Write the manifest; from now on this is the backup. What is not named goes."""
 
 
-class Hashed:
+class HashingStream:
     """A stream that is hashed as it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._sum = stream, hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """As a file's."""
+        """Read like a file, and hash what was read."""
         block = self._stream.read(size)
         self._sum.update(block)
         return block
 
     def hexdigest(self) -> str:
-        """Of what was read."""
+        """SHA-256 of what was read so far."""
         return self._sum.hexdigest()
 
 
@@ -62,23 +92,23 @@ class FolderTarget:
         if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
             raise BadRequest(f"{folder} holds something that is no backup.", "Name an empty folder, or a new one.")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._earlier = dict(_digests(FolderSource(folder))) if (folder / MANIFEST).exists() else {}
+        self._earlier = dict(_read_digests(FolderSource(folder))) if (folder / MANIFEST).exists() else {}
 
-    def keeps(self, name: str, size: int) -> str:
-        """Of the same name and size: instances and pictures are named by what they are."""
+    def find_unchanged(self, name: str, size: int) -> str:
+        """The digest of a file of the same name and size: instances and pictures are named by their content."""
         path = self._folder / name
         return self._earlier.get(name, "") if path.is_file() and path.stat().st_size == size else ""
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
-        """Beside its place first, so that no half file bears the name."""
+        """Write the file whole; its SHA-256."""
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        hashed = Hashed(stream)
+        hashing = HashingStream(stream)
         with replace_private(path) as file:
-            shutil.copyfileobj(hashed, file, BLOCK)
-        return hashed.hexdigest()
+            shutil.copyfileobj(hashing, file, BLOCK_BYTES)
+        return hashing.hexdigest()
 
-    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
         """The manifest is replaced in one step; then what only the earlier backup had is removed."""
         os.sync()
         self.add(MANIFEST, io.BytesIO(_as_json(manifest)), 0)
@@ -100,19 +130,19 @@ class TarTarget:
         self._stream = open_private(self._partial)
         self._tar = tarfile.open(fileobj=self._stream, mode="w")  # noqa: SIM115  closed by finish()
 
-    def keeps(self, name: str, size: int) -> str:
-        """Nothing: the file is new."""
+    def find_unchanged(self, name: str, size: int) -> str:
+        """Always empty: a tar file is new."""
         return ""
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
-        """Append."""
+        """Append the file to the tar file; its SHA-256."""
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = size, OWNER_ONLY
-        hashed = Hashed(stream)
-        self._tar.addfile(entry, hashed)
-        return hashed.hexdigest()
+        hashing = HashingStream(stream)
+        self._tar.addfile(entry, hashing)
+        return hashing.hexdigest()
 
-    def finish(self, manifest: dict[str, Any], names: set[str]) -> None:
+    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
         """The manifest is the last entry."""
         content = _as_json(manifest)
         self.add(MANIFEST, io.BytesIO(content), len(content))
@@ -130,7 +160,7 @@ class Source(Protocol):
         """A file of it; raises `BadRequest` when there is none."""
 
     def close(self) -> None:
-        """Give files back."""
+        """Close what is open."""
 
 
 class FolderSource:
@@ -162,44 +192,44 @@ class TarSource:
         self._entries = {entry.name: entry for entry in self._tar.getmembers()}
 
     def open(self, name: str) -> IO[bytes]:
-        """An entry."""
+        """A file of the tar file."""
         stream = self._tar.extractfile(self._entries[name]) if name in self._entries else None
         if stream is None:
             raise _incomplete(self._file, name)
         return stream
 
     def close(self) -> None:
-        """The file."""
+        """Close the tar file."""
         self._tar.close()
 
 
-def target(path: Path) -> Target:
+def open_target(path: Path) -> Target:
     """`.tar`: one file; anything else: a folder."""
     return TarTarget(path) if path.suffix == ".tar" else FolderTarget(path)
 
 
-def source(path: Path) -> tuple[Source, dict[str, Any]]:
+def open_source(path: Path) -> tuple[Source, BackupManifest]:
     """A backup and its manifest."""
     if not path.exists():
         raise BadRequest(f"There is no {path}.", "Name the file or folder `minipacs backup` made.")
     found: Source = FolderSource(path) if path.is_dir() else TarSource(path)
     with found.open(MANIFEST) as stream:
-        return found, dict(json.load(stream))
+        return found, cast(BackupManifest, json.load(stream))
 
 
-def lines(found: Source, name: str) -> Iterator[dict[str, Any]]:
+def read_lines(found: Source, name: str) -> Iterator[dict[str, Any]]:
     """Objects of a `.jsonl` file."""
     with found.open(name) as stream:
         yield from (json.loads(line) for line in stream)
 
 
-def _digests(found: FolderSource) -> Iterator[tuple[str, str]]:
+def _read_digests(found: FolderSource) -> Iterator[tuple[str, str]]:
     with found.open(MANIFEST) as stream:
         snapshot = json.load(stream)["snapshot"]
-    return ((entry["name"], entry["sha256"]) for entry in lines(found, f"{snapshot}/files.jsonl"))
+    return ((entry["name"], entry["sha256"]) for entry in read_lines(found, f"{snapshot}/files.jsonl"))
 
 
-def _as_json(manifest: dict[str, Any]) -> bytes:
+def _as_json(manifest: BackupManifest) -> bytes:
     return json.dumps(manifest, indent=1).encode() + b"\n"
 
 

@@ -9,15 +9,15 @@ from sqlalchemy import JSON, Connection, Date, DateTime, MetaData, Table, Time, 
 
 from minipacs.database import Database
 
-BATCH = 1000
-READERS: dict[type[Any], Any] = {
+ROWS_A_BATCH = 1000
+PARSERS: dict[type[Any], Any] = {
     DateTime: datetime.fromisoformat,
     Date: date.fromisoformat,
     Time: time.fromisoformat,
 }
 
 
-def tables_of(connection: Connection) -> list[Table]:
+def reflect_tables(connection: Connection) -> list[Table]:
     """Every table there is, those that others point to first."""
     found = MetaData()
     found.reflect(connection)
@@ -36,25 +36,25 @@ class Snapshot:
         self.connection = database.engine.connect().execution_options(**level)
 
     def __enter__(self) -> "Snapshot":
-        self.tables = tables_of(self.connection)
+        self.tables = reflect_tables(self.connection)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
     def rows(self, table: Table) -> Iterator[bytes]:
-        """A JSON line a row."""
-        found = self.connection.execution_options(yield_per=BATCH).execute(select(table))
-        return (json.dumps(dict(row), default=_written).encode() + b"\n" for row in found.mappings())
+        """Each row of the table as a line of JSON."""
+        found = self.connection.execution_options(yield_per=ROWS_A_BATCH).execute(select(table))
+        return (json.dumps(dict(row), default=_as_text).encode() + b"\n" for row in found.mappings())
 
 
-def load(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> int:
-    """Insert rows in the caller's transaction; how many."""
-    readers = {c.name: read for c in table.columns for kind, read in READERS.items() if isinstance(c.type, kind)}
+def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> int:
+    """Insert rows in the caller's transaction; how many they were."""
+    readers = {c.name: read for c in table.columns for kind, read in PARSERS.items() if isinstance(c.type, kind)}
     count, batch = 0, []
     for row in rows:
-        batch.append({name: _read(readers.get(name), value) for name, value in row.items()})
-        if len(batch) == BATCH:
+        batch.append({name: _parse(readers.get(name), value) for name, value in row.items()})
+        if len(batch) == ROWS_A_BATCH:
             connection.execute(insert(table), batch)
             count, batch = count + len(batch), []
     if batch:
@@ -63,11 +63,11 @@ def load(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -
     return count + len(batch)
 
 
-def _read(reader: Any, value: Any) -> Any:
+def _parse(reader: Any, value: Any) -> Any:
     return reader(value) if reader is not None and value is not None else value
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     raise TypeError(f"a column holds a {type(value).__name__}")

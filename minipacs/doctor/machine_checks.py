@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from minipacs.archive.client import Archive
-from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, find_changed_keys, plugins_of
+from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, find_changed_keys, plugins_of, runs_here
 from minipacs.doctor.finding import Finding, failed, ok, warning
 from minipacs.doctor.work_checks import (
     check_change_log,
@@ -219,11 +219,6 @@ def check_front_door(settings: Settings) -> Finding:
         )
     except (urllib.error.URLError, OSError):
         return failed(f"nobody answers at {settings.address}", "Start it with scripts/up.")
-
-
-def runs_here(settings: Settings) -> bool:
-    """Whether Orthanc is the one `minipacs up` starts on this machine."""
-    return settings.orthanc_url == f"http://127.0.0.1:{settings.orthanc_port}"
 
 
 @dataclass(frozen=True)

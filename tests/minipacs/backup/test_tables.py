@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from minipacs.backup.tables import Snapshot, load, tables_of
+from minipacs.backup.tables import Snapshot, insert_rows, reflect_tables
 from minipacs.catalogue import Instance, Patient, Series, Study
 from minipacs.database import Database
 from minipacs.jobs.contract import Order
@@ -48,10 +48,10 @@ def test_rows_are_the_same_afterwards(kind: str, other: str, tmp_path: Path) -> 
     with new_database(kind, tmp_path) as one, new_database(other, tmp_path / "other") as two:
         fill(one)
         with Snapshot(one) as snapshot, two.writing() as session:
-            into = {table.name: table for table in tables_of(session.connection())}
+            into = {table.name: table for table in reflect_tables(session.connection())}
             for table in snapshot.tables:
                 lines = [json.loads(line) for line in snapshot.rows(table)]
-                assert load(session.connection(), into[table.name], lines) == len(lines)
+                assert insert_rows(session.connection(), into[table.name], lines) == len(lines)
         for model in (Patient, Study, Series, Instance, Job):
             with one.reading() as before, two.reading() as after:
                 columns = [c.key for c in model.__table__.columns]
