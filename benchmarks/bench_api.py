@@ -97,19 +97,19 @@ def measure_look_ups(settings: Settings, token: str, folder: Path, seconds: floa
         "/studies/<uid>": lambda n: f"/studies/1.2.{n * 7919 % series}",
     }
     (folder / "hello_app.py").write_text(HELLO)
-    (folder / "door_app.py").write_text(
+    (folder / "front_door_app.py").write_text(
         "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
     )
     token_header = {"Authorization": f"Bearer {token}"}
     with (
         serve_app(folder, "hello_app:app", {}) as hello,
-        serve_app(folder, "door_app:app", settings.as_environment()) as door,
+        serve_app(folder, "front_door_app:app", settings.as_environment()) as front_door,
     ):
         print(f"{'route':<24}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'hello':>9}{'of hello':>10}")
         for clients in (1, 4):
             for name, path in routes.items():
                 ours, bare = measure_in_turns(
-                    seconds, clients, (door, path, token_header), (hello, lambda _n: "/hello", {})
+                    seconds, clients, (front_door, path, token_header), (hello, lambda _n: "/hello", {})
                 )
                 print(
                     f"{name:<24}{clients:>8}{ours.rate:>9.0f}{ours.p95_ms:>9.2f}{bare.rate:>9.0f}"

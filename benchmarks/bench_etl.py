@@ -176,11 +176,11 @@ def check_counts(found: Counts, rows: int) -> None:
 
 def compare_memory(numbers: list[int]) -> None:
     """Print the peak memory of a run over this many headers, each in a process of its own."""
-    found = []
+    peaks_kib = []
     for number in numbers:
         command = [sys.executable, "-m", "benchmarks.bench_etl", "--peak", str(number)]
-        found.append(int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout))
-        print(f"{number} headers: peak {found[-1] / 1024:.0f} MiB, {found[-1] / found[0]:.2f} × the first")
+        peaks_kib.append(int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout))
+        print(f"{number} headers: peak {peaks_kib[-1] / 1024:.0f} MiB, {peaks_kib[-1] / peaks_kib[0]:.2f} × the first")
 
 
 def print_peak_memory(number: int) -> None:

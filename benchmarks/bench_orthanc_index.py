@@ -87,8 +87,8 @@ def measure_index(name: str, sizes: list[int], home: Path, url: str, measure: Ca
                 list(pool.map(archive.store, batch))
                 seconds += time.perf_counter() - began
             rate, done = (wanted - done) / seconds, wanted
-            looked, read = time_look_ups(archive, wanted)
-            figures = f"{rate:,.0f} | {looked:.1f} | {read:.1f} | {measure() / wanted:,.0f}"
+            look_up_ms, study_ms = time_look_ups(archive, wanted)
+            figures = f"{rate:,.0f} | {look_up_ms:.1f} | {study_ms:.1f} | {measure() / wanted:,.0f}"
             print(f"| {name} | {wanted:,} | {figures} |", flush=True)
 
 
@@ -131,22 +131,22 @@ def make_instances(start: int, end: int) -> Iterator[bytes]:
     patient, study, series, own = (value.encode() for value in marks.values())
     for number in range(start, end):
         of = number // INSTANCES_PER_STUDY
-        made = template.replace(own, uid(number).encode()).replace(series, uid(FIRST_SERIES + of).encode())
-        yield made.replace(study, uid(FIRST_STUDY + of).encode()).replace(patient, b"P%08d" % of)
+        file = template.replace(own, uid(number).encode()).replace(series, uid(FIRST_SERIES + of).encode())
+        yield file.replace(study, uid(FIRST_STUDY + of).encode()).replace(patient, b"P%08d" % of)
 
 
-def time_look_ups(archive: Archive, there: int) -> tuple[float, float]:
+def time_look_ups(archive: Archive, instances: int) -> tuple[float, float]:
     """95th percentiles in ms: an instance by UID, a study's content."""
-    looked, read = [], []
+    look_ups_ms, studies_ms = [], []
     for _ in range(LOOK_UPS):
-        number = random.randrange(there)
+        number = random.randrange(instances)
         began = time.perf_counter()
         archive.find("Instance", uid(number))
         middle = time.perf_counter()
         archive.study(archive.study_id(uid(FIRST_STUDY + number // INSTANCES_PER_STUDY)))
-        looked.append(1e3 * (middle - began))
-        read.append(1e3 * (time.perf_counter() - middle))
-    return statistics.quantiles(looked, n=20)[-1], statistics.quantiles(read, n=20)[-1]
+        look_ups_ms.append(1e3 * (middle - began))
+        studies_ms.append(1e3 * (time.perf_counter() - middle))
+    return statistics.quantiles(look_ups_ms, n=20)[-1], statistics.quantiles(studies_ms, n=20)[-1]
 
 
 if __name__ == "__main__":

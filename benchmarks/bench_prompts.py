@@ -95,11 +95,11 @@ def main() -> None:
         print(f"\n| {title}: Dice | 1 click | 3 clicks | 6 clicks | box | box + 1 | ms median | ms p95 | CPU ms |")
         print("|---|" + "---:|" * 8)
         for name, method in {"geodesic (ours)": ours.segment, **others}.items():
-            found = measure_method(method, values, chosen, 1 if method is random_walker else 6)
+            figures = measure_method(method, values, chosen, 1 if method is random_walker else 6)
             kinds = " | ".join(
-                f"{np.mean(found.dice[k]):.3f}" if k in found.dice else "–" for k in ("1", "3", "6", "box", "box+1")
+                f"{np.mean(figures.dice[k]):.3f}" if k in figures.dice else "–" for k in ("1", "3", "6", "box", "box+1")
             )
-            print(f"| {name} | {kinds} | {found.times} |", flush=True)
+            print(f"| {name} | {kinds} | {figures.times} |", flush=True)
     measure_propagation(values, labels, names)
 
 
@@ -129,14 +129,14 @@ def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
         settings = Settings(home=Path(home)).complete()
         service = Service(settings, cast(Archive, FolderArchive(folder)), Database(settings.database_url))
         service.warm()
-        held = service.volumes.get("1.2.3")
+        loaded = service.volumes.get("1.2.3")
         measured: dict[str, MethodFigures] = defaultdict(MethodFigures)
         for z, _, truth in chosen:
             top, left, bottom, right = box_around(truth)
             (row, column), _ = next_click(truth, np.zeros_like(truth))
 
             def at(r: int, c: int, z: int = z) -> list[float]:
-                return [float(v) for v in (held.slices.affine @ (z, r, c, 1))[:3]]
+                return [float(v) for v in (loaded.slices.affine @ (z, r, c, 1))[:3]]
 
             box, point = {"box": [at(top, left), at(bottom, right)]}, {"point": at(row, column)}
             for kind, prompts in (("box", [box]), ("box + 1", [box, point]), ("1 click", [point])):
@@ -145,11 +145,11 @@ def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
     print("\n| a prompt on 512 × 512 in the service | ms median | ms p95 | CPU ms |")
     print("|---|---:|---:|---:|")
     everything = MethodFigures()
-    for found in measured.values():
-        everything.ms += found.ms
-        everything.cpu_ms += found.cpu_ms
-    for kind, found in {**measured, "all": everything}.items():
-        print(f"| {kind} | {found.times} |", flush=True)
+    for figures in measured.values():
+        everything.ms += figures.ms
+        everything.cpu_ms += figures.cpu_ms
+    for kind, figures in {**measured, "all": everything}.items():
+        print(f"| {kind} | {figures.times} |", flush=True)
 
 
 def load_study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict[int, str]]:
@@ -185,14 +185,14 @@ def measure_method(
     method: Method, values: NDArray[np.int16], chosen: list[tuple[int, str, Mask]], clicks: int = 6
 ) -> MethodFigures:
     """Give a method every target with every kind of prompt."""
-    found = MethodFigures()
+    figures = MethodFigures()
     for z, _, truth in chosen:
         levels = values[z].astype(np.float32)
 
         def answer(kind: str, clues: Clues, levels: NDArray[np.float32] = levels, truth: Mask = truth) -> Mask:
-            with found.measure_time():
+            with figures.measure_time():
                 mask = method(levels, clues)
-            found.dice[kind].append(dice(mask, truth))
+            figures.dice[kind].append(dice(mask, truth))
             return mask
 
         box, (first, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
@@ -203,7 +203,7 @@ def measure_method(
             mask = answer(str(number), Clues(positive=tuple(positive), negative=tuple(negative)))
             pixel, missing = next_click(truth & ~mask, mask & ~truth)
             (positive if missing else negative).append(pixel)
-    return found
+    return figures
 
 
 def measure_propagation(values: NDArray[np.int16], labels: NDArray[np.uint8], names: dict[int, str]) -> None:
@@ -221,12 +221,14 @@ def measure_propagation(values: NDArray[np.int16], labels: NDArray[np.uint8], na
         key = ours.segment(values[z].astype(np.float32), clues)
         masks = spread({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
         seconds = time.perf_counter() - began
-        found = np.zeros_like(truth)
+        mask_of_all = np.zeros_like(truth)
         for k, mask in masks.items():
-            found[k] = mask
-        everything.append(dice(found, truth))
-        there = int(truth.any((1, 2)).sum())
-        print(f"| {name} | {dice(key, truth[z]):.3f} | {everything[-1]:.3f} | {there} | {len(masks)} | {seconds:.2f} |")
+            mask_of_all[k] = mask
+        everything.append(dice(mask_of_all, truth))
+        slices_with_organ = int(truth.any((1, 2)).sum())
+        here, everywhere = dice(key, truth[z]), everything[-1]
+        counts = f"{slices_with_organ} | {len(masks)}"
+        print(f"| {name} | {here:.3f} | {everywhere:.3f} | {counts} | {seconds:.2f} |")
     print(f"| mean | | {np.mean(everything):.3f} | | | |")
 
 

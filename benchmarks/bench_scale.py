@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.bench_scale [--sizes 10000 100000 1000000] [--url URL …] [--figures FILE]
 
-The catalogue is filled with synthetic rows (benchmarks/lib/catalogue_rows.py) to each size, and asked there what
-the product asks; the rate is that of transactions of 1000 instances and their renderings through SQLAlchemy.
+The catalogue is filled with synthetic rows (benchmarks/lib/catalogue_rows.py) to each size, and queried there as
+the product queries it; the rate is that of transactions of 1000 instances and their renderings through SQLAlchemy.
 Growth is the exponent of a median between the smallest and the largest size: 0 does not grow, 1 grows as the
 archive does. PostgreSQL writes durably (fsync), SQLite as the product sets it. Without --url both are made for
 the run and thrown away; with it, a database that is there is filled further. The tables sum up all runs in FILE
@@ -112,23 +112,23 @@ def fill_database(database: Database, wanted: int) -> int:
     PostgreSQL builds its indexes after the first filling.
     """
     with database.reading() as session:
-        there = session.get_one(Total, Patient.__tablename__).number
-    with without_indexes(database) if database.is_postgresql and not there else nullcontext():
-        for first in range(there, wanted - TIMED_PATIENTS, PATIENTS_PER_TRANSACTION):
-            there = min(first + PATIENTS_PER_TRANSACTION, wanted - TIMED_PATIENTS)
-            bulk_load(database, range(first, there))
+        patients = session.get_one(Total, Patient.__tablename__).number
+    with without_indexes(database) if database.is_postgresql and not patients else nullcontext():
+        for first in range(patients, wanted - TIMED_PATIENTS, PATIENTS_PER_TRANSACTION):
+            patients = min(first + PATIENTS_PER_TRANSACTION, wanted - TIMED_PATIENTS)
+            bulk_load(database, range(first, patients))
     if database.is_postgresql:  # as autovacuum does, sooner or later
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
-    return there
+    return patients
 
 
 def time_insert(database: Database, first: int) -> float:
     """Seconds that one more patient takes, the median; making the rows does not count."""
     took = []
-    for made in [patient_rows(patient) for patient in range(first, first + TIMED_PATIENTS)]:
+    for rows in [patient_rows(patient) for patient in range(first, first + TIMED_PATIENTS)]:
         began = time.perf_counter()
-        insert_rows(database, made)
+        insert_rows(database, rows)
         took.append(time.perf_counter() - began)
     return statistics.median(took)
 
@@ -159,7 +159,7 @@ def catalogue_queries(patients: int) -> dict[str, Callable[[Session], Any]]:
 
 def time_queries(database: Database, patients: int) -> Figures:
     """Median and 95th percentile of each query, in ms."""
-    found = {}
+    figures = {}
     for name, query in catalogue_queries(patients).items():
         took: list[float] = []
         for _ in range(SCAN_REPEATS if "scans" in name else QUERY_REPEATS):
@@ -168,8 +168,8 @@ def time_queries(database: Database, patients: int) -> Figures:
                 began = time.perf_counter()
                 query(session)
                 took.append(1e3 * (time.perf_counter() - began))
-        found[name] = (statistics.median(took), statistics.quantiles(took, n=20, method="inclusive")[-1])
-    return found
+        figures[name] = (statistics.median(took), statistics.quantiles(took, n=20, method="inclusive")[-1])
+    return figures
 
 
 def disk_bytes(database: Database) -> float:
@@ -185,15 +185,15 @@ def format_table(name: str, lines: list[Figures]) -> str:
     """A column for each size, and the exponents."""
     lines = sorted(lines, key=lambda line: line["instances"])
     span = math.log(lines[-1]["instances"] / lines[0]["instances"])
-    said = [f"| {name} | " + " | ".join(f"{line['instances']:,}" for line in lines) + " | exponent |"]
-    said.append("|---|" + "---:|" * (len(lines) + 1))
+    rows = [f"| {name} | " + " | ".join(f"{line['instances']:,}" for line in lines) + " | exponent |"]
+    rows.append("|---|" + "---:|" * (len(lines) + 1))
     for title in list(lines[0])[2:]:
         values = [line[title] for line in lines]
         pairs = [value if isinstance(value, list) else [value] for value in values]
         growth = math.log(pairs[-1][0] / pairs[0][0]) / span if span else 0.0
         unit = ", ms: median (p95)" if len(pairs[0]) > 1 else ""
-        said.append(f"| {title}{unit} | {' | '.join(map(format_values, pairs))} | {growth:+.2f} |")
-    return "\n".join([*said, ""])
+        rows.append(f"| {title}{unit} | {' | '.join(map(format_values, pairs))} | {growth:+.2f} |")
+    return "\n".join([*rows, ""])
 
 
 def format_values(values: list[float]) -> str:

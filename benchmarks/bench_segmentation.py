@@ -5,7 +5,7 @@
 
 The plain way makes the same structures at full resolution with scipy's morphology, surfaces with
 skimage's marching cubes, a BINARY SEG from a stack of masks, and a NIfTI by nibabel. `--many`: 104
-segments on 458 slices written as SEG. Each part runs in a process of its own, whose peak is told. With
+segments on 458 slices written as SEG. Each part runs in a process of its own, whose peak memory is printed. With
 several rounds, ours and the plain way alternate, and every figure is the median of its rounds.
 """
 
@@ -48,8 +48,8 @@ def main() -> None:
     if arguments.part:
         print(json.dumps({**PARTS[arguments.part](arguments), "peak_mb": peak_mb()}))
         return
-    with tempfile.TemporaryDirectory(prefix="minipacs-bench-") as made:
-        folder = Path(made, "series")
+    with tempfile.TemporaryDirectory(prefix="minipacs-bench-") as temporary:
+        folder = Path(temporary, "series")
         write_series(folder, arguments.folder, arguments.slices)
         names = ["ours"] if arguments.no_plain else ["ours", "plain"]
         rounds = [[run_part(name, folder, arguments) for name in names] for _ in range(arguments.rounds)]
@@ -124,12 +124,12 @@ def write_series(folder: Path, source: Path | None, slices: int) -> None:
     if source is None:
         from minipacs.local.phantom import write_chest_ct
 
-        with tempfile.TemporaryDirectory() as made:
-            return write_resampled(write_chest_ct(Path(made)), folder, slices, cv2)
-    return write_resampled([f for f in source.rglob("*") if f.is_file()], folder, slices, cv2)
+        with tempfile.TemporaryDirectory() as temporary:
+            return write_resampled_series(write_chest_ct(Path(temporary)), folder, slices, cv2)
+    return write_resampled_series([f for f in source.rglob("*") if f.is_file()], folder, slices, cv2)
 
 
-def write_resampled(files: list[Path], folder: Path, slices: int, cv2: Any) -> None:
+def write_resampled_series(files: list[Path], folder: Path, slices: int, cv2: Any) -> None:
     """Write slices that are interpolated linearly between those of the files."""
     images = sorted((dcmread(f) for f in files), key=lambda i: float(i.ImagePositionPatient[2]))
     series = generate_uid()
@@ -271,8 +271,8 @@ def encode_many_segments(kind: str) -> dict[str, Any]:
     from segmentation.vocabulary import codes
 
     shape = (458, 512, 512)
-    with tempfile.TemporaryDirectory() as made:
-        series = Path(made, "series")
+    with tempfile.TemporaryDirectory() as temporary:
+        series = Path(temporary, "series")
         write_series(series, None, 16)
         first = dcmread(min(series.iterdir()))
         images = []
@@ -298,7 +298,7 @@ def encode_many_segments(kind: str) -> dict[str, Any]:
         labelmap = Labelmap(labels, hd.VolumeGeometry(slices.affine, shape, "PATIENT"), segments)
         began = perf_counter()
         seg = encode_seg(labelmap, slices, Identity("1.2.3", "d", "many", "1", "-"), kind)
-        seg.save_as(Path(made, "seg.dcm"))
+        seg.save_as(Path(temporary, "seg.dcm"))
         return {"seconds": perf_counter() - began, "frames": int(seg.NumberOfFrames)}
 
 

@@ -71,7 +71,7 @@ def catalogue_source(
             progress(tally)
 
         for items in iter_chunks(source.list_items(), ITEMS_PER_LOOKUP):
-            new_items = _new_or_changed(database, items, options, tally)
+            new_items = _select_new_or_changed(database, items, options, tally)
             progress(tally)
 
             for chunk in iter_chunks(new_items, ITEMS_PER_TRANSACTION):
@@ -100,7 +100,7 @@ def _transform_item(item: SourceItem, data: bytes | SourceUnavailable, options: 
     return transform(item, data, options, folder)
 
 
-def _new_or_changed(
+def _select_new_or_changed(
     database: Database, items: Sequence[SourceItem], options: Options, tally: Tally
 ) -> list[SourceItem]:
     """Those of these items that are not in the catalogue as they are now; the others are added to the tally."""

@@ -45,26 +45,27 @@ def uid(patient: int, *numbers: int) -> str:
 def patient_rows(patient: int) -> Rows:
     """The rows of the n-th patient, by table."""
     key = patient_key(patient)
-    made: Rows = {table: [] for table in TABLES}
+    rows: Rows = {table: [] for table in TABLES}
     of_patient = {"studies": STUDIES, "series": STUDIES * SERIES, "instances": PER_PATIENT}
     name = f"Family{patient * 7919 % 99991}^Given"
-    made[Patient].append(
+    rows[Patient].append(
         {"patient_key": key, "patient_id": key, "patient_name": name, **_counts("patient", of_patient)}
     )
     day = date(2000, 1, 1) + timedelta(days=patient * 37 % 9000)
     for s in range(STUDIES):
         study = {"study_instance_uid": uid(patient, s), "patient_key": key, "accession_number": f"A{patient}{s}"}
         of_study = _counts("study", {"series": SERIES, "instances": PER_STUDY})
-        made[Study].append({**study, "study_date": day, "study_description": "CHEST CT", **of_study})
+        rows[Study].append({**study, "study_date": day, "study_description": "CHEST CT", **of_study})
         for r in range(SERIES):
             series = {"series_instance_uid": uid(patient, s, r), "study_instance_uid": uid(patient, s)}
             of_series = _counts("series", {"instances": PER_SERIES})
-            made[Series].append({**series, "modality": "CT", "series_number": r, **of_series})
+            rows[Series].append({**series, "modality": "CT", "series_number": r, **of_series})
             for i in range(PER_SERIES):
                 own = uid(patient, s, r, i)
-                made[Instance].append(_instance(uid(patient, s, r), i, own))
-                made[Rendering].append({**_rendering(), "rendering_id": _rendering_id(own), "sop_instance_uid": own})
-    return made
+                rows[Instance].append(_instance(uid(patient, s, r), i, own))
+                ids = {"rendering_id": _rendering_id(own), "sop_instance_uid": own}
+                rows[Rendering].append({**_rendering(), **ids})
+    return rows
 
 
 def _rendering_id(sop_instance_uid: str) -> str:
@@ -101,10 +102,10 @@ def _rendering() -> dict[str, Any]:
     }
 
 
-def insert_rows(database: Database, made: Rows) -> None:
+def insert_rows(database: Database, rows: Rows) -> None:
     """Write rows in one transaction through SQLAlchemy, with the totals, as the loader does."""
     with database.writing() as session:
-        for table, values in made.items():
+        for table, values in rows.items():
             session.execute(insert(table), values)
             added = {"n": len(values), "name": table.__tablename__}
             session.execute(text("UPDATE total SET number = number + :n WHERE name = :name"), added)
@@ -139,16 +140,16 @@ def without_indexes(database: Database) -> Iterator[None]:
 
 def bulk_load(database: Database, patients: Iterable[int]) -> None:
     """Write the rows of these patients in one transaction: COPY, or executemany; foreign keys are not looked at."""
-    made: dict[type[Base], list[list[Any]]] = {table: [] for table in TABLES}
+    rows: dict[type[Base], list[list[Any]]] = {table: [] for table in TABLES}
     names: dict[type[Base], list[str]] = {}
     for patient in patients:
         for table, values in patient_rows(patient).items():
             names[table] = list(values[0])
-            made[table] += [list(map(_plain, row.values())) for row in values]
+            rows[table] += [list(map(_plain, row.values())) for row in values]
     if database.is_postgresql:
-        _copy(database, names, made)
+        _copy(database, names, rows)
     else:
-        _execute_many(database, names, made)
+        _execute_many(database, names, rows)
 
 
 def _plain(value: Any) -> Any:
@@ -163,12 +164,12 @@ def _json(values: tuple[Any, ...]) -> str:
     return json.dumps(values)
 
 
-def _copy(database: Database, names: dict[type[Base], list[str]], made: dict[type[Base], list[list[Any]]]) -> None:
+def _copy(database: Database, names: dict[type[Base], list[str]], rows: dict[type[Base], list[list[Any]]]) -> None:
     connection = database.engine.raw_connection()
     try:
         cursor = cast(Any, connection.cursor())
         cursor.execute("SET session_replication_role = replica")
-        for table, values in made.items():
+        for table, values in rows.items():
             columns = ", ".join(f'"{name}"' for name in names[table])
             with cursor.copy(f'COPY "{table.__tablename__}" ({columns}) FROM STDIN') as copy:
                 for row in values:
@@ -181,13 +182,13 @@ def _copy(database: Database, names: dict[type[Base], list[str]], made: dict[typ
 
 
 def _execute_many(
-    database: Database, names: dict[type[Base], list[str]], made: dict[type[Base], list[list[Any]]]
+    database: Database, names: dict[type[Base], list[str]], rows: dict[type[Base], list[list[Any]]]
 ) -> None:
     connection = sqlite3.connect(str(make_url(database.url).database), isolation_level=None)
     try:
         connection.execute("PRAGMA cache_size=-1000000")  # KB, negated
         connection.execute("BEGIN IMMEDIATE")
-        for table, values in made.items():
+        for table, values in rows.items():
             columns, marks = ", ".join(f'"{name}"' for name in names[table]), ", ".join("?" for _ in names[table])
             connection.executemany(f'INSERT INTO "{table.__tablename__}" ({columns}) VALUES ({marks})', values)
             added = (len(values), cast(Table, table.__table__).name)

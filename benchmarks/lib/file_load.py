@@ -28,7 +28,9 @@ http {{
 """
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 SIZES = {"64 kB": 64_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "128 MB": 128_000_000}
-DOOR = "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
+FRONT_DOOR_APP = (
+    "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
+)
 
 
 def measure_files(seconds: float) -> None:
@@ -52,12 +54,12 @@ def measure_files(seconds: float) -> None:
         (folder / "nginx.conf").write_text(
             NGINX.format(user=user, folder=folder, port=port, root=root, temporary=temporary)
         )
-        (folder / "door_app.py").write_text(DOOR)
+        (folder / "front_door_app.py").write_text(FRONT_DOOR_APP)
         command = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         print(f"\n{'file':<10}{'clients':>8}{'MB/s':>9}{'nginx':>9}{'of nginx':>10}")
         with (
             run_server(command, port, folder, {}),
-            serve_app(folder, "door_app:app", settings.as_environment()) as door,
+            serve_app(folder, "front_door_app:app", settings.as_environment()) as front_door,
         ):
             for clients in (1, 4):
                 for name in SIZES:
@@ -65,7 +67,7 @@ def measure_files(seconds: float) -> None:
                     ours, theirs = measure_in_turns(
                         seconds,
                         clients,
-                        (door, lambda _n, file=plain: f"/results/1.2/3.4/slicer/{file}", headers),  # type: ignore[misc]
+                        (front_door, lambda _n, file=plain: f"/results/1.2/3.4/slicer/{file}", headers),  # type: ignore[misc]
                         (port, lambda _n, file=plain: f"/{file}", {}),  # type: ignore[misc]
                     )
                     ratio = ours.mb_s / theirs.mb_s
@@ -81,7 +83,7 @@ def measure_frames(seconds: float) -> None:
         state = create_app(settings).extensions["minipacs"]
         headers = {"Authorization": f"Bearer {accounts.create_token(state.database, 'benchmark', 'viewer')}"}
         state.close()
-        Path(home, "door_app.py").write_text(DOOR)
+        Path(home, "front_door_app.py").write_text(FRONT_DOOR_APP)
         with run_server(local_orthanc.command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
             archive = Archive(settings)
             paths = []
@@ -94,13 +96,13 @@ def measure_frames(seconds: float) -> None:
                 )
             password = secret(settings.home, "orthanc_password")
             basic = urllib3.make_headers(basic_auth=f"{settings.orthanc_user}:{password}")
-            with serve_app(Path(home), "door_app:app", settings.as_environment()) as door:
+            with serve_app(Path(home), "front_door_app:app", settings.as_environment()) as front_door:
                 print(f"\n{'frames':<10}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'Orthanc':>9}{'of Orthanc':>12}")
                 for clients in (1, 4):
                     ours, theirs = measure_in_turns(
                         seconds,
                         clients,
-                        (door, lambda n: paths[n % len(paths)], headers),
+                        (front_door, lambda n: paths[n % len(paths)], headers),
                         (port, lambda n: paths[n % len(paths)], basic),
                     )
                     line = f"{'CT 512²':<10}{clients:>8}{ours.rate:>9.0f}{ours.p95_ms:>9.2f}{theirs.rate:>9.0f}"

@@ -116,14 +116,14 @@ def measure_in_turns(
     for target in (ours, theirs):
         measure_load(*target, WARM_UP_S, clients)
 
-    found = [[measure_load(*target, seconds / rounds, clients) for target in (ours, theirs)] for _ in range(rounds)]
-    middle = [
+    pairs = [[measure_load(*target, seconds / rounds, clients) for target in (ours, theirs)] for _ in range(rounds)]
+    medians = [
         LoadFigures(
-            *(statistics.median(getattr(pair[i], name) for pair in found) for name in ("rate", "p95_ms", "mb_s"))
+            *(statistics.median(getattr(pair[i], name) for pair in pairs) for name in ("rate", "p95_ms", "mb_s"))
         )
         for i in (0, 1)
     ]
-    return middle[0], middle[1]
+    return medians[0], medians[1]
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ from etl.extract import ARCHIVE_PREFIX
 from etl.records import Outcome
 from minipacs.catalogue import Instance, Series, Study
 
-__all__ = ["CataloguedInstance", "accept_outcomes", "read_catalogued", "replaced_uids"]
+__all__ = ["CataloguedInstance", "accept_outcomes", "read_catalogued_instances", "replaced_uids"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CataloguedInstance:
     checksum: int | None
 
 
-def read_catalogued(session: Session, outcomes: Sequence[Outcome]) -> dict[str, CataloguedInstance]:
+def read_catalogued_instances(session: Session, outcomes: Sequence[Outcome]) -> dict[str, CataloguedInstance]:
     """What the catalogue has of these outcomes' objects, by SOP Instance UID."""
     uids = [outcome.sop_instance_uid for outcome in outcomes if outcome.sop_instance_uid]
     columns = select(Instance.sop_instance_uid, Instance.source, Instance.content_checksum)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from etl.loading.acceptance import accept_outcomes, read_catalogued, replaced_uids
+from etl.loading.acceptance import accept_outcomes, read_catalogued_instances, replaced_uids
 from etl.loading.counts import KeptCounts
 from etl.loading.removal import delete_pngs
 from etl.options import Options
@@ -42,7 +42,7 @@ class Loader:
         """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`."""
         with self.database.writing() as session:
             counts = KeptCounts(session, self.database)
-            catalogued = read_catalogued(session, outcomes)
+            catalogued = read_catalogued_instances(session, outcomes)
             obsolete_pngs = set(counts.remove_instances(replaced_uids(session, outcomes)))
 
             accepted = accept_outcomes(session, outcomes, catalogued)

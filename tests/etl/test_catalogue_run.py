@@ -31,13 +31,13 @@ Run = Callable[..., Tally]
 PIXELS = np.arange(35, dtype=np.uint16).reshape(5, 7)
 
 
-def put(folder: Path, *numbers: int, **elements: object) -> None:
+def write_images(folder: Path, *numbers: int, **elements: object) -> None:
     """Files of small images, numbered."""
     for number in numbers:
         (folder / f"{number:05d}").write_bytes(as_file(image(PIXELS + number, number, **elements)))
 
 
-def everything(database: Database, target: Path) -> tuple[object, ...]:
+def read_everything(database: Database, target: Path) -> tuple[object, ...]:
     """All rows and files, comparable."""
     rows = []
     with database.reading() as session:
@@ -86,7 +86,7 @@ def test_junk_truncated_and_duplicate_files_have_their_reason(run: Run, database
 
 
 def test_a_run_over_an_unchanged_source_reads_nothing(run: Run, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(source, 1, 2, 3)
+    write_images(source, 1, 2, 3)
     (source / "notes.txt").write_text("no DICOM")
     assert run().added == 3
     monkeypatch.setattr(FileReader, "read", None)  # calling it would break
@@ -95,9 +95,9 @@ def test_a_run_over_an_unchanged_source_reads_nothing(run: Run, source: Path, mo
 
 
 def test_late_instances_are_added_and_counted(run: Run, source: Path, database: Database) -> None:
-    put(source, 1, 2)
+    write_images(source, 1, 2)
     run()
-    put(source, 3)
+    write_images(source, 3)
     tally = run()
     assert (tally.added, tally.unchanged) == (1, 2)
     with database.reading() as session:
@@ -106,7 +106,7 @@ def test_late_instances_are_added_and_counted(run: Run, source: Path, database: 
 
 
 def test_a_changed_file_replaces_its_pictures(run: Run, source: Path, database: Database, options: Options) -> None:
-    put(source, 1)
+    write_images(source, 1)
     run(options=Options(target=options.target, window="10/20"))
     (source / "00001").write_bytes(as_file(image(PIXELS[::-1] * 7, 1)))
     tally = run()
@@ -119,7 +119,7 @@ def test_a_changed_file_replaces_its_pictures(run: Run, source: Path, database: 
 
 
 def test_a_file_that_holds_another_object_now_replaces_the_row(run: Run, source: Path, database: Database) -> None:
-    put(source, 1)
+    write_images(source, 1)
     run()
     (source / "00001").write_bytes(as_file(image(PIXELS, 9, SeriesInstanceUID=f"{ROOT}.1.2")))
     run()
@@ -130,15 +130,15 @@ def test_a_file_that_holds_another_object_now_replaces_the_row(run: Run, source:
 
 
 def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, source: Path, database: Database) -> None:
-    put(source, 1, 2)
+    write_images(source, 1, 2)
     run()
-    put(source, 2, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
+    write_images(source, 2, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
     run()
     with database.reading() as session:
         counts = select(Series.series_instance_uid, Series.number_of_series_related_instances)
         assert dict(session.execute(counts).all()) == {f"{ROOT}.1.1": 1, f"{ROOT}.1.2": 1}
         assert totals(session) == Counts(1, 1, 2, 2)
-    put(source, 1, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
+    write_images(source, 1, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
     run()
     with database.reading() as session:
         assert dict(session.execute(counts).all()) == {f"{ROOT}.1.2": 2}
@@ -146,7 +146,7 @@ def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, sourc
 
 
 def test_other_windows_add_pictures_and_keep_the_old(run: Run, source: Path, options: Options) -> None:
-    put(source, 1, WindowCenter=[10, 20], WindowWidth=[5, 6])
+    write_images(source, 1, WindowCenter=[10, 20], WindowWidth=[5, 6])
     assert run().rendered == 1
     assert run(options=Options(target=options.target, window="all")).rendered == 2
     assert len(list(options.target.rglob("*.png"))) == 2
@@ -154,7 +154,7 @@ def test_other_windows_add_pictures_and_keep_the_old(run: Run, source: Path, opt
 
 
 def test_another_split_moves_the_pictures(run: Run, source: Path, options: Options) -> None:
-    put(source, 1, 2)
+    write_images(source, 1, 2)
     run(options=Options(target=options.target, ratios=(1, 0, 0)))
     run(options=Options(target=options.target, ratios=(0, 0, 1)))
     assert {p.relative_to(options.target).parts[0] for p in options.target.rglob("*.png")} == {"test"}
@@ -163,7 +163,7 @@ def test_another_split_moves_the_pictures(run: Run, source: Path, options: Optio
 def test_the_first_of_two_objects_with_one_uid_wins_and_keeps_its_picture(
     run: Run, source: Path, database: Database
 ) -> None:
-    put(source, 1)
+    write_images(source, 1)
     (source / "z-copy").write_bytes(as_file(image(PIXELS + 1, 1)))
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
     tally = run()
@@ -177,7 +177,7 @@ def test_the_first_of_two_objects_with_one_uid_wins_and_keeps_its_picture(
 def test_prune_removes_what_is_gone_and_looks_at_copies_again(
     run: Run, source: Path, database: Database, options: Options
 ) -> None:
-    put(source, 1, 2)
+    write_images(source, 1, 2)
     (source / "z-copy").write_bytes((source / "00001").read_bytes())
     (source / "notes.txt").write_text("no DICOM")
     run()
@@ -194,7 +194,7 @@ def test_prune_removes_what_is_gone_and_looks_at_copies_again(
 def test_prune_leaves_other_folders_alone(run: Run, source: Path, database: Database, tmp_path: Path) -> None:
     beside = tmp_path / "source-other"
     beside.mkdir()
-    put(beside, 1)
+    write_images(beside, 1)
     run(beside)
     (beside / "00001").unlink()
     assert prune_folder(database, FolderSource(source)) == 0
@@ -204,7 +204,7 @@ def test_prune_leaves_other_folders_alone(run: Run, source: Path, database: Data
 def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
     workers: int, source: Path, options: Options, tmp_path: Path, database: Database
 ) -> None:
-    put(source, *range(1, 700))
+    write_images(source, *range(1, 700))
     (source / "notes.txt").write_text("no DICOM")
     program = textwrap.dedent(f"""
         import os, signal, sys, threading
@@ -228,20 +228,20 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         with database.reading() as session:
             assert 0 < totals(session).images < 699
     catalogue_source(FolderSource(source), database, options)
-    resumed = everything(database, options.target)
+    resumed = read_everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
     from etl.loading.removal import empty_catalogue
 
     empty_catalogue(database)
     assert not list(options.target.rglob("*.png"))
     catalogue_source(FolderSource(source), database, options)
-    assert everything(database, options.target) == resumed
+    assert read_everything(database, options.target) == resumed
 
 
 def test_a_full_disk_stops_the_run_with_a_sentence_and_nothing_half_written(
     run: Run, source: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(source, 1)
+    write_images(source, 1)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -258,15 +258,15 @@ def test_a_full_disk_stops_the_run_with_a_sentence_and_nothing_half_written(
 def test_workers_give_the_same_rows_and_files_as_one(
     source: Path, database: Database, options: Options, tmp_path: Path
 ) -> None:
-    put(source, *range(1, 70))
+    write_images(source, *range(1, 70))
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
     catalogue_source(FolderSource(source), database, options, workers=2)
-    with_two = everything(database, options.target)
+    with_two = read_everything(database, options.target)
     from etl.loading.removal import empty_catalogue
 
     empty_catalogue(database)
     catalogue_source(FolderSource(source), database, options, workers=1)
-    assert everything(database, options.target) == with_two
+    assert read_everything(database, options.target) == with_two
 
 
 def test_a_multi_frame_object_is_a_png_a_frame(run: Run, source: Path, database: Database) -> None:
@@ -301,7 +301,7 @@ def test_a_file_name_that_is_no_text_is_catalogued_all_the_same(run: Run, source
 def test_a_folder_that_cannot_be_looked_into_is_rejected(
     run: Run, source: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(source, 1)
+    write_images(source, 1)
     (source / "closed").mkdir()
     look = os.scandir
 
@@ -318,7 +318,7 @@ def test_a_folder_that_cannot_be_looked_into_is_rejected(
 def test_a_worker_that_dies_ends_the_run_with_a_sentence(
     run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(source, 1)
+    write_images(source, 1)
     monkeypatch.setattr(run_module, "transform_chunk", dies)
     with pytest.raises(MinipacsError, match="A worker process died"):
         run(executor=None, workers=2)

@@ -24,7 +24,7 @@ from waiting import PATIENCE_S
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
 
 
-def check(session: Session) -> None:
+def check_counts(session: Session) -> None:
     """Scan, and compare with what is kept."""
     scanned = [session.scalar(select(func.count()).select_from(t)) for t in (Patient, Study, Series, Instance)]
     assert totals(session) == Counts(*(number or 0 for number in scanned))
@@ -45,7 +45,7 @@ def check(session: Session) -> None:
         assert patient.number_of_patient_related_instances == sum(s.number_of_study_related_instances for s in of)
 
 
-def fill(folder: Path) -> list[str]:
+def write_files(folder: Path) -> list[str]:
     """Three patients, two studies each, two series each, three instances each: 36 files. Their UIDs."""
     uids = []
     for n in range(36):
@@ -63,10 +63,10 @@ def fill(folder: Path) -> list[str]:
 
 
 def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], source: Path, database: Database) -> None:
-    uids = fill(source)
+    uids = write_files(source)
     run()
     with database.reading() as session:
-        check(session)
+        check_counts(session)
         assert totals(session) == Counts(3, 6, 12, 36)
     chance = random.Random(7)
     chance.shuffle(uids)
@@ -74,7 +74,7 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
         gone, uids = uids[:5], uids[5:]
         assert remove_instances(database, gone) == len(gone)
         with database.reading() as session:
-            check(session)
+            check_counts(session)
     with database.reading() as session:
         assert totals(session) == Counts()
         assert session.scalar(select(func.count()).select_from(Rendering)) == 0
@@ -83,7 +83,7 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
 def test_results_leave_the_catalogue_with_their_study(
     run: Callable[..., Tally], source: Path, database: Database
 ) -> None:
-    uids = fill(source)
+    uids = write_files(source)
     run()
     kept, gone = f"{ROOT}.0.0", f"{ROOT}.1.1"
     with database.writing() as session:
@@ -97,7 +97,7 @@ def test_results_leave_the_catalogue_with_their_study(
 
 def test_writers_at_the_same_time_count_right(source: Path, database: Database, options: Options) -> None:
     """Three add the same files in different order; one removes some of them meanwhile."""
-    uids = fill(source)
+    uids = write_files(source)
     mistakes: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -127,7 +127,7 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
     assert not any(thread.is_alive() for thread in threads)
     assert mistakes == []
     with database.reading() as session:
-        check(session)
+        check_counts(session)
         for rendering in session.scalars(select(Rendering)):
             assert Path(rendering.png_path).is_file()
 
@@ -138,7 +138,7 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     """Removing it without its patient's lock would wait for who holds that lock and waits for us."""
     if not database.is_postgresql:
         pytest.skip("SQLite has one writer at a time")
-    uids = fill(source)
+    uids = write_files(source)
     first = source.parent / "first"
     first.mkdir()
     (first / "000").write_bytes((source / "000").read_bytes())
@@ -154,7 +154,7 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     monkeypatch.setattr(counts.KeptCounts, "lock_patients", later)
     remove_instances(database, uids[:2])
     with database.reading() as session:
-        check(session)
+        check_counts(session)
         assert uids[0] not in set(session.scalars(select(Instance.sop_instance_uid)))
         assert uids[1] in set(session.scalars(select(Instance.sop_instance_uid)))
 
@@ -170,7 +170,7 @@ def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
     (source / "b").write_bytes(as_file(image(PIXELS, 2, PatientID=other)))
     run()
     with database.reading() as session:
-        check(session)
+        check_counts(session)
         assert totals(session) == Counts(1, 1, 1, 2)
         splits = dict(session.execute(select(Rendering.sop_instance_uid, Rendering.split)).all())
         assert splits == {f"{ROOT}.1.1.1": assign_split("P1"), f"{ROOT}.1.1.2": assign_split(other)}
@@ -182,4 +182,4 @@ def test_a_series_in_two_studies_is_a_conflict(run: Callable[..., Tally], source
     (source / "b").write_bytes(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2")))
     assert run().rejected == {"conflict": 1}
     with database.reading() as session:
-        check(session)
+        check_counts(session)

@@ -23,7 +23,7 @@ from minipacs.formats.grey import linear
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, on old files
 
 
-def theirs(file: Path, tmp_path: Path, *arguments: str) -> np.ndarray[Any, Any]:
+def render_with_dcmtk(file: Path, tmp_path: Path, *arguments: str) -> np.ndarray[Any, Any]:
     """The picture DCMTK makes."""
     tool = shutil.which("dcmj2pnm")
     if tool is None:
@@ -33,7 +33,7 @@ def theirs(file: Path, tmp_path: Path, *arguments: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(png)).astype(int)
 
 
-def ours(file: Path, window: str) -> np.ndarray[Any, Any]:
+def render_with_product(file: Path, window: str) -> np.ndarray[Any, Any]:
     """The picture we make."""
     dataset = pydicom.dcmread(file)
     frame = next(render_frames(dataset, Options(target=Path(), window=window)))
@@ -71,13 +71,13 @@ SAME = [
 @pytest.mark.parametrize(("file", "window", "arguments"), SAME, ids=lambda value: str(value))
 def test_the_picture_is_dcmtk_s_bit_by_bit(file: str, window: str, arguments: list[str], tmp_path: Path) -> None:
     path = shared_data(file)
-    np.testing.assert_array_equal(ours(path, window), theirs(path, tmp_path, *arguments))
+    np.testing.assert_array_equal(render_with_product(path, window), render_with_dcmtk(path, tmp_path, *arguments))
 
 
 @pytest.mark.parametrize("syntax", ["1.2.2", "1.2.1.99", "1.2.5", "1.2.4.57", "1.2.4.70", "1.2.1", "1.2"])
 def test_a_lossless_transfer_syntax_changes_no_pixel(syntax: str, tmp_path: Path) -> None:
     path = next(iter(shared_data("transfer_syntaxes_ct").glob(f"*_1.2.840.10008.{syntax}.dcm")))
-    np.testing.assert_array_equal(ours(path, "first"), theirs(path, tmp_path, "+Wi", "1"))
+    np.testing.assert_array_equal(render_with_product(path, "first"), render_with_dcmtk(path, tmp_path, "+Wi", "1"))
 
 
 def test_dcmtk_cuts_fractional_modality_values_we_keep_them(tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_dcmtk_cuts_fractional_modality_values_we_keep_them(tmp_path: Path) -> N
     path = shared_data("voi/3.dcm")
     dataset = pydicom.dcmread(path)
     cut = np.trunc(dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept))
-    picture = theirs(path, tmp_path, "+Wi", "1")
+    picture = render_with_dcmtk(path, tmp_path, "+Wi", "1")
     np.testing.assert_array_equal(np.floor(linear(cut, 378.0, 465.0) + 1e-6), picture)
-    assert np.abs(ours(path, "first") - picture).max() == 1
+    assert np.abs(render_with_product(path, "first") - picture).max() == 1
 
 
 def test_dcmtk_loses_a_level_where_the_result_is_whole(tmp_path: Path) -> None:
     """Exactly 85 and 170 come out of its float arithmetic a little lower, and are cut to 84 and 169."""
     path = shared_data("mono1_dx_cr/cxr.dcm")
-    picture, mine = theirs(path, tmp_path, "+Wi", "1"), ours(path, "first")
+    picture, mine = render_with_dcmtk(path, tmp_path, "+Wi", "1"), render_with_product(path, "first")
     different = mine != picture
     exact = 255 - linear(pydicom.dcmread(path).pixel_array.astype(float), 550.0, 1024.0)
     np.testing.assert_array_equal(exact[different], np.round(exact[different]))
@@ -106,11 +106,11 @@ def test_dcmtk_3_6_7_takes_linear_exact_for_linear(tmp_path: Path) -> None:
     window = grey_header.windows_and_luts(dataset, 0)[0][0]
     assert window.function == "LINEAR_EXACT"
     x = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
-    picture = theirs(path, tmp_path, "+Wi", "1")
+    picture = render_with_dcmtk(path, tmp_path, "+Wi", "1")
     np.testing.assert_array_equal(np.floor(linear(x, window.center, window.width) + 1e-6), picture)
 
 
 def test_ybr_differs_by_no_more_than_the_rounding_of_its_matrix(tmp_path: Path) -> None:
     path = shared_data("us/YBR_422.dcm")
     picture = next(iter(decode_frames(pydicom.dcmread(path)))).astype(int)
-    assert np.abs(picture - theirs(path, tmp_path)).max() <= 1
+    assert np.abs(picture - render_with_dcmtk(path, tmp_path)).max() <= 1

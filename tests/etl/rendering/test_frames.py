@@ -14,7 +14,7 @@ from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array
 
 
-def stored(dataset: Dataset) -> list[Array]:
+def decode_stored_values(dataset: Dataset) -> list[Array]:
     """Stored values of every frame."""
     read = dcmread(DicomBytesIO(as_file(dataset)))
     return [read_stored_format(read, words.dtype).values(words) for words in decode_frames(read)]
@@ -32,7 +32,7 @@ def test_signed_and_unsigned_words_of_every_size(dtype: str, syntax: Any) -> Non
         dataset.compress(RLELossless)
     elif syntax:
         dataset.file_meta.TransferSyntaxUID = syntax
-    np.testing.assert_array_equal(np.stack(stored(dataset)), pixels)
+    np.testing.assert_array_equal(np.stack(decode_stored_values(dataset)), pixels)
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">i2"])
@@ -40,34 +40,34 @@ def test_big_endian_words(dtype: str) -> None:
     pixels = np.random.default_rng(3).integers(0, 30_000, (5, 7)).astype(dtype)
     dataset = image(pixels)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-    np.testing.assert_array_equal(stored(dataset)[0], pixels.astype(int))
+    np.testing.assert_array_equal(decode_stored_values(dataset)[0], pixels.astype(int))
 
 
 def test_twelve_bits_signed_below_an_overlay_of_old() -> None:
     values = np.array([[-2048, -1, 0], [1, 2047, 5]])
     words = (values & 0xFFF).astype(np.uint16) | 0xA000
     dataset = image(words, BitsStored=12, HighBit=11, PixelRepresentation=1)
-    np.testing.assert_array_equal(stored(dataset)[0], values)
+    np.testing.assert_array_equal(decode_stored_values(dataset)[0], values)
 
 
 def test_values_in_the_high_bits_of_their_words() -> None:
     values = np.array([[0, 1, 4095], [7, 8, 9]])
     dataset = image((values << 4).astype(np.uint16), BitsStored=12, HighBit=15)
-    np.testing.assert_array_equal(stored(dataset)[0], values)
+    np.testing.assert_array_equal(decode_stored_values(dataset)[0], values)
 
 
 def test_single_bits() -> None:
     pixels = np.array([[1, 0, 1, 1, 0, 0, 1], [0, 1, 1, 0, 1, 0, 1]], np.uint8)
     packed = np.packbits(pixels.ravel(), bitorder="little").tobytes()
     dataset = image(pixels, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=packed)
-    np.testing.assert_array_equal(stored(dataset)[0], pixels)
+    np.testing.assert_array_equal(decode_stored_values(dataset)[0], pixels)
 
 
 def test_float_pixels() -> None:
     pixels = np.linspace(-1, 1, 35, dtype="f4").reshape(5, 7)
     dataset = image(pixels.view("u4"), PixelData=None, BitsStored=None, HighBit=None, PixelRepresentation=None)
     dataset.FloatPixelData = pixels.tobytes()
-    np.testing.assert_array_equal(stored(dataset)[0], pixels)
+    np.testing.assert_array_equal(decode_stored_values(dataset)[0], pixels)
 
 
 def test_colour_is_rgb_of_eight_bits() -> None:
