@@ -24,7 +24,7 @@ from benchmarks.lib.free_ports import settings_on_free_ports
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.errors import ArchiveError
-from minipacs.jobs.follow import Doorbell
+from minipacs.jobs.stable_study_listener import StableStudyListener
 from minipacs.local.phantom import write_chest_ct
 from minipacs.settings import Settings
 
@@ -87,7 +87,7 @@ def time_storescu(variant: Variant, folder: Path) -> float:
 
 @contextmanager
 def run_orthanc(variant: Variant) -> Iterator[Settings]:
-    """A fresh Orthanc with somebody listening at the doorbell, stopped and removed afterwards."""
+    """A fresh Orthanc with a listener for its notifications, stopped and removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix="minipacs-ingest-"))
     settings = settings_on_free_ports(home, stable_age_s=1)
     command = local_orthanc.command(settings)
@@ -100,7 +100,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
     environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     if not variant.nodelay:
         environment.pop("TCP_NODELAY")
-    doorbell = Doorbell(settings.stable_study_host_and_port)
+    listener = StableStudyListener(settings.stable_study_host_and_port)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     archive = Archive(settings)
     try:
@@ -118,7 +118,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
         archive.close()
         process.terminate()
         process.wait()
-        doorbell.close()
+        listener.close()
         shutil.rmtree(home)
 
 

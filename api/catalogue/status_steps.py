@@ -12,7 +12,7 @@ from api.web.template_filters import count_of
 from api.work.job_json import JobJson, job_json
 from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Study
-from minipacs.jobs.follow import FollowedStudy
+from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
 
 RECENT_JOBS = 30

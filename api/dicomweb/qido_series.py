@@ -14,7 +14,7 @@ from api.context import context
 from api.dicomweb.qido_studies import KEYS, MOST, as_dicom, asked_of, dates_of, listed, page, reply_of, text_of
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import ArchiveError
-from minipacs.jobs.follow import FollowedStudy
+from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
 
 SERIES_KEYS = {

@@ -8,13 +8,13 @@ from stack import free_ports
 
 def settings_on_free_ports(home: Path, **changes: object) -> Settings:
     """The default settings, data below `home`, on ports that nobody uses; keywords are settings."""
-    http, archive, dicom, doorbell, prompts = free_ports(5)
+    http, archive, dicom, notifications, prompts = free_ports(5)
     values: dict[str, object] = {
         "home": home,
         "http_port": http,
         "orthanc_port": archive,
         "dicom_port": dicom,
-        "stable_study_address": f"127.0.0.1:{doorbell}",
+        "stable_study_address": f"127.0.0.1:{notifications}",
         "prompts": f"127.0.0.1:{prompts}",
         **changes,
     }

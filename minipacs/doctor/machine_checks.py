@@ -187,7 +187,7 @@ def check_stable_age(settings: Settings) -> Finding:
     return ok(f"stable after {settings.stable_age_s} s, as set")
 
 
-def check_doorbell(settings: Settings) -> Finding:
+def check_job_service(settings: Settings) -> Finding:
     """Somebody hears the plugin ring: the port cannot be taken."""
     host, port = settings.stable_study_host_and_port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -241,7 +241,7 @@ CHECKS = (
     Check("stable age", check_stable_age),
     Check("dicomweb", check_dicomweb),
     Check("dicom", check_dicom_port),
-    Check("job service", check_doorbell),
+    Check("job service", check_job_service),
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
     Check("change log", check_change_log),

@@ -8,7 +8,7 @@ from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.doctor.finding import Finding, failed, ok, warning
-from minipacs.jobs.follow import planner_cursor
+from minipacs.jobs.planner import planner_cursor
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
 from minipacs.settings import Settings

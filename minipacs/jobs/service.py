@@ -1,4 +1,4 @@
-"""`minipacs service`: hears the doorbell, reads the change log, moves rows to the pool."""
+"""`minipacs service`: receives notifications, reads the change log, moves jobs to the pool."""
 
 import argparse
 import logging
@@ -9,15 +9,16 @@ from pathlib import Path
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
-from minipacs.jobs.follow import Doorbell, Follower
+from minipacs.jobs.planner import Planner
 from minipacs.jobs.runner import Runner
+from minipacs.jobs.stable_study_listener import StableStudyListener
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
 HELP = "run the job service: follow the archive, do the work"
 RUNNER_STEP_S = 0.2
-AWAY_S = 1.0
+RETRY_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +33,29 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
-    doorbell = _doorbell(settings)
+    listener = _open_listener(settings)
     runner, notifier = Runner(settings, database), Notifier(settings, database)
-    while not _started(database, runner):
-        if stop.wait(AWAY_S):
+    while not _start(database, runner):
+        if stop.wait(RETRY_S):
             return 0
-    told = (settings, database, doorbell, stop, runner.wake)
-    follower = threading.Thread(target=_follow, args=told, name="follower")
-    follower.start()
+    planning = (settings, database, listener, stop, runner.wake)
+    planner = threading.Thread(target=_run_planner, args=planning, name="planner")
+    planner.start()
     notifier.start(stop)
     ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
-    complained = ""
+    last_warning = ""
     try:
         while not stop.is_set():
-            complained = _step(runner, complained)
+            last_warning = _step(runner, last_warning)
             runner.wake.wait(RUNNER_STEP_S)
             runner.wake.clear()
     finally:
         stop.set()
         runner.stop()
-        follower.join()
+        planner.join()
         notifier.join()
-        doorbell.close()
+        listener.close()
         database.close()
     return 0
 
@@ -64,19 +65,19 @@ def ready_file(settings: Settings) -> Path:
     return settings.home / "service.ready"
 
 
-def _doorbell(settings: Settings) -> Doorbell:
+def _open_listener(settings: Settings) -> StableStudyListener:
     host, port = settings.stable_study_host_and_port
     try:
-        return Doorbell((host, port))
+        return StableStudyListener((host, port))
     except OSError as error:
         raise SettingsError(
-            f"The doorbell's UDP port {port} is not free ({error.strerror}).",
+            f"UDP port {port} for the notifications of Orthanc is not free ({error.strerror}).",
             "Stop the other service, or set MINIPACS_STABLE_STUDY_ADDRESS.",
         ) from error
 
 
-def _started(database: Database, runner: Runner) -> bool:
-    """Make the tables and open the pool; a database or a scheduler that is away is waited for."""
+def _start(database: Database, runner: Runner) -> bool:
+    """Make the tables and open the pool; False when the database or the scheduler does not answer."""
     try:
         database.create()
         runner.start()
@@ -86,33 +87,33 @@ def _started(database: Database, runner: Runner) -> bool:
     return True
 
 
-def _step(runner: Runner, complained: str) -> str:
-    """One step; what is away is said once, and tried again at the next. What was said."""
+def _step(runner: Runner, last_warning: str) -> str:
+    """One step of the runner. What does not answer is logged once; returns what was logged last."""
     try:
         runner.step()
     except (CatalogueUnavailable, PoolUnavailable) as error:
         said = type(error).__name__
-        if said != complained:
+        if said != last_warning:
             log.warning("%s", error)
         return said
     return ""
 
 
-def _follow(
-    settings: Settings, database: Database, doorbell: Doorbell, stop: threading.Event, wake: threading.Event
+def _run_planner(
+    settings: Settings, database: Database, listener: StableStudyListener, stop: threading.Event, wake: threading.Event
 ) -> None:
-    """The follower's loop: an archive or a database that is away is tried again at the next look."""
+    """Plan until `stop` is set; an archive or a database that does not answer is tried again at the next step."""
     archive = Archive(settings)
-    follower = Follower(settings, archive, database)
-    complained = ""
+    planner = Planner(settings, archive, database)
+    last_warning = ""
     while not stop.is_set():
-        rung = doorbell.listen(settings.poll_s)
+        notified = listener.receive(settings.poll_s)
         try:
-            if follower.step(rung):
+            if planner.step(notified):
                 wake.set()
-            complained = ""
+            last_warning = ""
         except (ArchiveError, CatalogueUnavailable) as error:
-            if str(error) != complained:
+            if str(error) != last_warning:
                 log.warning("%s", error)
-            complained = str(error)
+            last_warning = str(error)
     archive.close()

@@ -149,7 +149,7 @@ def restored_early(tmp_path: Path, early: Path) -> str:
 
 
 def cursor(database: Database) -> int:
-    from minipacs.jobs.follow import PlannerCursor
+    from minipacs.jobs.planner import PlannerCursor
 
     with database.reading() as session:
         return session.scalar(select(PlannerCursor.position)) or 0

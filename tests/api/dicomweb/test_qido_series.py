@@ -9,7 +9,7 @@ from flask import Flask
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import ArchiveUnreachable
 from minipacs.jobs.contract import Order
-from minipacs.jobs.follow import FollowedStudy
+from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.queue import JobQueue
 
 STUDY = "2.25.1"
@@ -60,7 +60,7 @@ def archive(app: Flask) -> AnArchive:
                     series_number=number, series_description=description, number_of_series_related_instances=n + 1,
                 )
             )  # fmt: skip
-        session.add(FollowedStudy(study_id="orthanc's", due=None, rung=False, study_instance_uid=STUDY))
+        session.add(FollowedStudy(study_id="orthanc's", due=None, is_stable=False, study_instance_uid=STUDY))
     archive: AnArchive = state._archive
     return archive
 

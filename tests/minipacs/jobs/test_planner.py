@@ -1,4 +1,4 @@
-"""The follower against an archive that is a table in memory; the real one is in tests/integration."""
+"""The planner against an archive that is a table in memory; the real one is in tests/integration."""
 
 from collections.abc import Iterable
 
@@ -9,10 +9,10 @@ from minipacs.archive.client import Change, Changes
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
-from minipacs.jobs import follow
+from minipacs.jobs import planner
 from minipacs.jobs.contract import Order
-from minipacs.jobs.follow import FollowedStudy, Follower, PlannerCursor
 from minipacs.jobs.hold import JobHold
+from minipacs.jobs.planner import FollowedStudy, Planner, PlannerCursor
 from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
@@ -22,7 +22,7 @@ STUDY = StudyContent(
 
 
 class ArchiveInMemory:
-    """Just what the follower asks an archive."""
+    """As much of an archive as the planner asks."""
 
     def __init__(self) -> None:
         self.log: list[Change] = []
@@ -65,12 +65,12 @@ def archive() -> ArchiveInMemory:
 
 
 @pytest.fixture
-def follower(archive: ArchiveInMemory, database: Database, monkeypatch: pytest.MonkeyPatch) -> Follower:
-    monkeypatch.setattr(follow, "works", lambda: {"count": Counting()})
+def study_planner(archive: ArchiveInMemory, database: Database, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    monkeypatch.setattr(planner, "works", lambda: {"count": Counting()})
     settings = Settings.from_env({"MINIPACS_QUIET_S": "1000", "MINIPACS_RECONCILE_S": "100000"})
-    follower = Follower(settings, archive, database)  # type: ignore[arg-type]
-    follower._reconciled = float("inf")  # only where a test asks for it
-    return follower
+    study_planner = Planner(settings, archive, database)  # type: ignore[arg-type]
+    study_planner._reconciled_at = float("inf")  # only where a test asks for it
+    return study_planner
 
 
 def jobs(database: Database) -> list[str]:
@@ -83,94 +83,102 @@ def arrives(archive: ArchiveInMemory, study: StudyContent = STUDY) -> None:
     archive.happens("NewInstance", study.study_id)
 
 
-def test_a_study_waits_until_it_is_stable(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_a_study_waits_until_it_is_stable(archive: ArchiveInMemory, study_planner: Planner, database: Database) -> None:
     arrives(archive)
-    assert follower.step() == 0
+    assert study_planner.step() == 0
     archive.stable.add("study-a")
     archive.happens("StableStudy", "study-a")
-    assert follower.step() == 1
+    assert study_planner.step() == 1
     assert len(jobs(database)) == 1
 
 
-def test_a_ring_is_enough(archive: ArchiveInMemory, follower: Follower) -> None:
+def test_a_notification_is_enough(archive: ArchiveInMemory, study_planner: Planner) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    assert follower.step(rung={"study-a"}) == 1
+    assert study_planner.step(notified={"study-a"}) == 1
 
 
-def test_a_ring_for_a_study_that_grows_again_waits(archive: ArchiveInMemory, follower: Follower) -> None:
+def test_a_notification_of_a_study_that_grows_again_waits(archive: ArchiveInMemory, study_planner: Planner) -> None:
     arrives(archive)
-    assert follower.step(rung={"study-a"}) == 0
+    assert study_planner.step(notified={"study-a"}) == 0
 
 
-def test_quiet_is_enough_when_nobody_rings(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_quiet_is_enough_without_a_notification(
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
+) -> None:
     arrives(archive)
-    follower.step()
+    study_planner.step()
     with database.writing() as session:
         session.get_one(FollowedStudy, "study-a").due = 0.0  # the quiet time has passed
-    assert follower.step() == 1
+    assert study_planner.step() == 1
 
 
-def test_the_same_content_makes_no_second_job(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_the_same_content_makes_no_second_job(
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
+) -> None:
     arrives(archive)
     archive.stable.add("study-a")
     for _ in range(3):
-        follower.step(rung={"study-a"})
+        study_planner.step(notified={"study-a"})
     assert len(jobs(database)) == 1
 
 
-def test_our_own_result_starts_no_new_work(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_our_own_result_starts_no_new_work(
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
+) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    follower.step(rung={"study-a"})
+    study_planner.step(notified={"study-a"})
     ours = SeriesContent("series-b", "2.25.1", "SEG", "minipacs", "slicer", (("2.25.2", "i2"),))
     arrives(archive, StudyContent("study-a", "1.2.3", (*STUDY.series, ours)))
-    follower.step(rung={"study-a"})
+    study_planner.step(notified={"study-a"})
     assert len(jobs(database)) == 1
 
 
-def test_a_late_instance_makes_new_work(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_a_late_instance_makes_new_work(archive: ArchiveInMemory, study_planner: Planner, database: Database) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    follower.step(rung={"study-a"})
+    study_planner.step(notified={"study-a"})
     grown = SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"), ("1.2.3.1.2", "i2")))
     arrives(archive, StudyContent("study-a", "1.2.3", (grown,)))
-    follower.step(rung={"study-a"})
+    study_planner.step(notified={"study-a"})
     assert len(jobs(database)) == 2
 
 
-def test_the_cursor_survives_a_restart(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_the_cursor_survives_a_restart(archive: ArchiveInMemory, study_planner: Planner, database: Database) -> None:
     arrives(archive)
-    follower.step()
+    study_planner.step()
     with database.reading() as session:
         assert session.get_one(PlannerCursor, "follow").position == 1
 
 
 def test_a_new_archive_is_read_from_the_beginning(
-    archive: ArchiveInMemory, follower: Follower, database: Database
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
 ) -> None:
     for _ in range(5):
         archive.happens("NewInstance", "forgotten")
-    follower.step()
+    study_planner.step()
     archive.log.clear()
     arrives(archive)
     archive.stable.add("study-a")
     archive.happens("StableStudy", "study-a")
-    assert follower.step() == 1
+    assert study_planner.step() == 1
 
 
-def test_reconcile_finds_what_nobody_told(archive: ArchiveInMemory, follower: Follower) -> None:
+def test_reconcile_finds_what_nobody_told(archive: ArchiveInMemory, study_planner: Planner) -> None:
     archive.held["study-a"] = STUDY
-    follower.reconcile()
-    assert follower.step() == 1
+    study_planner.reconcile()
+    assert study_planner.step() == 1
 
 
-def test_reconcile_tells_of_deleted_studies(archive: ArchiveInMemory, follower: Follower, database: Database) -> None:
+def test_reconcile_tells_of_deleted_studies(
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
+) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    follower.step(rung={"study-a"})
+    study_planner.step(notified={"study-a"})
     archive.held.clear()
-    follower.reconcile()
+    study_planner.reconcile()
     empty = StudyContent("study-a", "1.2.3", ()).digest(ours=False)
     assert jobs(database)[-1] == f"count/1.2.3/{empty}"
     with database.reading() as session:
@@ -178,29 +186,31 @@ def test_reconcile_tells_of_deleted_studies(archive: ArchiveInMemory, follower: 
 
 
 def test_a_study_deleted_and_sent_again_is_new(
-    archive: ArchiveInMemory, follower: Follower, database: Database
+    archive: ArchiveInMemory, study_planner: Planner, database: Database
 ) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    follower.step(rung={"study-a"})
-    ended(follower, {})
+    study_planner.step(notified={"study-a"})
+    ended(study_planner, {})
     archive.held.clear()
-    follower.reconcile()
-    ended(follower, {})
+    study_planner.reconcile()
+    ended(study_planner, {})
     arrives(archive)
-    assert follower.step(rung={"study-a"}) == 1
+    assert study_planner.step(notified={"study-a"}) == 1
 
 
-def test_work_whose_result_was_lost_with_its_study_is_done_again(archive: ArchiveInMemory, follower: Follower) -> None:
+def test_work_whose_result_was_lost_with_its_study_is_done_again(
+    archive: ArchiveInMemory, study_planner: Planner
+) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    follower.step(rung={"study-a"})
-    ended(follower, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
-    follower.step(rung={"study-a"})
-    assert [job.state for job in follower.jobs.of_study("1.2.3")] == ["queued"]
+    study_planner.step(notified={"study-a"})
+    ended(study_planner, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
+    study_planner.step(notified={"study-a"})
+    assert [job.state for job in study_planner.jobs.of_study("1.2.3")] == ["queued"]
 
 
-def ended(follower: Follower, result: dict[str, object]) -> None:
-    for job in follower.jobs.of_study("1.2.3"):
-        hold = JobHold.claim(follower.database, job.id, "here/1/1", lease_s=30)
+def ended(study_planner: Planner, result: dict[str, object]) -> None:
+    for job in study_planner.jobs.of_study("1.2.3"):
+        hold = JobHold.claim(study_planner.database, job.id, "here/1/1", lease_s=30)
         assert hold is None or hold.finish(result)
