@@ -10,6 +10,7 @@ from flask import current_app
 
 from api.auth.proof_cache import ProofCache
 from api.dicomweb.frame_client import FrameClient
+from api.results.label_filter import FilteredCache
 from minipacs.database import Database
 from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
@@ -30,6 +31,7 @@ class AppContext:
         self.settings = settings
         self.database = Database(settings.database_url)
         self.proofs = ProofCache()
+        self.filtered_label_maps = FilteredCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None
         self._lock = threading.Lock()

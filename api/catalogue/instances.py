@@ -10,7 +10,7 @@ from api.catalogue.answer_types import InstanceDetails, InstancePage, InstanceTo
 from api.context import context
 from api.web import paging
 from api.web.describe_route import answers, audits, takes_query
-from api.web.file_responses import send
+from api.web.file_responses import send_from
 from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
 from api.web.row_json import JsonRow
 from minipacs.catalogue import Instance, Rendering, Series
@@ -73,4 +73,4 @@ def png(sop_instance_uid: str) -> Response:
     if picture is None:
         raise NotFound(f"There is no picture of {sop_instance_uid!r}.", "It may be no image, or not rendered yet.")
     output = context().settings.output
-    return send(output, os.path.relpath(os.path.join(output, picture.png_path), output))
+    return send_from(output, os.path.relpath(os.path.join(output, picture.png_path), output))

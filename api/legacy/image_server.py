@@ -24,7 +24,7 @@ from api.context import context
 from api.results import files, label_filter
 from api.results.labels import MAP, LabelTable, filter_labels, label_table, send_labels
 from api.web.describe_route import ANY, GZIP, allows_unknown_names, answers, audits, takes_query
-from api.web.file_responses import send
+from api.web.file_responses import send_from
 from api.web.paging import one_or_404
 from api.web.responses import reply
 from minipacs.catalogue import Patient, Study
@@ -171,7 +171,7 @@ def scans_folder(patient_id: str, names: Sequence[str], where: str) -> ResponseR
     """`scans/`: a label map each."""
     if len(names) == 1:
         check_map_name(names[0])
-        return send(find_scan(patient_id, names[0]).folder, MAP, download_name=names[0])
+        return send_from(find_scan(patient_id, names[0]).folder, MAP, download_name=names[0])
     if names:
         raise NotFound("There is no such file.", "GET the folder to see what there is.")
 
@@ -190,14 +190,14 @@ def voxels_folder(patient_id: str, names: Sequence[str], where: str) -> Response
     here = f"{base}{names[0]}/"
     match names[1:]:
         case []:
-            files = [f"{label_filter.plain(label.name)}.nii.gz" for label in label_filter.table(scan.map)]
+            files = [f"{label_filter.file_stem(label.name)}.nii.gz" for label in label_filter.read_labels(scan.map)]
             entries = [folder_entry(name, here + name) for name in ("original/", *files)]
             return list_folder(where, [{**entry, "name": entry["name"].rstrip("/")} for entry in entries])
         case ["original"]:
             return list_folder(where, [file_entry(scan.map, MAP, f"{here}original/{MAP}")])
         case ["original", filename]:
             check_map_name(filename)
-            return send(scan.folder, MAP, download_name=filename)
+            return send_from(scan.folder, MAP, download_name=filename)
         case [filename]:
             check_map_name(filename)
             return send_one_label(scan, filename)
@@ -207,7 +207,7 @@ def voxels_folder(patient_id: str, names: Sequence[str], where: str) -> Response
 def send_one_label(scan: Scan, filename: str) -> Response:
     """A label map of one label."""
     name = filename.removesuffix(".gz").removesuffix(".nii")
-    ids = label_filter.choose(name, label_filter.table(scan.map))
+    ids = label_filter.parse_labels(name, label_filter.read_labels(scan.map))
     return Response(filter_labels(scan.map, ids), mimetype=GZIP)
 
 

@@ -15,7 +15,7 @@ from api.results.file_list import list_result_files
 from api.results.shares import DEFAULT_S, NewShare, create_share, new_share_json
 from api.uploads.upload import UploadAnswer, allow_large_upload, receive_upload
 from api.web.describe_route import ANY, MULTIPART, allows_unknown_names, answers, audits, takes_body, takes_query
-from api.web.file_responses import send
+from api.web.file_responses import send_from
 from api.web.row_json import JsonRow
 from minipacs.errors import NotFound
 from minipacs.jobs.record import Job
@@ -71,7 +71,7 @@ def file_names() -> list[str]:
 def download(filename: str) -> Response:
     """A result file, as an attachment."""
     root = results_root(context().settings)
-    return send(root, filename, download_name=filename.rpartition("/")[2])
+    return send_from(root, filename, download_name=filename.rpartition("/")[2])
 
 
 @blueprint.get("/qr")

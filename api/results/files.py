@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from api.context import context
 from api.web.describe_route import ANY, Parameters, answers, audits, may_hold_more, takes_query
-from api.web.file_responses import inside, send
+from api.web.file_responses import resolve_below, send_from
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
 from minipacs.result_paths import MANIFEST_FILE, results_root
 from minipacs.settings import Settings
@@ -53,18 +53,18 @@ def result_file(query: FormParameters, relative: str) -> ResponseReturnValue:
     """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
     root = results_root(context().settings)
     if not query.type:
-        return send(root, relative)
+        return send_from(root, relative)
     if not relative.endswith("/seg.dcm"):
         raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
 
-    other_form = convert_seg(inside(root, relative).parent, query.type)
-    return send(other_form.parent, other_form.name, download_name=f"seg-{query.type.lower()}.dcm")
+    other_form = convert_seg(resolve_below(root, relative).parent, query.type)
+    return send_from(other_form.parent, other_form.name, download_name=f"seg-{query.type.lower()}.dcm")
 
 
 def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson]:
     """The manifest of every result of a study, with the address of each file."""
     try:
-        folder = inside(results_root(settings), study_instance_uid)
+        folder = resolve_below(results_root(settings), study_instance_uid)
     except NotFound:
         return []
 

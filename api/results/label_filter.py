@@ -1,7 +1,7 @@
-"""Label filtering: of a NIfTI label map keep the labels asked for, set the rest to 0.
+"""Label filtering: of a NIfTI label map keep some labels and set all other voxels to 0.
 
-The voxels go through a table of one entry a label, in the file's own type and order; header, affine
-and extensions are copied byte for byte. Pure: bytes in, bytes out.
+The voxels go through a table of one entry for each label, in the file's own type and order; header, affine
+and extensions are copied byte for byte.
 """
 
 import json
@@ -11,11 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import BadRequest
 from minipacs.formats.nifti import read_layout
 
-KEPT = 64 * 2**20
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_CACHE_BYTES = 64 * 2**20
+MAX_TABLE_ENTRIES = 65536
+"""Label maps with larger values are filtered by a search, which needs no table of their size."""
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,14 @@ class Label:
     """Red, green, blue, as `labels.json` has them."""
 
     def as_json(self) -> dict[str, object]:
-        """As the older image server told it."""
+        """The label as the older image server had it."""
         return {"id": self.id, "name": self.name}
 
 
-def table(path: Path) -> list[Label]:
-    """The labels of a result, from `labels.json` beside the label map."""
+def read_labels(label_map: Path) -> list[Label]:
+    """The labels of a result, from `labels.json` beside the label map; none where that is missing."""
     try:
-        rows = json.loads(path.with_name("labels.json").read_text("utf-8"))["labels"]
+        rows = json.loads(label_map.with_name("labels.json").read_text("utf-8"))["labels"]
     except FileNotFoundError:
         return []
     return [
@@ -44,74 +53,92 @@ def table(path: Path) -> list[Label]:
     ]
 
 
-def choose(text: str, known: Sequence[Label]) -> tuple[int, ...]:
-    """`1,2,3` or names, which have no commas, as numbers; unknown → `BadRequest` with the labels there are."""
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
+def parse_labels(text: str, known: Sequence[Label]) -> tuple[int, ...]:
+    """The numbers of `1,2,3`, or of names (which have no commas), sorted.
+
+    Raises `BadRequest`, with the labels there are, for an unknown one.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     there = ", ".join(f"{label.id} ({label.name})" for label in known)
-    if not wanted:
+    if not parts:
         raise BadRequest("label_ids names no label.", f"There are {there}.")
-    names = {plain(label.name): label.id for label in known}
-    ids = {str(label.id): label.id for label in known}
-    chosen = []
-    for part in wanted:
-        if part not in ids and plain(part) not in names:
+
+    by_name = {file_stem(label.name): label.id for label in known}
+    by_number = {str(label.id): label.id for label in known}
+    ids = set()
+    for part in parts:
+        number = by_number.get(part, by_name.get(file_stem(part)))
+        if number is None:
             raise BadRequest(f"There is no label {part!r}.", f"There are {there}.")
-        chosen.append(ids[part] if part in ids else names[plain(part)])
-    return tuple(sorted(set(chosen)))
+        ids.add(number)
+    return tuple(sorted(ids))
 
 
-def plain(name: str) -> str:
-    """A label's name as a file name: `left_lung`."""
+def file_stem(name: str) -> str:
+    """A label's name as the name of a file, without extension: `left_lung`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def keep(file: bytes, ids: Iterable[int]) -> bytes:
-    """The label map (`.nii` or `.nii.gz`) with only these labels, packed as `.nii.gz`."""
+def keep_labels(file: bytes, ids: Iterable[int]) -> bytes:
+    """The label map (`.nii` or `.nii.gz`) with these labels alone, as `.nii.gz`."""
     import numpy as np
     from isal import igzip
 
-    raw = bytearray(igzip.decompress(file) if file[:2] == b"\x1f\x8b" else file)
+    raw = bytearray(igzip.decompress(file) if file[:2] == GZIP_MAGIC else file)
     layout = read_layout(raw)
     if layout.dtype.kind not in "iu" or layout.is_scaled:
         raise BadRequest("This file is not a label map: its voxels are not whole numbers.", "Choose a label map.")
+
     voxels = np.frombuffer(raw, layout.dtype, offset=layout.offset)
-    wanted = np.array(sorted(ids))
-    if layout.dtype.itemsize == 1:
-        passes = np.zeros(256, np.uint8)
-        passes[wanted] = wanted
-        voxels.view("u1")[:] = passes[voxels.view("u1")]
-    else:
-        largest = int(voxels.max(initial=0))
-        if int(voxels.min(initial=0)) >= 0 and largest < 65536:
-            passes = np.zeros(largest + 1, layout.dtype)
-            inside = wanted[wanted <= largest]
-            passes[inside] = inside
-            voxels[:] = passes[voxels]
-        else:
-            voxels[~np.isin(voxels, wanted)] = 0
-    return bytes(igzip.compress(raw, 1))
+    _clear_other_labels(voxels, np.array(sorted(ids)))
+    return bytes(igzip.compress(raw, GZIP_LEVEL))
 
 
-class Kept:
-    """Answers given before, by file, its time and the labels: 64 MiB of them."""
+def _clear_other_labels(voxels: "NDArray[Any]", ids: "NDArray[np.int64]") -> None:
+    """Set every voxel whose label is none of these to 0, in place."""
+    import numpy as np
 
-    def __init__(self, most: int = KEPT) -> None:
-        self._most, self._size, self._lock = most, 0, Lock()
-        self._kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+    if voxels.dtype.itemsize == 1:
+        table = np.zeros(256, np.uint8)
+        table[ids] = ids
+        as_bytes = voxels.view("u1")
+        as_bytes[:] = table[as_bytes]
+        return
 
-    def filtered(self, path: Path, ids: tuple[int, ...]) -> bytes:
-        """The label map with only these labels."""
-        stat = path.stat()
-        key = (str(path), stat.st_mtime_ns, stat.st_size, ids)
+    largest = int(voxels.max(initial=0))
+    if int(voxels.min(initial=0)) < 0 or largest >= MAX_TABLE_ENTRIES:
+        voxels[~np.isin(voxels, ids)] = 0
+        return
+
+    table = np.zeros(largest + 1, voxels.dtype)
+    present = ids[ids <= largest]
+    table[present] = present
+    voxels[:] = table[voxels]
+
+
+class FilteredCache:
+    """Filtered label maps, by file, its time and the labels. What was used longest ago goes first."""
+
+    def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._files: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, label_map: Path, ids: tuple[int, ...]) -> bytes:
+        """The label map with these labels alone, as `.nii.gz`; filtered where the cache does not have it."""
+        stat = label_map.stat()
+        key = (str(label_map), stat.st_mtime_ns, stat.st_size, ids)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = keep(path.read_bytes(), ids)
+            if key in self._files:
+                self._files.move_to_end(key)
+                return self._files[key]
+
+        filtered = keep_labels(label_map.read_bytes(), ids)
         with self._lock:
-            if key not in self._kept and len(made) <= self._most:
-                self._kept[key] = made
-                self._size += len(made)
-            while self._size > self._most:
-                self._size -= len(self._kept.popitem(last=False)[1])
-        return made
+            if key not in self._files and len(filtered) <= self._max_bytes:
+                self._files[key] = filtered
+                self._bytes += len(filtered)
+            while self._bytes > self._max_bytes:
+                self._bytes -= len(self._files.popitem(last=False)[1])
+        return filtered

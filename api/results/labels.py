@@ -4,12 +4,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypedDict
 
-from flask import Blueprint, Response, current_app, make_response, request
+from flask import Blueprint, Response, make_response, request
 
 from api.context import context
 from api.results import label_filter
 from api.web.describe_route import GZIP, Parameters, answers, audits, takes_query
-from api.web.file_responses import inside, send
+from api.web.file_responses import resolve_below, send_from
 from minipacs.result_paths import results_root
 
 blueprint = Blueprint("labels", __name__)
@@ -53,23 +53,23 @@ def filtered_result(query: LabelParameters, study: str, series: str, engine: str
     """The label map of a result; `?labels=lung left,3` keeps those alone, by name or number."""
     path = map_of(study, series, engine)
     chosen = query.labels if query.label_ids is None else query.label_ids
-    return send(path.parent, MAP) if chosen is None else send_labels(path, MAP, chosen)
+    return send_from(path.parent, MAP) if chosen is None else send_labels(path, MAP, chosen)
 
 
 def map_of(study: str, series: str, engine: str) -> Path:
     """The label map of a result."""
-    return inside(results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
+    return resolve_below(results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
 
 
 def label_table(path: Path) -> LabelTable:
     """The labels of a label map."""
-    labels = [LabelJson(id=label.id, name=label.name) for label in label_filter.table(path)]
+    labels = [LabelJson(id=label.id, name=label.name) for label in label_filter.read_labels(path)]
     return {"labels": labels, "voxel_filename": path.name}
 
 
 def send_labels(path: Path, name: str, chosen: str) -> Response:
     """The label map with the chosen labels alone; the same again comes from memory."""
-    ids = label_filter.choose(chosen, label_filter.table(path))
+    ids = label_filter.parse_labels(chosen, label_filter.read_labels(path))
     stat = path.stat()
     etag = sha256(repr((str(path), stat.st_mtime_ns, stat.st_size, ids)).encode()).hexdigest()[:32]
 
@@ -78,7 +78,7 @@ def send_labels(path: Path, name: str, chosen: str) -> Response:
     else:
         response = make_response(filter_labels(path, ids))
         response.mimetype = GZIP
-        response.headers["Content-Disposition"] = f'attachment; filename="{label_filter.plain(name)}.nii.gz"'
+        response.headers["Content-Disposition"] = f'attachment; filename="{label_filter.file_stem(name)}.nii.gz"'
 
     response.set_etag(etag)
     response.headers["Cache-Control"] = "private, no-cache"
@@ -88,6 +88,5 @@ def send_labels(path: Path, name: str, chosen: str) -> Response:
 
 
 def filter_labels(path: Path, ids: tuple[int, ...]) -> bytes:
-    """The label map with these labels alone, packed; what was made of late comes from memory."""
-    memory: label_filter.Kept = current_app.extensions.setdefault("minipacs_labels", label_filter.Kept())
-    return memory.filtered(path, ids)
+    """The label map with these labels alone, packed; what was filtered of late comes from memory."""
+    return context().filtered_label_maps.get(path, ids)

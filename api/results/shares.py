@@ -19,7 +19,7 @@ from api.auth.roles import public, requires
 from api.context import context
 from api.web.addresses import server_address, serves_this_machine_alone
 from api.web.describe_route import ZIP, Fields, answers, audits, takes_body
-from api.web.file_responses import inside
+from api.web.file_responses import resolve_below
 from api.web.responses import reply, reply_or_redirect
 from api.web.row_json import iso_time
 from api.web.zip_stream import zip_files
@@ -137,7 +137,7 @@ def download_share(token: str) -> Response:
         raise Gone("This link has ended.", "Ask for a new one.")
 
     root = results_root(context().settings)
-    response = Response(zip_files([(name, inside(root, name)) for name in share.files]), mimetype=ZIP)
+    response = Response(zip_files([(name, resolve_below(root, name)) for name in share.files]), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -152,7 +152,7 @@ def create_share(names: list[str], seconds: int) -> Share:
 
     root = results_root(context().settings)
     for name in names:
-        if not name or not inside(root, name).is_file():
+        if not name or not resolve_below(root, name).is_file():
             raise NotFound("One of the files is not there.", "GET /files lists them.")
 
     now = time.time()

@@ -8,7 +8,7 @@ from api.context import context
 from api.results import label_filter, source_nifti
 from api.results.labels import map_of
 from api.web.describe_route import GZIP, answers
-from api.web.file_responses import send
+from api.web.file_responses import send_from
 from api.web.responses import render_page
 from minipacs.errors import NotFound
 from minipacs.settings import ROOT
@@ -27,7 +27,7 @@ def view(study: str, series: str, engine: str) -> str:
     model = f"/results/{study}/{series}/{engine}/model.glb"
     if not path.with_name("model.glb").is_file():
         raise NotFound("This result has no surfaces.", "Its files are on the study's page.")
-    labels = label_filter.table(path)
+    labels = label_filter.read_labels(path)
     return render_page({"study": study, "engine": engine, "model": model, "labels": labels})
 
 
@@ -37,7 +37,7 @@ def overlay(study: str, series: str, engine: str) -> str:
     """The page: slices in three planes with the labels over them."""
     path = map_of(study, series, engine)
     base = f"/studies/{study}/results/{series}/{engine}"
-    shown = [{**label.as_json(), "color": label.color} for label in label_filter.table(path)]
+    shown = [{**label.as_json(), "color": label.color} for label in label_filter.read_labels(path)]
     what = {"map": f"{base}/labels.nii.gz", "source": f"{base}/source.nii.gz", "labels": shown}
     return render_page({"study": study, "engine": engine, "what": what, "labels": shown})
 
@@ -47,8 +47,8 @@ def overlay(study: str, series: str, engine: str) -> str:
 def images(study: str, series: str, engine: str) -> Response:
     """The images of a result as NIfTI, on the grid of its label map."""
     path = map_of(study, series, engine)
-    made = source_nifti.made(context(), path, path.parent.parent.name)
-    return send(made.parent, made.name)
+    file = source_nifti.ensure_source_nifti(context(), path, path.parent.parent.name)
+    return send_from(file.parent, file.name)
 
 
 @blueprint.get("/library/niivue/<path:name>")
@@ -67,6 +67,6 @@ def send_module(folder: Path, name: str, served: tuple[str, ...]) -> Response:
     """A file of an npm package."""
     if not name.startswith(served) or not folder.is_dir():
         raise NotFound("There is no such module.", "Run scripts/up to fetch what the pages need.")
-    response = send(folder, name)
+    response = send_from(folder, name)
     response.headers["Cache-Control"] = "private, max-age=86400"
     return response

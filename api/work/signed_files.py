@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from api.auth.roles import public
 from api.context import context
 from api.web.describe_route import ANY, answers
-from api.web.file_responses import send
+from api.web.file_responses import send_from
 from minipacs import signed_files
 
 blueprint = Blueprint("exchange", __name__)
@@ -17,6 +17,6 @@ blueprint = Blueprint("exchange", __name__)
 def download_file(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file of this link, for whoever has the link, until it ends."""
     file = signed_files.find_offered_file(context().settings, folder, ends, signature, name)
-    response = send(file.parent, file.name)
+    response = send_from(file.parent, file.name)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 
 from api.results import label_filter
-from api.web.file_responses import inside
+from api.web.file_responses import resolve_below
 from minipacs.errors import NotFound
 from minipacs.settings import Settings
 
@@ -42,9 +42,9 @@ def test_no_route_reaches_outside_its_root(viewer: Any, settings: Settings, root
 
 def test_a_file_below_its_root_is_found_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "a b%ü").write_text("x")
-    assert inside(tmp_path, "a b%ü").read_text() == "x"
+    assert resolve_below(tmp_path, "a b%ü").read_text() == "x"
     with pytest.raises(NotFound):
-        inside(tmp_path, "a b%ü/../../x")
+        resolve_below(tmp_path, "a b%ü/../../x")
 
 
 def test_a_range_an_etag_and_a_second_look(viewer: Any) -> None:
@@ -94,7 +94,7 @@ def test_what_is_no_label_map_is_said_to_be_none(viewer: Any) -> None:
     assert viewer("/filtered-scans/P1/other.nii.gz?label_ids=1").status_code == 404
     image = nib.Nifti1Image(np.zeros((2, 3, 4), np.float32), np.eye(4))
     with pytest.raises(Exception, match="not a label map"):
-        label_filter.keep(image.to_bytes(), (1,))
+        label_filter.keep_labels(image.to_bytes(), (1,))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, ">i2", ">u4"])
@@ -103,7 +103,7 @@ def test_every_whole_type_keeps_its_values_and_its_bytes_order(kind: Any) -> Non
     image = nib.Nifti1Image(array, np.eye(4), dtype=np.dtype(kind).newbyteorder("="))
     header = image.header.as_byteswapped(">") if str(kind).startswith(">") else image.header
     raw = nib.Nifti1Image(array, np.eye(4), header).to_bytes()
-    got: Any = nib.Nifti1Image.from_bytes(gzip.decompress(label_filter.keep(raw, (2, 6))))
+    got: Any = nib.Nifti1Image.from_bytes(gzip.decompress(label_filter.keep_labels(raw, (2, 6))))
     assert (np.asanyarray(got.dataobj) == np.where(np.isin(array, (2, 6)), array, 0)).all()
 
 

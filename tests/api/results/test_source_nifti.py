@@ -36,13 +36,13 @@ def test_every_voxel_lies_where_its_label_does(flipped: tuple[int, ...]) -> None
         ras[:3, 3] += ras[:3, axis] * (array.shape[axis] - 1)
         ras[:3, axis] *= -1
         expected = np.flip(expected, axis)
-    assert np.array_equal(source_nifti.onto(array.shape, ras, reversed(found)), expected)
+    assert np.array_equal(source_nifti.place_on_grid(array.shape, ras, reversed(found)), expected)
 
 
 def test_axes_may_be_in_another_order() -> None:
     array, lps = grid()
     ras = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)[:, [2, 0, 1, 3]]
-    assert np.array_equal(source_nifti.onto((3, 5, 4), ras, images(array, lps)), array.transpose(2, 0, 1))
+    assert np.array_equal(source_nifti.place_on_grid((3, 5, 4), ras, images(array, lps)), array.transpose(2, 0, 1))
 
 
 def test_images_beside_the_grid_are_refused() -> None:
@@ -50,6 +50,6 @@ def test_images_beside_the_grid_are_refused() -> None:
     ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
     ras[2, 3] += 1.0
     with pytest.raises(NotAVolume):
-        source_nifti.onto(array.shape, ras, images(array, lps))
+        source_nifti.place_on_grid(array.shape, ras, images(array, lps))
     with pytest.raises(NotAVolume):
-        source_nifti.onto((5, 4, 2), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, images(array, lps))
+        source_nifti.place_on_grid((5, 4, 2), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, images(array, lps))
