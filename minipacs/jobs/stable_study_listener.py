@@ -19,6 +19,12 @@ class StableStudyListener:
             self._socket.close()
             raise
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it is bound to."""
+        host, port = self._socket.getsockname()
+        return str(host), int(port)
+
     def receive(self, timeout_s: float) -> set[str]:
         """Orthanc's identifiers of the studies notified now; waits up to `timeout_s` for the first.
 

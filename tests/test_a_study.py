@@ -1,0 +1,85 @@
+"""docs/a-study.md is true: each station exists, does what its line says, and leads to the next."""
+
+import ast
+import re
+import socket
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from minipacs.jobs.stable_study_listener import StableStudyListener
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "a-study.md").read_text("utf-8")
+STATION = re.compile(r"^\| \d \| `([^`]+)` `([^`]+)` \| [^|]+ \| `([^`]+)` \|$", re.MULTILINE)
+STATIONS: list[tuple[str, str, str]] = STATION.findall(PAGE)
+LEADS_TO = {
+    "orthanc_plugin/plugin.py": ("minipacs/jobs/stable_study_listener.py", "minipacs/jobs/service.py"),
+    "minipacs/jobs/planner.py": ("minipacs/jobs/queue.py", "minipacs/jobs/leases.py"),
+    "minipacs/jobs/runner.py": (),
+    "minipacs/jobs/task.py": ("minipacs/jobs/contract.py",),
+    "segmentation/job/work.py": ("segmentation/job/parent.py", "segmentation/job/child.py"),
+    "segmentation/job/pipeline.py": ("segmentation/job/work.py",),
+}
+"""What stands between a station and the next."""
+NAMED_BY_NEXT = {
+    "minipacs/jobs/planner.py": ("minipacs/jobs/service.py", "StableStudyListener"),
+    "minipacs/jobs/runner.py": ("minipacs/jobs/leases.py", "Job"),
+    "minipacs/jobs/task.py": ("minipacs/jobs/runner.py", "run_job"),
+    "segmentation/job/work.py": ("pyproject.toml", "segmentation.job.work"),
+    "segmentation/job/pipeline.py": ("segmentation/job/child.py", "segment_files"),
+    "segmentation/results/store.py": ("segmentation/job/work.py", "store.keep"),
+}
+"""Where the way to a station can be read, and the words that stand there."""
+
+
+def source_of(file: str, qualified_name: str) -> str:
+    """The source of a function or a method."""
+    text = (ROOT / file).read_text("utf-8")
+    scope: ast.AST = ast.parse(text)
+    for name in qualified_name.split("."):
+        found = [node for node in ast.iter_child_nodes(scope) if getattr(node, "name", None) == name]
+        assert len(found) == 1, f"{file} has no {qualified_name}"
+        scope = found[0]
+    return ast.get_source_segment(text, scope) or ""
+
+
+def test_a_study_has_seven_stations() -> None:
+    assert len(STATIONS) == 7
+    assert len({file for file, _, _ in STATIONS}) == 7
+
+
+@pytest.mark.parametrize(("file", "function", "code"), STATIONS)
+def test_a_station_exists_and_does_what_its_line_says(file: str, function: str, code: str) -> None:
+    assert code in source_of(file, function)
+
+
+@pytest.mark.parametrize(("file", "function", "code"), STATIONS[1:])
+def test_a_station_is_reached_from_the_one_before(file: str, function: str, code: str) -> None:
+    where, words = NAMED_BY_NEXT[file]
+    assert words in (ROOT / where).read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", [file for file, _, _ in STATIONS[:-1]])
+def test_what_stands_between_two_stations_exists(file: str) -> None:
+    for between in LEADS_TO[file]:
+        assert (ROOT / between).is_file(), between
+
+
+def test_the_datagram_of_the_plugin_reaches_the_planner() -> None:
+    plugin = ModuleType("notify_alone")
+    exec(compile(source_of("orthanc_plugin/plugin.py", "notify"), "plugin.py", "exec"), plugin.__dict__)
+    listener = StableStudyListener(("127.0.0.1", 0))
+    try:
+        address = listener.address
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp_socket:
+            assert plugin.notify(udp_socket, address, "4f3c-study")
+        assert listener.receive(5.0) == {"4f3c-study"}
+    finally:
+        listener.close()
+
+
+def test_every_file_that_the_page_names_exists() -> None:
+    for file in re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", PAGE):
+        assert (ROOT / file).is_file(), file
