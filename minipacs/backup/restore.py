@@ -7,10 +7,8 @@ it from the beginning, finds every piece of work done, and does what is not.
 
 import argparse
 import hashlib
-import os
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
@@ -25,6 +23,7 @@ from minipacs.archive.local_orthanc import runs_here
 from minipacs.backup.backup import FORMAT
 from minipacs.backup.store import BackupManifest, FileEntry, Source, open_source, read_lines
 from minipacs.backup.tables import insert_rows, reflect_tables
+from minipacs.child_process import ChildProcess
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
 from minipacs.files import write_private
@@ -34,6 +33,8 @@ HELP = "restore a backup into an empty home and an empty archive"
 CURSORS = ("letter_box", "cursor")
 READY_S = 300.0
 """Longest wait for an Orthanc that was started for the restore."""
+STOP_TIMEOUT_S = 60.0
+"""Longest wait for this Orthanc to stop by itself."""
 INSTANCES_AT_ONCE = 4
 INTERRUPTED_MARK = ".restoring"
 
@@ -160,23 +161,20 @@ def _restore_rows(database: Database, found: Source, manifest: BackupManifest) -
 def _open_archive(settings: Settings) -> Iterator[Archive]:
     """The archive that answers, or our own, started for this and stopped after."""
     archive = Archive(settings)
-    process = None
+    orthanc = None
     try:
         if not _answers(archive):
             if not runs_here(settings):
                 archive.version()
-            environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
-            folder = settings.home / "log"
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "orthanc.log").open("ab") as log:
-                process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
-            _wait_until(lambda: _answers(archive), process)
+            environment = {**settings.as_environment(), **local_orthanc.ENVIRONMENT}
+            orthanc = ChildProcess(local_orthanc.command(settings), environment, settings.home / "log" / "orthanc.log")
+            orthanc.start()
+            _wait_for_answer(archive, orthanc)
         yield archive
     finally:
         archive.close()
-        if process is not None:
-            process.terminate()
-            process.wait()
+        if orthanc is not None:
+            orthanc.stop(STOP_TIMEOUT_S)
 
 
 def _answers(archive: Archive) -> bool:
@@ -186,9 +184,9 @@ def _answers(archive: Archive) -> bool:
         return False
 
 
-def _wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+def _wait_for_answer(archive: Archive, orthanc: ChildProcess) -> None:
     deadline = time.monotonic() + READY_S
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
+    while not _answers(archive):
+        if not orthanc.is_running() or time.monotonic() > deadline:
             raise ArchiveUnreachable("Orthanc did not start.", "See HOME/log/orthanc.log.")
         time.sleep(0.05)

@@ -7,21 +7,18 @@ starts ends the whole pool.)
 
 import logging
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import dask
 from distributed import Client, LocalCluster
 
+from minipacs.child_process import ChildProcess
 from minipacs.errors import PoolUnavailable
 from minipacs.jobs.worker import QUIET
 from minipacs.settings import Settings
 
-RESTART_DELAYS_S = (0.0, 0.0, 0.0, 1.0, 5.0)
-"""Wait before a worker is started again, by how often it ended in the last minute; then the last one."""
 CONNECTION_TIMEOUT_S = 5.0
 """Longest wait for the scheduler when a client connects; the callers try again."""
 CLOSE_TIMEOUT_S = 2.0
@@ -62,7 +59,7 @@ class RemotePool:
 
     def workers(self) -> list[dict[str, Any]]:
         """Those that are connected now."""
-        return _workers(self.client)
+        return _read_workers(self.client)
 
     def close(self) -> None:
         """The workers go on with what they do."""
@@ -89,69 +86,42 @@ class EmbeddedPool:
                 silence_logs=logging.ERROR,
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             )
-        environment = {
-            **os.environ,
-            **settings.as_environment(),
-            "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address),
-        }
-        self._slots = [_Slot(environment, "cpu") for _ in range(settings.workers)]
+        environment = {**settings.as_environment(), "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address)}
+        self._workers = [_worker(environment, "cpu") for _ in range(settings.workers)]
         for number in range(settings.gpus):
-            self._slots.append(_Slot({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
+            self._workers.append(_worker({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
+        for worker in self._workers:
+            worker.start()
+
         self.client = Client(self._cluster, set_as_default=False)
 
     def maintain(self) -> bool:
         """Start workers that ended again."""
-        for slot in self._slots:
-            slot.maintain()
+        for worker in self._workers:
+            if worker.note_end():
+                log.warning("a worker of the pool ended (%s); another is started", worker.exit_status)
+            worker.restart_when_due()
         return True
 
     def workers(self) -> list[dict[str, Any]]:
         """Those that are ready."""
-        return _workers(self.client)
+        return _read_workers(self.client)
 
     def close(self) -> None:
         """End the workers, then the scheduler."""
-        for slot in self._slots:
-            slot.stop()
+        for worker in self._workers:
+            worker.kill()
         self.client.close(timeout=CLOSE_TIMEOUT_S)
         self._cluster.close(timeout=CLOSE_TIMEOUT_S)
 
 
-def _workers(client: Client) -> list[dict[str, Any]]:
+def _worker(environment: Mapping[str, str], needs: str) -> ChildProcess:
+    """A worker process that takes jobs of this need; it ends with this process (see `worker.py`)."""
+    return ChildProcess([sys.executable, "-m", "minipacs.jobs.worker", str(os.getpid()), needs], environment)
+
+
+def _read_workers(client: Client) -> list[dict[str, Any]]:
     try:
         return list(client.scheduler_info(n_workers=-1)["workers"].values())
     except (OSError, TimeoutError) as error:
         raise PoolUnavailable("The Dask scheduler does not answer.", "See its log.") from error
-
-
-class _Slot:
-    """One slot of the pool, and the worker process that fills it."""
-
-    def __init__(self, environment: Mapping[str, str], needs: str) -> None:
-        self._environment, self._needs = environment, needs
-        self._ended: list[float] = []
-        """When a process of this slot was seen to have ended, in the last minute; on the monotonic clock."""
-        self._process = self._start()
-
-    def maintain(self) -> None:
-        """Fill the slot again, at once; later, if that did not help the last times."""
-        now = time.monotonic()
-        if self._process is not None and self._process.poll() is not None:
-            log.warning("a worker of the pool ended (%s); another is started", self._process.returncode)
-            self._ended = [t for t in self._ended if now - t < 60] + [now]
-            self._process = None
-
-        if self._process is None:
-            delay_s = RESTART_DELAYS_S[min(len(self._ended), len(RESTART_DELAYS_S)) - 1]
-            if now - self._ended[-1] >= delay_s:
-                self._process = self._start()
-
-    def stop(self) -> None:
-        """Kill the process; the runner queues its work again."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _start(self) -> "subprocess.Popen[bytes] | None":
-        command = [sys.executable, "-m", "minipacs.jobs.worker", str(os.getpid()), self._needs]
-        return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL)

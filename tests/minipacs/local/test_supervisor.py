@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from minipacs import child_process
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
+from minipacs.child_process import ChildProcess
 from minipacs.errors import MinipacsError, SettingsError
 from minipacs.local import supervisor as stack_module
 from minipacs.local.supervisor import Part, Stack
@@ -53,7 +55,7 @@ def test_the_configuration_keeps_its_password_to_its_owner(tmp_path: Path) -> No
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
 
 
-class PartsInHand(Stack):
+class StackOfOnePart(Stack):
     """A stack of one part: a program of the test."""
 
     def __init__(self, home: Path, program: str) -> None:
@@ -61,47 +63,46 @@ class PartsInHand(Stack):
         super().__init__(settings_for(home), threading.Event(), self.said.append)
         self.flag = home / "ready"
         log = home / "log" / "part.log"
-        self._parts = [Part("part", [sys.executable, "-c", program, str(self.flag)], self.flag.exists, {}, log)]
+        child = ChildProcess([sys.executable, "-c", program, str(self.flag)], {}, log)
+        self._parts = [Part("part", child, self.flag.exists, log)]
         self._archive = Archive(self.settings)
-        self._parts[0].start()
+        child.start()
 
 
 READY = f"import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep({FOREVER_S})"
 
 
 def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_module, "WAIT_S", (0.0,))
-    stack = PartsInHand(tmp_path, READY)
+    monkeypatch.setattr(child_process, "RESTART_DELAYS_S", (0.0,))
+    stack = StackOfOnePart(tmp_path, READY)
     (part,) = stack._parts
     try:
-        for _ in range(2 * stack_module.ENDS_UNREADY):
+        for _ in range(2 * stack_module.MAX_UNREADY_ENDS):
             stack.flag.unlink(missing_ok=True)
             until(lambda: stack.check() or part.was_ready)
-            assert part.process is not None
-            part.process.kill()
-            part.process.wait()
+            part.child.kill()
     finally:
         stack.__exit__()
-    assert len(stack.said) == 2 * stack_module.ENDS_UNREADY - 1
+    assert len(stack.said) == 2 * stack_module.MAX_UNREADY_ENDS - 1
 
 
 def test_a_part_that_starts_slowly_is_named_once_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack_module, "SLOW_S", 0.0)
-    stack = PartsInHand(tmp_path, f"import time; time.sleep({FOREVER_S})")
+    monkeypatch.setattr(stack_module, "SLOW_START_S", 0.0)
+    stack = StackOfOnePart(tmp_path, f"import time; time.sleep({FOREVER_S})")
     (part,) = stack._parts
     looks = iter([False, False, False, True])
-    part.ready = lambda: next(looks, True)
+    part.is_ready = lambda: next(looks, True)
     try:
-        stack._await(part)
+        stack._wait_until_ready(part)
     finally:
         stack.__exit__()
     assert stack.said == [f"part starts slowly; still waiting for it ({part.log})"]
 
 
 def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_path: Path) -> None:
-    stack = PartsInHand(tmp_path, "raise SystemExit('this cannot be')")
+    stack = StackOfOnePart(tmp_path, "raise SystemExit('this cannot be')")
     with pytest.raises(MinipacsError, match=r"part ended before it was ready\..*last words: this cannot be"):
         until(stack.check)
     stack.__exit__()
