@@ -13,13 +13,13 @@ from flask.typing import ResponseReturnValue
 
 from api.auth.roles import requires
 from api.context import context
-from api.uploads.received import look
+from api.uploads.examine import ZIP_MAGIC, examine_file
+from api.uploads.received import RefusedFile
 from api.web.describe_route import MULTIPART, Fields, answers, audits, takes_body
 from api.web.responses import render_page, reply
 from minipacs.errors import BadRequest, MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
-ZIP = b"PK\x03\x04"
 
 
 @dataclass
@@ -110,7 +110,7 @@ def files_of_request() -> Iterator[tuple[str, IO[bytes]]]:
 
 def store_file_or_zip(name: str, stream: IO[bytes], modality: str) -> list[Verdict]:
     """Store a file, or every file of a ZIP; a verdict each."""
-    if stream.read(4) != ZIP:
+    if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
         stream.seek(0)
         return [store_file(name, stream.read(), modality)]
     stream.seek(0)
@@ -145,11 +145,11 @@ def check_zip(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def store_file(name: str, file: bytes, modality: str) -> Verdict:
     """Store one file; why not, where not."""
-    found = look(name, file, modality)
-    if isinstance(found, str):
-        return Verdict(name, "refused", found)
+    found = examine_file(name, file, modality)
+    if isinstance(found, RefusedFile):
+        return Verdict(name, "refused", found.reason)
     try:
-        for instance in found.files:
+        for instance in found.instances:
             context().archive.store(instance)
     except MinipacsError as error:
         if error.status == 503:
