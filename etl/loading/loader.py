@@ -125,7 +125,9 @@ class Loader:
             replaced_pngs += pngs
 
         counts.add_instances({uid: number for uid, number in changes_by_series.items() if number})
-        counts.remove_empty_parents(uid for uid, number in changes_by_series.items() if number < 0)
+        smaller_series = [uid for uid, number in changes_by_series.items() if number < 0]
+        if smaller_series:
+            counts.remove_empty_parents(smaller_series)
         return len(added), replaced_pngs
 
     def _load_renderings(self, session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[str]]:
