@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from minipacs.errors import Unreadable
+from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import lps_to_ras, ras_to_lps, reverse_index_order
-from minipacs.formats.volume_file import FileVolume, as_volume, check_shape
 
 if TYPE_CHECKING:
     import numpy as np

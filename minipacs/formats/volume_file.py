@@ -1,32 +1,13 @@
-"""A volume in one file, NIfTI or NRRD: its voxels, and the place of each in the patient."""
+"""A volume in one file, NIfTI or NRRD: which of the two it is, and its reader."""
 
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
-from minipacs.errors import Unreadable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["MAX_VOXELS", "FileVolume", "as_volume", "check_shape", "is_volume_file", "read_volume"]
+from minipacs.formats.file_volume import FileVolume
+from minipacs.formats.nifti import read_nifti
+from minipacs.formats.nrrd import read_nrrd
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".hdr")
-MAX_VOXELS = 2**31
-"""A header that promises more is refused before memory is taken for it."""
-
-
-@dataclass(frozen=True, eq=False)
-class FileVolume:
-    """What a file says of itself; both formats count the fastest index first."""
-
-    array: "NDArray[Any]"
-    """(columns, rows, slices) as the file has them, whole numbers or fractions; mostly three axes, never a last one
-    of length 1."""
-    affine: "NDArray[np.float64]"
-    """(4, 4): indices, 0-based, to LPS mm; it may be left-handed or sheared."""
 
 
 def is_volume_file(name: str, beginning: bytes = b"") -> bool:
@@ -42,34 +23,5 @@ def read_volume(stream: IO[bytes], path: Path | None = None) -> FileVolume:
     beginning = stream.read(4)
     stream.seek(0)
     if beginning == b"NRRD":
-        from minipacs.formats.nrrd import read_nrrd
-
         return read_nrrd(stream, path)
-    from minipacs.formats.nifti import read_nifti
-
     return read_nifti(stream)
-
-
-def check_shape(shape: "tuple[int, ...]") -> None:
-    """Raise `Unreadable` for a shape that is none, or that is too large for memory."""
-    if not shape or min(shape) < 0:
-        raise Unreadable(f"The volume has the shape {shape}.", "Check the file.")
-    if prod(shape) > MAX_VOXELS:
-        raise Unreadable(
-            f"The volume has the shape {shape}; at most {MAX_VOXELS} voxels are read.", "Send a part of it."
-        )
-
-
-def as_volume(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> FileVolume:
-    """The volume; raises `Unreadable` for voxels that are no real numbers, and for an affine that has holes."""
-    import numpy as np
-
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.dtype.kind not in "iuf":
-        raise Unreadable("The volume's voxels are not grey values: each holds several numbers.", "Send grey values.")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Unreadable("The volume has voxels that are not numbers.", "Give them a value, for example air.")
-    if not np.isfinite(affine).all() or (np.linalg.norm(affine[:3, :3], axis=0) <= 0).any():
-        raise Unreadable("The volume's affine has no spacing.", "Check the file.")
-    return FileVolume(array, affine)

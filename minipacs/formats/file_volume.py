@@ -1,0 +1,50 @@
+"""What a NIfTI or NRRD file says of itself: voxels, and the place of each in the patient."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from minipacs.errors import Unreadable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_VOXELS = 2**31
+"""A header that promises more is refused before memory is taken for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileVolume:
+    """The volume of a file; both formats count the fastest index first."""
+
+    array: "NDArray[Any]"
+    """(columns, rows, slices) as the file has them, whole numbers or fractions; mostly three axes, never a last one
+    of length 1."""
+    affine: "NDArray[np.float64]"
+    """(4, 4): indices, 0-based, to LPS mm; it may be left-handed or sheared."""
+
+
+def check_shape(shape: "tuple[int, ...]") -> None:
+    """Raise `Unreadable` for a shape that is none, or that is too large for memory."""
+    if not shape or min(shape) < 0:
+        raise Unreadable(f"The volume has the shape {shape}.", "Check the file.")
+    if prod(shape) > MAX_VOXELS:
+        raise Unreadable(
+            f"The volume has the shape {shape}; at most {MAX_VOXELS} voxels are read.", "Send a part of it."
+        )
+
+
+def as_volume(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> FileVolume:
+    """The volume; raises `Unreadable` for voxels that are no real numbers, and for an affine that has holes."""
+    import numpy as np
+
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.dtype.kind not in "iuf":
+        raise Unreadable("The volume's voxels are not grey values: each holds several numbers.", "Send grey values.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise Unreadable("The volume has voxels that are not numbers.", "Give them a value, for example air.")
+    if not np.isfinite(affine).all() or (np.linalg.norm(affine[:3, :3], axis=0) <= 0).any():
+        raise Unreadable("The volume's affine has no spacing.", "Check the file.")
+    return FileVolume(array, affine)
