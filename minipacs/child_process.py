@@ -82,15 +82,19 @@ class ChildProcess:
         return True
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM; `stop` waits for what comes of it."""
+        """Send SIGTERM; `wait_or_kill` waits for what comes of it."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
 
     def stop(self, timeout_s: float) -> None:
-        """Ask the process to stop and wait for it; kill it when it has not stopped in time."""
+        """Ask the process to stop, and wait for that."""
+        self.ask_to_stop()
+        self.wait_or_kill(timeout_s)
+
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Wait for the end of the process; kill it when it has not ended in time."""
         if self.process is None:
             return
-        self.ask_to_stop()
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:

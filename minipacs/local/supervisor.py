@@ -79,7 +79,7 @@ class Stack:
         for child in children:
             child.ask_to_stop()
         for child in children:
-            child.stop(max(deadline - time.monotonic(), 0.1))
+            child.wait_or_kill(max(deadline - time.monotonic(), 0.1))
         self._archive.close()
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""One notification out of the door: by webhook or by mail. Failing is an error of ours; the outbox tries again."""
+"""Deliver one notification, by webhook or by mail. A failure raises `NotDelivered`; the outbox tries again."""
 
 import hmac
 import json
@@ -10,27 +10,54 @@ import urllib.request
 from email.message import EmailMessage
 from hashlib import sha256
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from minipacs.errors import NotDelivered
 from minipacs.secrets import secret
 from minipacs.settings import Settings
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
+"""Longest wait for a receiver."""
+
+
+class EndedJob(TypedDict):
+    """What a notification says of a job: UIDs and our own sentences, never a name. Times in seconds since 1970."""
+
+    id: int
+    kind: str
+    state: str
+    study_instance_uid: str
+    attempt: int
+    error: str
+    hint: str
+    created: float
+    started: float | None
+    finished: float | None
+
+
+class JobEvent(TypedDict):
+    """A notification, as a webhook receives it."""
+
+    event: str
+    """`job.` + the state."""
+    ended: float
+    url: str
+    """Address of the job at the front door."""
+    job: EndedJob
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Only the configured address is told: where it points to is an error."""
+    """Follows no redirection: only the configured address is notified."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Nowhere."""
+        """Refuse, so that the answer counts as an error."""
 
 
 OPENER = urllib.request.build_opener(NoRedirect)
 
 
-def post(settings: Settings, url: str, delivery: int, event: dict[str, Any]) -> None:
+def post_webhook(settings: Settings, url: str, delivery: int, event: JobEvent) -> None:
     """POST the event, signed: `t` and the body under HMAC-SHA256, so that an old one cannot be sent again."""
     body, now = json.dumps(event).encode(), int(time.time())
     key = settings.webhook_secret or secret(settings.home, "webhook_secret")
@@ -41,8 +68,8 @@ def post(settings: Settings, url: str, delivery: int, event: dict[str, Any]) -> 
         "X-Minipacs-Signature": f"t={now},v1={signature(key, now, body)}",
     }
     try:
-        with OPENER.open(urllib.request.Request(url, body, headers, method="POST"), timeout=PATIENCE_S) as answer:
-            answer.read(1024)
+        with OPENER.open(urllib.request.Request(url, body, headers, method="POST"), timeout=TIMEOUT_S) as response:
+            response.read(1024)
     except urllib.error.HTTPError as error:
         error.close()
         raise NotDelivered(f"The webhook answered {error.code}.", "Check MINIPACS_WEBHOOK_URL.") from error
@@ -56,7 +83,7 @@ def signature(key: str, now: int, body: bytes) -> str:
     return hmac.new(key.encode(), str(now).encode() + b"." + body, sha256).hexdigest()
 
 
-def mail(settings: Settings, to: str, delivery: int, event: dict[str, Any]) -> None:
+def send_mail(settings: Settings, to: str, delivery: int, event: JobEvent) -> None:
     """Send the event as plain text; STARTTLS where the server offers it, always before a password."""
     message = EmailMessage()
     job = event["job"]
@@ -67,7 +94,7 @@ def mail(settings: Settings, to: str, delivery: int, event: dict[str, Any]) -> N
     message.set_content("\n".join(filter(None, [*lines, "", event["url"]])) + "\n")
     parts = urlsplit(settings.smtp_url)
     try:
-        with _server(settings.smtp_url) as server:
+        with _connect(settings.smtp_url) as server:
             if parts.username:
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             server.send_message(message)
@@ -76,13 +103,14 @@ def mail(settings: Settings, to: str, delivery: int, event: dict[str, Any]) -> N
         raise NotDelivered(why, "Check MINIPACS_SMTP_URL.") from error
 
 
-def _server(url: str) -> smtplib.SMTP:
+def _connect(url: str) -> smtplib.SMTP:
+    """A connection to the mail server, encrypted where it offers that; never a password over a plain one."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     context = ssl.create_default_context()
     if parts.scheme == "smtps":
-        return smtplib.SMTP_SSL(host, parts.port or 465, timeout=PATIENCE_S, context=context)
-    server = smtplib.SMTP(host, parts.port or 25, timeout=PATIENCE_S)
+        return smtplib.SMTP_SSL(host, parts.port or 465, timeout=TIMEOUT_S, context=context)
+    server = smtplib.SMTP(host, parts.port or 25, timeout=TIMEOUT_S)
     server.ehlo_or_helo_if_needed()
     if server.has_extn("starttls"):
         server.starttls(context=context)

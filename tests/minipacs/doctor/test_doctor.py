@@ -131,7 +131,7 @@ def test_notifications_that_nobody_takes_are_named(settings: Settings, database:
         session.execute(text("UPDATE notification_watermark SET seen = 0"))
     assert notifier.fill() == 1
     assert work_checks.check_notifications(told).state == "ok"
-    notifier.empty()
+    notifier.deliver_due()
     assert "does not answer" in work_checks.check_notifications(told).seen
     assert "nobody asked" in work_checks.check_notifications(settings).seen
 

@@ -124,7 +124,7 @@ def test_the_webhook_is_told_once_and_can_check_who_speaks(database: Database, s
         assert notifier.fill() == 0, "what ended before somebody asked is not news"
         job = end_job(database, "k", error="The disk is full.", hint="Free some.")
         assert (notifier.fill(), notifier.fill()) == (1, 0)
-        assert (notifier.empty(), notifier.empty()) == (1, 0)
+        assert (notifier.deliver_due(), notifier.deliver_due()) == (1, 0)
         ((headers, body),) = receiver.heard
     event = json.loads(body)
     assert (event["event"], event["job"]["id"], event["job"]["error"]) == ("job.failed", job, "The disk is full.")
@@ -141,12 +141,12 @@ def test_trouble_is_tried_again_with_the_same_delivery(database: Database, setti
         end_job(database, "k")
         notifier.fill()
         receiver.status = 503
-        assert notifier.empty() == 0
-        assert notifier.empty() == 0
+        assert notifier.deliver_due() == 0
+        assert notifier.deliver_due() == 0
         assert len(receiver.heard) == 1, "not before the back-off is over"
         receiver.status = 200
         make_due(database)
-        assert notifier.empty() == 1
+        assert notifier.deliver_due() == 1
         first, second = (headers["x-minipacs-delivery"] for headers, _ in receiver.heard)
         assert first == second
 
@@ -154,13 +154,13 @@ def test_trouble_is_tried_again_with_the_same_delivery(database: Database, setti
 def test_a_receiver_that_stays_away_is_given_up(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outbox, "TRIES", 2)
+    monkeypatch.setattr(outbox, "MAX_TRIES", 2)
     notifier = Notifier(replace(settings, webhook_url="http://127.0.0.1:9/"), database)
     notifier.fill()
     end_job(database, "k")
     notifier.fill()
     for _ in range(3):
-        notifier.empty()
+        notifier.deliver_due()
         make_due(database)
     with database.reading() as session:
         (row,) = session.scalars(select(Notification))
@@ -173,7 +173,7 @@ def test_a_redirect_is_not_followed(settings: Settings) -> None:
     with web_server() as receiver:
         receiver.status = 307
         with pytest.raises(NotDelivered, match="answered 307"):
-            delivery.post(settings, receiver.url, 1, {})
+            delivery.post_webhook(settings, receiver.url, 1, {})
         assert len(receiver.heard) == 1
 
 
@@ -212,7 +212,7 @@ def test_two_notifiers_tell_once(database: Database, settings: Settings) -> None
         for number in range(10):
             end_job(database, f"k{number}")
         two[0].fill()
-        threads = [threading.Thread(target=notifier.empty) for notifier in two]
+        threads = [threading.Thread(target=notifier.deliver_due) for notifier in two]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -226,7 +226,7 @@ def test_a_mail_says_what_failed_and_what_to_do(database: Database, settings: Se
         notifier.fill()
         job = end_job(database, "k", error="The disk is full.", hint="Free some.")
         assert notifier.fill() == 2
-        assert notifier.empty() == 2
+        assert notifier.deliver_due() == 2
     assert {mail["To"] for mail in mails} == {"a@example.org", "b@example.org"}
     assert mails[0]["Subject"] == "minipacs: segment failed"
     text = str(mails[0].get_payload())
@@ -239,7 +239,7 @@ def test_a_password_is_not_sent_without_encryption(settings: Settings) -> None:
     with mail_server() as (url, mails):
         secret = replace(settings, smtp_url=url.replace("//", "//me:secret@"))
         with pytest.raises(NotDelivered, match="STARTTLS"):
-            delivery.mail(secret, "a@example.org", 1, {"job": Example(), "ended": 0.0, "url": ""})
+            delivery.send_mail(secret, "a@example.org", 1, {"job": Example(), "ended": 0.0, "url": ""})
     assert mails == []
 
 
@@ -253,7 +253,7 @@ class Example(dict[str, str]):
 def test_the_thread_tells_while_it_runs_and_ends_when_asked(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "POLL_S", 0.02)
+    monkeypatch.setattr(outbox, "POLL_INTERVAL_S", 0.02)
     stop = threading.Event()
     with web_server() as receiver:
         notifier = Notifier(replace(settings, webhook_url=receiver.url), database)
