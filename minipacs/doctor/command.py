@@ -1,4 +1,4 @@
-"""`minipacs doctor`: look at every part, say what is wrong and what to do."""
+"""`minipacs doctor`: check every part, say what is wrong and what to do."""
 
 import argparse
 import json
@@ -15,16 +15,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """One line a part; 1 when one failed, otherwise 0."""
-    from minipacs.doctor.machine_checks import examine
+    """Print one line for each part; 1 when a part failed, otherwise 0."""
+    from minipacs.doctor.machine_checks import run_checks
 
-    broken = 0
-    for part, finding in examine(settings):
-        broken += finding.state == "failed"
+    failures = 0
+    for part, finding in run_checks(settings):
+        failures += finding.state == "failed"
         if arguments.json:
             print(json.dumps({"part": part, **asdict(finding)}), flush=True)
         else:
             print(f"{finding.state:8s} {part:13s} {finding.seen}", flush=True)
             if finding.remedy:
                 print(f"{'':22s} → {finding.remedy}", flush=True)
-    return 1 if broken else 0
+    return 1 if failures else 0

@@ -1,4 +1,4 @@
-"""What `minipacs doctor` looks at: one function a part, each with one finding.
+"""What `minipacs doctor` checks: one function for each part, each with one finding.
 
 A finding says ok, warning or failed, what was seen, and the remedy. A check may raise: that is a
 failure in the error's own words.
@@ -11,6 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -36,14 +37,14 @@ from minipacs.settings import (
     variable_name,
 )
 
-PATIENCE_S = 30.0
+ANSWER_TIMEOUT_S = 30.0
 """Longest wait for one part's answer: a part that answers late is busy, not broken."""
-COMFORT = 4
-"""Free disk below so many reserves is worth a word."""
+COMFORTABLE_RESERVES = 4
+"""Free disk below this multiple of the reserve is a warning."""
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str] | None = None) -> Finding:
-    """Names nobody reads are typing errors; older names are said."""
+    """Every variable that is set is a setting; names that nobody reads are typing errors, older names are reported."""
     given = read_environment() if environ is None else environ
     known = {variable_name(name) for name in describe_settings()} | set(RENAMED) | {"MINIPACS_TEST_DATA"}
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
@@ -55,7 +56,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str] | None = None)
 
 
 def check_home(settings: Settings) -> Finding:
-    """Can be written; secrets are the owner's alone."""
+    """HOME can be written, and its secrets can be read by their owner alone."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.home):
@@ -69,47 +70,50 @@ def check_home(settings: Settings) -> Finding:
 
 
 def check_disk(settings: Settings) -> Finding:
-    """Free space against the reserve."""
+    """The disk has more free space than the reserve."""
     free_mb = shutil.disk_usage(settings.home).free // 2**20
     seen = f"{free_mb} MB free, reserve {settings.reserve_mb} MB"
     remedy = "Free some disk space, or set MINIPACS_HOME to a larger disk."
     if free_mb < settings.reserve_mb:
         return failed(f"{seen}: no new work starts", remedy)
-    return warning(seen, remedy) if free_mb < COMFORT * settings.reserve_mb else ok(seen)
+    return warning(seen, remedy) if free_mb < COMFORTABLE_RESERVES * settings.reserve_mb else ok(seen)
 
 
 def check_viewer(settings: Settings) -> Finding:
-    """The prepared OHIF build."""
+    """The OHIF build is prepared."""
     if not (settings.ohif / "index.html").is_file():
         return failed(f"no OHIF build in {settings.ohif}", "Run scripts/setup, or set MINIPACS_OHIF.")
     return ok(f"OHIF is prepared in {settings.ohif}")
 
 
 def check_engines(settings: Settings) -> Finding:
-    """The engine for new studies can be made; others may be missing."""
-    found: dict[str, str] = {}
+    """The engine for new studies is available; others may be missing."""
+    reasons: dict[str, str] = {}
+    """Why each engine is not available; empty for those that are."""
     for point in sorted(entry_points(group="minipacs.engines"), key=lambda p: p.name):
         try:
             point.load()(settings)
-            found[point.name] = ""
+            reasons[point.name] = ""
         except (EngineUnavailable, ImportError) as error:
-            found[point.name] = str(error)
+            reasons[point.name] = str(error)
     wanted = settings.automatic_engine
-    if wanted and found.get(wanted, "not installed"):
-        return failed(f"{wanted}: {found.get(wanted) or 'no such engine'}", "`minipacs engines` says what to do.")
-    absent = [name for name, why in found.items() if why]
-    return ok(
-        f"{wanted or 'none'} for new studies; available: {', '.join(n for n in found if n not in absent) or 'none'}"
-        + (f"; not available: {', '.join(absent)}" if absent else "")
-    )
+    if wanted and reasons.get(wanted, "not installed"):
+        return failed(f"{wanted}: {reasons.get(wanted) or 'no such engine'}", "`minipacs engines` says what to do.")
+
+    available = ", ".join(name for name, reason in reasons.items() if not reason)
+    missing = ", ".join(name for name, reason in reasons.items() if reason)
+    seen = f"{wanted or 'none'} for new studies; available: {available or 'none'}"
+    return ok(f"{seen}; not available: {missing}" if missing else seen)
 
 
 def check_orthanc_installed(settings: Settings) -> Finding:
-    """The program and its plugins, where we start it ourselves."""
+    """Orthanc and its plugins are installed, where we start it ourselves."""
     if not runs_here(settings):
         return ok(f"runs elsewhere ({settings.orthanc_url})")
     missing = [
-        p for n, p in plugins_of(settings).items() if not any(Path(folder, n).exists() for folder in PLUGIN_FOLDERS)
+        package
+        for file, package in plugins_of(settings).items()
+        if not any(Path(folder, file).exists() for folder in PLUGIN_FOLDERS)
     ]
     if find_binary() is None:
         missing.insert(0, "orthanc")
@@ -119,12 +123,10 @@ def check_orthanc_installed(settings: Settings) -> Finding:
 
 
 def check_archive(settings: Settings) -> Finding:
-    """Answers, is the one we mean, has the plugins it needs and not the one that kills it."""
-    archive = Archive(settings, timeout_s=PATIENCE_S)
-    try:
+    """The archive answers, is ours, has the plugins it needs and not the one that kills it."""
+    with closing(Archive(settings, timeout_s=ANSWER_TIMEOUT_S)) as archive:
         system, plugins = archive.system(), archive.plugins()
-    finally:
-        archive.close()
+
     if "gdcm" in plugins:
         return failed("the gdcm plugin is loaded; its transcoding can kill Orthanc", "apt-get remove orthanc-gdcm")
     missing = [name for name in ("dicom-web", "python") if name not in plugins]
@@ -142,21 +144,18 @@ def check_archive(settings: Settings) -> Finding:
 
 def check_dicomweb(settings: Settings) -> Finding:
     """QIDO-RS is answered."""
-    archive = Archive(settings, timeout_s=PATIENCE_S)
-    try:
+    with closing(Archive(settings, timeout_s=ANSWER_TIMEOUT_S)) as archive:
         archive.check_dicomweb()
-    finally:
-        archive.close()
     return ok("QIDO-RS is answered")
 
 
 def check_dicom_port(settings: Settings) -> Finding:
-    """C-ECHO (PS3.7 9.1.5), as a modality would."""
+    """C-ECHO (PS3.7 9.1.5) is answered, as a modality would send it."""
     if not runs_here(settings):
         return ok("runs elsewhere: not asked")
     here = ("127.0.0.1", settings.dicom_port)
     try:
-        socket.create_connection(here, PATIENCE_S).close()
+        socket.create_connection(here, ANSWER_TIMEOUT_S).close()
     except OSError:
         return failed(f"port {settings.dicom_port} accepts no connection", "Start everything with scripts/up.")
     from pynetdicom import AE
@@ -164,7 +163,7 @@ def check_dicom_port(settings: Settings) -> Finding:
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the finding says it
     entity = AE(ae_title="MINIPACSDOCTOR")
     entity.add_requested_context("1.2.840.10008.1.1")  # Verification SOP Class
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = PATIENCE_S
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = ANSWER_TIMEOUT_S
     association = entity.associate(*here, ae_title=settings.aet)
     if not association.is_established:
         return failed(f"port {settings.dicom_port} accepts no association", "See HOME/log/orthanc.log.")
@@ -176,7 +175,7 @@ def check_dicom_port(settings: Settings) -> Finding:
 
 
 def check_stable_age(settings: Settings) -> Finding:
-    """The configuration Orthanc was started with is the one our settings would make now."""
+    """Orthanc was started with the configuration that our settings would make now."""
     if not runs_here(settings):
         return ok("runs elsewhere: not known")
     differing = find_changed_keys(settings)
@@ -188,7 +187,7 @@ def check_stable_age(settings: Settings) -> Finding:
 
 
 def check_job_service(settings: Settings) -> Finding:
-    """Somebody hears the plugin ring: the port cannot be taken."""
+    """The job service listens for the plugin's notifications: their port cannot be taken."""
     host, port = settings.stable_study_host_and_port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -199,19 +198,19 @@ def check_job_service(settings: Settings) -> Finding:
 
 
 def check_prompts(settings: Settings) -> Finding:
-    """Somebody answers prompts from the viewer."""
+    """The prompt service accepts connections."""
     try:
-        socket.create_connection(settings.prompts_address, PATIENCE_S).close()
+        socket.create_connection(settings.prompts_address, ANSWER_TIMEOUT_S).close()
     except OSError:
         return failed(f"nobody answers at {settings.prompts}", "Start it with scripts/up.")
     return ok(f"answers at {settings.prompts}")
 
 
 def check_front_door(settings: Settings) -> Finding:
-    """The door answers."""
+    """The front door answers."""
     host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host
     try:
-        with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=PATIENCE_S):
+        with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=ANSWER_TIMEOUT_S):
             return ok(f"answers at {settings.address}")
     except urllib.error.HTTPError as error:
         return failed(
@@ -223,10 +222,10 @@ def check_front_door(settings: Settings) -> Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A part's name and how it is looked at."""
+    """The name of a part, and the function that checks it."""
 
     part: str
-    look: Callable[[Settings], Finding]
+    run: Callable[[Settings], Finding]
 
 
 CHECKS = (
@@ -251,11 +250,11 @@ CHECKS = (
 )
 
 
-def examine(settings: Settings) -> Iterator[tuple[str, Finding]]:
-    """Every part and its finding, in order."""
+def run_checks(settings: Settings) -> Iterator[tuple[str, Finding]]:
+    """Each part and its finding, in order; an error of a check is a failure."""
     for check in CHECKS:
         try:
-            yield check.part, check.look(settings)
+            yield check.part, check.run(settings)
         except MinipacsError as error:
             yield check.part, failed(error.message.rstrip("."), error.hint)
         except OSError as error:

@@ -1,5 +1,6 @@
-"""The doctor's look at the database, the queue and the pool."""
+"""What `minipacs doctor` checks of the work: the database, the queue, the pool, the change log, notifications."""
 
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import func, make_url, select
@@ -13,59 +14,54 @@ from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
 from minipacs.settings import Settings
 
-LONG_WAIT_S = 600.0
-"""A job that could start and waits longer is worth a word."""
-LAG = 1000
-"""So many unread entries of the change log are worth a word."""
-PATIENCE_S = 30.0
+MAX_WAIT_S = 600.0
+"""A job that could start and waits longer is a warning."""
+MAX_UNREAD_CHANGES = 1000
+"""More unread entries of the change log are a warning."""
+ARCHIVE_TIMEOUT_S = 30.0
 """Longest wait for the archive's answer."""
-SCHEDULER_S = 10.0
+SCHEDULER_TIMEOUT_S = 10.0
 """Longest wait for a scheduler; Dask uses it up where nobody answers."""
 
 
 def check_database(settings: Settings) -> Finding:
-    """Answers; its schema is the one this version knows."""
+    """The database answers, and its schema is the one this version knows."""
     url = make_url(settings.database_url)
     where = f"{url.get_backend_name()} {url.host or Path(url.database or '').name}"
-    if not _exists(settings):
+    if not _database_exists(settings):
         return warning(f"{where} does not exist yet", "The first start makes it: scripts/up.")
-    database = Database(settings.database_url)
-    try:
-        with database.reading() as session:
-            now, newest = migrations.current(session.connection()), migrations.head()
-    finally:
-        database.close()
-    if now > newest:
-        return failed(f"{where} has schema {now}, this version knows {newest}", "Update minipacs.")
-    if now < newest:
-        return warning(
-            f"{where} has schema {now or 'none'}, {newest} is due", "The next start upgrades it: scripts/up."
-        )
-    return ok(f"{where}, schema {now}")
+
+    with closing(Database(settings.database_url)) as database, database.reading() as session:
+        schema, newest = migrations.current(session.connection()), migrations.head()
+
+    if schema > newest:
+        return failed(f"{where} has schema {schema}, this version knows {newest}", "Update minipacs.")
+    if schema < newest:
+        seen = f"{where} has schema {schema or 'none'}, {newest} is due"
+        return warning(seen, "The next start upgrades it: scripts/up.")
+    return ok(f"{where}, schema {schema}")
 
 
 def check_queue(settings: Settings) -> Finding:
     """Nothing failed, nothing waits for long, no lease is over."""
-    if not _exists(settings):
+    if not _database_exists(settings):
         return ok("no jobs yet")
-    database = Database(settings.database_url)
-    try:
-        with database.reading() as session:
-            if not migrations.current(session.connection()):
-                return ok("no jobs yet")
-            states = {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
-            now = session.scalar(select(database.now())) or 0.0
-            ready = select(func.min(Job.created)).where(Job.state == "queued", Job.not_before <= now)
-            oldest = session.scalar(ready)
-            silent = session.scalar(
-                select(func.count()).where(Job.state == "running", Job.lease_until < now - settings.lease_s)
-            )
-    finally:
-        database.close()
+
+    with closing(Database(settings.database_url)) as database, database.reading() as session:
+        if not migrations.current(session.connection()):
+            return ok("no jobs yet")
+        now = session.scalar(select(database.now())) or 0.0
+        by_state = select(Job.state, func.count()).group_by(Job.state)
+        due_since = select(func.min(Job.created)).where(Job.state == "queued", Job.not_before <= now)
+        expired = select(func.count()).where(Job.state == "running", Job.lease_until < now - settings.lease_s)
+
+        states = {row[0]: row[1] for row in session.execute(by_state)}
+        oldest, silent = session.scalar(due_since), session.scalar(expired)
+
     seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs yet"
     if silent:
         return failed(f"{silent} jobs run on workers that fell silent ({seen})", "Start the job service: scripts/up.")
-    if oldest is not None and now - oldest > LONG_WAIT_S:
+    if oldest is not None and now - oldest > MAX_WAIT_S:
         return warning(f"the oldest waits for {(now - oldest) / 60:.0f} min ({seen})", "Add workers: MINIPACS_WORKERS.")
     if states.get("failed"):
         return warning(seen, "`minipacs jobs list --state failed` says why; `minipacs jobs retry ID` tries again.")
@@ -73,39 +69,36 @@ def check_queue(settings: Settings) -> Finding:
 
 
 def check_notifications(settings: Settings) -> Finding:
-    """Who asked to be told can be told."""
-    receivers = Notifier(settings, database := Database(settings.database_url)).receivers
-    try:
+    """Notifications are delivered, where the settings name a receiver."""
+    with closing(Database(settings.database_url)) as database:
+        receivers = Notifier(settings, database).receivers
         if not receivers:
             return ok("nobody asked to be told of ended jobs")
         with database.reading() as session:
             if migrations.current(session.connection()) < migrations.head():
                 return ok(f"{len(receivers)} receivers")
-            stuck = session.scalar(select(func.count()).where(Notification.error != "")) or 0
-            why = session.scalar(select(Notification.error).where(Notification.error != "").limit(1))
-    finally:
-        database.close()
-    if stuck:
-        return warning(f"{stuck} notifications were not taken: {why}", "Check MINIPACS_WEBHOOK_URL, MINIPACS_SMTP_URL.")
+            undelivered = session.scalar(select(func.count()).where(Notification.error != "")) or 0
+            error = session.scalar(select(Notification.error).where(Notification.error != "").limit(1))
+
+    if undelivered:
+        seen = f"{undelivered} notifications were not taken: {error}"
+        return warning(seen, "Check MINIPACS_WEBHOOK_URL, MINIPACS_SMTP_URL.")
     return ok(f"{len(receivers)} receivers, nothing undelivered")
 
 
 def check_change_log(settings: Settings) -> Finding:
     """The planner keeps up with the archive's change log."""
-    if not _exists(settings):
+    if not _database_exists(settings):
         return ok("not read yet")
-    archive = Archive(settings, timeout_s=PATIENCE_S)
-    database = Database(settings.database_url)
-    try:
+
+    with closing(Archive(settings, timeout_s=ARCHIVE_TIMEOUT_S)) as archive:
         last = archive.last_change()
-        with database.reading() as session:
-            if not migrations.current(session.connection()):
-                return ok("not read yet")
-            read = planner_cursor(database).read_in(session)
-    finally:
-        archive.close()
-        database.close()
-    if last - read > LAG:
+    with closing(Database(settings.database_url)) as database, database.reading() as session:
+        if not migrations.current(session.connection()):
+            return ok("not read yet")
+        read = planner_cursor(database).read_in(session)
+
+    if last - read > MAX_UNREAD_CHANGES:
         return warning(f"{last - read} entries are unread", "Is the job service running? See HOME/log/job-service.log.")
     if read > last:
         return failed(
@@ -122,13 +115,11 @@ def check_scheduler(settings: Settings) -> Finding:
     from distributed import Client
 
     try:
-        client = Client(settings.scheduler, timeout=SCHEDULER_S, set_as_default=False)
+        client = Client(settings.scheduler, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError):
         return failed(f"no Dask scheduler at {settings.scheduler}", "Start it, or correct MINIPACS_SCHEDULER.")
-    try:
+    with closing(client):
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
-    finally:
-        client.close()
     if not workers:
         return failed(
             f"{settings.scheduler} has no workers", "Start some: `minipacs worker`, with the same MINIPACS_SCHEDULER."
@@ -136,7 +127,7 @@ def check_scheduler(settings: Settings) -> Finding:
     return ok(f"{settings.scheduler} has {workers} workers")
 
 
-def _exists(settings: Settings) -> bool:
-    """A look must not make a database."""
+def _database_exists(settings: Settings) -> bool:
+    """Whether there is a database; opening one of SQLite would make it."""
     url = make_url(settings.database_url)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()

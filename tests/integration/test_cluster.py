@@ -119,7 +119,7 @@ def test_the_index_is_in_postgresql_and_nowhere_else(cluster: Cluster) -> None:
 
 
 def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
-    found = dict(machine_checks.examine(cluster.stack.settings))
+    found = dict(machine_checks.run_checks(cluster.stack.settings))
     assert {part: finding for part, finding in found.items() if finding.state == "failed"} == {}
     assert "index in PostgreSQL" in found["archive"].seen
     assert "2 workers" in found["scheduler"].seen

@@ -32,7 +32,7 @@ def test_a_healthy_product_has_nothing_wrong(
 
 @pytest.mark.integration
 def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
-    found = dict(machine_checks.examine(replace(stack.settings, orthanc_password="wrong")))
+    found = dict(machine_checks.run_checks(replace(stack.settings, orthanc_password="wrong")))
     for part in ("archive", "dicomweb", "change log"):
         assert found[part].state == "failed"
         assert "MINIPACS_ORTHANC_USER" in found[part].remedy

@@ -42,7 +42,7 @@ def add_job(database: Database, **values: object) -> None:
 
 
 def findings(settings: Settings) -> dict[str, Finding]:
-    return dict(machine_checks.examine(settings))
+    return dict(machine_checks.run_checks(settings))
 
 
 def test_where_nothing_runs_the_exit_code_and_the_remedy_say_so(
