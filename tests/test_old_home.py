@@ -27,7 +27,7 @@ from api import create_app
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.database import Database
-from minipacs.jobs.contract import works
+from minipacs.jobs.contract import kinds_of_work
 from minipacs.jobs.hold import JobHold
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.queue import JobQueue
@@ -100,7 +100,7 @@ def content(database: Database, study: str) -> StudyContent:
 
 
 def orders(old: OldHome, study: StudyContent, kind: str) -> list[str]:
-    return [order.key for order in works()[kind].orders(study, old.settings)]
+    return [order.key for order in kinds_of_work()[kind].orders(study, old.settings)]
 
 
 # -- settings, tables -------------------------------------------------------------------------------
@@ -262,14 +262,14 @@ def test_work_that_was_done_is_the_same_work_today(
     assert orders(old, mr, "catalogue") == [KEYS["catalogue MR"]]
     assert orders(old, ct, "segment") == [KEYS["segment CT"]]
     assert orders(old, mr, "segment") == [KEYS["segment MR"]]
-    by_name = works()["segment"].order_for(ct, old.settings, "slicer")  # type: ignore[attr-defined]
+    by_name = kinds_of_work()["segment"].order_for(ct, old.settings, "slicer")  # type: ignore[attr-defined]
     assert by_name.key == KEYS["segment CT by a person"]
     without_rules = replace(old.settings, home=old.home / "empty")
-    assert [o.key for o in works()["segment"].orders(ct, without_rules)] == [KEYS["segment CT by a person"]]
+    assert [o.key for o in kinds_of_work()["segment"].orders(ct, without_rules)] == [KEYS["segment CT by a person"]]
 
     jobs = JobQueue(database)
     with database.writing() as session:
-        again = [order for work in works().values() for s in (ct, mr) for order in work.orders(s, old.settings)]
+        again = [order for work in kinds_of_work().values() for s in (ct, mr) for order in work.orders(s, old.settings)]
         assert [jobs.submit(session, order) for order in again] == [False] * 4
         assert jobs.retry_lost(session, ct) == 0
 

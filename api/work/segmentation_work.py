@@ -3,7 +3,7 @@
 from typing import TypedDict, cast
 
 from api.context import context
-from minipacs.jobs.contract import RequestableWork, works
+from minipacs.jobs.contract import RequestableWork, kinds_of_work
 
 
 class EngineJson(TypedDict):
@@ -19,7 +19,7 @@ class EngineJson(TypedDict):
 
 def segmentation_work() -> RequestableWork:
     """The work that people may ask for by an engine of their choice."""
-    return cast(RequestableWork, works()["segment"])
+    return cast(RequestableWork, kinds_of_work()["segment"])
 
 
 def list_engines() -> list[EngineJson]:

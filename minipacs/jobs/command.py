@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what the verb says."""
+    """List the jobs, or cancel or retry one; 0 then."""
     database = Database(settings.database_url)
     database.create()
     jobs = JobQueue(database)

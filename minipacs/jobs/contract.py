@@ -1,7 +1,7 @@
 """What work is: the contract between the job service and the boxes that do the work.
 
 A box registers a module under the entry point group `minipacs.work`; its name there is the job kind.
-The module has two functions (see `Work`). `orders` is asked, cheaply, what a study needs; `run` does
+The module has two functions (see `Work`). `orders` says, cheaply, what a study needs; `run` does
 one of those orders in a pool worker. The job service knows nothing else about it.
 """
 
@@ -34,7 +34,7 @@ class Order:
 
 
 class Task(Protocol):
-    """What a running job has at hand."""
+    """What running work is given."""
 
     settings: "Settings"
     database: "Database"
@@ -45,7 +45,7 @@ class Task(Protocol):
         """The archive, opened when it is first needed."""
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
-        """Tell how far it is; raises `Cancelled` when the job was cancelled or lost. Call it often."""
+        """Record how far it is; raises `Cancelled` when the job was cancelled or lost. Call it often."""
 
 
 class Work(Protocol):
@@ -57,7 +57,7 @@ class Work(Protocol):
     def run(self, task: Task) -> dict[str, Any]:
         """Do it, in a pool worker. Doing it twice makes the same result. The answer must be JSON: its
         `summary`, if there is one, is a sentence for people; its `segmentations`, if there are any, name
-        the series that were stored in the archive (`series_made`)."""
+        the series that were stored in the archive (`segmentation_uids`)."""
 
 
 class EngineStatus(TypedDict):
@@ -84,9 +84,9 @@ class RequestableWork(Work, Protocol):
         """Raises `SettingsError` for rules (TOML) that cannot be read."""
 
 
-def series_made(result: dict[str, Any]) -> list[str]:
+def segmentation_uids(result: dict[str, Any]) -> list[str]:
     """Series Instance UIDs of the segmentations that a finished job stored in the archive."""
-    return [str(made["seg_series_instance_uid"]) for made in result.get("segmentations", ())]
+    return [str(segmentation["seg_series_instance_uid"]) for segmentation in result.get("segmentations", ())]
 
 
 class Cancelled(Exception):
@@ -94,6 +94,7 @@ class Cancelled(Exception):
 
 
 @cache
-def works() -> dict[str, Work]:
+def kinds_of_work() -> dict[str, Work]:
     """Every kind of work that is installed, by job kind."""
-    return {point.name: point.load() for point in sorted(entry_points(group="minipacs.work"), key=lambda p: p.name)}
+    points = sorted(entry_points(group="minipacs.work"), key=lambda point: point.name)
+    return {point.name: point.load() for point in points}

@@ -19,7 +19,7 @@ from minipacs.archive.content import StudyContent
 from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
-from minipacs.jobs.contract import works
+from minipacs.jobs.contract import kinds_of_work
 from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
 from minipacs.tables import Base
@@ -123,7 +123,7 @@ class Planner:
             self._forget(study_id)
             return 0
 
-        orders = [order for work in works().values() for order in work.orders(study, self.settings)]
+        orders = [order for work in kinds_of_work().values() for order in work.orders(study, self.settings)]
         with self.database.writing() as session:
             self.jobs.retry_lost(session, study)
             new_jobs = sum(self.jobs.submit(session, order) for order in orders)
@@ -156,7 +156,7 @@ class Planner:
             if followed.study_instance_uid:
                 self.jobs.forget_ended(session, followed.study_instance_uid)
                 empty = StudyContent(study_id, followed.study_instance_uid, ())
-                for work in works().values():
+                for work in kinds_of_work().values():
                     for order in work.orders(empty, self.settings):
                         self.jobs.submit(session, order)
             session.delete(followed)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from minipacs.archive.content import StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotFound
-from minipacs.jobs.contract import Order, series_made
+from minipacs.jobs.contract import Order, segmentation_uids
 from minipacs.jobs.record import ENDED_STATES, UNTRIED, Job, count_changed
 
 
@@ -39,7 +39,7 @@ class JobQueue:
         """Queue done jobs again whose results the archive lost (the study was deleted and sent again); how many."""
         in_archive = {series.series_instance_uid for series in study.series}
         done = select(Job).where(Job.study_instance_uid == study.study_instance_uid, Job.state == "done")
-        lost = [job.id for job in session.scalars(done) if not set(series_made(job.result or {})) <= in_archive]
+        lost = [job.id for job in session.scalars(done) if not set(segmentation_uids(job.result or {})) <= in_archive]
         return count_changed(session, update(Job).where(Job.id.in_(lost)).values(**UNTRIED))
 
     def forget_ended(self, session: Session, study_instance_uid: str) -> None:

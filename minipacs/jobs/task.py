@@ -25,7 +25,7 @@ from minipacs.errors import (
     Unreadable,
     WrongPrompts,
 )
-from minipacs.jobs.contract import Cancelled, works
+from minipacs.jobs.contract import Cancelled, kinds_of_work
 from minipacs.jobs.hold import Answer, JobHold, Progress
 from minipacs.logging_setup import log_context
 from minipacs.settings import Settings
@@ -148,7 +148,7 @@ def _do_work(settings: Settings, hold: JobHold) -> str:
     """Run the work of this job and record how it ended; that in a word."""
     try:
         with RunningTask(settings, hold) as task:
-            result = {**works()[hold.kind].run(task), "seconds": task.stage_seconds()}
+            result = {**kinds_of_work()[hold.kind].run(task), "seconds": task.stage_seconds()}
     except Cancelled:
         return _until_written(hold.end_cancelled, "cancelled")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it

@@ -10,21 +10,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minipacs.archive.c_store import Sent, send_folder
 from minipacs.database import Database
 from minipacs.errors import MinipacsError, NotAVolume, SettingsError
-from minipacs.jobs.contract import series_made
+from minipacs.jobs.contract import segmentation_uids
 from minipacs.jobs.queue import JobQueue
-from minipacs.jobs.record import Job
+from minipacs.jobs.record import ENDED_STATES, Job
 from minipacs.settings import Settings
 
 Say = Callable[[str], None]
-LONGEST_S = 3600.0
-ANSWER_S = 300.0
+STUDY_TIMEOUT_S = 3600.0
+"""Longest wait for the jobs of a study to end."""
+ANSWER_TIMEOUT_S = 300.0
 """Longest wait for the front door's answer to a query."""
+POLL_INTERVAL_S = 0.5
 TOKEN_NAME = "demo"
 
 
@@ -33,19 +37,19 @@ def follow_demo(folder: Path | None, settings: Settings, stop: threading.Event, 
     if folder is None:
         from minipacs.local.phantom import write_chest_ct
 
-        with tempfile.TemporaryDirectory() as made:
+        with tempfile.TemporaryDirectory() as temporary:
             say("making a synthetic chest CT")
-            write_chest_ct(Path(made))
-            sent = _send(Path(made), settings, say)
+            write_chest_ct(Path(temporary))
+            sent = _send(Path(temporary), settings, say)
     else:
         sent = _send(folder, settings, say)
     for study in sorted(sent.studies):
-        _await_segmentation(study, settings, stop, say)
+        _wait_for_segmentation(study, settings, stop, say)
 
 
 def _send(folder: Path, settings: Settings, say: Say) -> Sent:
     started = time.monotonic()
-    sent = send_folder(folder, settings, on_progress=lambda done, total: _bar("sending", done, total, say), say=say)
+    sent = send_folder(folder, settings, on_progress=partial(_show_quarters, say, "sending"), say=say)
     say(f"sent {sent.stored} instances of {len(sent.studies)} studies in {time.monotonic() - started:.1f} s")
     for path, reason in sent.left_out:
         say(f"left out {path.name}: {reason}")
@@ -54,54 +58,52 @@ def _send(folder: Path, settings: Settings, say: Say) -> Sent:
     return sent
 
 
-def _await_segmentation(study: str, settings: Settings, stop: threading.Event, say: Say) -> None:
+def _wait_for_segmentation(study: str, settings: Settings, stop: threading.Event, say: Say) -> None:
     """Show the study's jobs until its segmentation has ended; then check that OHIF will list it."""
-    database = Database(settings.database_url)
-    jobs = JobQueue(database)
     say(f"waiting {settings.stable_age_s} s of quiet, then the study is taken as complete")
-    deadline, shown = time.monotonic() + LONGEST_S, ""
-    try:
-        while time.monotonic() < deadline and not stop.wait(0.5):
-            rows = jobs.of_study(study)
-            shown = _show(rows, shown, say)
-            if rows and all(job.state in ("done", "failed", "cancelled") for job in rows):
-                _judge(study, rows, settings, stop, say)
+    deadline, last_line = time.monotonic() + STUDY_TIMEOUT_S, ""
+    with closing(Database(settings.database_url)) as database:
+        while time.monotonic() < deadline and not stop.wait(POLL_INTERVAL_S):
+            jobs = JobQueue(database).of_study(study)
+            line = "; ".join(_describe(job) for job in jobs)
+            if line and line != last_line:
+                say(line)
+                last_line = line
+            if jobs and all(job.state in ENDED_STATES for job in jobs):
+                _check_outcome(study, jobs, settings)
+                say(f"segmented: {settings.address}/ohif/viewer?StudyInstanceUIDs={study}")
                 return
-    finally:
-        database.close()
     raise MinipacsError(
         f"Study {study} was not finished.", "Stopped, or out of time; minipacs jobs tells how far it is."
     )
 
 
-def _judge(study: str, rows: Sequence[Job], settings: Settings, stop: threading.Event, say: Say) -> None:
-    """Ended jobs: an error, no volume, or a segmentation that OHIF's own query lists."""
-    for job in rows:
+def _check_outcome(study: str, jobs: Sequence[Job], settings: Settings) -> None:
+    """Raise unless every job is done and OHIF's own query lists the segmentation they made."""
+    for job in jobs:
         if job.state != "done":
             raise MinipacsError(f"Job {job.id} ({job.kind}) {job.state}: {job.error}", job.hint)
-    segmented = {uid for job in rows for uid in series_made(job.result or {})}
+    segmented = {uid for job in jobs for uid in segmentation_uids(job.result or {})}
     if not segmented:
-        reasons = "; ".join(job.summary for job in rows if job.kind == "segment" and job.summary)
+        reasons = "; ".join(job.summary for job in jobs if job.kind == "segment" and job.summary)
         raise NotAVolume(
             "No segmentation was made.", reasons or "No engine is set for this study: see MINIPACS_ENGINE."
         )
-    listed = _listed_by_qido(study, settings)
-    if not segmented <= listed:
+    if not segmented <= _query_segmentations(study, settings):
         raise MinipacsError(
             "The segmentation is stored, but OHIF's query does not list it.", f"See {settings.home / 'log'}."
         )
-    say(f"segmented: {settings.address}/ohif/viewer?StudyInstanceUIDs={study}")
 
 
-def _listed_by_qido(study: str, settings: Settings) -> set[str]:
+def _query_segmentations(study: str, settings: Settings) -> set[str]:
     """SeriesInstanceUID of every SEG that the front door's QIDO-RS answers, asked as OHIF asks."""
-    token = _token(settings, "create")
+    token = _run_token_command(settings, "create")
     address = f"http://127.0.0.1:{settings.http_port}/dicom-web/studies/{study}/series?includefield=00080060"
     request = urllib.request.Request(
         address, headers={"Authorization": f"Bearer {token}", "Accept": "application/dicom+json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
             series: list[dict[str, Any]] = json.load(answer)
     except urllib.error.HTTPError as error:
         raise MinipacsError(
@@ -110,12 +112,12 @@ def _listed_by_qido(study: str, settings: Settings) -> set[str]:
     except OSError as error:
         raise MinipacsError("The front door did not answer OHIF's query.", f"See {settings.home / 'log'}.") from error
     finally:
-        _token(settings, "revoke")
+        _run_token_command(settings, "revoke")
     return {s["0020000E"]["Value"][0] for s in series if s["00080060"].get("Value") == ["SEG"]}
 
 
-def _token(settings: Settings, verb: str) -> str:
-    """A short-lived API token by the product's own command, as a script would get one."""
+def _run_token_command(settings: Settings, verb: str) -> str:
+    """Create or revoke an API token by the product's own command, as a script would; what it prints."""
     command = [sys.executable, "-m", "minipacs.cli", "token", verb, TOKEN_NAME]
     environment = {**os.environ, **settings.as_environment()}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -124,22 +126,15 @@ def _token(settings: Settings, verb: str) -> str:
     return done.stdout.strip()
 
 
-def _show(rows: Sequence[Job], shown: str, say: Say) -> str:
-    """One line for all jobs, printed when it changes."""
-    line = "; ".join(_line(job) for job in rows)
-    if line and line != shown:
-        say(line)
-    return line or shown
-
-
-def _line(job: Job) -> str:
+def _describe(job: Job) -> str:
+    """A job's state in a few words."""
     if job.state == "running":
         share = f" {100 * job.done // job.total} %" if job.total else ""
         return f"{job.kind}: {job.stage or 'running'}{share}"
     return f"{job.kind}: {job.state}" + (f", {job.summary}" if job.state != "queued" and job.summary else "")
 
 
-def _bar(verb: str, done: int, total: int, say: Say) -> None:
-    """A line at each quarter."""
+def _show_quarters(say: Say, verb: str, done: int, total: int) -> None:
+    """Say how many are done, at each quarter."""
     if total and (done * 4 // total) > ((done - 1) * 4 // total):
         say(f"{verb} {done}/{total}")

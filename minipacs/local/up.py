@@ -13,8 +13,8 @@ from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
 HELP = "run everything on this machine; --demo sends a study and waits for its segmentation"
-LOOK_S = 0.2
-"""How often it is looked whether a part has ended."""
+CHECK_INTERVAL_S = 0.2
+"""Interval at which it is checked whether a part has ended."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Start, say where, wait; 0 after Ctrl+C or a finished demo, otherwise 1 with the reason."""
+    """Start everything, say where it is, wait; 0 after Ctrl+C or a finished demo, otherwise 1 with the reason."""
     from minipacs.local.supervisor import Stack
 
     stop = make_stop_event()
@@ -41,17 +41,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             return 0
         say_addresses(settings)
         if arguments.demo is not None:
-            outcome = demo_outcome(arguments.demo, settings, stop)
+            outcome = run_demo(arguments.demo, settings, stop)
             if arguments.exit or stop.is_set():
                 return outcome
-        while not stop.wait(LOOK_S):
+        while not stop.wait(CHECK_INTERVAL_S):
             stack.check()
     say("stopped")
     return 0
 
 
-def demo_outcome(folder: str, settings: Settings, stop: threading.Event) -> int:
-    """Run the demo; its reason for failing is said, not raised, so that the system stays up without --exit."""
+def run_demo(folder: str, settings: Settings, stop: threading.Event) -> int:
+    """Run the demo; 1 when it failed. The reason is said, not raised, so that the system stays up without --exit."""
     from minipacs.local.demo import follow_demo
 
     try:
@@ -68,7 +68,7 @@ def say(sentence: str) -> None:
 
 
 def say_addresses(settings: Settings) -> None:
-    """Where everything is, and who may enter."""
+    """Say where everything is, and how to log in."""
     first_login = settings.home / "first-login.txt"
     say("ready")
     say(f"  front door   {settings.address}/   (studies in OHIF: {settings.address}/ohif/)")

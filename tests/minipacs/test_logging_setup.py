@@ -67,7 +67,7 @@ def test_a_job_says_how_it_ended_and_how_long_each_stage_took(
     from minipacs.jobs import task
 
     monkeypatch.setitem(sys.modules, "kind_of_test", sys.modules[__name__])
-    monkeypatch.setattr(task, "works", lambda: {"probe": sys.modules[__name__]})
+    monkeypatch.setattr(task, "kinds_of_work", lambda: {"probe": sys.modules[__name__]})
     logging_setup.set_up(settings)
     jobs = JobQueue(database)
     with database.writing() as session:

@@ -66,7 +66,7 @@ def archive() -> ArchiveInMemory:
 
 @pytest.fixture
 def study_planner(archive: ArchiveInMemory, database: Database, monkeypatch: pytest.MonkeyPatch) -> Planner:
-    monkeypatch.setattr(planner, "works", lambda: {"count": Counting()})
+    monkeypatch.setattr(planner, "kinds_of_work", lambda: {"count": Counting()})
     settings = Settings.from_env({"MINIPACS_QUIET_S": "1000", "MINIPACS_RECONCILE_S": "100000"})
     study_planner = Planner(settings, archive, database)  # type: ignore[arg-type]
     study_planner._reconciled_at = float("inf")  # only where a test asks for it

@@ -39,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def after(settings: Settings, monkeypatch: pytest.MonkeyPatch, *errors: Exception, database: Database) -> Job:
     """The row of a job after it was run once with this work."""
-    monkeypatch.setattr(task_module, "works", lambda: {"segment": Broken(*errors)})
+    monkeypatch.setattr(task_module, "kinds_of_work", lambda: {"segment": Broken(*errors)})
     jobs = JobQueue(database)
     with database.writing() as session:
         jobs.submit(session, Order("segment", "key", "1.2.3"))
@@ -97,7 +97,7 @@ class Deaf:
         time.sleep(float(sys.argv[2]))
 
 task.STOP_TIMEOUT_S = 1.0
-task.works = lambda: {"segment": Deaf()}
+task.kinds_of_work = lambda: {"segment": Deaf()}
 task.run_job(Settings.from_env(), int(sys.argv[1]))
 """
 
