@@ -33,8 +33,9 @@ from minipacs.archive.content import SeriesContent
 from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import plane_cut as ours
-from segmentation.engines.geodesic.plane_cut import Clues, Pixel
-from segmentation.engines.geodesic.propagation import spread
+from segmentation.engines.geodesic import seeds as our_seeds
+from segmentation.engines.geodesic.propagation import propagate
+from segmentation.prompter import Pixel, SlicePrompts
 from segmentation.prompting.service import Service
 from segmentation.series_volume import load_volume, read_images, stack_images
 
@@ -52,7 +53,7 @@ PROPAGATED_ORGANS = (
     "vertebrae_T12",
 )
 Mask = NDArray[np.bool_]
-Method = Callable[[NDArray[np.float32], Clues], Mask]
+Method = Callable[[NDArray[np.float32], SlicePrompts], Mask]
 
 
 @dataclass
@@ -94,7 +95,7 @@ def main() -> None:
     ):
         print(f"\n| {title}: Dice | 1 click | 3 clicks | 6 clicks | box | box + 1 | ms median | ms p95 | CPU ms |")
         print("|---|" + "---:|" * 8)
-        for name, method in {"geodesic (ours)": ours.segment, **others}.items():
+        for name, method in {"geodesic (ours)": ours.segment_plane, **others}.items():
             figures = measure_method(method, values, chosen, 1 if method is random_walker else 6)
             kinds = " | ".join(
                 f"{np.mean(figures.dice[k]):.3f}" if k in figures.dice else "–" for k in ("1", "3", "6", "box", "box+1")
@@ -128,7 +129,7 @@ def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
     with TemporaryDirectory() as home:
         settings = Settings(home=Path(home)).complete()
         service = Service(settings, cast(Archive, FolderArchive(folder)), Database(settings.database_url))
-        service.warm()
+        service.preload()
         loaded = service.volumes.get("1.2.3")
         measured: dict[str, MethodFigures] = defaultdict(MethodFigures)
         for z, _, truth in chosen:
@@ -189,18 +190,18 @@ def measure_method(
     for z, _, truth in chosen:
         levels = values[z].astype(np.float32)
 
-        def answer(kind: str, clues: Clues, levels: NDArray[np.float32] = levels, truth: Mask = truth) -> Mask:
+        def answer(kind: str, prompts: SlicePrompts, levels: NDArray[np.float32] = levels, truth: Mask = truth) -> Mask:
             with figures.measure_time():
-                mask = method(levels, clues)
+                mask = method(levels, prompts)
             figures.dice[kind].append(dice(mask, truth))
             return mask
 
         box, (first, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
-        answer("box", Clues(boxes=(box,)))
-        answer("box+1", Clues(boxes=(box,), positive=(first,)))
+        answer("box", SlicePrompts(boxes=(box,)))
+        answer("box+1", SlicePrompts(boxes=(box,), positive=(first,)))
         positive, negative = [first], []
         for number in range(1, clicks + 1):
-            mask = answer(str(number), Clues(positive=tuple(positive), negative=tuple(negative)))
+            mask = answer(str(number), SlicePrompts(positive=tuple(positive), negative=tuple(negative)))
             pixel, missing = next_click(truth & ~mask, mask & ~truth)
             (positive if missing else negative).append(pixel)
     return figures
@@ -216,10 +217,11 @@ def measure_propagation(values: NDArray[np.int16], labels: NDArray[np.uint8], na
         if name not in PROPAGATED_ORGANS or truth.sum() < 2000:
             continue
         z = int(truth.sum((1, 2)).argmax())
-        clues = Clues(boxes=(box_around(truth[z]),), positive=(next_click(truth[z], np.zeros_like(truth[z]))[0],))
+        click, _ = next_click(truth[z], np.zeros_like(truth[z]))
+        prompts = SlicePrompts(boxes=(box_around(truth[z]),), positive=(click,))
         began = time.perf_counter()
-        key = ours.segment(values[z].astype(np.float32), clues)
-        masks = spread({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
+        key = ours.segment_plane(values[z].astype(np.float32), prompts)
+        masks = propagate({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
         seconds = time.perf_counter() - began
         mask_of_all = np.zeros_like(truth)
         for k, mask in masks.items():
@@ -260,43 +262,43 @@ def next_click(missing: Mask, too_much: Mask) -> tuple[Pixel, bool]:
 
 
 # -- the others, with our region and seeds ----------------------------------------------------------
-def seed_region(levels: NDArray[np.float32], clues: Clues) -> tuple[tuple[slice, slice], Mask, Mask]:
+def seed_region(levels: NDArray[np.float32], prompts: SlicePrompts) -> tuple[tuple[slice, slice], Mask, Mask]:
     """The region around the prompts, sure pixels of the segment, sure pixels of the rest."""
-    box = clues.boxes[0] if clues.boxes else None
-    window = ours._window(levels.shape, clues.positive, box)
+    box = prompts.boxes[0] if prompts.boxes else None
+    window = our_seeds.choose_region(levels.shape, prompts.positive, box)
     values = levels[window]
-    inside = ours._discs(values.shape, clues.positive, window)
-    if box is not None and not clues.positive:
-        inside = ours._core(values.shape, window, box)
-    outside = ours._discs(values.shape, clues.negative, window) & ~inside
-    outside |= ours._surroundings(values.shape, window, box)
+    inside = our_seeds.mark_discs(values.shape, prompts.positive, window)
+    if box is not None and not prompts.positive:
+        inside = our_seeds.mark_core(values.shape, window, box)
+    outside = our_seeds.mark_discs(values.shape, prompts.negative, window) & ~inside
+    outside |= our_seeds.mark_surroundings(values.shape, window, box)
     return window, inside & ~outside, outside
 
 
-def random_walker(levels: NDArray[np.float32], clues: Clues) -> Mask:
+def random_walker(levels: NDArray[np.float32], prompts: SlicePrompts) -> Mask:
     """scikit-image's, soft-tissue window, beta 130, conjugate gradients."""
     from skimage.segmentation import random_walker as walk
 
-    window, inside, outside = seed_region(levels, clues)
+    window, inside, outside = seed_region(levels, prompts)
     seeds = np.zeros(inside.shape, np.int32)
     seeds[outside], seeds[inside] = 2, 1
     grey = np.clip(cv2.GaussianBlur(levels[window], (0, 0), 0.7), -160, 240)
     return place_in_image(levels, window, walk(grey, seeds, beta=130, mode="cg_j", tol=1e-3) == 1, inside)
 
 
-def grab_cut(levels: NDArray[np.float32], clues: Clues) -> Mask:
+def grab_cut(levels: NDArray[np.float32], prompts: SlicePrompts) -> Mask:
     """OpenCV's, soft-tissue window, three scales as colours, three rounds; a box without a click by its rectangle."""
-    window, inside, outside = seed_region(levels, clues)
-    if clues.boxes and not clues.positive:
+    window, inside, outside = seed_region(levels, prompts)
+    if prompts.boxes and not prompts.positive:
         inside = ~outside  # every part within the box may stay
     grey = np.clip((levels[window] + 160) / 400 * 255, 0, 255).astype(np.uint8)
     picture = np.dstack([grey, cv2.GaussianBlur(grey, (0, 0), 1.5), cv2.GaussianBlur(grey, (0, 0), 3)])
-    marks = np.full(grey.shape, cv2.GC_PR_FGD if clues.boxes else cv2.GC_PR_BGD, np.uint8)
-    if not clues.boxes:
+    marks = np.full(grey.shape, cv2.GC_PR_FGD if prompts.boxes else cv2.GC_PR_BGD, np.uint8)
+    if not prompts.boxes:
         near = np.abs(cv2.GaussianBlur(levels[window], (0, 0), 1) - np.median(levels[window][inside])) < 30
         marks[near] = cv2.GC_PR_FGD
     marks[outside] = cv2.GC_BGD
-    if clues.positive:
+    if prompts.positive:
         marks[inside] = cv2.GC_FGD
     cv2.grabCut(picture, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     return place_in_image(levels, window, (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), inside)
@@ -305,7 +307,7 @@ def grab_cut(levels: NDArray[np.float32], clues: Clues) -> Mask:
 def place_in_image(levels: NDArray[np.float32], window: tuple[slice, slice], mask: Mask, inside: Mask) -> Mask:
     """Put the region's mask into the image, finished as ours is."""
     whole = np.zeros(levels.shape, np.bool_)
-    whole[window] = ours._finished(mask, inside)
+    whole[window] = ours._clean(mask, inside)
     return whole
 
 

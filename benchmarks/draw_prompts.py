@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks.bench_prompts import STUDY, Mask, box_around, dice, find_targets, load_study, next_click
 from segmentation.engines.geodesic import plane_cut
-from segmentation.engines.geodesic.plane_cut import Clues, Pixel, Rectangle
+from segmentation.prompter import Pixel, Rectangle, SlicePrompts
 
 TILE = 208
 ACROSS = 4
@@ -42,7 +42,7 @@ def main() -> None:
 def draw_tile(values: NDArray[np.int16], truth: Mask, name: str) -> Image.Image:
     """Draw one target, cropped around its box."""
     box, (pixel, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
-    answer = plane_cut.segment(values.astype(np.float32), Clues(boxes=(box,), positive=(pixel,)))
+    answer = plane_cut.segment_plane(values.astype(np.float32), SlicePrompts(boxes=(box,), positive=(pixel,)))
     half = max(box[2] - box[0], box[3] - box[1]) * 0.65 + 6
     top, left = (int((box[k] + box[k + 2]) / 2 - half) for k in (0, 1))
     scale = TILE / (2 * half)

@@ -1,4 +1,4 @@
-"""`minipacs prompts`: the prompt service, a long-lived process that keeps volumes at hand."""
+"""`minipacs prompts`: the prompt service, a long-lived process that keeps volumes in memory."""
 
 import argparse
 import logging
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         ) from error
     threading.Thread(target=server.serve_forever, name="prompts").start()
     log.info("prompt service is ready")
-    service.warm()
+    service.preload()
     stop.wait()
     server.shutdown()
     server.server_close()

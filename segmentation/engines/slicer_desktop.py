@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from highdicom import Volume
 
 NAME = "slicer-desktop"
-SAYS = "3D Slicer"
+TITLE = "3D Slicer"
 QUALITIES = ("normal", "fast", "faster")
-SET_IT = "Set MINIPACS_SLICER_EXECUTABLE to the Slicer program (download.slicer.org)."
+HOW_TO_SET = "Set MINIPACS_SLICER_EXECUTABLE to the Slicer program (download.slicer.org)."
 
 
 class SlicerDesktop:
@@ -53,44 +53,52 @@ class SlicerDesktop:
         *,
         modality: str = "CT",
     ) -> Labelmap:
-        """What the task finds; the extension's own names, colours and SNOMED codes."""
+        """What the task finds; the extension's own names, colors and SNOMED codes."""
         from segmentation.engines import foreign
 
         with TemporaryDirectory(prefix="minipacs-slicer-") as temporary:
             folder = Path(temporary)
+
             progress("hand over")
             foreign.write_volume(volume, folder / "volume.nii.gz")
             (folder / "request.json").write_text(json.dumps(dict(self.parameters)), "utf-8")
-            progress(SAYS)
+
+            progress(TITLE)
             script = str(foreign.SCRIPTS / "in_slicer.py")
             arguments = ("--no-main-window", "--no-splash", "--python-script", script, str(folder))
-            answer = foreign.run(SAYS, (*self._command, *arguments), folder, {})
+            answer = foreign.run_script(TITLE, (*self._command, *arguments), folder, {})
+
             progress("take back")
-            labels = foreign.read_labels(SAYS, folder / "labels.nrrd", volume)
+            labels = foreign.read_labels(TITLE, folder / "labels.nrrd", volume)
             files = {name: (folder / name).read_bytes() for name in answer["files"]}
-        array, segments = foreign.exclusive(labels, foreign.segments_of(answer["segments"]), SAYS)
+
+        array, segments = foreign.renumber(labels, foreign.parse_segments(answer["segments"]), TITLE)
         if not segments:
             raise EngineFailed("TotalSegmentator in 3D Slicer found nothing in this series.")
+
         return Labelmap(array, volume.get_geometry(), segments, files)
 
 
 def create(
     settings: Settings, *, task: str = "total", quality: str = "fast", cpu: bool = True, open_anatomy: bool = False
 ) -> SlicerDesktop:
-    """The engine; raises `EngineUnavailable` where no 3D Slicer is set, or it does not start."""
+    """Create the engine; raises `EngineUnavailable` where no 3D Slicer is set, or it does not start."""
     if not settings.slicer_executable:
-        raise EngineUnavailable("No 3D Slicer is set.", SET_IT)
+        raise EngineUnavailable("No 3D Slicer is set.", HOW_TO_SET)
+
     program = Path(settings.slicer_executable).expanduser()
     if not program.is_file() or not os.access(program, os.X_OK):
-        raise EngineUnavailable(f"{program.name} is not a program that can be started.", SET_IT)
+        raise EngineUnavailable(f"{program.name} is not a program that can be started.", HOW_TO_SET)
+
     if quality not in QUALITIES:
         raise EngineUnavailable(f"The quality {quality!r} is none of {', '.join(QUALITIES)}.", "Correct the rule.")
-    command = _with_screen(program)
+
+    command = _command_with_screen(program)
     parameters = {"task": task, "quality": quality, "cpu": bool(cpu), "open_anatomy": bool(open_anatomy)}
-    return SlicerDesktop(command, _version(command, program.stat().st_mtime), parameters)
+    return SlicerDesktop(command, _read_version(command, program.stat().st_mtime), parameters)
 
 
-def _with_screen(program: Path) -> tuple[str, ...]:
+def _command_with_screen(program: Path) -> tuple[str, ...]:
     """Slicer needs a display even without its window: on a server, a virtual one."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return (str(program),)
@@ -100,9 +108,9 @@ def _with_screen(program: Path) -> tuple[str, ...]:
 
 
 @lru_cache
-def _version(command: tuple[str, ...], changed: float) -> str:
-    """What `Slicer --version` prints, without the program's name; asked once for each state of the file."""
+def _read_version(command: tuple[str, ...], changed: float) -> str:
+    """What `Slicer --version` prints, without the program's name; run once for each state of the file."""
     from segmentation.engines import foreign
 
-    told = foreign.ask(SAYS, (*command, "--no-main-window", "--version"), SET_IT)
-    return told.removeprefix("Slicer").strip() or "unknown"
+    output = foreign.read_output(TITLE, (*command, "--no-main-window", "--version"), HOW_TO_SET)
+    return output.removeprefix("Slicer").strip() or "unknown"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
@@ -25,12 +25,23 @@ if TYPE_CHECKING:
     from highdicom import Volume
 
 NAME = "totalsegmentator"
-SAYS = "TotalSegmentator"
+TITLE = "TotalSegmentator"
 SPEEDS = ("normal", "fast", "fastest")
 SET_PYTHON = "Set MINIPACS_TOTALSEGMENTATOR_PYTHON to the python of an environment with TotalSegmentator."
 SET_WEIGHTS = "Set MINIPACS_TOTALSEGMENTATOR_WEIGHTS to the folder of its models."
 NO_STATISTICS = {"totalseg_id": "local", "send_usage_stats": False, "prediction_counter": 0}
-"""TotalSegmentator's own configuration; written before its first run, it tells nobody of its runs."""
+"""TotalSegmentator's own configuration; written before its first run, it reports its runs to nobody."""
+
+
+class TaskDescription(TypedDict, total=False):
+    """What the package needs for a task; or `error`, a sentence."""
+
+    version: str
+    speed: str
+    weights: list[str]
+    """Folders below the weights."""
+    modality: str
+    error: str
 
 
 class TotalSegmentator:
@@ -59,48 +70,58 @@ class TotalSegmentator:
         *,
         modality: str = "CT",
     ) -> Labelmap:
-        """What the task finds; names, codes and colours from TotalSegmentator's SNOMED table."""
+        """What the task finds; names, codes and colors from TotalSegmentator's SNOMED table."""
         from segmentation.engines import foreign
 
         with TemporaryDirectory(prefix="minipacs-totalsegmentator-") as temporary:
             folder = Path(temporary)
+
             progress("hand over")
             foreign.write_volume(volume, folder / "volume.nii.gz")
             request = {**self.parameters, "device": self._device}
             (folder / "request.json").write_text(json.dumps(request), "utf-8")
-            progress(SAYS)
+
+            progress(TITLE)
             command = (*_script(self._settings), "segment", str(folder))
-            answer = foreign.run(SAYS, command, folder, _environment(self._settings))
+            answer = foreign.run_script(TITLE, command, folder, _environment(self._settings))
+
             progress("take back")
-            labels = foreign.read_labels(SAYS, folder / "labels.nii.gz", volume)
-        array, segments = foreign.exclusive(labels, foreign.segments_of(answer["segments"]), SAYS)
+            labels = foreign.read_labels(TITLE, folder / "labels.nii.gz", volume)
+
+        array, segments = foreign.renumber(labels, foreign.parse_segments(answer["segments"]), TITLE)
         if not segments:
-            raise EngineFailed(f"{SAYS} found nothing of its task {self.parameters['task']} in this series.")
+            raise EngineFailed(f"{TITLE} found nothing of its task {self.parameters['task']} in this series.")
+
         return Labelmap(array, volume.get_geometry(), segments)
 
 
 def create(settings: Settings, *, task: str = "total", speed: str = "", device: str = "cpu") -> TotalSegmentator:
-    """The engine; raises `EngineUnavailable` without its Python, the package, or a model of the task."""
-    python, weights = settings.totalsegmentator_python, Path(settings.totalsegmentator_weights).expanduser()
+    """Create the engine; raises `EngineUnavailable` without its Python, the package, or a model of the task."""
+    python = settings.totalsegmentator_python
     if not python:
-        raise EngineUnavailable(f"No Python with {SAYS} is set.", SET_PYTHON)
+        raise EngineUnavailable(f"No Python with {TITLE} is set.", SET_PYTHON)
     if not os.access(Path(python).expanduser(), os.X_OK):
         raise EngineUnavailable(f"{Path(python).name} is not a Python that can be started.", SET_PYTHON)
+
+    weights = Path(settings.totalsegmentator_weights).expanduser()
     if not settings.totalsegmentator_weights or not weights.is_dir():
-        raise EngineUnavailable(f"The folder of {SAYS}'s weights is not set, or not there.", SET_WEIGHTS)
+        raise EngineUnavailable(f"The folder of {TITLE}'s weights is not set, or not there.", SET_WEIGHTS)
+
     if speed and speed not in SPEEDS:
         raise EngineUnavailable(f"The speed {speed!r} is none of {', '.join(SPEEDS)}.", "Correct the rule.")
-    described = _described(_script(settings), task, speed)
-    if "error" in described:
-        raise EngineUnavailable(described["error"], "Correct the rule.")
-    missing = [name for name in described["weights"] if not (weights / name).is_dir()]
+    description = _describe_task(_script(settings), task, speed)
+    if "error" in description:
+        raise EngineUnavailable(description["error"], "Correct the rule.")
+
+    missing = [name for name in description["weights"] if not (weights / name).is_dir()]
     if missing:
         raise EngineUnavailable(
-            f"{SAYS}'s weights {', '.join(missing)} are not in the weights folder.",
+            f"{TITLE}'s weights {', '.join(missing)} are not in the weights folder.",
             "Put them there: `totalseg_download_weights` fetches them.",
         )
-    parameters = {"task": task, "speed": described["speed"], "weights": _fingerprint(weights, described["weights"])}
-    return TotalSegmentator(settings, described["version"], described["modality"], parameters, device)
+
+    parameters = {"task": task, "speed": description["speed"], "weights": _fingerprint(weights, description["weights"])}
+    return TotalSegmentator(settings, description["version"], description["modality"], parameters, device)
 
 
 def _script(settings: Settings) -> tuple[str, str]:
@@ -111,13 +132,13 @@ def _script(settings: Settings) -> tuple[str, str]:
 
 
 @lru_cache
-def _described(script: tuple[str, str], task: str, speed: str) -> dict[str, Any]:
-    """Version, weight folders and modality, as the package says; asked once a process."""
+def _describe_task(script: tuple[str, str], task: str, speed: str) -> TaskDescription:
+    """Version, weight folders and modality, as the package says; read once a process."""
     from segmentation.engines import foreign
 
     hint = f"Install it there: pip install TotalSegmentator. {SET_PYTHON}"
-    told: dict[str, Any] = json.loads(foreign.ask(SAYS, (*script, "describe", task, speed), hint))
-    return told
+    description: TaskDescription = json.loads(foreign.read_output(TITLE, (*script, "describe", task, speed), hint))
+    return description
 
 
 def _fingerprint(weights: Path, names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""NVIDIA VISTA-3D as a self-hosted NIM: a server of its own, asked over HTTP.
+"""NVIDIA VISTA-3D as a self-hosted NIM: a server of its own, reached over HTTP.
 
-MINIPACS_VISTA3D_URL is its address, the only host that is ever asked; MINIPACS_VISTA3D_ADDRESS is where
+MINIPACS_VISTA3D_URL is its address, the only host that is ever contacted; MINIPACS_VISTA3D_ADDRESS is where
 it reaches our front door, from which it fetches the image by a signed link that ends. Parameters of a
 rule: `classes` (names or numbers of its labels; all without). Points may be prompts, one structure each.
 Contract: `GET /v1/health/ready`, `GET /v1/vista3d/info`, `POST /v1/vista3d/inference`. Light to import.
@@ -11,10 +11,11 @@ import json
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
 from minipacs import signed_files
@@ -28,21 +29,35 @@ if TYPE_CHECKING:
     import httpx
     from highdicom import Volume
 
-NAME, SAYS = "vista3d", "VISTA-3D"
+NAME, TITLE = "vista3d", "VISTA-3D"
 IMAGE = "image.nii.gz"
-QUICK_S = 5.0
-FRESH_S = 60
-"""What the server told of itself is believed for so long."""
-MOST_POINTS = 100
-MOST_BYTES = 2 * 1024**3
+CONNECT_S = 5.0
+"""Seconds for a connection, and for a short answer."""
+INFO_MAX_AGE_S = 60
+"""What the server says of itself is believed for so long."""
+MAX_POINTS = 100
+MAX_LABEL_BYTES = 2 * 1024**3
 """A label file larger than this, packed or unpacked, is not taken."""
-SET_IT = "Set MINIPACS_VISTA3D_URL to the address of a running VISTA-3D NIM, such as http://gpu-server:8000."
-FORMATS = {b"\x1f\x8b": ".nii.gz", b"NRRD": ".nrrd"}
-"""How files begin."""
+MAX_ERROR_CHARACTERS = 200
+"""Of what the server says of its error."""
+UNSEEN = 255
+"""The value of voxels that NV-Segment-CT did not look at."""
+HOW_TO_SET = "Set MINIPACS_VISTA3D_URL to the address of a running VISTA-3D NIM, such as http://gpu-server:8000."
+SUFFIXES = {b"\x1f\x8b": ".nii.gz", b"NRRD": ".nrrd"}
+"""Of label files, by their first bytes; others are .nii."""
+
+
+class ServerInfo(TypedDict):
+    """What the server says of itself, as it is kept in HOME."""
+
+    url: str
+    version: str
+    labels: dict[str, str]
+    """Name by value, the value as decimal digits; without background."""
 
 
 class Vista3d:
-    """See the module."""
+    """The engine on the server that is set."""
 
     name = NAME
     modalities = frozenset({"CT"})
@@ -50,18 +65,18 @@ class Vista3d:
     needs_prompts = False
     takes_prompts = True
 
-    def __init__(self, settings: Settings, told: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Settings, info: ServerInfo, parameters: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._labels: dict[int, str] = {int(value): str(name) for value, name in told["labels"].items()}
-        self.version = str(told["version"])
+        self._labels = {int(value): name for value, name in info["labels"].items()}
+        self.version = info["version"]
         self.parameters = parameters
-        self.stall_s = float(settings.engine_limit_s)  # it waits for a server, and uses no processor here
+        self.stall_s: float | None = float(settings.engine_limit_s)  # it waits, and uses no processor here
 
     def check(self) -> None:
-        """Raises `EngineUnavailable` while the server is not ready."""
-        answer = _get(self._settings, "/v1/health/ready")
-        if not 200 <= answer.status_code < 300:
-            raise EngineUnavailable(f"{SAYS} is not ready (HTTP {answer.status_code}).", "Wait, or look at its log.")
+        """Raise `EngineUnavailable` while the server is not ready."""
+        response = _get(self._settings, "/v1/health/ready")
+        if not 200 <= response.status_code < 300:
+            raise EngineUnavailable(f"{TITLE} is not ready (HTTP {response.status_code}).", "Wait, or look at its log.")
 
     def segment(
         self,
@@ -71,134 +86,168 @@ class Vista3d:
         *,
         modality: str = "CT",
     ) -> Labelmap:
-        """The classes asked for, or the structures clicked at; names as the server has them, coded where known."""
+        """The classes of the rule, or the structures clicked at; names as the server has them, coded where known."""
         from segmentation.engines import foreign
 
-        asked = self._prompts(prompts, volume)
-        limit = self._settings.engine_limit_s
+        wanted = self._to_request(prompts, volume)
+        limit_s = self._settings.engine_limit_s
+
         with (
-            signed_files.offer_file(self._settings, IMAGE, limit) as offer,
+            signed_files.offer_file(self._settings, IMAGE, limit_s) as offer,
             TemporaryDirectory(prefix="minipacs-") as folder,
         ):
             progress("hand over")
             foreign.write_volume(volume, offer.file)
             address = (self._settings.vista3d_address or self._settings.address).rstrip("/")
-            progress(SAYS)
-            content = _infer(self._settings, {"image": address + offer.link, "prompts": asked}, limit)
+
+            progress(TITLE)
+            content = _infer(self._settings, {"image": address + offer.link, "prompts": wanted}, limit_s)
+
             progress("take back")
-            labels = foreign.read_labels(SAYS, _unpacked(content, Path(folder)), volume)
-        labels[labels == 255] = 0  # NV-Segment-CT marks what it did not look at so
-        meant = {value: _segment(value, name, bool(prompts)) for value, name in self._labels.items()}
-        array, segments = foreign.exclusive(labels, meant, SAYS)
+            labels = foreign.read_labels(TITLE, _unpack(content, Path(folder)), volume)
+
+        labels[labels == UNSEEN] = 0
+        known = {value: _segment(value, name, has_prompts=bool(prompts)) for value, name in self._labels.items()}
+        array, segments = foreign.renumber(labels, known, TITLE)
         if not segments:
-            raise EngineFailed(f"{SAYS} found nothing of what was asked for in this series.")
+            raise EngineFailed(f"{TITLE} found nothing of what was asked for in this series.")
+
         return Labelmap(array, volume.get_geometry(), segments)
 
-    def _prompts(self, prompts: Sequence[Prompt], volume: "Volume") -> dict[str, Any]:
+    def _to_request(self, prompts: Sequence[Prompt], volume: "Volume") -> dict[str, Any]:
         """`{"classes": […]}`, or `{"points": {label: [[i, j, k]]}}` in the indices of the file it fetches."""
-        import numpy as np
-
         if not prompts:
             classes = self.parameters["classes"] or [name for value, name in sorted(self._labels.items()) if value]
             return {"classes": list(classes)}
+
         points: dict[str, list[list[int]]] = {}
         for prompt in prompts:
             if not isinstance(prompt, Point) or not prompt.positive:
-                raise WrongPrompts(f"{SAYS} takes positive points only.", "Leave out boxes and negative points.")
+                raise WrongPrompts(f"{TITLE} takes positive points only.", "Leave out boxes and negative points.")
             if prompt.label not in self._labels.values():
-                raise WrongPrompts(f"{SAYS} has no structure {prompt.label!r}.", "Name one of its labels.")
-            k, j, i = (
-                int(x) for x in volume.map_reference_to_indices(np.array([prompt.position]), round_output=True)[0]
-            )
-            if not all(0 <= x < n for x, n in zip((k, j, i), volume.spatial_shape, strict=True)):
-                raise WrongPrompts("A point lies outside the volume.", "Click inside the images.")
-            points.setdefault(prompt.label, []).append([i, j, k])
-        if len(prompts) > MOST_POINTS:
-            raise WrongPrompts(f"{SAYS} takes at most {MOST_POINTS} points at once.", "Send fewer.")
+                raise WrongPrompts(f"{TITLE} has no structure {prompt.label!r}.", "Name one of its labels.")
+            points.setdefault(prompt.label, []).append(_to_file_index(prompt, volume))
+
+        if len(prompts) > MAX_POINTS:
+            raise WrongPrompts(f"{TITLE} takes at most {MAX_POINTS} points at once.", "Send fewer.")
+
         return {"points": points}
 
 
 def create(settings: Settings, *, classes: Sequence[str | int] = ()) -> Vista3d:
-    """The engine; raises `EngineUnavailable` where no server is set, or it never told what it knows.
+    """Create the engine; raises `EngineUnavailable` where no server is set, or it never said what it has.
 
-    What it told once is kept in HOME, so that the identity of results does not change while it is away.
+    What it said is kept in HOME, so that the identity of results does not change while it is away.
     """
     if not settings.vista3d_url:
-        raise EngineUnavailable("No VISTA-3D server is set.", SET_IT)
+        raise EngineUnavailable("No VISTA-3D server is set.", HOW_TO_SET)
     if urlsplit(settings.vista3d_url).scheme not in ("http", "https") or not urlsplit(settings.vista3d_url).hostname:
-        raise EngineUnavailable("MINIPACS_VISTA3D_URL is not an http address.", SET_IT)
-    told = _told(settings, int(time.monotonic() // FRESH_S))
-    names = {str(name) for name in told["labels"].values()} | {int(value) for value in told["labels"]}
-    if unknown := [wanted for wanted in classes if wanted not in names]:
-        raise EngineUnavailable(f"{SAYS} has no class {unknown[0]!r}.", "Correct the rule.")
-    return Vista3d(settings, told, {"classes": list(classes)})
+        raise EngineUnavailable("MINIPACS_VISTA3D_URL is not an http address.", HOW_TO_SET)
+
+    info = _read_server_info(settings, int(time.monotonic() // INFO_MAX_AGE_S))
+    known = set(info["labels"].values()) | {int(value) for value in info["labels"]}
+    if unknown := [wanted for wanted in classes if wanted not in known]:
+        raise EngineUnavailable(f"{TITLE} has no class {unknown[0]!r}.", "Correct the rule.")
+
+    return Vista3d(settings, info, {"classes": list(classes)})
 
 
 @lru_cache(maxsize=8)
-def _told(settings: Settings, minute: int) -> dict[str, Any]:
-    """`{"version", "labels": {value: name}}` as the server says, or as it said the last time."""
-    kept = settings.home / f"{NAME}.json"
+def _read_server_info(settings: Settings, period: int) -> ServerInfo:
+    """What the server says of itself, or said the last time. `period`: it is read once in each."""
+    file = settings.home / f"{NAME}.json"
+
     try:
-        answer = _get(settings, "/v1/vista3d/info")
-        answer.raise_for_status()
-        said = answer.json()
-        told = {"url": settings.vista3d_url, "version": str(said["version"]), "labels": _labels(said["labels"])}
+        response = _get(settings, "/v1/vista3d/info")
+        response.raise_for_status()
+        answer = response.json()
+        info = ServerInfo(
+            url=settings.vista3d_url, version=str(answer["version"]), labels=_parse_labels(answer["labels"])
+        )
     except (EngineUnavailable, ValueError, KeyError, TypeError, _httpx().HTTPError) as error:
-        before = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
-        if before.get("url") == settings.vista3d_url:
-            return dict(before)
+        if last := _read_last_info(file, settings.vista3d_url):
+            return last
         if isinstance(error, EngineUnavailable):
             raise
-        raise EngineUnavailable(f"{SAYS} does not say what it knows ({type(error).__name__}).", SET_IT) from error
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(told), "utf-8")
-    return told
+        raise EngineUnavailable(f"{TITLE} does not say what it knows ({type(error).__name__}).", HOW_TO_SET) from error
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(info), "utf-8")
+    return info
 
 
-def _labels(said: Any) -> dict[str, str]:
+def _read_last_info(file: Path, url: str) -> ServerInfo | None:
+    """What the server at this address said the last time."""
+    if not file.is_file():
+        return None
+
+    info: ServerInfo = json.loads(file.read_text("utf-8"))
+    return info if info.get("url") == url else None
+
+
+def _parse_labels(table: Any) -> dict[str, str]:
     """Value → name, from a table of value → name or name → value; background left out."""
-    pairs = {str(a): str(b) for a, b in said.items()}
+    pairs = {str(key): str(value) for key, value in table.items()}
     if not all(key.isdigit() for key in pairs):
         pairs = {value: name for name, value in pairs.items()}
+
     return {str(int(value)): name for value, name in pairs.items() if int(value)}
 
 
-def _segment(value: int, name: str, clicked: bool) -> Segment:
-    from dataclasses import replace
-
+def _segment(value: int, name: str, *, has_prompts: bool) -> Segment:
     from segmentation.vocabulary import anatomy, codes
 
-    known = anatomy.find(name) or Segment(name[:64], codes.TISSUE, codes.TISSUE, color=anatomy.color(value))
-    return replace(known, algorithm="SEMIAUTOMATIC" if clicked else "AUTOMATIC")
+    segment = anatomy.find(name) or Segment(name[:64], codes.TISSUE, codes.TISSUE, color=anatomy.color(value))
+    return replace(segment, algorithm="SEMIAUTOMATIC" if has_prompts else "AUTOMATIC")
 
 
-def _infer(settings: Settings, asked: Mapping[str, Any], limit: float) -> bytes:
+def _to_file_index(point: Point, volume: "Volume") -> list[int]:
+    """(column, row, slice) of the point; raises `WrongPrompts` for one outside the volume."""
+    import numpy as np
+
+    (index,) = volume.map_reference_to_indices(np.array([point.position]), round_output=True)
+    k, j, i = (int(axis) for axis in index)
+    if not all(0 <= x < n for x, n in zip((k, j, i), volume.spatial_shape, strict=True)):
+        raise WrongPrompts("A point lies outside the volume.", "Click inside the images.")
+
+    return [i, j, k]
+
+
+def _infer(settings: Settings, body: Mapping[str, Any], limit_s: float) -> bytes:
     """The label file or ZIP. A refusal (4xx) is final; no answer and 5xx are worth another attempt."""
     httpx = _httpx()
+
     try:
-        timeout = httpx.Timeout(QUICK_S, read=limit)
-        answer = httpx.post(_address(settings, "/v1/vista3d/inference"), json=asked, timeout=timeout)
+        timeout = httpx.Timeout(CONNECT_S, read=limit_s)
+        response = httpx.post(_address(settings, "/v1/vista3d/inference"), json=body, timeout=timeout)
     except httpx.HTTPError as error:
-        raise EngineFailed(f"{SAYS} did not answer ({type(error).__name__}).", "Is it running? See its log.") from error
-    if answer.status_code != 200:
-        said = f"{SAYS} answered HTTP {answer.status_code}: {answer.text[:200].strip()}"
-        if 400 <= answer.status_code < 500:
-            raise EngineUnavailable(said, "Check the classes, and that it may fetch from MINIPACS_VISTA3D_ADDRESS.")
-        raise EngineFailed(said, "See its log; is its GPU's memory enough for this series?")
-    if len(answer.content) > MOST_BYTES:
-        raise EngineFailed(f"{SAYS} sent a file larger than {MOST_BYTES} bytes.")
-    return bytes(answer.content)
+        raise EngineFailed(
+            f"{TITLE} did not answer ({type(error).__name__}).", "Is it running? See its log."
+        ) from error
+
+    if response.status_code != 200:
+        text = response.text[:MAX_ERROR_CHARACTERS].strip()
+        message = f"{TITLE} answered HTTP {response.status_code}: {text}"
+        if 400 <= response.status_code < 500:
+            raise EngineUnavailable(message, "Check the classes, and that it may fetch from MINIPACS_VISTA3D_ADDRESS.")
+        raise EngineFailed(message, "See its log; is its GPU's memory enough for this series?")
+
+    if len(response.content) > MAX_LABEL_BYTES:
+        raise EngineFailed(f"{TITLE} sent a file larger than {MAX_LABEL_BYTES} bytes.")
+
+    return bytes(response.content)
 
 
-def _unpacked(content: bytes, folder: Path) -> Path:
+def _unpack(content: bytes, folder: Path) -> Path:
     """The one label file, raw or out of a ZIP, under a name of ours. The bytes decide, not what they are called."""
     if content[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            inside = [entry for entry in packed.infolist() if entry.filename.endswith((".nrrd", ".nii", ".nii.gz"))]
-            if len(inside) != 1 or inside[0].file_size > MOST_BYTES:
-                raise EngineFailed(f"{SAYS} sent a ZIP with {len(inside)} label files; one is expected.")
-            content = packed.read(inside[0])
-    suffix = next((suffix for begin, suffix in FORMATS.items() if content.startswith(begin)), ".nii")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = [each for each in archive.infolist() if each.filename.endswith((".nrrd", ".nii", ".nii.gz"))]
+            if len(entries) != 1 or entries[0].file_size > MAX_LABEL_BYTES:
+                raise EngineFailed(f"{TITLE} sent a ZIP with {len(entries)} label files; one is expected.")
+            content = archive.read(entries[0])
+
+    suffix = next((suffix for start, suffix in SUFFIXES.items() if content.startswith(start)), ".nii")
     path = folder / f"labels{suffix}"
     path.write_bytes(content)
     return path
@@ -206,18 +255,20 @@ def _unpacked(content: bytes, folder: Path) -> Path:
 
 def _get(settings: Settings, path: str) -> "httpx.Response":
     try:
-        answer: httpx.Response = _httpx().get(_address(settings, path), timeout=QUICK_S)
+        response: httpx.Response = _httpx().get(_address(settings, path), timeout=CONNECT_S)
     except _httpx().HTTPError as error:
-        raise EngineUnavailable(f"{SAYS} does not answer ({type(error).__name__}).", SET_IT) from error
-    return answer
+        raise EngineUnavailable(f"{TITLE} does not answer ({type(error).__name__}).", HOW_TO_SET) from error
+
+    return response
 
 
 def _address(settings: Settings, path: str) -> str:
-    """On the server that was set, and no other: redirects are not followed."""
+    """On the server that is set, and no other: redirects are not followed."""
     return settings.vista3d_url.rstrip("/") + path
 
 
 def _httpx() -> Any:
+    """The library, imported where it is needed: this module is light."""
     import httpx
 
     return httpx

@@ -1,26 +1,29 @@
-"""A mask as runs: start, length, start, length, … of row-major flat pixel indices, 0-based."""
+"""A mask as run lengths: start, length, start, length, … of row-major flat pixel indices, 0-based."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.geodesic.plane_cut import Mask
+from segmentation.prompter import Mask
 
 
 def encode(mask: Mask) -> list[int]:
-    """The runs of a mask."""
+    """The runs of a mask (rows, columns)."""
     padded = np.zeros(mask.size + 2, np.int8)
     padded[1:-1] = mask.ravel()
+
     ends = np.flatnonzero(np.diff(padded))
     starts, stops = ends[::2], ends[1::2]
-    flat: NDArray[np.int64] = np.stack([starts, stops - starts], 1).ravel()
-    return [int(n) for n in flat]
+    runs: NDArray[np.int64] = np.stack([starts, stops - starts], 1).ravel()
+    return [int(number) for number in runs]
 
 
 def decode(runs: Sequence[int], shape: tuple[int, int]) -> Mask:
     """The mask of these runs; `shape`: (rows, columns)."""
     mask = np.zeros(shape[0] * shape[1], np.bool_)
+
     for start, length in zip(runs[::2], runs[1::2], strict=True):
         mask[start : start + length] = True
+
     return mask.reshape(shape)

@@ -1,25 +1,69 @@
-"""The prompt service without its wire: engines, prompts, sessions, accepted results."""
+"""The prompt service without its HTTP: engines, prompts, sessions, accepted results."""
 
 from collections.abc import Mapping
 from threading import Lock
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import BadRequest, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
+from segmentation.prompt_pixels import find_slice_range, group_by_slice
+from segmentation.prompter import Prompter, PromptsInPixels
 from segmentation.prompting import request, run_length
 from segmentation.prompting.legacy.service import Pictures
-from segmentation.prompting.pixels import Prompter, Wish, clues, limits
 from segmentation.prompting.sessions import Answer, Sessions
 from segmentation.prompting.store_answer import Acceptance, StoredSeg, store_answer
-from segmentation.prompting.volume_cache import Held, Volumes
+from segmentation.prompting.volume_cache import LoadedSeries, VolumeCache
 from segmentation.vocabulary import terminology
+from segmentation.vocabulary.terminology import TermJson
 
 DEFAULT_ENGINE = "geodesic"
 MB = 2**20
+
+
+class PrompterStatus(TypedDict):
+    """An engine that answers prompts: available, or why not and what to do."""
+
+    name: str
+    available: bool
+    reason: str
+    hint: str
+
+
+class PrompterList(TypedDict):
+    """The engines that answer prompts, the default one first."""
+
+    engines: list[PrompterStatus]
+
+
+class TermList(TypedDict):
+    """Terms that fit a query."""
+
+    terms: list[TermJson]
+
+
+class SliceRuns(TypedDict):
+    """The mask in one image; see `run_length.py`."""
+
+    sop_instance_uid: str
+    frame: int
+    runs: list[int]
+
+
+class PromptAnswer(TypedDict):
+    """The answer to all prompts of a request."""
+
+    session: str
+    engine: str
+    seconds: float
+    study_instance_uid: str
+    voxels: int
+    rows: int
+    columns: int
+    slices: list[SliceRuns]
 
 
 class Service:
@@ -27,103 +71,122 @@ class Service:
 
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
         self._settings, self._archive, self._database = settings, archive, database
-        self.volumes = Volumes(archive, settings.prompts_memory_mb * MB)
+        self.volumes = VolumeCache(archive, settings.prompts_memory_mb * MB)
         self.sessions = Sessions()
         self._prompters: dict[str, Prompter] = {}
         self._lock = Lock()
         self.pictures = Pictures(self._prompter)
 
-    def engines(self) -> dict[str, Any]:
+    def engines(self) -> PrompterList:
         """Engines that answer prompts, or why they do not."""
-        found = []
-        for name in registry.prompter_names():
-            reason = hint = ""
-            try:
-                self._prompter(name)
-            except EngineUnavailable as error:
-                reason, hint = error.message, error.hint
-            found.append({"name": name, "available": not reason, "reason": reason, "hint": hint})
-        return {"engines": sorted(found, key=lambda e: (e["name"] != DEFAULT_ENGINE, e["name"]))}
+        engines = [self._status(name) for name in registry.prompter_names()]
+        return {"engines": sorted(engines, key=lambda each: (each["name"] != DEFAULT_ENGINE, each["name"]))}
 
-    def prompt(self, user: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def prompt(self, user: str, body: Mapping[str, Any]) -> PromptAnswer:
         """Answer the whole list of prompts; the session remembers the answer."""
         began = perf_counter()
-        uid, name = request.text(body, "series"), request.text(body, "engine", DEFAULT_ENGINE)
-        window, propagate = request.window(body.get("window")), request.truth(body, "propagate")
-        prompter = self._prompter(name)
-        session = self.sessions.open(user, uid, str(body.get("session") or ""))
+        series_uid = request.read_text(body, "series")
+        engine = request.read_text(body, "engine", DEFAULT_ENGINE)
+        window = request.parse_window(body.get("window"))
+        propagate = request.read_boolean(body, "propagate")
+        prompter = self._prompter(engine)
+
+        session = self.sessions.open(user, series_uid, str(body.get("session") or ""))
         with session.lock:
-            held = self.volumes.get(uid)
-            masks = self._masks(prompter, held, body.get("prompts"), window, propagate)
-            answer = Answer(held, name, list(body["prompts"]), propagate, window, masks, _voxels(masks))
+            series = self.volumes.get(series_uid)
+            prompts = _to_pixels(body.get("prompts"), series, window, propagate=propagate)
+            masks = prompter.masks(series.prompted, prompts)
+            runs = {k: run_length.encode(mask) for k, mask in sorted(masks.items())}
+            answer = Answer(series, engine, list(body["prompts"]), propagate, window, runs, _count_voxels(runs))
             session.answer = answer
-        seconds = round(perf_counter() - began, 4)
-        return {"session": session.id, "engine": name, "seconds": seconds, **_told(answer)}
+
+        return _answer_json(answer, session.id, round(perf_counter() - began, 4))
 
     def accept(self, user: str, session_id: str, body: Mapping[str, Any]) -> StoredSeg:
         """Store the session's last answer as a DICOM SEG."""
-        segment = request.segment(body)
+        segment = request.parse_segment(body)
         session = self.sessions.get(user, session_id)
+
         with session.lock:
             answer = session.answer
             if answer is None or not answer.voxels:
                 raise BadRequest("There is nothing to accept: the last answer has no voxel.", "Prompt again.")
-            prompter = self._prompter(answer.engine)
-            acceptance = Acceptance(answer, segment, user, prompter)
+
+            acceptance = Acceptance(answer, segment, user, self._prompter(answer.engine))
             return store_answer(acceptance, self._settings, self._archive, self._database)
 
     def discard(self, user: str, session_id: str) -> None:
         """End the session."""
         self.sessions.end(user, session_id)
 
-    def terminology(self, query: str) -> dict[str, Any]:
+    def terminology(self, query: str) -> TermList:
         """Terms whose words begin with those of the query."""
         return {"terms": [term.as_json() for term in terminology.search(query)]}
 
-    def warm(self) -> None:
+    def preload(self) -> None:
         """Load what the first prompt would wait for."""
         import highdicom  # noqa: F401  loaded before it is needed
         import maxflow  # noqa: F401
         import skimage.graph  # noqa: F401
 
-        terminology.every()
+        terminology.all_terms()
 
     def close(self) -> None:
         """End what was started."""
         for prompter in self._prompters.values():
             prompter.close()
 
-    # -- within -------------------------------------------------------------------------------------
-    def _masks(
-        self, prompter: Prompter, held: Held, prompts: Any, window: tuple[float, float] | None, propagate: bool
-    ) -> dict[int, list[int]]:
-        placed = request.placed(prompts, held.index_of)
-        shape = held.source.shape
-        wish = Wish(clues(placed, held.to_index, shape), limits(placed, held.to_index, shape[0]), propagate, window)
-        return {k: run_length.encode(mask) for k, mask in sorted(prompter.masks(held.source, wish).items())}
+    def _status(self, name: str) -> PrompterStatus:
+        try:
+            self._prompter(name)
+        except EngineUnavailable as error:
+            return {"name": name, "available": False, "reason": error.message, "hint": error.hint}
+
+        return {"name": name, "available": True, "reason": "", "hint": ""}
 
     def _prompter(self, name: str) -> Prompter:
-        """The engine, made once; raises `EngineUnavailable`."""
+        """The engine, created once; raises `EngineUnavailable`."""
         if name not in registry.prompter_names():
             raise BadRequest(f"No engine {name!r} takes prompts.", "GET /prompts/engines lists those that do.")
+
         with self._lock:
             if name not in self._prompters:
                 self._prompters[name] = cast(Prompter, registry.create(name, self._settings, group=registry.PROMPTERS))
             return self._prompters[name]
 
 
-def _voxels(masks: Mapping[int, list[int]]) -> int:
-    return sum(sum(of_slice[1::2]) for of_slice in masks.values())
+def _to_pixels(
+    prompts: Any, series: LoadedSeries, window: tuple[float, float] | None, *, propagate: bool
+) -> PromptsInPixels:
+    """The prompts of a request in the series' pixels; raises `WrongPrompts`."""
+    on_slices = request.parse_prompts(prompts, series.index_of)
+    shape = series.prompted.shape
+
+    return PromptsInPixels(
+        group_by_slice(on_slices, series.to_index, shape),
+        find_slice_range(on_slices, series.to_index, shape[0]),
+        propagate,
+        window,
+    )
 
 
-def _told(answer: Answer) -> dict[str, Any]:
-    source = answer.held.source
+def _count_voxels(runs: Mapping[int, list[int]]) -> int:
+    return sum(sum(of_slice[1::2]) for of_slice in runs.values())
+
+
+def _answer_json(answer: Answer, session_id: str, seconds: float) -> PromptAnswer:
+    series = answer.series.prompted
+    _, rows, columns = series.shape
+
     return {
-        "study_instance_uid": answer.held.study_instance_uid,
+        "session": session_id,
+        "engine": answer.engine,
+        "seconds": seconds,
+        "study_instance_uid": answer.series.study_instance_uid,
         "voxels": answer.voxels,
-        "rows": source.shape[1],
-        "columns": source.shape[2],
+        "rows": rows,
+        "columns": columns,
         "slices": [
-            {"sop_instance_uid": source.names[k], "frame": 1, "runs": of_slice} for k, of_slice in answer.runs.items()
+            {"sop_instance_uid": series.names[k], "frame": 1, "runs": of_slice} for k, of_slice in answer.runs.items()
         ],
     }

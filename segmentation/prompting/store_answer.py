@@ -20,8 +20,8 @@ from minipacs.temporary_folders import temporary_folder
 from segmentation.identity import Identity, parameters_digest
 from segmentation.job.rules import read_rules
 from segmentation.labelmap import Labelmap, Segment
+from segmentation.prompter import Prompter
 from segmentation.prompting import run_length
-from segmentation.prompting.pixels import Prompter
 from segmentation.prompting.sessions import Answer
 from segmentation.results import store
 from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, source_series_number
@@ -65,24 +65,25 @@ class Acceptance:
     def identity(self) -> Identity:
         """Of series, engine, prompts, user, and what the result is called."""
         made_of = parameters_digest({**self.provenance, "segment": asdict(self.segment)})
-        series = self.answer.held.series
-        return Identity(series.series_instance_uid, series.digest, self.engine.name, self.engine.version, made_of)
+        content = self.answer.series.content
+
+        return Identity(content.series_instance_uid, content.digest, self.engine.name, self.engine.version, made_of)
 
     @property
     def labelmap(self) -> Labelmap:
         """The answer as a labelmap of one segment."""
-        source = self.answer.held.source
-        array = np.zeros(source.shape, np.uint8)
+        series = self.answer.series.prompted
+        array = np.zeros(series.shape, np.uint8)
         for k, runs in self.answer.runs.items():
-            array[k] = run_length.decode(runs, source.shape[1:])
+            array[k] = run_length.decode(runs, series.shape[1:])
 
-        return Labelmap(array, source.volume.get_geometry(), (self.segment,))
+        return Labelmap(array, series.volume.get_geometry(), (self.segment,))
 
 
 def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, database: Database) -> StoredSeg:
     """Write the result's folder, store the SEG and record the result; its study, series and instance UID."""
     identity, rules = acceptance.identity, read_rules(settings)
-    study_instance_uid = acceptance.answer.held.study_instance_uid
+    study_instance_uid = acceptance.answer.series.study_instance_uid
     series_folder = store.result_folder(settings, study_instance_uid, identity).parent
     place = series_folder / f"{identity.engine}-{identity.parameters}"
 
@@ -103,13 +104,13 @@ def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, d
 
 def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, folder: Path) -> Manifest:
     """Write SEG, NIfTI, label table, picture and manifest; the manifest."""
-    loaded, labelmap = acceptance.answer.held, acceptance.labelmap
+    series, labelmap = acceptance.answer.series, acceptance.labelmap
 
-    seg = encode_seg(labelmap, loaded.slices, identity, seg_type)
+    seg = encode_seg(labelmap, series.slices, identity, seg_type)
     if not (acceptance.segment.label + acceptance.user).isascii():  # what the source's character set may not have
         seg.decode()
         seg.SpecificCharacterSet = "ISO_IR 192"
-    seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + source_series_number(loaded.slices.images[0])
+    seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + source_series_number(series.slices.images[0])
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN
@@ -117,7 +118,7 @@ def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, fol
 
     write_nifti(labelmap, folder / "labels.nii.gz")
     write_labels(labelmap, folder / "labels.json")
-    write_preview(labelmap, loaded.volume, folder / "preview.png")
+    write_preview(labelmap, series.volume, folder / "preview.png")
 
     run = Run(prompted=acceptance.provenance)
-    return write_manifest(folder, identity, labelmap, loaded.slices, run, has_report=False)
+    return write_manifest(folder, identity, labelmap, series.slices, run, has_report=False)

@@ -1,4 +1,4 @@
-"""Volumes at hand: series fetched from the archive once, kept within a bound of memory."""
+"""Series fetched from the archive once, and kept within a bound of memory."""
 
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -16,27 +16,28 @@ from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent
 from minipacs.errors import NotInArchive
 from minipacs.formats.grey_header import first_window, is_inverted
-from segmentation.prompting.pixels import Source
+from segmentation.prompter import PromptedSeries
 from segmentation.series_volume import Slices, load_volume, read_images, stack_images
 
 if TYPE_CHECKING:
     from highdicom import Volume
 
-FEWEST_SLICES = 2
+MIN_SLICES = 2
 """A prompt needs no more than two planes, which tell their distance."""
 DOWNLOADS = 4
-LOOKED_AT_S = 10.0
+"""Instances fetched from the archive at once."""
+MAX_AGE_S = 10.0
 """A series is compared with the archive again after so many seconds."""
 HEADER_BYTES = 40_000
 """What a header takes in memory, roughly."""
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class LoadedSeries:
     """A series that is a volume, with its voxels."""
 
     study_instance_uid: str
-    series: SeriesContent
+    content: SeriesContent
     slices: Slices
     """Without Pixel Data."""
     volume: "Volume"
@@ -53,85 +54,102 @@ class Held:
         return np.asarray(np.linalg.inv(self.slices.affine), np.float64)
 
     @cached_property
-    def source(self) -> Source:
+    def prompted(self) -> PromptedSeries:
         """What a prompt engine sees of it."""
         images = self.slices.images
-        names, windows = [str(i.SOPInstanceUID) for i in images], [first_window(i) for i in images]
-        return Source(self.volume, str(images[0].get("Modality", "")), names, windows, is_inverted(images[0]))
+
+        return PromptedSeries(
+            self.volume,
+            str(images[0].get("Modality", "")),
+            [str(image.SOPInstanceUID) for image in images],
+            [first_window(image) for image in images],
+            is_inverted(images[0]),
+        )
 
     @property
-    def size(self) -> int:
-        """Bytes it takes."""
+    def bytes(self) -> int:
+        """What it takes in memory, roughly."""
         return int(self.volume.array.nbytes) + HEADER_BYTES * len(self.slices.images)
 
 
 @dataclass
 class _Entry:
-    """A place for one series: whoever comes second waits for the first one's download."""
+    """A place for one series: who comes second waits for the download of the first."""
 
     lock: Lock = field(default_factory=Lock)
-    held: Held | None = None
-    looked: float = 0.0
+    series: LoadedSeries | None = None
+    checked_at: float = 0.0
 
 
-class Volumes:
-    """The series used last, up to `most` bytes; one alone may be larger."""
+class VolumeCache:
+    """The series used last, up to `max_bytes`; one alone may be larger."""
 
-    def __init__(self, archive: Archive, most: int) -> None:
-        self._archive, self._most = archive, most
+    def __init__(self, archive: Archive, max_bytes: int) -> None:
+        self._archive, self._max_bytes = archive, max_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        """By Series Instance UID; the one used last stands last."""
         self._lock = Lock()
 
-    def get(self, series_instance_uid: str) -> Held:
+    def get(self, series_instance_uid: str) -> LoadedSeries:
         """The series, fetched when it is not here or has changed; raises `NotInArchive`, `NotAVolume`."""
         with self._lock:
             entry = self._entries.setdefault(series_instance_uid, _Entry())
             self._entries.move_to_end(series_instance_uid)
+
         with entry.lock:
-            held = None
+            series = None
             try:
-                held = self._current(entry, series_instance_uid)
+                series = self._refresh(entry, series_instance_uid)
             finally:
-                if held is None:
-                    with self._lock:
-                        if self._entries.get(series_instance_uid) is entry:
-                            del self._entries[series_instance_uid]
-        self._bound()
-        return held
+                if series is None:
+                    self._forget(series_instance_uid, entry)
 
-    def size(self) -> int:
-        """Bytes of all that is held."""
+        self._free_memory()
+        return series
+
+    def bytes(self) -> int:
+        """What all series take in memory, roughly."""
         with self._lock:
-            return sum(entry.held.size for entry in self._entries.values() if entry.held is not None)
+            return sum(entry.series.bytes for entry in self._entries.values() if entry.series is not None)
 
-    def _current(self, entry: _Entry, uid: str) -> Held:
-        if entry.held is not None and monotonic() - entry.looked < LOOKED_AT_S:
-            return entry.held
+    def _refresh(self, entry: _Entry, uid: str) -> LoadedSeries:
+        """The series of the entry, as the archive has it now."""
+        if entry.series is not None and monotonic() - entry.checked_at < MAX_AGE_S:
+            return entry.series
+
         found = self._archive.find("Series", uid)
         if not found:
             raise NotInArchive(f"The archive has no series {uid}.", "Send it, or check the UID.")
-        study_uid, series = self._archive.series(found[0])
-        if entry.held is None or entry.held.series != series:
-            entry.held = self._fetched(study_uid, series)
-        entry.looked = monotonic()
-        return entry.held
 
-    def _fetched(self, study_uid: str, series: SeriesContent) -> Held:
+        study_uid, content = self._archive.series(found[0])
+        if entry.series is None or entry.series.content != content:
+            entry.series = self._fetch(study_uid, content)
+
+        entry.checked_at = monotonic()
+        return entry.series
+
+    def _fetch(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            files = pool.map(lambda instance: BytesIO(self._archive.file(instance[1])), series.instances)
-            slices = stack_images(read_images(files), minimum=FEWEST_SLICES)
-        volume = load_volume(slices)
-        for image in slices.images:  # decoded: the file's bytes are no longer needed
-            del image.PixelData
-        return Held(study_uid, series, slices, volume)
+            files = pool.map(lambda instance: BytesIO(self._archive.file(instance[1])), content.instances)
+            slices = stack_images(read_images(files), minimum=MIN_SLICES)
 
-    def _bound(self) -> None:
-        """Let go of what was not used for longest."""
+        volume = load_volume(slices)
+        slices.drop_pixels()
+        return LoadedSeries(study_uid, content, slices, volume)
+
+    def _forget(self, uid: str, entry: _Entry) -> None:
         with self._lock:
-            sizes = {uid: e.held.size for uid, e in self._entries.items() if e.held is not None}
+            if self._entries.get(uid) is entry:
+                del self._entries[uid]
+
+    def _free_memory(self) -> None:
+        """Forget what was not used for longest, until the rest is within the bound."""
+        with self._lock:
+            sizes = {uid: entry.series.bytes for uid, entry in self._entries.items() if entry.series is not None}
             total = sum(sizes.values())
+
             for uid in list(sizes)[:-1]:
-                if total <= self._most:
+                if total <= self._max_bytes:
                     return
                 total -= sizes[uid]
                 del self._entries[uid]

@@ -17,7 +17,7 @@ from segmentation.vocabulary.codes import Code, sct
 CATEGORIES = {"anatomy": codes.ANATOMICAL_STRUCTURE, "tissue": codes.TISSUE, "lesion": codes.ABNORMAL_STRUCTURE}
 SIDES = {"left": codes.LEFT, "right": codes.RIGHT}
 GOLDEN_ANGLE = 137.508
-"""Degrees between hues of colours that follow one another: no two neighbours look alike."""
+"""Degrees between hues of colors that follow one another: no two neighbours look alike."""
 
 
 def find(name: str) -> Segment | None:

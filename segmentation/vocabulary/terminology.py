@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import TypedDict
 
 from segmentation.vocabulary import codes
-from segmentation.vocabulary.codes import Code, sct
+from segmentation.vocabulary.codes import Code, CodeJson, sct
 
 GROUPS = {
     "cid7192": codes.ANATOMICAL_STRUCTURE,
@@ -22,7 +22,10 @@ GROUPS = {
     "cid7193": codes.PHYSICAL_OBJECT,
 }
 """Context group, and the category of its terms."""
-MOST = 30
+MAX_TERMS = 30
+"""Of one search."""
+MAX_MEANING, MAX_VALUE = 56, 16
+"""Characters of a code's parts: a side must fit before the meaning (VR LO), and the value into VR SH."""
 # fmt: off
 PAIRED = frozenset((
     "Adrenal gland", "Breast", "Bronchus", "Calcaneus", "Clavicle", "Common carotid artery", "Common iliac artery",
@@ -40,7 +43,7 @@ COLORS = {
     "Gallbladder": (139, 150, 98), "Trachea": (182, 228, 255), "Esophagus": (211, 171, 143),
 }
 # fmt: on
-OWN = {
+EXTRA = {
     codes.TISSUE: (codes.SUBCUTANEOUS_FAT, codes.FAT, codes.SKELETAL_MUSCLE, codes.SOFT_TISSUE, codes.BONE),
     codes.ANATOMICAL_STRUCTURE: (
         sct("12611008", "Tibia"),
@@ -69,6 +72,17 @@ OWN = {
 """What the groups lack and radiologists draw."""
 
 
+class TermJson(TypedDict):
+    """A term in an answer."""
+
+    label: str
+    category: CodeJson
+    type: CodeJson
+    laterality: CodeJson | None
+    color: list[int]
+    """sRGB, 0 to 255."""
+
+
 @dataclass(frozen=True)
 class Term:
     """What a segment can be called."""
@@ -79,62 +93,69 @@ class Term:
     laterality: Code | None
     color: tuple[int, int, int]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> TermJson:
         """As the route answers it."""
-
-        def told(code: Code | None) -> dict[str, str] | None:
-            return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning} if code else None
-
-        coded = {"category": told(self.category), "type": told(self.type), "laterality": told(self.laterality)}
-        return {"label": self.label, **coded, "color": list(self.color)}
+        return {
+            "label": self.label,
+            "category": self.category.as_json(),
+            "type": self.type.as_json(),
+            "laterality": self.laterality.as_json() if self.laterality else None,
+            "color": list(self.color),
+        }
 
 
 def search(query: str) -> list[Term]:
     """Terms in which every word of the query begins a word, the shortest first; all beginnings for an empty one."""
-    wanted = _words(query)
-    found = [term for term in every() if _fits(wanted, _words(term.label))]
-    return sorted(found, key=lambda t: (not t.label.lower().startswith(query.lower().strip()), len(t.label)))[:MOST]
+    start, words = query.lower().strip(), _words(query)
+    found = [term for term in all_terms() if _fits(words, _words(term.label))]
+
+    return sorted(found, key=lambda term: (not term.label.lower().startswith(start), len(term.label)))[:MAX_TERMS]
 
 
 @cache
-def every() -> tuple[Term, ...]:
+def all_terms() -> tuple[Term, ...]:
     """The whole list."""
     from pydicom.sr.codedict import codes as published
 
-    kinds = {(code.scheme, code.value): (category, code) for category, own in OWN.items() for code in own}
+    kinds = {(code.scheme, code.value): (category, code) for category, extra in EXTRA.items() for code in extra}
+
     for group, category in GROUPS.items():
         for concept in getattr(published, group).concepts.values():
-            if len(concept.meaning) <= 56 and len(concept.value) <= 16:
+            if len(concept.meaning) <= MAX_MEANING and len(concept.value) <= MAX_VALUE:
                 code = Code(concept.value, concept.scheme_designator, concept.meaning)
                 kinds.setdefault((code.scheme, code.value), (category, code))
+
     return tuple(term for category, code in kinds.values() for term in _terms(category, code))
 
 
 def _terms(category: Code, code: Code) -> list[Term]:
-    color = COLORS.get(code.meaning) or _color(code)
-    found = [Term(code.meaning, category, code, None, color)]
+    """The term, and one for each side where there are two."""
+    color = COLORS.get(code.meaning) or _color_of(code)
+    terms = [Term(code.meaning, category, code, None, color)]
+
     if code.meaning in PAIRED:
         lower = code.meaning[:1].lower() + code.meaning[1:]
-        found.append(Term(f"Right {lower}", category, code, codes.RIGHT, color))
-        found.append(Term(f"Left {lower}", category, code, codes.LEFT, _shaded(color)))
-    return found
+        terms.append(Term(f"Right {lower}", category, code, codes.RIGHT, color))
+        terms.append(Term(f"Left {lower}", category, code, codes.LEFT, _darken(color)))
+
+    return terms
 
 
-def _fits(wanted: list[str], words: list[str]) -> bool:
-    return all(any(word.startswith(begun) for word in words) for begun in wanted)
+def _fits(starts: list[str], words: list[str]) -> bool:
+    return all(any(word.startswith(start) for word in words) for start in starts)
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def _color(code: Code) -> tuple[int, int, int]:
-    """A colour of its own, always the same, neither dark nor pale."""
+def _color_of(code: Code) -> tuple[int, int, int]:
+    """A color of its own, always the same, neither dark nor pale."""
     number = int(sha256(code.value.encode()).hexdigest(), 16)
     red, green, blue = colorsys.hls_to_rgb((number % 360) / 360, 0.52 + (number >> 16) % 16 / 100, 0.62)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _shaded(color: tuple[int, int, int]) -> tuple[int, int, int]:
+def _darken(color: tuple[int, int, int]) -> tuple[int, int, int]:
     red, green, blue = (round(0.8 * channel) for channel in color)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""The embedded prompt engine: `prompting/plane.py` in each prompted slice, `prompting/spread.py` between them."""
+"""The embedded prompt engine: `plane_cut.py` in each prompted slice, `propagation.py` between them."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,7 @@ from segmentation.prompts import Prompt
 if TYPE_CHECKING:
     from highdicom import Volume
 
-    from segmentation.engines.geodesic.plane_cut import Mask
-    from segmentation.prompting.pixels import Source, Wish
+    from segmentation.prompter import Mask, PromptedSeries, PromptsInPixels
 
 
 class Geodesic:
@@ -28,18 +27,18 @@ class Geodesic:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """None."""
+        """Nothing can be set."""
         return {}
 
-    def masks(self, source: "Source", wish: "Wish") -> "dict[int, Mask]":
+    def masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
         """The segment by slice index."""
-        from segmentation.engines.geodesic.plane_cut import segment
-        from segmentation.engines.geodesic.propagation import answer
+        from segmentation.engines.geodesic.plane_cut import segment_plane
+        from segmentation.engines.geodesic.propagation import segment_slices
 
-        return answer(source, wish, lambda k, clues: segment(source.levels(k), clues))
+        return segment_slices(series, prompts, lambda k, here: segment_plane(series.levels(k), here))
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: nothing was started."""
 
     def segment(
         self,
@@ -50,11 +49,11 @@ class Geodesic:
         modality: str = "CT",
     ) -> Labelmap:
         """One segment from all prompts, through the slices."""
-        from segmentation.engines.geodesic.whole_organ import whole
+        from segmentation.engines.prompted_volume import segment_volume
 
-        return whole(self, volume, prompts, modality)
+        return segment_volume(self, volume, prompts, modality)
 
 
 def create(settings: Settings) -> Geodesic:
-    """Always available."""
+    """Create the engine; it is always available."""
     return Geodesic()

@@ -1,71 +1,83 @@
-"""From the prompted slices through the others: each neighbour takes what the one before it was.
+"""From the prompted slices through the others: each neighbour is segmented from the mask of the one before it.
 
 Between two prompted slices each side reaches to the middle. A propagation ends where nothing is left,
-or where what is found no longer looks like what was carried there.
+or where what is found no longer looks like the mask it came from.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from segmentation.engines.geodesic.plane_cut import Clues, Mask, Pixel, Plane, carry
-from segmentation.prompting.pixels import Source, Wish
+from segmentation.engines.geodesic.plane_cut import segment_next_plane
+from segmentation.prompter import Mask, Pixel, Plane, PromptedSeries, PromptsInPixels, SlicePrompts
 
-LEAST_OVERLAP = 0.5
+MIN_OVERLAP = 0.5
 """Dice of two neighbouring masks; below it the segment was lost."""
-MOST_GROWTH = 1.6
-"""Area from one slice to the next; above it the segment has leaked."""
+MAX_GROWTH, GROWTH_MARGIN = 1.6, 50
+"""Area from one slice to the next, as a factor and pixels more; above both the segment has leaked."""
 
 
-def answer(source: Source, wish: Wish, in_slice: Callable[[int, Clues], Mask]) -> dict[int, Mask]:
-    """The prompted slices as `in_slice` segments them, spread where that is wished; empty slices are left out."""
-    keys = {k: in_slice(k, clue) for k, clue in wish.clues.items() if clue.ask}
-    if not wish.propagate:
-        return {k: mask for k, mask in keys.items() if mask.any()}
-    negative = {k: clue.negative for k, clue in wish.clues.items() if clue.negative}
-    return spread(keys, source.levels, negative, wish.limits)
+def segment_slices(
+    series: PromptedSeries, prompts: PromptsInPixels, segment_slice: Callable[[int, SlicePrompts], Mask]
+) -> dict[int, Mask]:
+    """The prompted slices by `segment_slice`, propagated where that is wanted; empty slices are left out."""
+    prompted = {k: segment_slice(k, here) for k, here in prompts.by_slice.items() if here.wants_segment}
+
+    if not prompts.propagate:
+        return {k: mask for k, mask in prompted.items() if mask.any()}
+
+    negative = {k: here.negative for k, here in prompts.by_slice.items() if here.negative}
+    return propagate(prompted, series.levels, negative, prompts.slice_range)
 
 
-def spread(
-    keys: Mapping[int, Mask],
+def propagate(
+    prompted: Mapping[int, Mask],
     levels: Callable[[int], Plane],
     negative: Mapping[int, Sequence[Pixel]],
-    limits: tuple[int, int],
+    slice_range: tuple[int, int],
 ) -> dict[int, Mask]:
     """The masks of prompted slices, and of those between and around them. `negative`: clicks by slice."""
-    found = {k: mask for k, mask in keys.items() if mask.any()}
-    ordered = sorted(keys)
-    for number, key in enumerate(ordered):
-        if key not in found:
+    masks = {k: mask for k, mask in prompted.items() if mask.any()}
+    ordered = sorted(prompted)
+
+    for number, start in enumerate(ordered):
+        if start not in masks:
             continue
-        below = (ordered[number - 1] + key) // 2 + 1 if number else limits[0]
-        above = (key + ordered[number + 1]) // 2 if number + 1 < len(ordered) else limits[1]
-        for way in (range(key + 1, above + 1), range(key - 1, below - 1, -1)):
-            found |= _along(way, key, keys[key], levels, negative)
-    return found
+
+        first = (ordered[number - 1] + start) // 2 + 1 if number else slice_range[0]
+        last = (start + ordered[number + 1]) // 2 if number + 1 < len(ordered) else slice_range[1]
+        for direction in (range(start + 1, last + 1), range(start - 1, first - 1, -1)):
+            masks |= _follow(direction, start, prompted[start], levels, negative)
+
+    return masks
 
 
-def _along(
-    way: Iterable[int],
-    key: int,
-    start: Mask,
+def _follow(
+    direction: Iterable[int],
+    start: int,
+    start_mask: Mask,
     levels: Callable[[int], Plane],
     negative: Mapping[int, Sequence[Pixel]],
 ) -> dict[int, Mask]:
-    found: dict[int, Mask] = {}
-    before, plane = start, levels(key)
-    for k in way:
-        following = levels(k)
-        mask = carry(following, plane, before, negative.get(k, ()))
-        if not _continues(before, mask):
+    """The masks along the direction, until the segment is lost."""
+    masks: dict[int, Mask] = {}
+    before, plane_before = start_mask, levels(start)
+
+    for k in direction:
+        plane = levels(k)
+        mask = segment_next_plane(plane, plane_before, before, negative.get(k, ()))
+        if not _is_same_segment(before, mask):
             break
-        found[k] = before = mask
-        plane = following
-    return found
+
+        masks[k] = before = mask
+        plane_before = plane
+
+    return masks
 
 
-def _continues(before: Mask, mask: Mask) -> bool:
-    one, other = int(before.sum()), int(mask.sum())
-    if not other or other > MOST_GROWTH * one + 50:
+def _is_same_segment(before: Mask, mask: Mask) -> bool:
+    area_before, area = int(before.sum()), int(mask.sum())
+    if not area or area > MAX_GROWTH * area_before + GROWTH_MARGIN:
         return False
-    return 2 * int(np.logical_and(before, mask).sum()) >= LEAST_OVERLAP * (one + other)
+
+    return 2 * int(np.logical_and(before, mask).sum()) >= MIN_OVERLAP * (area_before + area)

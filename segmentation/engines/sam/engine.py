@@ -2,8 +2,8 @@
 
 MINIPACS_SAM_MODEL names a folder as `save_pretrained` writes it, MINIPACS_SAM_PYTHON the Python of an
 environment with torch and transformers. Nothing is ever fetched. The image is shown to the model as the
-viewer shows it: 8 bits through the viewer's window. Propagation goes by the embedded method
-(`prompting/spread.py`): a foundation model needs seconds for every slice it looks at. Light to import.
+viewer shows it: 8 bits through the viewer's window. Propagation is the embedded engine's
+(`geodesic/propagation.py`): a foundation model needs seconds for every slice. Light to import.
 """
 
 import hashlib
@@ -22,9 +22,8 @@ from segmentation.prompts import Prompt
 if TYPE_CHECKING:
     from highdicom import Volume
 
-    from segmentation.engines.geodesic.plane_cut import Clues, Mask
-    from segmentation.engines.sam.process import Model
-    from segmentation.prompting.pixels import Source, Wish
+    from segmentation.engines.sam.process import SamProcess
+    from segmentation.prompter import Mask, PromptedSeries, PromptsInPixels, SlicePrompts
 
 SET_MODEL = "Set MINIPACS_SAM_MODEL to a folder with config.json and model.safetensors of a SAM or SAM 2 model."
 SET_PYTHON = "Set MINIPACS_SAM_PYTHON to the python of an environment with torch and transformers."
@@ -46,17 +45,17 @@ class Sam:
         self.version = f"3 {self.parameters['model']}"
 
     @cached_property
-    def model(self) -> "Model":
+    def process(self) -> "SamProcess":
         """The model's process, not yet started."""
-        from segmentation.engines.sam.process import Model
+        from segmentation.engines.sam.process import SamProcess
 
-        return Model(self._python, self._folder, self._settings)
+        return SamProcess(self._python, self._folder, self._settings)
 
-    def masks(self, source: "Source", wish: "Wish") -> "dict[int, Mask]":
+    def masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
         """The segment by slice index."""
-        from segmentation.engines.geodesic.propagation import answer
+        from segmentation.engines.geodesic.propagation import segment_slices
 
-        return answer(source, wish, lambda k, clues: self._in_slice(source, k, clues, wish.window))
+        return segment_slices(series, prompts, lambda k, here: self._segment_slice(series, k, here, prompts.window))
 
     def segment(
         self,
@@ -67,33 +66,37 @@ class Sam:
         modality: str = "CT",
     ) -> Labelmap:
         """One segment from all prompts, through the slices."""
-        from segmentation.engines.geodesic.whole_organ import whole
+        from segmentation.engines.prompted_volume import segment_volume
 
         try:
-            return whole(self, volume, prompts, modality)
+            return segment_volume(self, volume, prompts, modality)
         finally:
             self.close()
 
     def close(self) -> None:
         """End the model's process."""
-        self.model.close()
+        self.process.close()
 
-    def _in_slice(self, source: "Source", index: int, clues: "Clues", window: tuple[float, float] | None) -> "Mask":
+    def _segment_slice(
+        self, series: "PromptedSeries", index: int, prompts: "SlicePrompts", window: tuple[float, float] | None
+    ) -> "Mask":
         import numpy as np
 
-        from segmentation.engines.sam.process import Ask
+        from segmentation.engines.sam.process import MaskRequest
 
-        centre, width = window or source.window(index)
-        key = f"{source.names[index]} {centre:g} {width:g}"
-        grey = source.grey(index, (centre, width))
-        found = np.zeros(grey.shape, np.bool_)
-        for box, positive in clues.parts:
-            found |= self.model.mask(Ask(key, grey, positive, clues.negative, box))
-        return found
+        centre, width = window or series.window(index)
+        key = f"{series.names[index]} {centre:g} {width:g}"
+        grey = series.grey(index, (centre, width))
+
+        mask = np.zeros(grey.shape, np.bool_)
+        for box, positive in prompts.parts:
+            mask |= self.process.mask(MaskRequest(key, grey, positive, prompts.negative, box))
+
+        return mask
 
 
 def create(settings: Settings) -> Sam:
-    """The engine; raises `EngineUnavailable` without a model's folder or a Python that has the packages."""
+    """Create the engine; raises `EngineUnavailable` without a model's folder or a Python that has the packages."""
     if not settings.sam_model:
         raise EngineUnavailable("No SAM model is set.", SET_MODEL)
     folder = Path(settings.sam_model).expanduser()
@@ -102,17 +105,18 @@ def create(settings: Settings) -> Sam:
     python = Path(settings.sam_python).expanduser()
     if not settings.sam_python or not os.access(python, os.X_OK):
         raise EngineUnavailable("No Python with torch and transformers is set.", SET_PYTHON)
-    missing = _missing(str(python))
+    missing = _find_missing_packages(str(python))
     if missing != "there":
         raise EngineUnavailable(f"The Python of SAM lacks {missing}.", f"pip install {missing} there. {SET_PYTHON}")
     return Sam(settings, folder, python)
 
 
 @lru_cache
-def _missing(python: str) -> str:
+def _find_missing_packages(python: str) -> str:
+    """Names of the packages that this Python lacks, or `there`."""
     from segmentation.engines import foreign
 
-    return foreign.ask("SAM's Python", (python, str(foreign.SCRIPTS / "in_sam.py"), "check"), SET_PYTHON)
+    return foreign.read_output("SAM's Python", (python, str(foreign.SCRIPTS / "in_sam.py"), "check"), SET_PYTHON)
 
 
 def _fingerprint(folder: Path) -> str:

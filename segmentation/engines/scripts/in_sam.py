@@ -24,7 +24,7 @@ SQUARE = ("sam2", "sam2_video")
 class Model:
     """A SAM or SAM 2 model, and the embeddings of the images seen last."""
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         import torch
         import transformers
 
@@ -33,24 +33,29 @@ class Model:
         classes = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}
         if kind not in classes:
             raise ValueError(f"a model of type {kind!r} is neither SAM nor SAM 2")
-        found = getattr(transformers, classes[kind]).from_pretrained(folder, local_files_only=True)
+
+        model = getattr(transformers, classes[kind]).from_pretrained(folder, local_files_only=True)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = found.eval().to(self._device)
-        self._square = kind in SQUARE
+        self._model = model.eval().to(self._device)
+        self._is_square = kind in SQUARE
+
         vision = self._model.config.vision_config
-        size = vision.backbone_config.image_size if self._square else vision.image_size
+        size = vision.backbone_config.image_size if self._is_square else vision.image_size
         self._size = int(size[0] if isinstance(size, list | tuple) else size)
-        self._mean, self._std = _normalisation(folder)
-        self._most, self._held = most, 0
-        self._kept: OrderedDict[str, tuple[list[Any], int]] = OrderedDict()
+        self._mean, self._std = _read_normalisation(folder)
+
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._cache: OrderedDict[str, tuple[list[Any], int]] = OrderedDict()
+        """Embeddings of an image and their bytes, by the image's key; the one used last stands last."""
 
     def segment(self, request: dict[str, Any], grey: bytes) -> tuple[dict[str, Any], bytes]:
         """The best mask for these points (column, row) and this box, and what is known about it."""
         import torch
 
         rows, columns = request["rows"], request["columns"]
-        down, across = self._seen(rows, columns)
+        down, across = self._model_size(rows, columns)
         scale = torch.tensor([across / columns, down / rows], device=self._device)
+
         inputs: dict[str, Any] = {}
         if request["points"]:
             inputs["input_points"] = torch.tensor([[request["points"]]], dtype=torch.float32, device=self._device)
@@ -59,99 +64,111 @@ class Model:
         if request["box"]:
             box = torch.tensor([[request["box"]]], dtype=torch.float32, device=self._device)
             inputs["input_boxes"] = box * scale.repeat(2)
+
         with torch.inference_mode():
-            embeddings, cached = self._embeddings(str(request["key"]), grey, rows, columns)
+            embeddings, cached = self._embed(str(request["key"]), grey, rows, columns)
             answer = self._model(
-                image_embeddings=embeddings if self._square else embeddings[0],
+                image_embeddings=embeddings if self._is_square else embeddings[0],
                 multimask_output=not request["box"],
                 **inputs,
             )
             best = int(answer.iou_scores[0, 0].argmax())
-            mask = self._placed(answer.pred_masks[0, 0, best], rows, columns)
-        told = {"score": round(float(answer.iou_scores[0, 0, best]), 4), "cached": cached, "held": self._held}
-        return told, bytes(mask.to(torch.uint8).cpu().contiguous().numpy().tobytes())
+            mask = self._to_image(answer.pred_masks[0, 0, best], rows, columns)
 
-    def _seen(self, rows: int, columns: int) -> tuple[int, int]:
+        facts = {"score": round(float(answer.iou_scores[0, 0, best]), 4), "cached": cached, "held": self._bytes}
+        return facts, bytes(mask.to(torch.uint8).cpu().contiguous().numpy().tobytes())
+
+    def _model_size(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns of the image as the model sees it."""
-        if self._square:
+        if self._is_square:
             return self._size, self._size
         scale = self._size / max(rows, columns)
         return int(rows * scale + 0.5), int(columns * scale + 0.5)
 
-    def _embeddings(self, key: str, grey: bytes, rows: int, columns: int) -> tuple[list[Any], bool]:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key][0], True
-        made = self._model.get_image_embeddings(self._prepared(grey, rows, columns))
-        embeddings = list(made) if self._square else [made]
+    def _embed(self, key: str, grey: bytes, rows: int, columns: int) -> tuple[list[Any], bool]:
+        """The embeddings of the image, and whether they were there."""
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key][0], True
+
+        answer = self._model.get_image_embeddings(self._to_model(grey, rows, columns))
+        embeddings = list(answer) if self._is_square else [answer]
         size = sum(each.numel() * each.element_size() for each in embeddings)
-        self._kept[key] = (embeddings, size)
-        self._held += size
-        while self._held > self._most and len(self._kept) > 1:
-            _, (_, gone) = self._kept.popitem(last=False)
-            self._held -= gone
+        self._cache[key] = (embeddings, size)
+        self._bytes += size
+
+        while self._bytes > self._max_bytes and len(self._cache) > 1:
+            _, (_, freed) = self._cache.popitem(last=False)
+            self._bytes -= freed
+
         return embeddings, False
 
-    def _prepared(self, grey: bytes, rows: int, columns: int) -> Any:
+    def _to_model(self, grey: bytes, rows: int, columns: int) -> Any:
+        """The image in the model's size and normalisation."""
         import torch
         from torch.nn.functional import interpolate, pad
 
         image = torch.frombuffer(bytearray(grey), dtype=torch.uint8).reshape(1, 1, rows, columns)
         image = image.to(self._device).float() / 255
-        down, across = self._seen(rows, columns)
+        down, across = self._model_size(rows, columns)
         image = interpolate(image, (down, across), mode="bilinear", antialias=True, align_corners=False)
         mean, std = (torch.tensor(v, device=self._device).reshape(1, 3, 1, 1) for v in (self._mean, self._std))
         return pad((image.expand(1, 3, down, across) - mean) / std, (0, self._size - across, 0, self._size - down))
 
-    def _placed(self, logits: Any, rows: int, columns: int) -> Any:
+    def _to_image(self, logits: Any, rows: int, columns: int) -> Any:
+        """The mask in the image's size."""
         from torch.nn.functional import interpolate
 
         logits = interpolate(logits[None, None].float(), (self._size, self._size), mode="bilinear", align_corners=False)
-        down, across = self._seen(rows, columns)
-        seen = logits[..., :down, :across]
-        return interpolate(seen, (rows, columns), mode="bilinear", align_corners=False)[0, 0] > 0
+        down, across = self._model_size(rows, columns)
+        without_padding = logits[..., :down, :across]
+        return interpolate(without_padding, (rows, columns), mode="bilinear", align_corners=False)[0, 0] > 0
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation the model was trained with, where its folder says so."""
     file = folder / "preprocessor_config.json"
-    said = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return tuple(said.get("image_mean", IMAGENET_MEAN)), tuple(said.get("image_std", IMAGENET_STD))
+    configuration = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return tuple(configuration.get("image_mean", IMAGENET_MEAN)), tuple(configuration.get("image_std", IMAGENET_STD))
 
 
-def serve(folder: Path, most: int) -> int:
-    """Answer until standard input closes."""
-    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+def serve(folder: Path, max_bytes: int) -> int:
+    """Answer requests until standard input closes."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes to the log
+
     try:
-        model = Model(folder, most)
+        model = Model(folder, max_bytes)
     except (ImportError, OSError, ValueError, AttributeError) as error:
-        _say(answers, {"error": f"{type(error).__name__}: {error}"})
+        _write(answers, {"error": f"{type(error).__name__}: {error}"})
         return 1
-    _say(answers, {"ready": True})
-    while line := questions.readline():
+
+    _write(answers, {"ready": True})
+    while line := requests.readline():
         request = json.loads(line)
-        grey = questions.read(request["rows"] * request["columns"])
+        grey = requests.read(request["rows"] * request["columns"])
         try:
-            told, mask = model.segment(request, grey)
+            facts, mask = model.segment(request, grey)
         except (RuntimeError, ValueError) as error:
-            _say(answers, {"error": f"{type(error).__name__}: {error}"})
+            _write(answers, {"error": f"{type(error).__name__}: {error}"})
             continue
-        _say(answers, told, mask)
+        _write(answers, facts, mask)
+
     return 0
 
 
-def _say(stream: BinaryIO, told: dict[str, Any], mask: bytes = b"") -> None:
-    stream.write(json.dumps(told).encode() + b"\n" + mask)
+def _write(stream: BinaryIO, answer: dict[str, Any], mask: bytes = b"") -> None:
+    stream.write(json.dumps(answer).encode() + b"\n" + mask)
     stream.flush()
 
 
 def main(arguments: list[str]) -> int:
-    """See the module."""
+    """Check the packages, or serve; see the module."""
     if arguments[:1] == ["check"]:
         missing = [name for name in ("torch", "transformers", "safetensors") if importlib.util.find_spec(name) is None]
         print(" and ".join(missing) or "there")
         return 0
+
     return serve(Path(arguments[1]), int(arguments[2]) * 2**20)
 
 

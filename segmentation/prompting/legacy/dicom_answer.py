@@ -15,11 +15,10 @@ from pydicom import Dataset
 from minipacs.archive.content import MANUFACTURER
 from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
 from minipacs.formats.sop_classes import SECONDARY_CAPTURE
-from segmentation.engines.geodesic.plane_cut import Mask
 from segmentation.identity import Identity, derived_uid, parameters_digest
 from segmentation.labelmap import Labelmap, Segment
+from segmentation.prompter import Mask, Prompter
 from segmentation.prompting.legacy.picture import RED, Picture
-from segmentation.prompting.pixels import Prompter
 from segmentation.results.dicom_seg import encode_seg
 from segmentation.results.seg_type import BINARY
 from segmentation.series_volume import Slices
@@ -28,19 +27,21 @@ from segmentation.vocabulary import codes
 SEGMENT = Segment("Prompted", codes.TISSUE, codes.TISSUE, color=RED, algorithm="SEMIAUTOMATIC")
 
 
-def dicom(picture: Picture, mask: Mask, prompter: Prompter, asked: Mapping[str, Any], user: str) -> bytes:
-    """The result as a DICOM file (PS3.10)."""
-    made_of = parameters_digest({"asked": dict(asked), "user": user})
+def encode_answer(picture: Picture, mask: Mask, prompter: Prompter, sent: Mapping[str, Any], user: str) -> bytes:
+    """The result as a DICOM file (PS3.10). `sent`: the request's prompts, which enter the UIDs."""
+    made_of = parameters_digest({"asked": dict(sent), "user": user})
+
     if picture.image is not None and mask.any():
         image = picture.image
         uids = str(image.SeriesInstanceUID), str(image.SOPInstanceUID)
-        made = _seg(image, mask, Identity(*uids, prompter.name, prompter.version, made_of))
+        answer = _encode_seg(image, mask, Identity(*uids, prompter.name, prompter.version, made_of))
     else:
-        made = _capture(picture.overlaid(mask), prompter, made_of)
-    return encode_file(made)
+        answer = _encode_capture(picture.overlay(mask), prompter, made_of)
+
+    return encode_file(answer)
 
 
-def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
+def _encode_seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
     from highdicom import VolumeGeometry
 
     geometry = VolumeGeometry(np.eye(4), (1, *mask.shape), "PATIENT")
@@ -50,15 +51,17 @@ def _seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
     return encode_seg(labelmap, slices, identity, BINARY)  # the older client's readers know no other
 
 
-def _capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:
+def _encode_capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:
     """A Secondary Capture (PS3.3 A.8.1) of no known patient."""
     now, digest = datetime.now(UTC), sha256(shown.tobytes()).hexdigest()
+
     uids = ImageUids(
         sop_class=SECONDARY_CAPTURE,
         instance=derived_uid(digest, made_of, "capture"),
         series=derived_uid(digest, made_of, "capture series"),
         study=derived_uid(digest, made_of, "capture study"),
     )
+
     image = new_image(
         uids,
         ContentDate=f"{now:%Y%m%d}",
@@ -77,4 +80,5 @@ def _capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Data
         DerivationDescription="A received picture without patient; the segment is drawn in red.",
     )
     set_pixels(image, shown)
+
     return image

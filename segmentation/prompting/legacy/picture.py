@@ -13,11 +13,11 @@ from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import Unreadable
 from minipacs.formats.grey_header import first_window, is_inverted
-from segmentation.engines.geodesic.plane_cut import Mask
-from segmentation.prompting.pixels import Source
+from segmentation.prompter import Mask, PromptedSeries
 from segmentation.series_volume import modality_values
 
-MOST_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000
+"""Of a picture."""
 RED, ALPHA = (255, 0, 0), 0.5
 IDENTITY_8_BIT = (128.0, 256.0)
 """The window that shows 8 bits as they are (PS3.3 C.11.2.1.2.1)."""
@@ -37,28 +37,30 @@ class Picture:
     """The DICOM image, if it is one."""
 
     @property
-    def source(self) -> Source:
+    def series(self) -> PromptedSeries:
         """As a prompt engine sees it: a series of one slice."""
         volume: Any = SimpleNamespace(array=self.values[None])
         inverted = self.image is not None and is_inverted(self.image)
-        return Source(volume, self.modality, [sha256(self.values.tobytes()).hexdigest()], [self.window], inverted)
+        name = sha256(self.values.tobytes()).hexdigest()
 
-    def overlaid(self, mask: Mask) -> NDArray[np.uint8]:
+        return PromptedSeries(volume, self.modality, [name], [self.window], inverted)
+
+    def overlay(self, mask: Mask) -> NDArray[np.uint8]:
         """As people see it, with the mask in red, (rows, columns, 3)."""
         shown = self.shown.copy()
         shown[mask] = np.rint((1 - ALPHA) * shown[mask] + ALPHA * np.array(RED)).astype(np.uint8)
         return shown
 
 
-def read(content: bytes) -> Picture:
+def read_picture(content: bytes) -> Picture:
     """The picture in a file; raises `Unreadable`."""
     if content[128:132] == b"DICM":
-        return _dicom(content)
+        return _read_dicom(content)
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(BytesIO(content), formats=("PNG", "JPEG")) as opened:
-            _bounded(opened.width * opened.height)
+            _check_size(opened.width * opened.height)
             upright = ImageOps.exif_transpose(opened)  # as a browser shows it, and counts its pixels
             deep = np.asarray(upright, np.uint16) if upright.mode.startswith("I") else None
             shown = np.asarray(upright.convert("RGB"))
@@ -70,8 +72,8 @@ def read(content: bytes) -> Picture:
     return Picture(grey, shown, "OT", IDENTITY_8_BIT, None)
 
 
-def png(shown: NDArray[np.uint8]) -> bytes:
-    """As a PNG file."""
+def encode_png(shown: NDArray[np.uint8]) -> bytes:
+    """A PNG file of (rows, columns, 3)."""
     from PIL import Image
 
     stream = BytesIO()
@@ -79,23 +81,23 @@ def png(shown: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def _dicom(content: bytes) -> Picture:
+def _read_dicom(content: bytes) -> Picture:
     try:
         image = dcmread(BytesIO(content))
     except (InvalidDicomError, EOFError, OSError, ValueError) as error:
         raise Unreadable("The file is not a whole DICOM file.", "Send it again.") from error
     if int(image.get("NumberOfFrames") or 1) != 1 or int(image.get("SamplesPerPixel") or 0) != 1:
         raise Unreadable("The DICOM object is not one grey-scale image of one frame.", "Send a single image.")
-    _bounded(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
+    _check_size(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
     if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
     plane, modality, window = modality_values(image), str(image.get("Modality", "")), first_window(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
-    picture.shown[:] = picture.source.grey(0, picture.source.window(0))[..., None]
+    picture.shown[:] = picture.series.grey(0, picture.series.window(0))[..., None]
     return picture
 
 
-def _bounded(pixels: int) -> None:
-    """Before they are decoded: a small file can hold a picture that fills the memory."""
-    if not 0 < pixels <= MOST_PIXELS:
-        raise Unreadable(f"The picture has {pixels} pixels; the limit is {MOST_PIXELS}.", "Send a smaller one.")
+def _check_size(pixels: int) -> None:
+    """Raise `Unreadable` before pixels are decoded: a small file can hold a picture that fills the memory."""
+    if not 0 < pixels <= MAX_PIXELS:
+        raise Unreadable(f"The picture has {pixels} pixels; the limit is {MAX_PIXELS}.", "Send a smaller one.")

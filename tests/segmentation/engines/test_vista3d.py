@@ -69,17 +69,17 @@ def test_a_server_that_is_not_ready_is_listed_as_such(vista3d_server, nim):
 
 
 def test_the_identity_stays_while_the_server_is_away(vista3d_server, nim):
-    from segmentation.engines.vista3d import _told
+    from segmentation.engines.vista3d import _read_server_info
 
     here = registry.create("vista3d", vista3d_server)
     nim.shutdown()
     nim.server_close()
-    _told.cache_clear()
+    _read_server_info.cache_clear()
     away = registry.create("vista3d", vista3d_server)
     assert (away.version, away.parameters) == (here.version, here.parameters)
     with pytest.raises(EngineUnavailable, match="does not answer"):
         away.check()
-    _told.cache_clear()
+    _read_server_info.cache_clear()
     with pytest.raises(EngineUnavailable, match="does not answer"):
         registry.create("vista3d", replace(vista3d_server, vista3d_url="http://127.0.0.1:9"))
 

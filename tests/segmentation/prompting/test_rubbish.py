@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipacs.errors import MinipacsError
-from segmentation.prompting.legacy.picture import png
+from segmentation.prompting.legacy.picture import encode_png
 from segmentation.prompting.service import Service
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 1e308])
@@ -28,7 +28,7 @@ PROMPTS = st.lists(
     max_size=4,
 )
 CODE = {"value": "1", "scheme": "SCT", "meaning": "x"}
-PICTURE = png(np.random.default_rng(5).integers(0, 255, (30, 40, 3)).astype(np.uint8))
+PICTURE = encode_png(np.random.default_rng(5).integers(0, 255, (30, 40, 3)).astype(np.uint8))
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -1,4 +1,4 @@
-"""The service without its wire: sessions, memory, volumes; the archive is a stand-in that counts its work."""
+"""The service without its HTTP: sessions, memory, volumes; the archive is a stand-in that counts its work."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +10,8 @@ import pytest
 from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
 from segmentation.prompting import request, run_length
 from segmentation.prompting.service import Service
-from segmentation.prompting.sessions import IDLE_S, MOST_OF_A_USER, Sessions
-from segmentation.prompting.volume_cache import Volumes
+from segmentation.prompting.sessions import IDLE_LIMIT_S, MAX_SESSIONS_OF_USER, Sessions
+from segmentation.prompting.volume_cache import VolumeCache
 from segmentation.vocabulary import terminology
 
 
@@ -24,7 +24,7 @@ def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **mor
 # -- volumes ----------------------------------------------------------------------------------------
 def test_a_series_is_fetched_once_however_many_ask(shelf: Any, stored: Callable[..., Any]) -> None:
     uid = stored().uid
-    volumes = Volumes(shelf, 10**9)
+    volumes = VolumeCache(shelf, 10**9)
     with ThreadPoolExecutor(6) as pool:
         held = list(pool.map(volumes.get, [uid] * 12))
     assert len({id(each) for each in held}) == 1
@@ -33,11 +33,11 @@ def test_a_series_is_fetched_once_however_many_ask(shelf: Any, stored: Callable[
 
 def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable[..., Any]) -> None:
     uids = [stored(f"1.2.{n}").uid for n in range(5)]
-    one = Volumes(shelf, 10**9).get(uids[0]).size
-    volumes = Volumes(shelf, int(2.5 * one))
+    one = VolumeCache(shelf, 10**9).get(uids[0]).bytes
+    volumes = VolumeCache(shelf, int(2.5 * one))
     for uid in uids:
         volumes.get(uid)
-        assert volumes.size() <= 2.5 * one
+        assert volumes.bytes() <= 2.5 * one
     taken = shelf.taken
     volumes.get(uids[4])
     volumes.get(uids[3])
@@ -49,12 +49,12 @@ def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable
 def test_a_series_that_has_grown_is_fetched_again(
     shelf: Any, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segmentation.prompting.volume_cache.LOOKED_AT_S", 0.0)
+    monkeypatch.setattr("segmentation.prompting.volume_cache.MAX_AGE_S", 0.0)
     uid = stored(shape=(12, 20, 28)).uid
-    volumes = Volumes(shelf, 10**9)
-    assert volumes.get(uid).source.shape == (12, 20, 28)
+    volumes = VolumeCache(shelf, 10**9)
+    assert volumes.get(uid).prompted.shape == (12, 20, 28)
     stored(shape=(14, 20, 28))
-    assert volumes.get(uid).source.shape == (14, 20, 28)
+    assert volumes.get(uid).prompted.shape == (14, 20, 28)
     del shelf.content[uid]
     with pytest.raises(NotInArchive):
         volumes.get(uid)
@@ -63,10 +63,10 @@ def test_a_series_that_has_grown_is_fetched_again(
 def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Any, stored: Callable[..., Any]) -> None:
     uid = stored().uid
     del shelf.content[uid][5:7]
-    volumes = Volumes(shelf, 10**9)
+    volumes = VolumeCache(shelf, 10**9)
     with pytest.raises(NotAVolume, match="it has a gap"):
         volumes.get(uid)
-    assert volumes.size() == 0
+    assert volumes.bytes() == 0
 
 
 # -- sessions ---------------------------------------------------------------------------------------
@@ -89,15 +89,15 @@ def test_sessions_end_unused_and_a_user_has_only_so_many() -> None:
     now = [0.0]
     sessions = Sessions(clock=lambda: now[0])
     ids = []
-    for n in range(MOST_OF_A_USER + 3):
+    for n in range(MAX_SESSIONS_OF_USER + 3):
         now[0] = n
         ids.append(sessions.open("ann", "1.2").id)
     other = sessions.open("bob", "1.2")
-    assert len(sessions) == MOST_OF_A_USER + 1
+    assert len(sessions) == MAX_SESSIONS_OF_USER + 1
     sessions.get("ann", ids[3])
     with pytest.raises(NotFound):
         sessions.get("ann", ids[2])
-    now[0] += IDLE_S + 1
+    now[0] += IDLE_LIMIT_S + 1
     with pytest.raises(NotFound):
         sessions.get("bob", other.id)
     assert len(sessions) == 0
@@ -180,7 +180,7 @@ def test_an_answer_without_a_voxel_cannot_be_accepted(service: Service, stored: 
 )
 def test_prompts_that_cannot_be_understood_are_refused(prompts: Any) -> None:
     with pytest.raises(WrongPrompts) as refused:
-        request.placed(prompts, {"1.1": 0})
+        request.parse_prompts(prompts, {"1.1": 0})
     assert refused.value.hint
 
 
@@ -202,9 +202,9 @@ def test_prompts_that_cannot_be_understood_are_refused(prompts: Any) -> None:
 def test_a_name_that_no_seg_could_bear_is_refused(changes: dict[str, Any]) -> None:
     code = {"value": "1", "scheme": "SCT", "meaning": "x"}
     good = {"label": "Kidney", "category": code, "type": code}
-    assert request.segment(good).algorithm == "SEMIAUTOMATIC"
+    assert request.parse_segment(good).algorithm == "SEMIAUTOMATIC"
     with pytest.raises(BadRequest) as refused:
-        request.segment({**good, **changes})
+        request.parse_segment({**good, **changes})
     assert refused.value.hint
 
 
@@ -223,9 +223,9 @@ def test_terms_are_found_by_the_beginnings_of_their_words() -> None:
     assert terminology.search("lung")[0].label == "Lung"
     assert terminology.search("neoplasm")[0].category.value == "49755003"
     assert not terminology.search("xyzzy")
-    assert len(terminology.search("")) <= terminology.MOST
-    for term in terminology.every():
+    assert len(terminology.search("")) <= terminology.MAX_TERMS
+    for term in terminology.all_terms():
         assert len(term.label) <= 64
         assert all(0 <= channel <= 255 for channel in term.color)
-    paired = {term.type.meaning for term in terminology.every() if term.laterality}
+    paired = {term.type.meaning for term in terminology.all_terms() if term.laterality}
     assert paired == terminology.PAIRED, terminology.PAIRED - paired

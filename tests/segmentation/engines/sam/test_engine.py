@@ -19,9 +19,8 @@ import pytest
 from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
-from segmentation.engines.geodesic.plane_cut import Clues
 from segmentation.engines.sam.engine import Sam
-from segmentation.prompting.pixels import Source, Wish
+from segmentation.prompter import PromptedSeries, PromptsInPixels, SlicePrompts
 from segmentation.prompts import Box, Point
 from waiting import PATIENCE_S
 
@@ -76,7 +75,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def engines(models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Sam]]:
-    """The engine on a tiny model of this kind, asked for by the registry's door; started once."""
+    """The engine on a tiny model of this kind, asked for from the registry; started once."""
     started: dict[str, Sam] = {}
 
     def make(kind: str) -> Sam:
@@ -99,7 +98,7 @@ def sam(engines: Callable[[str], Sam], request: pytest.FixtureRequest) -> Sam:
 
 
 @pytest.fixture
-def source() -> Source:
+def series() -> PromptedSeries:
     """A CT of four slices, each with its own disc."""
     from highdicom import Volume
 
@@ -108,79 +107,81 @@ def source() -> Source:
     for k in range(SHAPE[0]):
         array[k][np.hypot(rows - 30, columns - 30 - 3 * k) < 14] += 200
     volume = Volume(array, np.diag([2.0, 0.8, 0.6, 1.0]), "PATIENT")
-    return Source(volume, "CT", [f"1.2.{k}" for k in range(SHAPE[0])], [(40.0, 400.0)] * SHAPE[0])
+    return PromptedSeries(volume, "CT", [f"1.2.{k}" for k in range(SHAPE[0])], [(40.0, 400.0)] * SHAPE[0])
 
 
-def wish(clues: dict[int, Clues], **more: Any) -> Wish:
-    return Wish(clues, (0, SHAPE[0] - 1), **more)
+def in_pixels(by_slice: dict[int, SlicePrompts], **more: Any) -> PromptsInPixels:
+    return PromptsInPixels(by_slice, (0, SHAPE[0] - 1), **more)
 
 
-BOX = Clues(boxes=((10, 10, 50, 50),))
+BOX = SlicePrompts(boxes=((10, 10, 50, 50),))
 
 
 @pytest.mark.parametrize("sam", ["sam", "sam2"], indirect=True)
-def test_every_kind_of_prompt_gets_a_mask_of_the_images_shape(sam: Sam, source: Source) -> None:
+def test_every_kind_of_prompt_gets_a_mask_of_the_images_shape(sam: Sam, series: PromptedSeries) -> None:
     for clue in (
-        Clues(positive=((30, 30),)),
-        Clues(positive=((30, 30), (20, 40)), negative=((50, 70),)),
+        SlicePrompts(positive=((30, 30),)),
+        SlicePrompts(positive=((30, 30), (20, 40)), negative=((50, 70),)),
         BOX,
-        Clues(boxes=BOX.boxes, positive=((30, 30),), negative=((5, 5),)),
-        Clues(boxes=(*BOX.boxes, (30, 40, 55, 80)), positive=((5, 5),)),
+        SlicePrompts(boxes=BOX.boxes, positive=((30, 30),), negative=((5, 5),)),
+        SlicePrompts(boxes=(*BOX.boxes, (30, 40, 55, 80)), positive=((5, 5),)),
     ):
-        for mask in sam.masks(source, wish({1: clue})).values():
+        for mask in sam.masks(series, in_pixels({1: clue})).values():
             assert mask.shape == SHAPE[1:]
             assert mask.dtype == np.bool_
-        assert 0 <= sam.model.told["score"] <= 1.5
-        assert sam.model.told["held"] > 0
+        assert 0 <= sam.process.last_facts["score"] <= 1.5
+        assert sam.process.last_facts["held"] > 0
 
 
-def test_an_image_is_encoded_once_for_each_window(sam: Sam, source: Source) -> None:
+def test_an_image_is_encoded_once_for_each_window(sam: Sam, series: PromptedSeries) -> None:
     def cached(index: int, window: tuple[float, float] | None) -> bool:
-        sam.masks(source, wish({index: BOX}, window=window))
-        return bool(sam.model.told["cached"])
+        sam.masks(series, in_pixels({index: BOX}, window=window))
+        return bool(sam.process.last_facts["cached"])
 
-    source = replace(source, names=[f"1.3.{k}" for k in range(SHAPE[0])])  # images that no other test has shown it
+    series = replace(series, names=[f"1.3.{k}" for k in range(SHAPE[0])])  # images that no other test has shown it
     asked = [(1, None), (1, None), (1, (40.0, 400.0)), (1, (-600.0, 1500.0)), (1, (40.0, 400.0)), (2, None)]
     assert [cached(*each) for each in asked] == [False, True, True, False, True, False]
 
 
-def test_embeddings_stay_within_their_bound(models: Callable[[str], Path], settings: Settings, source: Source) -> None:
+def test_embeddings_stay_within_their_bound(
+    models: Callable[[str], Path], settings: Settings, series: PromptedSeries
+) -> None:
     settings = replace(settings, sam_model=str(models("sam")), sam_python=str(PYTHON), sam_memory_mb=0)
     engine: Any = registry.create("sam", settings, group=registry.PROMPTERS)
-    engine.masks(source, wish({1: BOX}))
-    held = engine.model.told["held"]
+    engine.masks(series, in_pixels({1: BOX}))
+    held = engine.process.last_facts["held"]
     for index in (2, 3, 1, 2):
-        engine.masks(source, wish({index: BOX}))
-        assert engine.model.told == {**engine.model.told, "held": held, "cached": False}
+        engine.masks(series, in_pixels({index: BOX}))
+        assert engine.process.last_facts == {**engine.process.last_facts, "held": held, "cached": False}
     engine.close()
 
 
-def test_the_same_prompt_gives_the_same_mask_and_windows_matter(sam: Sam, source: Source) -> None:
+def test_the_same_prompt_gives_the_same_mask_and_windows_matter(sam: Sam, series: PromptedSeries) -> None:
     def asked(window: tuple[float, float]) -> np.ndarray:
-        found = sam.masks(source, wish({1: BOX}, window=window))
+        found = sam.masks(series, in_pixels({1: BOX}, window=window))
         return found.get(1, np.zeros(SHAPE[1:], bool))
 
     assert np.array_equal(asked((40, 400)), asked((40, 400)))
-    assert not np.array_equal(source.grey(1, (40, 400)), source.grey(1, (100, 50)))
+    assert not np.array_equal(series.grey(1, (40, 400)), series.grey(1, (100, 50)))
 
 
-def test_as_an_engine_it_gives_a_labelmap_on_the_volumes_grid(sam: Sam, source: Source) -> None:
-    volume = source.volume
+def test_as_an_engine_it_gives_a_labelmap_on_the_volumes_grid(sam: Sam, series: PromptedSeries) -> None:
+    volume = series.volume
     prompts = [Point((2.0, 24.0, 18.0)), Box((2.0, 8.0, 6.0), (2.0, 40.0, 30.0))]
     labelmap = sam.segment(volume, prompts)
     assert labelmap.array.shape == SHAPE
     assert labelmap.segments[0].algorithm == "SEMIAUTOMATIC"
 
 
-def test_a_process_that_was_killed_is_started_again(sam: Sam, source: Source) -> None:
+def test_a_process_that_was_killed_is_started_again(sam: Sam, series: PromptedSeries) -> None:
     def process() -> list[psutil.Process]:
-        return [c for c in psutil.Process().children() if sam.model.folder in c.cmdline()]
+        return [c for c in psutil.Process().children() if sam.process.folder in c.cmdline()]
 
-    before = sam.masks(source, wish({1: BOX}))
+    before = sam.masks(series, in_pixels({1: BOX}))
     (child,) = process()
     child.kill()
     child.wait(PATIENCE_S)
-    after = sam.masks(source, wish({1: BOX}))
+    after = sam.masks(series, in_pixels({1: BOX}))
     assert {k: m.sum() for k, m in before.items()} == {k: m.sum() for k, m in after.items()}
     assert process() != [child]
     sam.close()
@@ -188,17 +189,17 @@ def test_a_process_that_was_killed_is_started_again(sam: Sam, source: Source) ->
 
 
 def test_a_propagation_follows_by_the_embedded_method(
-    sam: Sam, source: Source, monkeypatch: pytest.MonkeyPatch
+    sam: Sam, series: PromptedSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
     disc = np.hypot(rows - 30, columns - 33) < 14
-    monkeypatch.setattr(sam.model, "mask", lambda ask: disc)
-    found = sam.masks(source, wish({1: BOX}, propagate=True))
+    monkeypatch.setattr(sam.process, "mask", lambda request: disc)
+    found = sam.masks(series, in_pixels({1: BOX}, propagate=True))
     assert set(found) == {0, 1, 2, 3}
 
 
 def test_a_folder_that_is_no_model_is_refused(
-    models: Callable[[str], Path], settings: Settings, source: Source, tmp_path: Path
+    models: Callable[[str], Path], settings: Settings, series: PromptedSeries, tmp_path: Path
 ) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
@@ -208,7 +209,7 @@ def test_a_folder_that_is_no_model_is_refused(
     settings = replace(settings, sam_model=str(folder), sam_python=str(PYTHON))
     engine: Any = registry.create("sam", settings, group=registry.PROMPTERS)
     with pytest.raises(EngineUnavailable, match="cannot be loaded"):
-        engine.masks(source, wish({1: BOX}))
+        engine.masks(series, in_pixels({1: BOX}))
 
 
 def test_without_a_model_or_a_python_it_says_what_to_set(settings: Settings, tmp_path: Path) -> None:
@@ -225,13 +226,13 @@ def test_without_a_model_or_a_python_it_says_what_to_set(settings: Settings, tmp
         assert setting in refused.value.hint
 
 
-def test_a_broken_answer_is_an_error_of_ours(settings: Settings, tmp_path: Path, source: Source) -> None:
+def test_a_broken_answer_is_an_error_of_ours(settings: Settings, tmp_path: Path, series: PromptedSeries) -> None:
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho '{\"ready\": true}'\nread line\nexit 3\n")
     script.chmod(0o755)
     engine = Sam(replace(settings, sam_model=str(tmp_path)), _model(tmp_path), script)
     with pytest.raises(EngineFailed, match="ended, or took too long"):
-        engine.masks(source, wish({1: BOX}))
+        engine.masks(series, in_pixels({1: BOX}))
 
 
 def _model(folder: Path) -> Path:

@@ -16,9 +16,9 @@ from data import shared_data
 from minipacs.errors import BadRequest, EngineUnavailable, NotFound, Unreadable, WrongPrompts
 from minipacs.settings import Settings
 from segmentation.engines.geodesic.engine import Geodesic
-from segmentation.prompting.legacy.picture import png, read
-from segmentation.prompting.legacy.service import KEPT_S, Pictures
-from segmentation.prompting.pixels import Prompter
+from segmentation.prompter import Prompter
+from segmentation.prompting.legacy.picture import encode_png, read_picture
+from segmentation.prompting.legacy.service import RETENTION_S, Pictures
 
 
 def picture(kind: str = "PNG") -> bytes:
@@ -94,7 +94,7 @@ def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: Pictures) -> None:
     grey = np.asarray(Image.open(BytesIO(picture()))).astype(np.uint16) * 16  # 12 bits used: nearly black in a browser
     stream = BytesIO()
     Image.fromarray(grey).save(stream, "PNG")
-    given = read(stream.getvalue())
+    given = read_picture(stream.getvalue())
     assert np.array_equal(given.values, grey)
     assert np.array_equal(given.shown[..., 1], grey >> 8)
     name = pictures.segment("ann", request(stream.getvalue(), {"rectangles": [ONE]}))["timestamp"]
@@ -107,7 +107,7 @@ def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
     exif[0x0112] = 6  # Orientation: to be turned clockwise
     stream = BytesIO()
     turned.save(stream, "JPEG", exif=exif, quality=95)
-    given = read(stream.getvalue())
+    given = read_picture(stream.getvalue())
     assert given.values.shape == (200, 140)
     assert given.values[50, 140 - 40] > 150
 
@@ -130,7 +130,7 @@ def test_a_picture_without_patient_becomes_a_capture_that_claims_none(pictures: 
 
 
 def _png_of(made: pydicom.Dataset) -> bytes:
-    return png(made.pixel_array)
+    return encode_png(made.pixel_array)
 
 
 def test_a_dicom_image_becomes_a_seg_that_refers_to_it(
@@ -160,8 +160,8 @@ def test_an_inverted_image_is_shown_to_people_and_models_alike(
     def grey(image: pydicom.Dataset) -> np.ndarray:
         stream = BytesIO()
         image.save_as(stream, enforce_file_format=True)
-        given = read(stream.getvalue())
-        seen = given.source.grey(0, given.source.window(0))
+        given = read_picture(stream.getvalue())
+        seen = given.series.grey(0, given.series.window(0))
         assert np.array_equal(given.shown, np.repeat(seen[..., None], 3, 2))
         return seen
 
@@ -199,9 +199,9 @@ def test_a_result_is_its_users_and_ends(pictures: Pictures, now: list[float]) ->
     assert name[-24:] != other[-24:]
     with pytest.raises(NotFound):
         pictures.get("bob", name)
-    now[0] = KEPT_S - 1
+    now[0] = RETENTION_S - 1
     pictures.get("ann", name)
-    now[0] = KEPT_S + 1
+    now[0] = RETENTION_S + 1
     with pytest.raises(NotFound):
         pictures.get("ann", name)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minipacs.errors import WrongPrompts
-from segmentation.prompting.pixels import Placed, clues, limits
+from segmentation.prompt_pixels import PromptOnSlice, find_slice_range, group_by_slice
 from segmentation.prompts import Box, Point
 
 SHAPE = (12, 20, 28)
@@ -32,12 +32,12 @@ def at(affine: np.ndarray) -> Callable[..., Any]:
 
 
 def test_points_and_boxes_come_to_their_pixels(affine: np.ndarray, at: Callable[..., Any]) -> None:
-    placed = [
-        Placed(Point(at(3.2, 7.1, 20.9)), None),
-        Placed(Point(at(3, 2, 5), positive=False), 3),
-        Placed(Box(at(3, 12, 25), at(3, 4, 9)), 3),
+    prompts = [
+        PromptOnSlice(Point(at(3.2, 7.1, 20.9)), None),
+        PromptOnSlice(Point(at(3, 2, 5), positive=False), 3),
+        PromptOnSlice(Box(at(3, 12, 25), at(3, 4, 9)), 3),
     ]
-    found = clues(placed, np.linalg.inv(affine), SHAPE)
+    found = group_by_slice(prompts, np.linalg.inv(affine), SHAPE)
     assert set(found) == {3}
     assert found[3].positive == ((7, 21),)
     assert found[3].negative == ((2, 5),)
@@ -45,7 +45,7 @@ def test_points_and_boxes_come_to_their_pixels(affine: np.ndarray, at: Callable[
 
 
 def test_a_box_that_reaches_beyond_the_image_is_cut_to_it(affine: np.ndarray, at: Callable[..., Any]) -> None:
-    found = clues([Placed(Box(at(3, -5, 20), at(3, 9, 90)), 3)], np.linalg.inv(affine), SHAPE)
+    found = group_by_slice([PromptOnSlice(Box(at(3, -5, 20), at(3, 9, 90)), 3)], np.linalg.inv(affine), SHAPE)
     assert found[3].boxes == ((0, 20, 9, 27),)
 
 
@@ -54,22 +54,22 @@ def test_a_point_outside_of_the_series_is_refused(
     affine: np.ndarray, at: Callable[..., Any], index: tuple[int, int, int]
 ) -> None:
     with pytest.raises(WrongPrompts, match="outside"):
-        clues([Placed(Point(at(*index)))], np.linalg.inv(affine), SHAPE)
+        group_by_slice([PromptOnSlice(Point(at(*index)))], np.linalg.inv(affine), SHAPE)
 
 
 def test_a_point_off_the_image_it_names_is_refused(affine: np.ndarray, at: Callable[..., Any]) -> None:
     with pytest.raises(WrongPrompts, match=r"2\.0 slices off"):
-        clues([Placed(Point(at(5, 3, 3)), 3)], np.linalg.inv(affine), SHAPE)
+        group_by_slice([PromptOnSlice(Point(at(5, 3, 3)), 3)], np.linalg.inv(affine), SHAPE)
 
 
 def test_negative_points_alone_mean_nothing(affine: np.ndarray, at: Callable[..., Any]) -> None:
     with pytest.raises(WrongPrompts, match="no positive point and no box"):
-        clues([Placed(Point(at(3, 3, 3), positive=False))], np.linalg.inv(affine), SHAPE)
+        group_by_slice([PromptOnSlice(Point(at(3, 3, 3), positive=False))], np.linalg.inv(affine), SHAPE)
 
 
 def test_a_box_through_slices_limits_where_a_propagation_goes(affine: np.ndarray, at: Callable[..., Any]) -> None:
     to_index = np.linalg.inv(affine)
-    through = [Placed(Box(at(8, 3, 3), at(2, 12, 12)))]
-    assert limits(through, to_index, 12) == (2, 8)
-    assert list(clues(through, to_index, SHAPE)) == [5]
-    assert limits([Placed(Box(at(3, 3, 3), at(3, 12, 12)), 3)], to_index, 12) == (0, 11)
+    through = [PromptOnSlice(Box(at(8, 3, 3), at(2, 12, 12)))]
+    assert find_slice_range(through, to_index, 12) == (2, 8)
+    assert list(group_by_slice(through, to_index, SHAPE)) == [5]
+    assert find_slice_range([PromptOnSlice(Box(at(3, 3, 3), at(3, 12, 12)), 3)], to_index, 12) == (0, 11)
