@@ -148,7 +148,7 @@ class Planner:
             self._set_due(session, archived - followed, after_s=0, is_stable=False)
 
     def _forget(self, study_id: str) -> None:
-        """Forget a deleted study: every kind of work is asked what an empty study needs, and nothing is done for it."""
+        """Forget a deleted study and its ended jobs; queue what each kind of work does for a study without series."""
         with self.database.writing() as session:
             followed = session.get(FollowedStudy, study_id)
             if followed is None:

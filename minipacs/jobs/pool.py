@@ -9,14 +9,14 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import dask
 from distributed import Client, LocalCluster
 
 from minipacs.child_process import ChildProcess
 from minipacs.errors import PoolUnavailable
-from minipacs.jobs.worker import QUIET
+from minipacs.jobs.worker import DASK_CONFIG
 from minipacs.settings import Settings
 
 CONNECTION_TIMEOUT_S = 5.0
@@ -35,8 +35,8 @@ class Pool(Protocol):
     def maintain(self) -> bool:
         """Repair what has broken; whether earlier submissions are still known. Raises `PoolUnavailable`."""
 
-    def workers(self) -> list[dict[str, Any]]:
-        """What the scheduler says of each worker. Raises `PoolUnavailable`."""
+    def count_slots(self) -> dict[str, int]:
+        """How many jobs of each need the workers can run at once. Raises `PoolUnavailable`."""
 
     def close(self) -> None:
         """Close the connection, and end the workers that are ours."""
@@ -57,12 +57,12 @@ class RemotePool:
         self.client = self._connect()
         return False
 
-    def workers(self) -> list[dict[str, Any]]:
-        """Those that are connected now."""
-        return _read_workers(self.client)
+    def count_slots(self) -> dict[str, int]:
+        """Slots of the workers that are connected now."""
+        return _count_slots(self.client)
 
     def close(self) -> None:
-        """The workers go on with what they do."""
+        """Close the connection; the workers go on with what they do."""
         self.client.close(timeout=CLOSE_TIMEOUT_S)
 
     def _connect(self) -> Client:
@@ -78,7 +78,7 @@ class EmbeddedPool:
     """A scheduler in this process, with as many workers as the settings say."""
 
     def __init__(self, settings: Settings) -> None:
-        with dask.config.set({**QUIET, "temporary-directory": str(settings.home / "pool")}):
+        with dask.config.set({**DASK_CONFIG, "temporary-directory": str(settings.home / "pool")}):
             self._cluster = LocalCluster(
                 n_workers=0,
                 host="127.0.0.1",
@@ -103,9 +103,9 @@ class EmbeddedPool:
             worker.restart_when_due()
         return True
 
-    def workers(self) -> list[dict[str, Any]]:
-        """Those that are ready."""
-        return _read_workers(self.client)
+    def count_slots(self) -> dict[str, int]:
+        """Slots of the workers that are ready."""
+        return _count_slots(self.client)
 
     def close(self) -> None:
         """End the workers, then the scheduler."""
@@ -120,8 +120,14 @@ def _worker(environment: Mapping[str, str], needs: str) -> ChildProcess:
     return ChildProcess([sys.executable, "-m", "minipacs.jobs.worker", str(os.getpid()), needs], environment)
 
 
-def _read_workers(client: Client) -> list[dict[str, Any]]:
+def _count_slots(client: Client) -> dict[str, int]:
     try:
-        return list(client.scheduler_info(n_workers=-1)["workers"].values())
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
     except (OSError, TimeoutError) as error:
         raise PoolUnavailable("The Dask scheduler does not answer.", "See its log.") from error
+
+    slots: dict[str, int] = {}
+    for worker in workers:
+        for needs, count in (worker["resources"] or {"cpu": worker["nthreads"]}).items():
+            slots[needs] = slots.get(needs, 0) + int(count)
+    return slots

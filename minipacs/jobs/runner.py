@@ -96,7 +96,7 @@ class Runner:
         self._forget_ended()
         if self._disk_is_low():
             return 0
-        slots = self._count_slots()
+        slots = self._open_pool.count_slots()
         self._apply_rules(list(slots))
         return sum(self._submit(needs, count) for needs, count in slots.items())
 
@@ -124,7 +124,7 @@ class Runner:
                 del self._submissions[job_id]
 
     def _requeue_from_dead_workers(self) -> None:
-        """Queue again what workers of this machine held whose process is gone."""
+        """Queue again the rows of workers of this machine whose process is gone."""
         for worker in self._dead_workers():
             self.leases.requeue_of_worker(worker, "The worker process ended unexpectedly.")
 
@@ -168,14 +168,6 @@ class Runner:
         if self._pool is None:
             raise ValueError("the runner was not started")
         return self._pool
-
-    def _count_slots(self) -> dict[str, int]:
-        """How many jobs of each need the pool can run at once."""
-        slots: dict[str, int] = {}
-        for worker in self._open_pool.workers():
-            for needs, count in (worker["resources"] or {"cpu": worker["nthreads"]}).items():
-                slots[needs] = slots.get(needs, 0) + int(count)
-        return slots
 
     def _disk_is_low(self) -> bool:
         """Below the reserve no new work starts: results could not be written."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 
 from minipacs.errors import SettingsError
-from minipacs.jobs.worker import QUIET
+from minipacs.jobs.worker import DASK_CONFIG
 from minipacs.settings import Settings
 from minipacs.signals import close_on_stop_signal
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not port.isdigit():
         raise SettingsError("A scheduler needs a port.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
     try:
-        with dask.config.set(QUIET):
+        with dask.config.set(DASK_CONFIG):
             asyncio.run(_serve(arguments.host, int(port)))
     except OSError as error:
         raise SettingsError(
@@ -49,8 +49,8 @@ async def _serve(host: str, port: int) -> None:
     import distributed
 
     logging.getLogger(distributed.__name__).setLevel(logging.WARNING)  # after the import, which sets it
-    nobody = "127.0.0.1:0"  # it serves figures of its own, which ours replace
-    async with distributed.Scheduler(host=host, port=port, dashboard=False, dashboard_address=nobody) as scheduler:
+    unused = "127.0.0.1:0"  # Dask serves figures of its own, which ours replace
+    async with distributed.Scheduler(host=host, port=port, dashboard=False, dashboard_address=unused) as scheduler:
         log.info("the scheduler listens at %s", scheduler.address)
         close_on_stop_signal(scheduler.close)
         await scheduler.finished()

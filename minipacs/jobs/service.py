@@ -17,8 +17,9 @@ from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
 HELP = "run the job service: follow the archive, do the work"
-RUNNER_STEP_S = 0.2
-RETRY_S = 1.0
+RUNNER_STEP_INTERVAL_S = 0.2
+START_RETRY_INTERVAL_S = 1.0
+"""Interval at which a start is tried again while the database or the scheduler does not answer."""
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; then hand running work back."""
+    """Serve until SIGTERM or SIGINT; then queue running work again."""
     stop = make_stop_event()
 
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -36,19 +37,21 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     listener = _open_listener(settings)
     runner, notifier = Runner(settings, database), Notifier(settings, database)
     while not _start(database, runner):
-        if stop.wait(RETRY_S):
+        if stop.wait(START_RETRY_INTERVAL_S):
             return 0
+
     planning = (settings, database, listener, stop, runner.wake)
     planner = threading.Thread(target=_run_planner, args=planning, name="planner")
     planner.start()
     notifier.start(stop)
     ready_file(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
+
     last_warning = ""
     try:
         while not stop.is_set():
             last_warning = _step(runner, last_warning)
-            runner.wake.wait(RUNNER_STEP_S)
+            runner.wake.wait(RUNNER_STEP_INTERVAL_S)
             runner.wake.clear()
     finally:
         stop.set()
@@ -66,6 +69,7 @@ def ready_file(settings: Settings) -> Path:
 
 
 def _open_listener(settings: Settings) -> StableStudyListener:
+    """The listener at the address of the settings; raises `SettingsError` when the port is taken."""
     host, port = settings.stable_study_host_and_port
     try:
         return StableStudyListener((host, port))
@@ -92,10 +96,10 @@ def _step(runner: Runner, last_warning: str) -> str:
     try:
         runner.step()
     except (CatalogueUnavailable, PoolUnavailable) as error:
-        said = type(error).__name__
-        if said != last_warning:
+        trouble = type(error).__name__
+        if trouble != last_warning:
             log.warning("%s", error)
-        return said
+        return trouble
     return ""
 
 

@@ -23,7 +23,7 @@ from minipacs.settings import Settings
 from minipacs.signals import close_on_stop_signal
 
 HELP = "run one worker of the pool, for the scheduler at MINIPACS_SCHEDULER"
-QUIET = {
+DASK_CONFIG = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.worker.profile.enabled": False,
@@ -50,16 +50,16 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     serve(settings, arguments.needs)
     database = Database(settings.database_url)
     JobLeases(database).requeue_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)
-    os._exit(0)  # at once: what it still does belongs to nobody
+    os._exit(0)  # at once: what it still does counts no more
 
 
 def serve(settings: Settings, needs: Sequence[str]) -> None:
-    """Do one job after the other until somebody ends it."""
+    """Do one job after the other until the worker is closed, or loses its scheduler."""
     import dask
     import distributed
 
     logging.getLogger(distributed.__name__).setLevel(logging.ERROR)  # after the import, which sets it
-    with dask.config.set(QUIET):
+    with dask.config.set(DASK_CONFIG):
         asyncio.run(_serve(settings, needs))
 
 

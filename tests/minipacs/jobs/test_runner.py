@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -56,8 +55,8 @@ class FakePool:
     def maintain(self) -> bool:
         return self.remembers
 
-    def workers(self) -> list[dict[str, Any]]:
-        return [{"resources": {"cpu": 1}, "nthreads": 1}] * self.slots
+    def count_slots(self) -> dict[str, int]:
+        return {"cpu": self.slots}
 
     def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FakeFuture:
         self.submitted.append(job_id)
@@ -223,7 +222,7 @@ def test_an_idle_runner_makes_few_whole_steps_and_sees_new_work_at_once(
     runner: Runner, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    monkeypatch.setattr(pool, "workers", lambda: looks.append(1) or [{"resources": {"cpu": 1}}])
+    monkeypatch.setattr(pool, "count_slots", lambda: looks.append(1) or {"cpu": 1})
     for _ in range(5):
         runner.step()
     assert len(looks) == 1
