@@ -19,7 +19,7 @@ blueprint = Blueprint("ohif", __name__, url_prefix="/ohif")
 HASHED = re.compile(r"(\.[0-9a-f]{16}\.js|(^|/)[0-9a-f]{16}\.(wasm|woff2))$")
 FILE_NAME = re.compile(r"\.[a-z0-9]{2,5}$")
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
-TYPES = {
+MEDIA_TYPES = {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
     ".css": "text/css",
@@ -42,9 +42,11 @@ def file(name: str) -> Response:
         return _send_smallest(ROOT / "ohif_config" / "app-config.js", immutable=False)
     if name.startswith("extension/"):
         return _send_smallest(_path_below(ROOT / "ohif_config", name), immutable=False)
+
     build = context().settings.ohif
     if not (build / "index.html").is_file():
         raise ViewerMissing("The viewer (OHIF) is not installed here.", "Run scripts/up, which prepares it.")
+
     path = _path_below(build, name)
     if path.is_file():
         return _send_smallest(path, immutable=bool(HASHED.search(name)))
@@ -65,16 +67,21 @@ def _send_smallest(path: Path, *, immutable: bool) -> Response:
     """The smallest form the client takes, with the headers that let it keep the file."""
     if not path.is_file():
         raise NotFound(f"The viewer has no file {path.name}.", "Reload the page.")
-    chosen, encoding = path, ""
-    for name, suffix in ENCODINGS:
-        compressed = path.with_name(path.name + suffix)
-        if request.accept_encodings.quality(name) and compressed.is_file():
-            chosen, encoding = compressed, name
-            break
-    kind = TYPES.get(path.suffix, "application/octet-stream")
-    response = send_file(chosen, mimetype=kind, conditional=True, etag=True)
+
+    smallest, encoding = _smallest_form(path)
+    media_type = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+    response = send_file(smallest, mimetype=media_type, conditional=True, etag=True)
     if encoding:
         response.headers["Content-Encoding"] = encoding
     response.headers["Vary"] = "Accept-Encoding"
     response.headers["Cache-Control"] = f"private, max-age={YEAR_S}, immutable" if immutable else "no-cache"
     return response
+
+
+def _smallest_form(path: Path) -> tuple[Path, str]:
+    """The compressed file beside this one that the client takes, and its encoding; else the file itself and ""."""
+    for encoding, suffix in ENCODINGS:
+        compressed = path.with_name(path.name + suffix)
+        if request.accept_encodings.quality(encoding) and compressed.is_file():
+            return compressed, encoding
+    return path, ""

@@ -7,7 +7,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from api.auth import accounts
-from api.auth.roles import ROLES, requires
+from api.auth.access import requires
+from api.auth.roles import ROLES
 from api.context import context
 from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import render_page, reply, reply_or_redirect

@@ -7,8 +7,8 @@ from flask import Blueprint, Response, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
+from api.auth.access import requires
 from api.auth.audit import Entry
-from api.auth.roles import requires
 from api.context import context
 from api.web import paging
 from api.web.csv import csv_lines, escape_formula

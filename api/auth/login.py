@@ -7,9 +7,10 @@ from flask import Blueprint, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
+from api.auth.access import public, requires
 from api.auth.accounts import User, change_password, session_stamp
 from api.auth.identify import check_password
-from api.auth.roles import includes, public, requires
+from api.auth.roles import includes
 from api.context import context
 from api.web.describe_route import Fields, Parameters, answers, audits, takes_body, takes_query
 from api.web.responses import error_answer, render_page, wants_page

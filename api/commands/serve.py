@@ -4,6 +4,7 @@ On SIGTERM the workers answer every request whose connection was made before (10
 """
 
 import argparse
+from contextlib import closing
 from typing import Any
 
 from minipacs.settings import Settings
@@ -30,9 +31,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.database import Database
 
     create_app(settings).extensions["minipacs"].close()  # makes tables and secrets once, before the workers
-    database = Database(settings.database_url)
-    ensure_administrator(database, settings)
-    database.close()
+    with closing(Database(settings.database_url)) as database:
+        ensure_administrator(database, settings)
 
     class Server(BaseApplication):  # type: ignore[misc]
         """gunicorn with the options of our settings; it reads no file and no command line."""
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 "worker_tmp_dir": "/dev/shm",
             }
             for name, value in options.items():
-                if name in self.cfg.settings:
+                if name in self.cfg.settings:  # an option that this version of gunicorn has
                     self.cfg.set(name, value)
 
         def load(self) -> Any:

@@ -1,11 +1,12 @@
 """`minipacs token …`: API tokens for scripts."""
 
 import argparse
+from contextlib import closing
 
+from api.auth.roles import ROLES
 from minipacs.settings import Settings
 
 HELP = "API tokens for `Authorization: Bearer`: create, list, revoke"
-ROLES = ("viewer", "annotator", "operator", "admin")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,23 +21,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do it; `create` prints the token and nothing else on stdout."""
-    from datetime import UTC, datetime
-
+    """Create, list or revoke; `create` prints the token and nothing else on stdout."""
     from api.auth import accounts
+    from api.web.row_json import iso_time
     from minipacs.database import Database
 
-    database = Database(settings.database_url)
-    database.create()
-    try:
-        if arguments.action == "create":
-            print(accounts.create_token(database, arguments.name, arguments.role))
-        elif arguments.action == "revoke":
-            accounts.revoke_token(database, arguments.name)
-        else:
-            for token in accounts.list_tokens(database):
-                made = datetime.fromtimestamp(token.created, UTC).isoformat(timespec="seconds")
-                print(f"{token.name}\t{token.role}\t{made}")
-    finally:
-        database.close()
+    with closing(Database(settings.database_url)) as database:
+        database.create()
+        match arguments.action:
+            case "create":
+                print(accounts.create_token(database, arguments.name, arguments.role))
+            case "revoke":
+                accounts.revoke_token(database, arguments.name)
+            case "list":
+                for token in accounts.list_tokens(database):
+                    print(f"{token.name}\t{token.role}\t{iso_time(token.created)}")
     return 0

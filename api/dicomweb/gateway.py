@@ -64,11 +64,11 @@ def retrieve(path: str) -> Response:
 def _answer_from_catalogue(path: str) -> Response | None:
     """The answer to a question for studies or series, where the catalogue can give it."""
     if path == "studies":
-        return qido_studies.answer()
+        return qido_studies.answer_studies()
     study, _, rest = path.removeprefix("studies/").partition("/")
     if path == "series":
-        return qido_series.answer(None)
-    return qido_series.answer(study) if path.startswith("studies/") and rest == "series" else None
+        return qido_series.answer_series(None)
+    return qido_series.answer_series(study) if path.startswith("studies/") and rest == "series" else None
 
 
 def _fetch_frame(path: str) -> Frame | None:

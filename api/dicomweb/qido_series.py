@@ -2,7 +2,7 @@
 
 `/studies/{study}/series` is asked by a viewer that shows what there is *now*: the catalogue answers only
 when it holds what the archive holds, which is when nothing of the study is waiting to be catalogued and
-both count the same series. Else the answer is None, and Orthanc's.
+both count the same series. Otherwise the answer is None, and Orthanc is asked.
 """
 
 from typing import Any
@@ -11,46 +11,50 @@ from flask import Response, request
 from sqlalchemy import Select, select
 
 from api.context import context
-from api.dicomweb.qido_studies import KEYS, MOST, as_dicom, asked_of, dates_of, listed, page, reply_of, text_of
+from api.dicomweb import matching
+from api.dicomweb.dicom_json import DicomJson, as_dicom, dicom_json_response
+from api.dicomweb.matching import match_dates, match_numbers, match_text, match_uids
+from api.dicomweb.qido_studies import KEYS
 from minipacs.catalogue import Patient, Series, Study
 from minipacs.errors import ArchiveError
 from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
 
 SERIES_KEYS = {
-    "SeriesInstanceUID": lambda text: Series.series_instance_uid.in_(listed(text)),
-    "Modality": text_of(Series.modality),
-    "SeriesNumber": lambda text: Series.series_number.in_([int(n) for n in listed(text) if n.lstrip("-").isdigit()]),
-    "SeriesDescription": text_of(Series.series_description),
-    "SeriesDate": dates_of(Series.series_date),
-    "BodyPartExamined": text_of(Series.body_part_examined),
-    "ProtocolName": text_of(Series.protocol_name),
-    "Manufacturer": text_of(Series.manufacturer),
+    "SeriesInstanceUID": match_uids(Series.series_instance_uid),
+    "Modality": match_text(Series.modality),
+    "SeriesNumber": match_numbers(Series.series_number),
+    "SeriesDescription": match_text(Series.series_description),
+    "SeriesDate": match_dates(Series.series_date),
+    "BodyPartExamined": match_text(Series.body_part_examined),
+    "ProtocolName": match_text(Series.protocol_name),
+    "Manufacturer": match_text(Series.manufacturer),
 }
 """The matching keys of PS3.18 table 10.6.1-5 at series level that the catalogue holds, and more."""
 
 
-def answer(study_instance_uid: str | None) -> Response | None:
+def answer_series(study_instance_uid: str | None) -> Response | None:
     """The answer to `GET …/series?…` of a study or of all, or None when only Orthanc can give it."""
-    if study_instance_uid is None:
-        matches = asked_of({**KEYS, **SERIES_KEYS})
-    else:
-        matches = asked_of(SERIES_KEYS)
-        if matches is not None and not _holds_all(study_instance_uid):
-            return None
-    if matches is None:
+    keys = SERIES_KEYS if study_instance_uid is not None else {**KEYS, **SERIES_KEYS}
+    conditions = matching.parse_matching_keys(keys)
+    if conditions is None:
         return None
     if study_instance_uid is not None:
-        matches["StudyInstanceUID"] = Series.study_instance_uid == study_instance_uid
-    most, offset = page()
+        if not _holds_all(study_instance_uid):
+            return None
+        conditions["StudyInstanceUID"] = Series.study_instance_uid == study_instance_uid
+    limit, offset = matching.parse_page()
+
     with context().database.reading() as session:
-        rows = session.execute(_ordered(matches).limit(most + 1).offset(offset)).all()
+        rows = session.execute(_select_in_order(conditions).limit(limit + 1).offset(offset)).all()
         found = [
-            _series(series, *(() if study_instance_uid else (study, patient))) for series, study, patient in rows[:most]
+            _series_as_dicom(series, *(() if study_instance_uid else (study, patient)))
+            for series, study, patient in rows[:limit]
         ]
-    if not found and "SeriesInstanceUID" in matches:
+
+    if not found and "SeriesInstanceUID" in conditions:
         return None
-    return reply_of(found, more=len(rows) > most == MOST)
+    return dicom_json_response(found, has_more=len(rows) > limit == matching.MAX_RESULTS)
 
 
 def _holds_all(study_instance_uid: str) -> bool:
@@ -58,29 +62,34 @@ def _holds_all(study_instance_uid: str) -> bool:
     with context().database.reading() as session:
         of_study = FollowedStudy.study_instance_uid == study_instance_uid
         followed = session.execute(select(FollowedStudy.study_id, FollowedStudy.due).where(of_study)).first()
-        waiting = Job.state.in_(("queued", "running")), Job.kind == "catalogue"
-        busy = session.scalar(select(Job.id).where(Job.study_instance_uid == study_instance_uid, *waiting).limit(1))
+        open_job = select(Job.id).where(
+            Job.study_instance_uid == study_instance_uid,
+            Job.kind == "catalogue",
+            Job.state.in_(("queued", "running")),
+        )
+        is_waiting = session.scalar(open_job.limit(1)) is not None
         study = session.get(Study, study_instance_uid)
-        counted = study.number_of_study_related_series if study else None
-    if followed is None or followed.due is not None or busy is not None or counted is None:
+        series_in_catalogue = study.number_of_study_related_series if study else None
+
+    if followed is None or followed.due is not None or is_waiting or series_in_catalogue is None:
         return False
     try:
-        return context().archive.number_of_series(followed.study_id) == counted
+        return context().archive.number_of_series(followed.study_id) == series_in_catalogue
     except ArchiveError:
         return False
 
 
-def _ordered(matches: dict[str, Any]) -> Select[Series, Study, Patient]:
+def _select_in_order(conditions: dict[str, Any]) -> Select[Series, Study, Patient]:
     """The newest study first; within it by number, those without one last."""
     newest = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last(), Study.study_instance_uid
     numbered = Series.series_number.nulls_last(), Series.series_date.nulls_last(), Series.series_time.nulls_last()
     statement = select(Series, Study, Patient).join(Study, Study.study_instance_uid == Series.study_instance_uid)
-    statement = statement.join(Patient, Patient.patient_key == Study.patient_key).where(*matches.values())
+    statement = statement.join(Patient, Patient.patient_key == Study.patient_key).where(*conditions.values())
     return statement.order_by(*newest, *numbered, Series.series_instance_uid)
 
 
-def _series(series: Series, *above: Study | Patient) -> dict[str, Any]:
-    """A series in the DICOM JSON model with what table 10.6.3-4 wants; `above`: the levels asked for as well."""
+def _series_as_dicom(series: Series, *above: Study | Patient) -> DicomJson:
+    """A series with what table 10.6.3-4 wants; `above`: the levels that are part of the answer as well."""
     study, uid = series.study_instance_uid, series.series_instance_uid
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",

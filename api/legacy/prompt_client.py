@@ -11,7 +11,7 @@ import urllib3
 from flask import Blueprint, Response, request
 from msgspec import Struct
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, takes_body
 from api.work.prompts import ask_prompt_service
 from minipacs.errors import BadRequest

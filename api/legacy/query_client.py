@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from msgspec import Struct
 from sqlalchemy import func, select
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.catalogue import lookups
 from api.catalogue.answer_types import PictureDetails
 from api.context import context

@@ -8,7 +8,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from api.auth.roles import public
+from api.auth.access import public
 from api.context import context
 from api.web.describe_route import answers
 from api.work.segmentation_work import list_engines

@@ -15,7 +15,7 @@ from msgspec import field
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.auth.roles import public, requires
+from api.auth.access import public, requires
 from api.context import context
 from api.web.addresses import server_address, serves_this_machine_alone
 from api.web.describe_route import ZIP, Fields, answers, audits, takes_body

@@ -11,7 +11,7 @@ from typing import IO, TypedDict
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.context import context
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile

@@ -1,26 +1,26 @@
-"""How pages say numbers and times."""
+"""Filters of the templates: numbers with their nouns, and times."""
 
 from flask import Flask
 from markupsafe import Markup
 
-INVARIABLE = ("series",)
+SAME_IN_PLURAL = ("series",)
 
 
 def install(app: Flask) -> None:
-    """Make the filters known to templates."""
+    """Register the filters."""
     app.jinja_env.filters["count_of"] = count_of
-    app.jinja_env.filters["time"] = time
+    app.jinja_env.filters["time"] = time_element
 
 
 def count_of(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `0 studies`, `3 series`."""
-    if number == 1 or noun in INVARIABLE:
+    """A number and its noun: `1 image`, `2 images`, `0 studies`, `3 series`."""
+    if number == 1 or noun in SAME_IN_PLURAL:
         return f"{number} {noun}"
     return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
-def time(iso: str | None) -> str:
-    """An ISO 8601 time in UTC, to read: `2026-11-21 09:01:46`, whole for machines and when pointed at."""
+def time_element(iso: str | None) -> str:
+    """An ISO 8601 time in UTC as people read it, `2026-11-21 09:01:46`; the element's attributes have the whole."""
     if not iso:
         return "–"
     shown = iso[:19].replace("T", " ")

@@ -6,7 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.context import context
 from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import reply

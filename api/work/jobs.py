@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from msgspec import Meta
 from sqlalchemy import func, select
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.context import context
 from api.web.describe_route import Parameters, answers, audits, takes_query
 from api.web.paging import MAX_LIMIT

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import urllib3
 from flask import Blueprint, Response, g, request
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.context import context
 from api.web.describe_route import JSON, answers, audits, takes_body, takes_query
 from api.work.prompt_types import (

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from api.auth.roles import requires
+from api.auth.access import requires
 from api.context import context
 from api.web.describe_route import Fields, answers, audits, takes_body
 from api.web.responses import render_page, reply, reply_or_redirect, wants_page

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from api.auth.roles import public
+from api.auth.access import public
 from api.context import context
 from api.web.describe_route import ANY, answers
 from api.web.file_responses import send_from

@@ -99,6 +99,7 @@ def test_a_series_has_what_the_standard_wants_of_it(ask: Callable[..., Any]) -> 
         ({"SeriesDescription": "Thorax ? mm"}, [3]),
         ({"SeriesDescription": "100%*"}, [2]),
         ({"SeriesNumber": "2,7"}, [1, 3, 0]),
+        ({"SeriesNumber": "--5,²,x"}, []),
         ({"SeriesInstanceUID": f"{STUDY}.0\\{STUDY}.3"}, [3, 0]),
         ({"limit": "2", "offset": "1"}, [3, 0]),
         ({"includefield": "all", "SeriesDescription": ""}, [1, 3, 0, 2]),

@@ -150,7 +150,7 @@ def test_a_name_asked_of_an_archive_that_is_down_reaches_no_log(
 
 
 def test_an_answer_cut_at_the_most_says_so(reply: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.dicomweb.qido_studies.MOST", 5)
+    monkeypatch.setattr("api.dicomweb.matching.MAX_RESULTS", 5)
     assert len(reply().get_json(force=True)) == 5
     assert "more results" in reply(limit="101").headers["Warning"]
     assert "Warning" not in reply(limit="2").headers

@@ -14,8 +14,8 @@ def test_one_is_not_many(number: int, noun: str, said: str) -> None:
 
 
 def test_a_time_is_read_by_people_and_by_machines() -> None:
-    shown = template_filters.time("2026-11-21T09:01:46+00:00")
+    shown = template_filters.time_element("2026-11-21T09:01:46+00:00")
     assert ">2026-11-21 09:01:46</time>" in shown
     assert 'datetime="2026-11-21T09:01:46+00:00"' in shown
-    assert template_filters.time(None) == "–"
-    assert "<script" not in template_filters.time("<script>alert(1)</script>")
+    assert template_filters.time_element(None) == "–"
+    assert "<script" not in template_filters.time_element("<script>alert(1)</script>")
