@@ -83,7 +83,7 @@ def send_folder(
             pauses = iter(PAUSES_S)
         if waiting:
             if not sent.stored and associations >= ENDINGS_MOST:
-                raise _refused(sent)
+                raise _refusal(sent)
             _wait_before_next(pauses, association, address, sent)
             say(f"the archive did not confirm in time; sending {len(waiting)} of {len(files)} instances again")
     return sent
@@ -140,11 +140,11 @@ def _wait_before_next(pauses: Iterator[float], association: Association, address
         time.sleep(pause_s)
         return
     if association.is_aborted or association.is_rejected:
-        raise _refused(sent)
+        raise _refusal(sent)
     raise _unreachable(address)
 
 
-def _refused(sent: Sent) -> ArchiveRefused:
+def _refusal(sent: Sent) -> ArchiveRefused:
     return ArchiveRefused(
         f"The archive ended the association after {sent.stored} instances.",
         "Check MINIPACS_AET and MINIPACS_PEERS, and the archive's log.",

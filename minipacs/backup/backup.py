@@ -108,7 +108,7 @@ class BackupWriter:
         count = 0
         for stored in archive.stored_files(ids):
             name = f"instances/{stored.uuid[:2]}/{stored.uuid[2:4]}/{stored.uuid}"
-            digest = self._into.find_unchanged(name, stored.size)
+            digest = self._into.find_earlier_digest(name, stored.size)
             if digest:
                 self._unchanged += 1
                 self._entries.append({"name": name, "size": stored.size, "sha256": digest, "id": stored.instance_id})
@@ -140,7 +140,9 @@ class BackupWriter:
         try:
             size = file.stat().st_size
             digest = (
-                self._into.find_unchanged(name, size) if name.startswith("output/") and name.endswith(".png") else ""
+                self._into.find_earlier_digest(name, size)
+                if name.startswith("output/") and name.endswith(".png")
+                else ""
             )
             if digest:
                 self._unchanged += 1

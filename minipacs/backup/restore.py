@@ -96,9 +96,9 @@ def _restore_files(settings: Settings, found: Source, manifest: BackupManifest, 
     for entry in entries:
         base, _, rest = entry["name"].partition("/")
         if base in places:
-            _write(places[base], rest, _read_verified(found, entry))
+            _write(places[base], rest, _read_and_verify(found, entry))
         elif rest == "settings.env" and base == manifest["snapshot"]:
-            _write(settings.home, "restored-settings.env", _read_verified(found, entry))
+            _write(settings.home, "restored-settings.env", _read_and_verify(found, entry))
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
@@ -109,7 +109,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     write_private(path, content)
 
 
-def _read_verified(found: Source, entry: FileEntry) -> bytes:
+def _read_and_verify(found: Source, entry: FileEntry) -> bytes:
     with found.open(entry["name"]) as stream:
         content = stream.read()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -126,7 +126,7 @@ def _restore_instances(archive: Archive, found: Source, entries: list[FileEntry]
     with ThreadPoolExecutor(INSTANCES_AT_ONCE) as pool:
         for start in range(0, len(wanted), INSTANCES_AT_ONCE):  # a few in memory at once
             some = wanted[start : start + INSTANCES_AT_ONCE]
-            stored = pool.map(archive.store, [_read_verified(found, entry) for entry in some])
+            stored = pool.map(archive.store, [_read_and_verify(found, entry) for entry in some])
             for entry, instance_id in zip(some, stored, strict=True):
                 if instance_id != entry["id"]:
                     raise BadRequest(f"The archive stored {entry['name']} under another name.", "Name another backup.")

@@ -57,7 +57,7 @@ class BackupManifest(TypedDict):
 class Target(Protocol):
     """What a backup is written to."""
 
-    def find_unchanged(self, name: str, size: int) -> str:
+    def find_earlier_digest(self, name: str, size: int) -> str:
         """SHA-256 of this file of an earlier backup, when it can stay; otherwise empty."""
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
@@ -94,7 +94,7 @@ class FolderTarget:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._earlier = dict(_read_digests(FolderSource(folder))) if (folder / MANIFEST).exists() else {}
 
-    def find_unchanged(self, name: str, size: int) -> str:
+    def find_earlier_digest(self, name: str, size: int) -> str:
         """The digest of a file of the same name and size: instances and pictures are named by their content."""
         path = self._folder / name
         return self._earlier.get(name, "") if path.is_file() and path.stat().st_size == size else ""
@@ -130,7 +130,7 @@ class TarTarget:
         self._stream = open_private(self._partial)
         self._tar = tarfile.open(fileobj=self._stream, mode="w")  # noqa: SIM115  closed by finish()
 
-    def find_unchanged(self, name: str, size: int) -> str:
+    def find_earlier_digest(self, name: str, size: int) -> str:
         """Always empty: a tar file is new."""
         return ""
 

@@ -22,6 +22,6 @@ def warning(seen: str, remedy: str) -> Finding:
     return Finding("warning", seen, remedy)
 
 
-def failed(seen: str, remedy: str) -> Finding:
+def failure(seen: str, remedy: str) -> Finding:
     """It does not work until somebody acts."""
     return Finding("failed", seen, remedy)

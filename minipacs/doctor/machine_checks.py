@@ -18,7 +18,7 @@ from pathlib import Path
 
 from minipacs.archive.client import Archive
 from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, find_changed_keys, plugins_of, runs_here
-from minipacs.doctor.finding import Finding, failed, ok, warning
+from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
     check_change_log,
     check_database,
@@ -62,7 +62,9 @@ def check_home(settings: Settings) -> Finding:
         with tempfile.TemporaryFile(dir=settings.home):
             pass
     except OSError as error:
-        return failed(f"{settings.home} cannot be written ({error.strerror})", "Set MINIPACS_HOME, or its permissions.")
+        return failure(
+            f"{settings.home} cannot be written ({error.strerror})", "Set MINIPACS_HOME, or its permissions."
+        )
     secrets = settings.home / "secrets.json"
     if secrets.exists() and secrets.stat().st_mode & 0o077:
         return warning(f"{secrets} can be read by others", f"chmod 600 {secrets}")
@@ -75,14 +77,14 @@ def check_disk(settings: Settings) -> Finding:
     seen = f"{free_mb} MB free, reserve {settings.reserve_mb} MB"
     remedy = "Free some disk space, or set MINIPACS_HOME to a larger disk."
     if free_mb < settings.reserve_mb:
-        return failed(f"{seen}: no new work starts", remedy)
+        return failure(f"{seen}: no new work starts", remedy)
     return warning(seen, remedy) if free_mb < COMFORTABLE_RESERVES * settings.reserve_mb else ok(seen)
 
 
 def check_viewer(settings: Settings) -> Finding:
     """The OHIF build is prepared."""
     if not (settings.ohif / "index.html").is_file():
-        return failed(f"no OHIF build in {settings.ohif}", "Run scripts/setup, or set MINIPACS_OHIF.")
+        return failure(f"no OHIF build in {settings.ohif}", "Run scripts/setup, or set MINIPACS_OHIF.")
     return ok(f"OHIF is prepared in {settings.ohif}")
 
 
@@ -98,7 +100,7 @@ def check_engines(settings: Settings) -> Finding:
             reasons[point.name] = str(error)
     wanted = settings.automatic_engine
     if wanted and reasons.get(wanted, "not installed"):
-        return failed(f"{wanted}: {reasons.get(wanted) or 'no such engine'}", "`minipacs engines` says what to do.")
+        return failure(f"{wanted}: {reasons.get(wanted) or 'no such engine'}", "`minipacs engines` says what to do.")
 
     available = ", ".join(name for name, reason in reasons.items() if not reason)
     missing = ", ".join(name for name, reason in reasons.items() if reason)
@@ -106,7 +108,7 @@ def check_engines(settings: Settings) -> Finding:
     return ok(f"{seen}; not available: {missing}" if missing else seen)
 
 
-def check_orthanc_installed(settings: Settings) -> Finding:
+def check_orthanc_installation(settings: Settings) -> Finding:
     """Orthanc and its plugins are installed, where we start it ourselves."""
     if not runs_here(settings):
         return ok(f"runs elsewhere ({settings.orthanc_url})")
@@ -118,7 +120,7 @@ def check_orthanc_installed(settings: Settings) -> Finding:
     if find_binary() is None:
         missing.insert(0, "orthanc")
     if missing:
-        return failed(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+        return failure(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
     return ok("program and plugins are installed")
 
 
@@ -128,10 +130,10 @@ def check_archive(settings: Settings) -> Finding:
         system, plugins = archive.system(), archive.plugins()
 
     if "gdcm" in plugins:
-        return failed("the gdcm plugin is loaded; its transcoding can kill Orthanc", "apt-get remove orthanc-gdcm")
+        return failure("the gdcm plugin is loaded; its transcoding can kill Orthanc", "apt-get remove orthanc-gdcm")
     missing = [name for name in ("dicom-web", "python") if name not in plugins]
     if missing:
-        return failed(f"plugins not loaded: {', '.join(missing)}", "Start it with scripts/up, or load them.")
+        return failure(f"plugins not loaded: {', '.join(missing)}", "Start it with scripts/up, or load them.")
     if system.get("DicomAet") != settings.aet:
         return warning(f"calls itself {system.get('DicomAet')}, not {settings.aet}", "Restart it: scripts/up.")
     if system.get("OverwriteInstances"):
@@ -157,7 +159,7 @@ def check_dicom_port(settings: Settings) -> Finding:
     try:
         socket.create_connection(here, ANSWER_TIMEOUT_S).close()
     except OSError:
-        return failed(f"port {settings.dicom_port} accepts no connection", "Start everything with scripts/up.")
+        return failure(f"port {settings.dicom_port} accepts no connection", "Start everything with scripts/up.")
     from pynetdicom import AE
 
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the finding says it
@@ -166,11 +168,11 @@ def check_dicom_port(settings: Settings) -> Finding:
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = ANSWER_TIMEOUT_S
     association = entity.associate(*here, ae_title=settings.aet)
     if not association.is_established:
-        return failed(f"port {settings.dicom_port} accepts no association", "See HOME/log/orthanc.log.")
+        return failure(f"port {settings.dicom_port} accepts no association", "See HOME/log/orthanc.log.")
     status = association.send_c_echo()
     association.release()
     if getattr(status, "Status", None) != 0x0000:  # Success
-        return failed("C-ECHO was refused", "See HOME/log/orthanc.log.")
+        return failure("C-ECHO was refused", "See HOME/log/orthanc.log.")
     return ok(f"{settings.aet} answers C-ECHO on port {settings.dicom_port}")
 
 
@@ -194,7 +196,7 @@ def check_job_service(settings: Settings) -> Finding:
             probe.bind((host, port))
         except OSError:
             return ok(f"the job service listens on UDP port {port}")
-    return failed(f"nobody listens on UDP port {port}: the job service does not run", "Start it with scripts/up.")
+    return failure(f"nobody listens on UDP port {port}: the job service does not run", "Start it with scripts/up.")
 
 
 def check_prompts(settings: Settings) -> Finding:
@@ -202,7 +204,7 @@ def check_prompts(settings: Settings) -> Finding:
     try:
         socket.create_connection(settings.prompts_address, ANSWER_TIMEOUT_S).close()
     except OSError:
-        return failed(f"nobody answers at {settings.prompts}", "Start it with scripts/up.")
+        return failure(f"nobody answers at {settings.prompts}", "Start it with scripts/up.")
     return ok(f"answers at {settings.prompts}")
 
 
@@ -213,11 +215,11 @@ def check_front_door(settings: Settings) -> Finding:
         with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=ANSWER_TIMEOUT_S):
             return ok(f"answers at {settings.address}")
     except urllib.error.HTTPError as error:
-        return failed(
+        return failure(
             f"port {settings.http_port} answers {error.code}: another program?", "Stop it, or set MINIPACS_HTTP_PORT."
         )
     except (urllib.error.URLError, OSError):
-        return failed(f"nobody answers at {settings.address}", "Start it with scripts/up.")
+        return failure(f"nobody answers at {settings.address}", "Start it with scripts/up.")
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ CHECKS = (
     Check("database", check_database),
     Check("viewer", check_viewer),
     Check("engines", check_engines),
-    Check("orthanc", check_orthanc_installed),
+    Check("orthanc", check_orthanc_installation),
     Check("archive", check_archive),
     Check("stable age", check_stable_age),
     Check("dicomweb", check_dicomweb),
@@ -256,6 +258,6 @@ def run_checks(settings: Settings) -> Iterator[tuple[str, Finding]]:
         try:
             yield check.part, check.run(settings)
         except MinipacsError as error:
-            yield check.part, failed(error.message.rstrip("."), error.hint)
+            yield check.part, failure(error.message.rstrip("."), error.hint)
         except OSError as error:
-            yield check.part, failed(f"{type(error).__name__}: {error.strerror or error}", "See HOME/log.")
+            yield check.part, failure(f"{type(error).__name__}: {error.strerror or error}", "See HOME/log.")

@@ -8,7 +8,7 @@ from sqlalchemy import func, make_url, select
 from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.database import Database
-from minipacs.doctor.finding import Finding, failed, ok, warning
+from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.jobs.planner import planner_cursor
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
@@ -35,7 +35,7 @@ def check_database(settings: Settings) -> Finding:
         schema, newest = migrations.current(session.connection()), migrations.head()
 
     if schema > newest:
-        return failed(f"{where} has schema {schema}, this version knows {newest}", "Update minipacs.")
+        return failure(f"{where} has schema {schema}, this version knows {newest}", "Update minipacs.")
     if schema < newest:
         seen = f"{where} has schema {schema or 'none'}, {newest} is due"
         return warning(seen, "The next start upgrades it: scripts/up.")
@@ -60,7 +60,7 @@ def check_queue(settings: Settings) -> Finding:
 
     seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs yet"
     if silent:
-        return failed(f"{silent} jobs run on workers that fell silent ({seen})", "Start the job service: scripts/up.")
+        return failure(f"{silent} jobs run on workers that fell silent ({seen})", "Start the job service: scripts/up.")
     if oldest is not None and now - oldest > MAX_WAIT_S:
         return warning(f"the oldest waits for {(now - oldest) / 60:.0f} min ({seen})", "Add workers: MINIPACS_WORKERS.")
     if states.get("failed"):
@@ -101,7 +101,7 @@ def check_change_log(settings: Settings) -> Finding:
     if last - read > MAX_UNREAD_CHANGES:
         return warning(f"{last - read} entries are unread", "Is the job service running? See HOME/log/job-service.log.")
     if read > last:
-        return failed(
+        return failure(
             f"read to {read}, but the archive is at {last}: another archive?",
             "Restore archive and catalogue from the same backup, or remove the catalogue: it is rebuilt.",
         )
@@ -117,11 +117,11 @@ def check_scheduler(settings: Settings) -> Finding:
     try:
         client = Client(settings.scheduler, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError):
-        return failed(f"no Dask scheduler at {settings.scheduler}", "Start it, or correct MINIPACS_SCHEDULER.")
+        return failure(f"no Dask scheduler at {settings.scheduler}", "Start it, or correct MINIPACS_SCHEDULER.")
     with closing(client):
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
     if not workers:
-        return failed(
+        return failure(
             f"{settings.scheduler} has no workers", "Start some: `minipacs worker`, with the same MINIPACS_SCHEDULER."
         )
     return ok(f"{settings.scheduler} has {workers} workers")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, update
 
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
-from minipacs.jobs.record import Job, count_changed, requeue
+from minipacs.jobs.record import Job, count_changes, requeue
 
 BACK_OFF_S = 2.0
 """Wait before the second attempt; doubled before each further one, up to `MAX_BACK_OFF_S`."""
@@ -74,7 +74,7 @@ class JobHold:
         json.dumps(result)  # a result that is no JSON is the work's mistake, found here
         return self._end(state="done", result=result, stage="done", error="", hint="", detail="")
 
-    def end_cancelled(self) -> bool:
+    def end_cancelled_job(self) -> bool:
         """Stopped because that was asked; `False` when the row had been given to another worker."""
         return self._end(state="cancelled")
 
@@ -101,4 +101,4 @@ class JobHold:
     def _end(self, **columns: Any) -> bool:
         with self.database.writing() as session:
             ended = update(Job).where(self._is_held).values(finished=self.database.now(), lease_until=None, **columns)
-            return bool(count_changed(session, ended))
+            return bool(count_changes(session, ended))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, exists, literal, or_, select, update
 
 from minipacs.database import Database
-from minipacs.jobs.record import UNTRIED, Job, count_changed, requeue
+from minipacs.jobs.record import UNTRIED, Job, count_changes, requeue
 
 ARE_OPEN = select(or_(exists().where(Job.state == "queued"), exists().where(Job.state == "running")))
 
@@ -32,7 +32,7 @@ class JobLeases:
         with self.database.reading() as session:
             return bool(session.connection().scalar(ARE_OPEN))
 
-    def still_queued(self, job_ids: Sequence[int]) -> set[int]:
+    def filter_waiting(self, job_ids: Sequence[int]) -> set[int]:
         """Which of these rows no worker has claimed."""
         queued = select(Job.id).where(Job.id.in_(job_ids), Job.state == "queued")
         with self.database.reading() as session:
@@ -50,7 +50,7 @@ class JobLeases:
         with self.database.reading() as session:
             return {worker for worker in session.scalars(select(Job.worker).where(*conditions)) if worker}
 
-    def requeue_expired(self) -> int:
+    def requeue_lost_leases(self) -> int:
         """Queue again what silent workers hold; how many rows."""
         return self._requeue(Job.lease_until < self.database.now(), "The worker fell silent.")
 
@@ -61,19 +61,19 @@ class JobLeases:
     def _requeue(self, which: ColumnElement[bool], reason: str, *, counts_attempt: bool = True) -> int:
         return requeue(self.database, which, reason, counts_attempt=counts_attempt)
 
-    def retry_failed(self, kind: str, after_s: float) -> int:
+    def retry_failures(self, kind: str, after_s: float) -> int:
         """Queue what failed longer ago than this again, with all its attempts; how many rows."""
         failed = update(Job).where(Job.kind == kind, Job.state == "failed")
         with self.database.writing() as session:
             long_ago = failed.where(Job.finished < self.database.now() - after_s)
-            return count_changed(session, long_ago.values(**UNTRIED))
+            return count_changes(session, long_ago.values(**UNTRIED))
 
-    def note_queued(self, reason: str) -> None:
+    def note_wait_reason(self, reason: str) -> None:
         """Note on every queued row why it waits."""
         with self.database.writing() as session:
             session.execute(update(Job).where(Job.state == "queued").values(note=reason))
 
-    def note_unserved(self, served: Sequence[str]) -> None:
+    def note_missing_workers(self, served: Sequence[str]) -> None:
         """Note on queued rows that need what no worker has why they wait."""
         reason = literal("Waiting: no worker takes jobs that need a ") + Job.needs
         remedy = ". Set MINIPACS_GPUS, or start `minipacs worker --needs gpu`."

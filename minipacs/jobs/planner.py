@@ -154,7 +154,7 @@ class Planner:
             if followed is None:
                 return
             if followed.study_instance_uid:
-                self.jobs.forget_ended(session, followed.study_instance_uid)
+                self.jobs.forget_ended_jobs(session, followed.study_instance_uid)
                 empty = StudyContent(study_id, followed.study_instance_uid, ())
                 for work in kinds_of_work().values():
                     for order in work.orders(empty, self.settings):

@@ -9,7 +9,7 @@ from minipacs.archive.content import StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotFound
 from minipacs.jobs.contract import Order, segmentation_uids
-from minipacs.jobs.record import ENDED_STATES, UNTRIED, Job, count_changed
+from minipacs.jobs.record import ENDED_STATES, UNTRIED, Job, count_changes
 
 
 class JobQueue:
@@ -40,9 +40,9 @@ class JobQueue:
         in_archive = {series.series_instance_uid for series in study.series}
         done = select(Job).where(Job.study_instance_uid == study.study_instance_uid, Job.state == "done")
         lost = [job.id for job in session.scalars(done) if not set(segmentation_uids(job.result or {})) <= in_archive]
-        return count_changed(session, update(Job).where(Job.id.in_(lost)).values(**UNTRIED))
+        return count_changes(session, update(Job).where(Job.id.in_(lost)).values(**UNTRIED))
 
-    def forget_ended(self, session: Session, study_instance_uid: str) -> None:
+    def forget_ended_jobs(self, session: Session, study_instance_uid: str) -> None:
         """Delete the ended jobs of a study that was deleted: when it is sent again, it is new."""
         of_study = Job.study_instance_uid == study_instance_uid
         session.execute(delete(Job).where(of_study, Job.state.in_(ENDED_STATES)))
@@ -76,4 +76,4 @@ class JobQueue:
         """Queue an ended job again, with all its attempts; `False` when it is queued or running."""
         ended = update(Job).where(Job.id == job_id, Job.state.in_(ENDED_STATES))
         with self.database.writing() as session:
-            return bool(count_changed(session, ended.values(**UNTRIED)))
+            return bool(count_changes(session, ended.values(**UNTRIED)))

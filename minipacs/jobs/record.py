@@ -112,9 +112,9 @@ def requeue(
     }
     running = update(Job).where(Job.state == "running", which)
     with database.writing() as session:
-        return count_changed(session, running.values(**{**values, **columns}))
+        return count_changes(session, running.values(**{**values, **columns}))
 
 
-def count_changed(session: Session, statement: Update) -> int:
+def count_changes(session: Session, statement: Update) -> int:
     """Execute an update; how many rows it changed."""
     return cast(CursorResult[Any], session.execute(statement)).rowcount

@@ -93,7 +93,7 @@ class Runner:
         self._requeue_from_silent_workers()
         if not self._open_pool.maintain():
             self._submissions.clear()
-        self._forget_ended()
+        self._forget_ended_submissions()
         if self._disk_is_low():
             return 0
         slots = self._open_pool.count_slots()
@@ -114,9 +114,9 @@ class Runner:
             self._submissions[job_id] = Submission(future, needs, time.monotonic())
         return len(due)
 
-    def _forget_ended(self) -> None:
+    def _forget_ended_submissions(self) -> None:
         """Forget submissions that ended, and those that the pool lost or never started."""
-        waiting = self.leases.still_queued(list(self._submissions)) if self._submissions else set()
+        waiting = self.leases.filter_waiting(list(self._submissions)) if self._submissions else set()
         for job_id, submission in list(self._submissions.items()):
             stuck = job_id in waiting and time.monotonic() - submission.submitted_at > CLAIM_TIMEOUT_S
             if submission.future.done() or stuck:
@@ -149,7 +149,7 @@ class Runner:
             if worker.startswith(f"{self.settings.host_name}/"):
                 log.warning("a worker of this machine has been silent for %g s; it is ended", self.settings.lease_s)
                 end_worker(worker)
-        self.leases.requeue_expired()
+        self.leases.requeue_lost_leases()
 
     def _apply_rules(self, served: list[str]) -> None:
         """Note on rows that no worker can serve why they wait; queue failed rows again as MINIPACS_RETRY says."""
@@ -158,9 +158,9 @@ class Runner:
             return
         self._last_rules = now
         if served:
-            self.leases.note_unserved(served)
+            self.leases.note_missing_workers(served)
         for kind, after_s in self.settings.retry_rules.items():
-            if number := self.leases.retry_failed(kind, after_s):
+            if number := self.leases.retry_failures(kind, after_s):
                 log.info("%d failed jobs of kind %s are queued again after %g s", number, kind, after_s)
 
     @property
@@ -176,7 +176,7 @@ class Runner:
         if is_low != self._below_reserve:
             reserve = f"MINIPACS_RESERVE_MB={self.settings.reserve_mb}"
             sentence = f"Waiting for disk space: less is free than {reserve}. Free some." if is_low else ""
-            self.leases.note_queued(sentence)
+            self.leases.note_wait_reason(sentence)
             log.warning("%s", sentence or f"{free_mb} MB of disk are free again: work goes on")
         self._below_reserve = is_low
         return is_low

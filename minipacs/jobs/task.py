@@ -116,7 +116,7 @@ class RunningTask:
         """End this process, for its work does not stop; a supervisor starts another."""
         log.warning("job %d does not hear that it must stop; its worker ends", self._hold.id)
         with suppress(CatalogueUnavailable):  # then its lease will end, or its process be missed
-            self._hold.end_cancelled()
+            self._hold.end_cancelled_job()
         os._exit(1)
 
 
@@ -150,7 +150,7 @@ def _do_work(settings: Settings, hold: JobHold) -> str:
         with RunningTask(settings, hold) as task:
             result = {**kinds_of_work()[hold.kind].run(task), "seconds": task.stage_seconds()}
     except Cancelled:
-        return _until_written(hold.end_cancelled, "cancelled")
+        return _until_written(hold.end_cancelled_job, "cancelled")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it
         return _record_failure(hold, error)
     return _until_written(lambda: hold.finish(result), "done")

@@ -88,7 +88,7 @@ def test_an_orthanc_that_is_not_installed_is_named(settings: Settings, monkeypat
     monkeypatch.setattr(machine_checks, "find_binary", lambda: None)
     monkeypatch.setattr(machine_checks, "PLUGIN_FOLDERS", ())
     assert (
-        machine_checks.check_orthanc_installed(settings).remedy
+        machine_checks.check_orthanc_installation(settings).remedy
         == "apt-get install orthanc orthanc-dicomweb orthanc-python"
     )
 

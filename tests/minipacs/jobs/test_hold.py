@@ -45,7 +45,7 @@ def test_progress_is_recorded_and_cancellation_heard(queue: JobQueue) -> None:
     assert (job.stage, job.done, job.total, job.note) == ("reading", 3, 10, "slices")
     queue.cancel(job_id)
     assert hold.beat(Progress()) == "cancel"
-    assert hold.end_cancelled()
+    assert hold.end_cancelled_job()
     assert queue.get(job_id).state == "cancelled"
 
 

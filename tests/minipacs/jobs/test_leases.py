@@ -30,7 +30,7 @@ def test_a_worker_without_its_lease_is_silent_and_its_row_queued_again(queue: Jo
     (job_id,) = submit(queue)
     claim(queue.database, job_id, "here/1/1", lease_s=-1)
     assert leases.workers() == leases.silent_workers() == {"here/1/1"}
-    assert leases.requeue_expired() == 1
+    assert leases.requeue_lost_leases() == 1
     assert queue.get(job_id).state == "queued"
     assert leases.workers() == set()
 
