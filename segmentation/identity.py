@@ -46,5 +46,6 @@ def parameters_digest(parameters: Mapping[str, Any]) -> str:
     """The same for the same JSON values in any order; `-` for none."""
     if not parameters:
         return "-"
+
     text = json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return sha256(text.encode("ascii")).hexdigest()[:16]

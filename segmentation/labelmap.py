@@ -89,6 +89,7 @@ class Segment:
         }
         if self.laterality:
             row["laterality"] = self.laterality.as_json()
+
         if self.region:
             row["region"] = self.region.as_json()
 
@@ -191,6 +192,7 @@ def _find_boxes_of(labels: LabelArray, highest: int, values: range) -> list[Exte
     bits[values.start : values.stop] = [1 << n for n in range(len(values))]
 
     in_slices, in_rows, in_columns = (np.zeros(length, bits.dtype) for length in labels.shape)
+
     for k, plane in enumerate(labels):
         plane_bits = np.take(bits, plane)
         row_bits = np.bitwise_or.reduce(plane_bits, 1)
@@ -208,4 +210,5 @@ def _box_of(present: list[NDArray[np.unsignedinteger]]) -> Extent | None:
         return None
 
     i, j, k = (slice(int(along[0]), int(along[-1]) + 1) for along in indices)
+
     return i, j, k

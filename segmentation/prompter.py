@@ -1,6 +1,6 @@
 """What an engine is that answers prompts slice by slice, what it takes and what it gives: prompts and masks in pixels.
 
-Such an engine is registered under `minipacs.prompters` too; the prompt service keeps it and asks it again and again.
+Such an engine is registered under `minipacs.prompters` too; the prompt service keeps it for many prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,6 +99,7 @@ class PromptedSeries:
             return plane
 
         low, high = self.value_range
+
         return np.asarray((plane - low) * np.float32(LEVELS / (high - low)), np.float32)
 
     def window(self, index: int) -> tuple[float, float]:
@@ -108,6 +109,7 @@ class PromptedSeries:
             return own
 
         low, high = self.value_range
+
         return (low + high) / 2, high - low
 
     def grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:

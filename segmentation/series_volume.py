@@ -1,11 +1,10 @@
-"""Which series is a volume, and which is refused, with the reason in one sentence.
+"""The volume of a series of DICOM images, or of one NIfTI or NRRD file.
 
-`highdicom.spatial.get_volume_positions` decides whether the planes are regular; what is
-written here only finds the words. SimpleITK and the SEG encoder accept a gap, a tilted gantry and
-repeated positions without complaint, and every mesh and millilitre made from them would be wrong.
+A series that breaks a rule of `volume_rules.py` is refused: SimpleITK and the SEG encoder accept a
+gap, a tilted gantry and repeated positions without complaint, and every mesh and millilitre made from
+them would be wrong.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,20 +17,32 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from minipacs.errors import NotAVolume, Unreadable
+from minipacs.errors import Unreadable
 from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
 from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.volume_file import is_volume_file, read_volume
 from segmentation.identity import derived_uid
+from segmentation.volume_rules import (
+    check_frames,
+    check_grid,
+    check_hounsfield,
+    explain_irregularity,
+    is_localiser,
+    keep_modality,
+    normal_of,
+    position_of,
+    refusal,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from highdicom import Volume
 
 MIN_SLICES = 10
 """Fewer planes are pictures, not a volume."""
-TILT_DEGREES = 0.1
-"""A step between planes further off their normal than this is a shear worth naming."""
+DECODERS = 2
+"""Images decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
             raise Unreadable(f"{name} is not a whole DICOM file.", "Send the series again.") from error
         if "Rows" in images[-1] and "PixelData" not in images[-1]:
             raise Unreadable(f"{name} is not a whole DICOM file: it has no pixels.", "Send the series again.")
+
     return images
 
 
@@ -72,8 +84,10 @@ def _complete_uids(image: Dataset) -> Dataset:
     for keyword, kept in (("SOPClassUID", "MediaStorageSOPClassUID"), ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
         if not image.get(keyword) and meta.get(kept):
             setattr(image, keyword, meta.get(kept))
+
     if not image.get("FrameOfReferenceUID") and image.get("SeriesInstanceUID"):
         image.FrameOfReferenceUID = derived_uid(str(image.SeriesInstanceUID), "frame of reference")
+
     return image
 
 
@@ -84,18 +98,26 @@ def stack_images(images: Sequence[Dataset], modalities: Iterable[str] = (), mini
     """
     from highdicom.spatial import get_volume_positions
 
-    images = _check_frames(_check_modality(images, modalities))
-    images = [i for i in images if not _is_localiser(i)] or _refuse("it is a localiser (scout), not a volume")
+    images = keep_modality(images, modalities)
+    check_frames(images)
+
+    images = [image for image in images if not is_localiser(image)]
+    if not images:
+        refuse("it is a localiser (scout), not a volume")
     if len(images) < minimum:
-        _refuse(f"it has {len(images)} images; a volume needs {minimum}")
-    _check_grid(images)
-    _check_hounsfield(images)
-    spacing, order = get_volume_positions([list(_position(i)) for i in images], images[0].ImageOrientationPatient)
+        refuse(f"it has {len(images)} images; a volume needs {minimum}")
+
+    check_grid(images)
+    check_hounsfield(images)
+
+    spacing, order = get_volume_positions([list(position_of(i)) for i in images], images[0].ImageOrientationPatient)
     if spacing is None or order is None:
-        raise _refusal(_why_irregular(images))
+        raise refusal(explain_irregularity(images))
+
     sorted_images = [image for _, image in sorted(zip(order, images, strict=True), key=lambda pair: pair[0])]
-    if float(np.dot(_position(sorted_images[-1]) - _position(sorted_images[0]), _normal(images[0]))) < 0:
+    if float(np.dot(position_of(sorted_images[-1]) - position_of(sorted_images[0]), normal_of(images[0]))) < 0:
         sorted_images.reverse()
+
     return Slices(tuple(sorted_images), _affine(sorted_images))
 
 
@@ -106,10 +128,12 @@ def load_volume(slices: Slices) -> "Volume":
     """
     from highdicom import Volume
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(DECODERS) as pool:
         planes = list(pool.map(modality_values, slices.images))
+
     whole = all(plane.dtype == np.int16 for plane in planes)
     array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
+
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
 
 
@@ -124,7 +148,8 @@ def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") ->
     found = modality or ("CT" if is_hounsfield(volume.array.min()) else "MR")
     taken = sorted(modalities)
     if taken and found not in taken:
-        _refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
+        refuse(f"it is {found}; the engine takes {' and '.join(taken)}")
+
     return volume, found
 
 
@@ -142,125 +167,31 @@ def read_file(file: Path) -> "Volume":
         raise Unreadable(f"{file.name}: {error.message}", error.hint) from error
     except OSError as error:
         raise Unreadable(f"{file.name} cannot be opened ({error.strerror}).", "Check the file.") from error
+
     if read.array.ndim != 3:
-        _refuse(f"{file.name} is not one grey-scale volume")
+        refuse(f"{file.name} is not one grey-scale volume")
+
     array = np.ascontiguousarray(_narrow(read.array.T))
     if min(array.shape) < 2:
-        _refuse(f"it has the shape {array.shape}")
+        refuse(f"it has the shape {array.shape}")
+
     try:
         return Volume(array, reverse_index_order(read.affine), "PATIENT")
     except ValueError:
-        raise _refusal("its axes are not at right angles") from None
-
-
-# -- the rules --------------------------------------------------------------------------------------
-def _refusal(reason: str) -> NotAVolume:
-    return NotAVolume(f"The series cannot be segmented: {reason}.")
-
-
-def _refuse(reason: str) -> Any:
-    raise _refusal(reason)
-
-
-def _check_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
-    pictures = [i for i in images if "Rows" in i and "Columns" in i]
-    if not pictures:
-        _refuse("it holds no images")
-    if not all(i.get(k) for i in pictures for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")):
-        _refuse("its images have no UIDs, so that nothing could refer to them")
-    found = str(pictures[0].get("Modality", ""))
-    taken = sorted(modalities)
-    if taken and found not in taken:
-        _refuse(f"it is {found or 'of no modality'}; the engine takes {' and '.join(taken)}")
-    return pictures
-
-
-def _check_frames(images: list[Dataset]) -> list[Dataset]:
-    if any(int(i.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in i for i in images):
-        _refuse("its images are multi-frame objects, which are not supported")
-    if any(int(i.get("SamplesPerPixel") or 1) != 1 for i in images):
-        _refuse("its images are in colour")
-    return images
-
-
-def _is_localiser(image: Dataset) -> bool:
-    return "LOCALIZER" in image.get("ImageType", [])  # PS3.3 C.8.2.1.1.1, value 3
-
-
-def _check_grid(images: list[Dataset]) -> None:
-    """One study, frame of reference, plane orientation, matrix and pixel spacing."""
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        if not all(i.get(keyword) for i in images):
-            _refuse(f"images lack {keyword}: their place in the patient is unknown")
-    if len({(i.Rows, i.Columns) for i in images}) > 1:
-        sizes = Counter(f"{i.Columns}×{i.Rows}" for i in images)
-        _refuse("its images differ in size: " + " and ".join(sorted(sizes)))
-    if len({str(i.FrameOfReferenceUID) for i in images}) > 1:
-        _refuse("its images lie in different frames of reference")
-    first = np.asarray(images[0].ImageOrientationPatient, float)
-    if any(np.abs(np.asarray(i.ImageOrientationPatient, float) - first).max() > 1e-3 for i in images):
-        _refuse("its images are in different orientations")
-    rows, columns = first[:3], first[3:]
-    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
-    if np.abs(np.asarray(lengths) - 1).max() > 1e-3 or abs(float(rows @ columns)) > 1e-3:
-        _refuse("its direction cosines are not two perpendicular unit vectors")
-    spacing = np.asarray([[float(s) for s in i.PixelSpacing] for i in images])
-    if spacing.min() <= 0 or np.abs(spacing - spacing[0]).max() > 1e-4 * spacing[0].max():
-        _refuse("its images differ in pixel spacing")
-
-
-def _check_hounsfield(images: list[Dataset]) -> None:
-    """CT must be in Hounsfield units: a rescale, and no other unit named (PS3.3 C.11.1.1.2)."""
-    if str(images[0].get("Modality")) != "CT":
-        return
-    if any("ModalityLUTSequence" not in i and ("RescaleSlope" not in i or "RescaleIntercept" not in i) for i in images):
-        _refuse("its pixel values cannot be turned into Hounsfield units: the rescale is missing")
-    units = {str(i.get("RescaleType") or "HU") for i in images} - {"HU", "US"}
-    if units:
-        _refuse(f"its pixel values are {' and '.join(sorted(units))}, not Hounsfield units")
-
-
-# -- finding the words ------------------------------------------------------------------------------
-def _why_irregular(images: list[Dataset]) -> str:
-    positions = np.stack([_position(i) for i in images])
-    along = positions @ _normal(images[0])
-    order = np.argsort(along, kind="stable")
-    along, positions = along[order], positions[order]
-    steps = np.diff(along)
-    typical = float(np.median(steps))
-    repeated = int((np.abs(steps) < max(0.01, 0.01 * typical)).sum())
-    if repeated:
-        return f"{repeated} of its {len(images)} images lie where another one lies"
-    across = np.linalg.norm(np.diff(positions, axis=0) - steps[:, None] * _normal(images[0]), axis=1)
-    tilt = float(np.degrees(np.arctan2(np.median(across), typical)))
-    if tilt > TILT_DEGREES:
-        return f"its gantry is tilted by {tilt:.1f}°, so that the stack is sheared"
-    widest = float(steps.max())
-    if widest > 1.5 * typical:
-        missing = int(np.round(steps[steps > 1.5 * typical] / typical).sum() - (steps > 1.5 * typical).sum())
-        return f"it has a gap: images {typical:.2f} mm apart, and {widest:.2f} mm; about {missing} missing"
-    return f"its images are unevenly spaced, {float(steps.min()):.2f} to {widest:.2f} mm"
-
-
-def _position(image: Dataset) -> NDArray[np.float64]:
-    return np.asarray(image.ImagePositionPatient, float)
-
-
-def _normal(image: Dataset) -> NDArray[np.float64]:
-    cosines = np.asarray(image.ImageOrientationPatient, float)
-    return np.cross(cosines[:3], cosines[3:])
+        raise refusal("its axes are not at right angles") from None
 
 
 def _affine(images: list[Dataset]) -> NDArray[np.float64]:
     """PS3.3 C.7.6.2.1.1, with the slice step as the first column: indices are (slice, row, column)."""
     cosines = np.asarray(images[0].ImageOrientationPatient, float)
     between_rows, between_columns = (float(s) for s in images[0].PixelSpacing)
-    first = _position(images[0])
+    first = position_of(images[0])
     affine = np.eye(4)
-    affine[:3, 0] = (_position(images[-1]) - first) / (len(images) - 1)
+    affine[:3, 0] = (position_of(images[-1]) - first) / (len(images) - 1)
     affine[:3, 1] = cosines[3:] * between_rows
     affine[:3, 2] = cosines[:3] * between_columns
     affine[:3, 3] = first
+
     return affine
 
 
@@ -274,11 +205,14 @@ def modality_values(image: Dataset) -> NDArray[Any]:
         raise Unreadable(
             f"The pixels of {image.SOPInstanceUID} cannot be decoded.", "Send the series again."
         ) from error
+
     pipeline = read_pipeline(image, 0)
     if pipeline.modality_lut is not None:
         return _narrow(pipeline.to_modality(stored).astype(np.int32))
+
     if pipeline.slope.is_integer() and pipeline.intercept.is_integer():  # the same without fractions: in half the time
         return _narrow(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
+
     return pipeline.to_modality(stored).astype(np.float32)
 
 
@@ -286,4 +220,5 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and values.min(initial=0) >= -32768 and values.max(initial=0) <= 32767:
         return values.astype(np.int16)
+
     return values.astype(np.float32)

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     archive, database = Archive(settings), Database(settings.database_url)
     database.create()
     service = Service(settings, archive, database)
+
     try:
         server = Server(settings.prompts_address, service, secret(settings.home, "prompts_key"))
     except OSError as error:
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             f"The prompt service's port {settings.prompts_address[1]} is not free ({error.strerror}).",
             "Stop the other service, or set MINIPACS_PROMPTS.",
         ) from error
+
     threading.Thread(target=server.serve_forever, name="prompts").start()
     log.info("prompt service is ready")
     service.preload()
@@ -45,4 +47,5 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     service.close()
     archive.close()
     database.close()
+
     return 0

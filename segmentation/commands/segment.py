@@ -41,11 +41,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     settings = replace(settings, engine=arguments.engine) if arguments.engine else settings
     if not settings.engine:
         raise BadRequest("No engine is named.", "Give --engine, or set MINIPACS_ENGINE; minipacs engines lists them.")
+
     source = Path(arguments.source)
     if source.exists():
         return _segment_files(source, arguments, settings)
+
     if UID.fullmatch(arguments.source):
         return _segment_study(arguments.source, arguments, settings)
+
     raise BadRequest(f"{arguments.source} is neither a file, a folder nor a UID.", "minipacs segment --help.")
 
 
@@ -72,6 +75,7 @@ def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settin
         raise BadRequest(f"{source.name} holds no DICOM images.", "Give a folder of DICOM files.")
 
     segmented = [_segment_group(name, group, arguments, settings) for name, group in groups.items()]
+
     return 0 if any(segmented) else 1
 
 
@@ -100,6 +104,7 @@ def _segment_group(name: str, group: _FileGroup, arguments: argparse.Namespace, 
         shutil.copytree(request.out, folder)
 
     _print_result(name, manifest, folder)
+
     return True
 
 
@@ -112,6 +117,7 @@ def _find_series(folder: Path) -> dict[str, _FileGroup]:
 
     series: dict[str, list[tuple[str, Path]]] = {}
     files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
+
     for file in files:
         try:
             header = dcmread(file, stop_before_pixels=True)
@@ -175,6 +181,7 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
         print(f"{result['series']}: {', '.join(result['segments'])} → {folder}")
 
     print(answer["summary"])
+
     return 0 if answer["segmentations"] else 1
 
 

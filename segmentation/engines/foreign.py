@@ -156,6 +156,7 @@ def renumber(
 
     numbers = np.zeros(len(counts), np.uint8 if len(values) < 256 else np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
+
     return numbers[array], tuple(segments[value] for value in values)
 
 

@@ -95,6 +95,7 @@ def create(
 
     command = _command_with_screen(program)
     parameters = {"task": task, "quality": quality, "cpu": bool(cpu), "open_anatomy": bool(open_anatomy)}
+
     return SlicerDesktop(command, _read_version(command, program.stat().st_mtime), parameters)
 
 
@@ -102,8 +103,10 @@ def _command_with_screen(program: Path) -> tuple[str, ...]:
     """Slicer needs a display even without its window: on a server, a virtual one."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return (str(program),)
+
     if virtual := shutil.which("xvfb-run"):
         return (virtual, "-a", str(program))
+
     raise EngineUnavailable("3D Slicer needs a display, and this machine has none.", "Install xvfb (xvfb-run).")
 
 

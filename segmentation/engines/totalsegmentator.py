@@ -100,6 +100,7 @@ def create(settings: Settings, *, task: str = "total", speed: str = "", device: 
     python = settings.totalsegmentator_python
     if not python:
         raise EngineUnavailable(f"No Python with {TITLE} is set.", SET_PYTHON)
+
     if not os.access(Path(python).expanduser(), os.X_OK):
         raise EngineUnavailable(f"{Path(python).name} is not a Python that can be started.", SET_PYTHON)
 
@@ -109,6 +110,7 @@ def create(settings: Settings, *, task: str = "total", speed: str = "", device: 
 
     if speed and speed not in SPEEDS:
         raise EngineUnavailable(f"The speed {speed!r} is none of {', '.join(SPEEDS)}.", "Correct the rule.")
+
     description = _describe_task(_script(settings), task, speed)
     if "error" in description:
         raise EngineUnavailable(description["error"], "Correct the rule.")
@@ -121,6 +123,7 @@ def create(settings: Settings, *, task: str = "total", speed: str = "", device: 
         )
 
     parameters = {"task": task, "speed": description["speed"], "weights": _fingerprint(weights, description["weights"])}
+
     return TotalSegmentator(settings, description["version"], description["modality"], parameters, device)
 
 
@@ -138,6 +141,7 @@ def _describe_task(script: tuple[str, str], task: str, speed: str) -> TaskDescri
 
     hint = f"Install it there: pip install TotalSegmentator. {SET_PYTHON}"
     description: TaskDescription = json.loads(foreign.read_output(TITLE, (*script, "describe", task, speed), hint))
+
     return description
 
 
@@ -155,5 +159,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     config = home / "config.json"
     if not config.is_file():
         config.write_text(json.dumps({**NO_STATISTICS, "statistics_disclaimer_shown": True}), "utf-8")
+
     weights = str(Path(settings.totalsegmentator_weights).expanduser().resolve())
+
     return {"TOTALSEG_HOME_DIR": str(home), "TOTALSEG_WEIGHTS_PATH": weights, "HF_HUB_OFFLINE": "1"}

@@ -121,6 +121,7 @@ class Vista3d:
             return {"classes": list(classes)}
 
         points: dict[str, list[list[int]]] = {}
+
         for prompt in prompts:
             if not isinstance(prompt, Point) or not prompt.positive:
                 raise WrongPrompts(f"{TITLE} takes positive points only.", "Leave out boxes and negative points.")
@@ -141,6 +142,7 @@ def create(settings: Settings, *, classes: Sequence[str | int] = ()) -> Vista3d:
     """
     if not settings.vista3d_url:
         raise EngineUnavailable("No VISTA-3D server is set.", HOW_TO_SET)
+
     if urlsplit(settings.vista3d_url).scheme not in ("http", "https") or not urlsplit(settings.vista3d_url).hostname:
         raise EngineUnavailable("MINIPACS_VISTA3D_URL is not an http address.", HOW_TO_SET)
 
@@ -173,6 +175,7 @@ def _read_server_info(settings: Settings, period: int) -> ServerInfo:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(info), "utf-8")
+
     return info
 
 
@@ -250,6 +253,7 @@ def _unpack(content: bytes, folder: Path) -> Path:
     suffix = next((suffix for start, suffix in SUFFIXES.items() if content.startswith(start)), ".nii")
     path = folder / f"labels{suffix}"
     path.write_bytes(content)
+
     return path
 
 

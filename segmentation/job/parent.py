@@ -46,8 +46,10 @@ def run(request: Request, settings: Settings, progress: Progress, log: Path) -> 
                 log.unlink(missing_ok=True)
                 manifest: Manifest = message["result"]
                 return manifest
+
             if "error" in message:
                 raise _parse_error(message["error"])
+
             if "progress" in message:
                 stage, *steps = message["progress"]
 

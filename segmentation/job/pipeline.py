@@ -97,6 +97,7 @@ def segment_files(
         watch.seconds |= surfaces.receive()
 
     run = Run(dict(engine.parameters), watch.seconds, round(perf_counter() - watch.began, 3))
+
     return write_manifest(out, identity, labelmap, source.slices, run, has_report=True)
 
 
@@ -187,4 +188,5 @@ def _read(files: Sequence[Path], engine: Engine, modality: str) -> Source:
     slices.drop_pixels()
 
     first = slices.images[0]
+
     return Source(volume, slices, str(first.get("Modality", "")), str(first.SeriesInstanceUID))

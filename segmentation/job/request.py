@@ -48,4 +48,5 @@ def parse_request(line: str) -> tuple[Request, Settings]:
 
     value["files"] = [Path(file) for file in value["files"]]
     value["out"] = Path(value["out"])
+
     return Request(**value), settings

@@ -115,6 +115,7 @@ def _parse_rule(row: dict[str, Any]) -> Rule:
 
     rule = Rule(**row)
     re.compile(rule.description)
+
     return rule
 
 

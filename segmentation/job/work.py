@@ -74,6 +74,7 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
 
     key = work_key(study, main, facts.version, made_of)
     args = {"study_instance_uid": study.study_instance_uid}
+
     return [Order(KIND, key, study.study_instance_uid, args, needs=_resource_of(rules, settings))]
 
 
@@ -85,6 +86,7 @@ def order_for(study: StudyContent, settings: Settings, engine: str) -> Order:
     facts = EngineFacts.of(registry.create(engine, settings))
     key = work_key(study, engine, facts.version, parameters_digest(facts.parameters))
     args = {"study_instance_uid": study.study_instance_uid, "engine": engine}
+
     return Order(KIND, key, study.study_instance_uid, args, needs=facts.needs, priority=1)
 
 
@@ -138,6 +140,7 @@ def run(task: Task) -> StudyResult:
     skipped: list[SkippedSeries] = []
     failures: list[EngineError] = []
     candidates = [series for series in study.series if is_candidate(series)]
+
     for number, series in enumerate(candidates, 1):
         note = f"series {number} of {len(candidates)}"
         try:
@@ -164,6 +167,7 @@ def _summary(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
     segments = sum(len(result["segments"]) for result in results)
     series = f"{len(results)} series" if len(results) > 1 else "1 series"
     left_out = f"; {len(skipped)} left out" if skipped else ""
+
     return f"{segments} segments in {series}{left_out}."
 
 
@@ -211,6 +215,7 @@ def _choose_engine(task: Task, series: SeriesContent, rules: Rules, note: str) -
 
     made_of = parameters_digest(engine.parameters)
     identity = Identity(series.series_instance_uid, series.digest, engine.name, engine.version, made_of)
+
     return _SeriesWork(series, engine, identity, rule, rules, note)
 
 

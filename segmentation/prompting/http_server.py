@@ -95,6 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if not isinstance(content, bytes) and "study_instance_uid" in content:
             self.send_header(STUDY_HEADER, str(content["study_instance_uid"]))
+
         self.end_headers()
         self.wfile.write(body)
 
@@ -105,6 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {"status": "ok"}
 
         user = self._authenticate()
+
         return self._route(user, url.path, parse_qs(url.query), body)
 
     def _authenticate(self) -> str:
@@ -139,6 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         session = SESSION_PATH.fullmatch(path)
         if session and self.command == "POST" and session.group(2):
             return 201, service.accept(user, session.group(1), _parse_object(body))
+
         if session and self.command == "DELETE" and not session.group(2):
             service.discard(user, session.group(1))
             return 200, {"discarded": session.group(1)}

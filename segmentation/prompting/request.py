@@ -34,6 +34,7 @@ def _parse_prompt(prompt: Any, index_of: Mapping[str, int]) -> PromptOnSlice:
     uid = prompt.get("sop_instance_uid")
     if uid is not None and (not isinstance(uid, str) or uid not in index_of):
         raise WrongPrompts("A prompt names an image that is not in the series.", "Check `sop_instance_uid`.")
+
     index = None if uid is None else index_of[uid]
 
     if prompt.get("frame", 1) != 1:
@@ -48,6 +49,7 @@ def _parse_prompt(prompt: Any, index_of: Mapping[str, int]) -> PromptOnSlice:
     corners = prompt["box"]
     if not isinstance(corners, list) or len(corners) != 2:
         raise WrongPrompts("A box has two opposite corners.", 'Send {"box": [[x, y, z], [x, y, z]]}.')
+
     return PromptOnSlice(Box(_parse_position(corners[0]), _parse_position(corners[1])), index)
 
 
@@ -102,9 +104,11 @@ def parse_segment(body: Mapping[str, Any]) -> Segment:
     color = body.get("color") or list(DEFAULT_COLOR)
     if not isinstance(color, list) or len(color) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in color):
         raise BadRequest("`color` is not three integers from 0 to 255.", "Send [red, green, blue].")
+
     red, green, blue = color
 
     category, type_ = _parse_code(body, "category"), _parse_code(body, "type")
+
     return Segment(label, category, type_, laterality, color=(red, green, blue), algorithm="SEMIAUTOMATIC")
 
 

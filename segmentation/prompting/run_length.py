@@ -16,6 +16,7 @@ def encode(mask: Mask) -> list[int]:
     ends = np.flatnonzero(np.diff(padded))
     starts, stops = ends[::2], ends[1::2]
     runs: NDArray[np.int64] = np.stack([starts, stops - starts], 1).ravel()
+
     return [int(number) for number in runs]
 
 

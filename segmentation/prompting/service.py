@@ -92,10 +92,11 @@ class Service:
         prompter = self._prompter(engine)
 
         session = self.sessions.open(user, series_uid, str(body.get("session") or ""))
+
         with session.lock:
             series = self.volumes.get(series_uid)
             prompts = _to_pixels(body.get("prompts"), series, window, propagate=propagate)
-            masks = prompter.masks(series.prompted, prompts)
+            masks = prompter.masks(series.for_prompter, prompts)
             runs = {k: run_length.encode(mask) for k, mask in sorted(masks.items())}
             answer = Answer(series, engine, list(body["prompts"]), propagate, window, runs, _count_voxels(runs))
             session.answer = answer
@@ -160,7 +161,7 @@ def _to_pixels(
 ) -> PromptsInPixels:
     """The prompts of a request in the series' pixels; raises `WrongPrompts`."""
     on_slices = request.parse_prompts(prompts, series.index_of)
-    shape = series.prompted.shape
+    shape = series.for_prompter.shape
 
     return PromptsInPixels(
         group_by_slice(on_slices, series.to_index, shape),
@@ -175,7 +176,7 @@ def _count_voxels(runs: Mapping[int, list[int]]) -> int:
 
 
 def _answer_json(answer: Answer, session_id: str, seconds: float) -> PromptAnswer:
-    series = answer.series.prompted
+    series = answer.series.for_prompter
     _, rows, columns = series.shape
 
     return {

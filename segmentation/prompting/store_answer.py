@@ -72,8 +72,9 @@ class Acceptance:
     @property
     def labelmap(self) -> Labelmap:
         """The answer as a labelmap of one segment."""
-        series = self.answer.series.prompted
+        series = self.answer.series.for_prompter
         array = np.zeros(series.shape, np.uint8)
+
         for k, runs in self.answer.runs.items():
             array[k] = run_length.decode(runs, series.shape[1:])
 
@@ -95,6 +96,7 @@ def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, d
             manifest = store.move_into_place(folder, place, _write_result(acceptance, identity, rules.type, folder))
 
     store.keep(place, manifest, archive, database, remove_superseded=rules.superseded == "remove")
+
     return {
         "study_instance_uid": study_instance_uid,
         "series_instance_uid": manifest["seg_series_instance_uid"],
@@ -110,6 +112,7 @@ def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, fol
     if not (acceptance.segment.label + acceptance.user).isascii():  # what the source's character set may not have
         seg.decode()
         seg.SpecificCharacterSet = "ISO_IR 192"
+
     seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + source_series_number(series.slices.images[0])
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
@@ -121,4 +124,5 @@ def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, fol
     write_preview(labelmap, series.volume, folder / "preview.png")
 
     run = Run(prompted=acceptance.provenance)
+
     return write_manifest(folder, identity, labelmap, series.slices, run, has_report=False)

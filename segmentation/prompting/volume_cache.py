@@ -54,7 +54,7 @@ class LoadedSeries:
         return np.asarray(np.linalg.inv(self.slices.affine), np.float64)
 
     @cached_property
-    def prompted(self) -> PromptedSeries:
+    def for_prompter(self) -> PromptedSeries:
         """What a prompt engine sees of it."""
         images = self.slices.images
 
@@ -105,6 +105,7 @@ class VolumeCache:
                     self._forget(series_instance_uid, entry)
 
         self._free_memory()
+
         return series
 
     def bytes(self) -> int:
@@ -126,6 +127,7 @@ class VolumeCache:
             entry.series = self._fetch(study_uid, content)
 
         entry.checked_at = monotonic()
+
         return entry.series
 
     def _fetch(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
@@ -135,6 +137,7 @@ class VolumeCache:
 
         volume = load_volume(slices)
         slices.drop_pixels()
+
         return LoadedSeries(study_uid, content, slices, volume)
 
     def _forget(self, uid: str, entry: _Entry) -> None:

@@ -33,11 +33,13 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[1] not in SEG_TYPES:
         print(__doc__, file=sys.stderr)
         return 2
+
     try:
         print(convert(Path(arguments[0]), arguments[1]))
     except MinipacsError as error:
         print(error, file=sys.stderr)
         return 1
+
     return 0
 
 
@@ -46,9 +48,11 @@ def convert(folder: Path, seg_type: str) -> Path:
     manifest = read_manifest(folder)
     if manifest is None or not (folder / "seg.dcm").is_file():
         raise NotFound(f"There is no DICOM SEG in {folder.name}.", "Segment the series first.")
+
     own = dcmread(folder / "seg.dcm", stop_before_pixels=True)
     if own.SegmentationType == seg_type:
         return folder / "seg.dcm"
+
     path = folder / f"seg-{seg_type.lower()}.dcm"
     if not path.is_file():
         labelmap = _read_labelmap(folder)
@@ -58,6 +62,7 @@ def convert(folder: Path, seg_type: str) -> Path:
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         seg.save_as(partial)
         partial.replace(path)
+
     return path
 
 
@@ -66,8 +71,10 @@ def _read_labelmap(folder: Path) -> Labelmap:
 
     with (folder / "labels.nii.gz").open("rb") as stream:
         image = read_nifti(stream)
+
     array, affine = np.ascontiguousarray(image.array.T), reverse_index_order(image.affine)
     table = read_labels(folder / "labels.json")
+
     return Labelmap(array, VolumeGeometry(affine, array.shape, "PATIENT"), tuple(_parse_segment(row) for row in table))
 
 
@@ -92,6 +99,7 @@ def _source_planes(own: Dataset, manifest: Manifest, affine: Any, shape: tuple[i
     between = [float(np.linalg.norm(vector)) for vector in (step, along_column, along_row)]
     cosines = [*(along_row / between[2]).round(9).tolist(), *(along_column / between[1]).round(9).tolist()]
     images = []
+
     for k, uid in enumerate(manifest["source"]["sop_instance_uids"]):
         image = Dataset()
         image.update({e.tag: copy(e) for e in own if e.tag.group in (0x0008, 0x0010, 0x0020)})
@@ -102,6 +110,7 @@ def _source_planes(own: Dataset, manifest: Manifest, affine: Any, shape: tuple[i
         image.ImageOrientationPatient, image.PixelSpacing = cosines, [between[1], between[2]]
         image.SliceThickness = between[0]
         images.append(image)
+
     return Slices(tuple(images), affine)
 
 

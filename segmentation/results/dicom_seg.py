@@ -76,8 +76,10 @@ def encode_seg(
     copy_patient_and_study(seg, source, f"{identity.engine} segmentation")
     seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
     organization = identity.uid("dimension organization")
+
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
+
     return seg
 
 
@@ -104,10 +106,12 @@ def copy_patient_and_study(result: Any, source: Dataset, description: str) -> No
     """Copy the source's patient and study to our object, and describe our series by both."""
     if "SpecificCharacterSet" in source:
         result.SpecificCharacterSet = source.SpecificCharacterSet
+
     result.copy_patient_and_study_information(source)
     result.SoftwareVersions = [str(result.SoftwareVersions), f"minipacs {minipacs.__version__}"]
     if source.get("BodyPartExamined"):
         result.BodyPartExamined = source.BodyPartExamined
+
     of = str(source.get("SeriesDescription") or source.get("SeriesNumber") or "series")
     result.SeriesDescription = f"{description}: {of}"[:64].strip()  # VR LO
 
@@ -137,6 +141,7 @@ def _strip(image: Dataset) -> Dataset:
     stripped = Dataset()
     for element in (*(image[keyword] for keyword in _NEEDED if keyword in image), *_EMPTY):
         stripped.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
+
     return stripped
 
 
@@ -161,4 +166,5 @@ def _description(number: int, segment: Segment, identity: Identity) -> "hd.seg.S
     if segment.laterality:
         kind = description.SegmentedPropertyTypeCodeSequence[0]
         kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([coded_concept(segment.laterality)])
+
     return description

@@ -97,6 +97,7 @@ def encode_sr(
         **equipment_of(identity),
     )
     copy_patient_and_study(sr, source, f"{identity.engine} measurements")
+
     return sr
 
 
@@ -141,6 +142,7 @@ def _values(values: Measurements, source: Dataset) -> list["hd.sr.Measurement"]:
         codes.SCT.Maximum: values.maximum,
     }
     name, unit = codes.DCM.AttenuationCoefficient, coded_concept(HOUNSFIELD_UNIT)
+
     return [volume, *(hd.sr.Measurement(name, _decimal(v), unit, derivation=d) for d, v in statistics.items())]
 
 
@@ -162,4 +164,5 @@ def _reference(seg: Dataset, source: Dataset) -> Dataset:
     reference = strip_sources([source])[0]
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
         setattr(reference, keyword, seg.get(keyword))
+
     return reference

@@ -98,6 +98,7 @@ class _Document:
             return document
 
         root["children"] = list(range(len(self._nodes)))
+
         return document | {
             "extensionsUsed": [QUANTIZATION],
             "extensionsRequired": [QUANTIZATION],
@@ -113,6 +114,7 @@ class _Document:
         positions[:, :3] = np.rint((vertices - centre) / scale * 32767)
 
         bounds = {"min": positions[:, :3].min(0).tolist(), "max": positions[:, :3].max(0).tolist()}
+
         return self._add_accessor(positions, VERTICES, 8, _vectors(SHORT, len(vertices)) | bounds)
 
     def _add_normals(self, normals: NDArray[np.float32]) -> int:
@@ -130,6 +132,7 @@ class _Document:
             "count": corners.size,
             "type": "SCALAR",
         }
+
         return self._add_accessor(corners, TRIANGLES, 0, layout)
 
     def _add_accessor(self, data: NDArray[Any], target: int, stride: int, layout: Json) -> int:
@@ -140,6 +143,7 @@ class _Document:
 
         self._views.append(view | {"byteStride": stride} if stride else view)
         self._accessors.append({"bufferView": len(self._views) - 1} | layout)
+
         return len(self._accessors) - 1
 
 
@@ -156,6 +160,7 @@ def _material(segment: Segment) -> Json:
         "doubleSided": True,
         "pbrMetallicRoughness": {"baseColorFactor": color, "metallicFactor": 0, "roughnessFactor": 0.6},
     }
+
     return material | {"alphaMode": "BLEND"} if segment.encloses else material
 
 

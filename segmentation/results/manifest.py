@@ -119,6 +119,7 @@ def write_manifest(
             manifest["sr_sop_instance_uid"] = identity.uid("SR instance")
 
     save_manifest(folder, manifest)
+
     return manifest
 
 

@@ -36,7 +36,9 @@ def _caret_label_table(labelmap: Labelmap) -> str:
         red, green, blue = (quoteattr(f"{channel / 255:.4f}") for channel in segment.color)
         attributes = f'Key="{value}" Red={red} Green={green} Blue={blue} Alpha="1"'
         rows.append(f"<Label {attributes}>{escape(segment.label)}</Label>")
+
     table = "\n".join(rows)
+
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<CaretExtension><VolumeInformation Index="0">'
         f"<LabelTable>\n{table}\n</LabelTable><VolumeType>Label</VolumeType></VolumeInformation></CaretExtension>\n"

@@ -1,6 +1,6 @@
 """Where a finished result is kept: its folder in its place, SEG and SR in the archive, a row in the catalogue.
 
-A folder appears whole or not at all: it is made beside its place and moved there. Archive and catalogue get
+A folder appears whole or not at all: it is written elsewhere and moved there. Archive and catalogue get
 the result after that, so that after a crash in between the next attempt completes them without segmenting
 again.
 """
@@ -48,6 +48,7 @@ def move_into_place(folder: Path, place: Path, manifest: Manifest, before: Manif
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
         place.rename(folder.with_name("before"))
+
     folder.rename(place)
 
     return manifest

@@ -124,6 +124,7 @@ def write_surfaces(request: Request) -> tuple[dict[str, float], Scene]:
     labelmap = Labelmap(array, VolumeGeometry(request.affine, array.shape, "PATIENT"), request.segments)
 
     seconds: dict[str, float] = {}
+
     with _time("surfaces", seconds):
         surfaces = find_surfaces(labelmap)
 

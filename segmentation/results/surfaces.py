@@ -94,6 +94,7 @@ def _find_surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
     vertices = np.asarray(geometry.map_indices_to_reference(indices), np.float32)
 
     faces, normals = _orient_outwards(vertices, triangles.astype(np.uint32))
+
     return Surface(value, vertices, faces, normals)
 
 
@@ -123,6 +124,7 @@ def _average(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uint
         return small
 
     slabs: NDArray[np.float32] = small.reshape(-1, fs, rows, columns).mean(1, dtype=np.float32)
+
     return np.rint(slabs).astype(np.uint8)
 
 
@@ -162,6 +164,7 @@ def _run_flying_edges(
 
     points = vtk_to_numpy(mesh.GetPoints().GetData())[:, ::-1].copy()
     triangles = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3).copy()
+
     return points, triangles
 
 
@@ -175,6 +178,7 @@ def _simplify(
         points, triangles = fast_simplification.simplify(
             points, triangles, target_count=MAX_TRIANGLES, agg=SIMPLIFY_AGGRESSION
         )
+
     return points, triangles
 
 
@@ -188,10 +192,12 @@ def _orient_outwards(
         triangles, facing = np.ascontiguousarray(triangles[:, ::-1]), -facing
 
     normals = np.zeros((len(vertices), 3))
+
     for corner in range(3):
         for axis in range(3):
             normals[:, axis] += np.bincount(triangles[:, corner], facing[:, axis], len(vertices))
 
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.where(lengths > 1e-12, normals / np.maximum(lengths, 1e-12), (0.0, 0.0, 1.0))
+
     return triangles, normals.astype(np.float32)

@@ -25,12 +25,14 @@ def find(name: str) -> Segment | None:
     words = name.replace("_", " ").split()
     sides = [word.lower() for word in words if word.lower() in SIDES]
     known = _by_name()
+
     for candidate in (" ".join(words), " ".join(word for word in words if word.lower() not in SIDES)):
         if found := known.get(_key(candidate)):
             # the heart's left atrium is a concept of its own: its side is in the name found
             side = SIDES[sides[0]] if sides and not set(sides) & set(found.label.split()) else None
             label = f"{sides[0]} {found.label}" if side else found.label
             return replace(found, label=label, laterality=side)
+
     return None
 
 

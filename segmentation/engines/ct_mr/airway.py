@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, extent, filled
+from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, fill_holes, find_extent
 
 TRACHEA_HU = -700
 DISC_MM2 = (60, 900)
@@ -31,63 +31,73 @@ class Disc:
     """(column, row)."""
 
 
-def airway(densities: Densities, body: Mask, grid: Grid) -> Mask:
+def find_airway(densities: Densities, body: Mask, grid: Grid) -> Mask:
     """Trachea and main bronchi on the working grid; empty where there is no trachea."""
     out = np.zeros_like(body)
-    chain = _trachea(densities, body, grid)
+    chain = _find_trachea(densities, body, grid)
     if len(chain) * grid.spacing[0] < SHORTEST_MM:
         return out
+
     seed = np.zeros(densities.shape, bool)
+
     for disc in chain:
         seed[disc.slice] = disc.pixels
+
     slices = [disc.slice for disc in chain]
     slab = slice(max(0, min(slices) - int(BELOW_MM / grid.spacing[0])), max(slices) + 1)
     out[seed] = 1
-    out[slab] |= _grown(densities[slab], body[slab], seed[slab], grid)
-    return filled(out)
+    out[slab] |= _grow(densities[slab], body[slab], seed[slab], grid)
+
+    return fill_holes(out)
 
 
-def _trachea(densities: Densities, body: Mask, grid: Grid) -> list[Disc]:
+def _find_trachea(densities: Densities, body: Mask, grid: Grid) -> list[Disc]:
     """The longest chain of discs, looked for from the top."""
     best: list[Disc] = []
     chain: list[Disc] = []
-    low, high = extent(body.any((1, 2)))
+    low, high = find_extent(body.any((1, 2)))
+
     for k in range(high, low - 1, -1):
-        disc = _next(densities[k], body[k], k, chain, grid)
+        disc = _find_next_disc(densities[k], body[k], k, chain, grid)
         if disc is not None:
             chain.append(disc)
             continue
+
         best = max(best, chain, key=len)
         chain = []
         if len(best) * grid.spacing[0] > LONG_ENOUGH_MM:
             break
+
     return max(best, chain, key=len)
 
 
-def _next(densities: Densities, body: Mask, k: int, chain: list[Disc], grid: Grid) -> Disc | None:
+def _find_next_disc(densities: Densities, body: Mask, k: int, chain: list[Disc], grid: Grid) -> Disc | None:
     """The disc that continues the chain, or the one nearest to the midline to begin one."""
     if not body.any():
         return None
-    left, right = extent(body.any(0))
+
+    left, right = find_extent(body.any(0))
     middle = (left + right) / 2
-    discs = _discs(densities, body, k, grid)
+    discs = _find_discs(densities, body, k, grid)
     if not chain:
         return min(discs, key=lambda disc: abs(disc.centre[0] - middle), default=None)
+
     pixel_mm = np.array([grid.spacing[2], grid.spacing[1]])
 
-    def moved(disc: Disc) -> float:
+    def distance_mm(disc: Disc) -> float:
         return float(np.hypot(*((disc.centre - chain[-1].centre) * pixel_mm)))
 
-    return min((disc for disc in discs if moved(disc) < STEP_MM), key=moved, default=None)
+    return min((disc for disc in discs if distance_mm(disc) < STEP_MM), key=distance_mm, default=None)
 
 
-def _discs(densities: Densities, body: Mask, k: int, grid: Grid) -> list[Disc]:
+def _find_discs(densities: Densities, body: Mask, k: int, grid: Grid) -> list[Disc]:
     """Round dark discs near the midline, not at the back."""
-    (left, right), (front, back) = extent(body.any(0)), extent(body.any(1))
+    (left, right), (front, back) = find_extent(body.any(0)), find_extent(body.any(1))
     middle, width, depth = (left + right) / 2, right - left, back - front
     dark = (densities < TRACHEA_HU).view(np.uint8) & body
     count, parts, stats, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)
     found = []
+
     for part in range(1, count):
         area = stats[part, cv2.CC_STAT_AREA] * grid.pixel_mm2
         across = stats[part, cv2.CC_STAT_WIDTH] * grid.spacing[2]
@@ -97,13 +107,15 @@ def _discs(densities: Densities, body: Mask, k: int, grid: Grid) -> list[Disc]:
         is_deep = 0.12 * depth < centres[part, 1] - front < 0.75 * depth
         if DISC_MM2[0] < area < DISC_MM2[1] and is_round and area / (across * down) > 0.5 and is_central and is_deep:
             found.append(Disc(k, parts == part, centres[part]))
+
     return found
 
 
-def _grown(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid) -> Mask:
+def _grow(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid) -> Mask:
     """Growth from the seed at rising thresholds; the last one before the volume jumps (a leak into lung)."""
     seed_ml, before = grid.ml(seed), 0.0
     grown = np.zeros_like(body)
+
     for threshold in GROWTH_HU:
         dark = (densities < threshold) & (body > 0)
         parts = cc3d.connected_components(dark, connectivity=6)
@@ -113,5 +125,7 @@ def _grown(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid
         leaks = before and volume > 1.9 * before and volume > 1.6 * seed_ml
         if volume > max(3.5 * seed_ml, seed_ml + 90) or leaks:
             break
+
         before, grown = volume, region.view(np.uint8)
+
     return grown

@@ -1,6 +1,6 @@
 """The embedded engine: works everywhere, without GPU, weights or a desktop.
 
-CT by Hounsfield units and morphology (`engines/ct/`), MR as an outline alone. Its labelmap is put
+CT by Hounsfield units and morphology (`segment.py`), MR as an outline alone (`outline.py`). Its labelmap is put
 into a real 3D Slicer scene by `segmentation/results/slicer_scene.py`. Light to import.
 """
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from highdicom import Volume
     from numpy.typing import NDArray
 
-FEWEST_SLICES = 10
-NARROWEST_MM = 150
-"""A field of view narrower than this shows no whole body section; what lies outside cannot be told from inside."""
+MIN_SLICES = 10
+"""Steps from feet to head."""
+MIN_WIDTH_MM = 150
+"""A field of view narrower than this shows no whole body section; outside and inside look alike."""
 LPS_ORDER = "HPL"
 """Slices towards the head, rows towards posterior, columns towards the left."""
 
@@ -45,7 +46,7 @@ CT_SEGMENTS = (
 )
 MR_SEGMENTS = (_segment("Outline", codes.BODY, (177, 122, 101)),)
 # fmt: on
-"""In the order of the labelmap's values (`engines/ct/segment.py`)."""
+"""In the order of the labelmap's values (`segment.py`)."""
 
 
 class SlicerEngine:
@@ -74,15 +75,17 @@ class SlicerEngine:
         upright = volume.to_patient_orientation(LPS_ORDER)
         _check_field_of_view(upright)
         if modality == "MR":
-            from segmentation.engines.ct_mr.outline import outline
+            from segmentation.engines.ct_mr.outline import find_outline
 
-            labels = outline(upright.array, upright.spacing)
+            labels = find_outline(upright.array, upright.spacing)
         else:
-            from segmentation.engines.ct_mr.segment import segment
+            from segmentation.engines.ct_mr.segment import segment_ct
 
-            labels = segment(_hounsfield(upright), upright.spacing, progress)
+            labels = segment_ct(_to_int16(upright), upright.spacing, progress)
+
         back = upright.with_array(labels).match_geometry(volume.get_geometry())
-        return Labelmap(_contiguous(back.array), volume.get_geometry(), segments).compact()
+
+        return Labelmap(_make_contiguous(back.array), volume.get_geometry(), segments).compact()
 
 
 def create(settings: Settings) -> SlicerEngine:
@@ -92,22 +95,23 @@ def create(settings: Settings) -> SlicerEngine:
 
 def _check_field_of_view(volume: "Volume") -> None:
     slices, across = volume.spatial_shape[0], volume.spatial_shape[2] * volume.spacing[2]
-    if slices < FEWEST_SLICES:
-        raise NotAVolume(f"The series covers only {slices} steps from feet to head; the engine needs {FEWEST_SLICES}.")
-    if across < NARROWEST_MM:
+    if slices < MIN_SLICES:
+        raise NotAVolume(f"The series covers only {slices} steps from feet to head; the engine needs {MIN_SLICES}.")
+
+    if across < MIN_WIDTH_MM:
         raise NotAVolume(
-            f"The series shows {across:.0f} mm from right to left; the engine needs {NARROWEST_MM} to tell the body."
+            f"The series shows {across:.0f} mm from right to left; the engine needs {MIN_WIDTH_MM} to tell the body."
         )
 
 
-def _hounsfield(volume: "Volume") -> "NDArray[np.int16]":
+def _to_int16(volume: "Volume") -> "NDArray[np.int16]":
     """Densities as int16, C-contiguous; below -1024 there is nothing."""
     import numpy as np
 
     return np.ascontiguousarray(np.clip(volume.array, -1024, 32767).astype(np.int16, copy=False))
 
 
-def _contiguous(array: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+def _make_contiguous(array: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     import numpy as np
 
     return np.ascontiguousarray(array)

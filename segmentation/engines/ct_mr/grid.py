@@ -43,14 +43,14 @@ class Grid:
         return int(np.count_nonzero(mask)) * self.voxel_ml
 
 
-def working_grid(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Grid:
+def choose_grid(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Grid:
     """The working grid of a full grid with this shape and spacing."""
     pixels = max(1, round(WORKING_MM[1] / max(spacing[1:]))) if shape[2] >= LARGE_ENOUGH else 1
     slices = max(1, int(WORKING_MM[0] // spacing[0]))
     return Grid((spacing[0] * slices, spacing[1] * pixels, spacing[2] * pixels), (slices, pixels))
 
 
-def by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> None:
+def fill_by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> None:
     """Fill `out[k] = function(k)` for every slice, in threads (OpenCV and numpy release the interpreter)."""
 
     def work(start: int) -> None:
@@ -61,7 +61,7 @@ def by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> None:
         list(pool.map(work, range(THREADS)))
 
 
-def reduced(densities: Densities, grid: Grid) -> Densities:
+def reduce_densities(densities: Densities, grid: Grid) -> Densities:
     """Mean densities on the working grid."""
     slices, pixels = grid.steps
     rows, columns = densities.shape[1] // pixels, densities.shape[2] // pixels
@@ -72,11 +72,12 @@ def reduced(densities: Densities, grid: Grid) -> Densities:
         mean = slab[0] if len(slab) == 1 else slab.mean(0).astype(np.int16)
         return mean if pixels == 1 else cv2.resize(mean, (columns, rows), interpolation=cv2.INTER_AREA)
 
-    by_slice(one, out)
+    fill_by_slice(one, out)
+
     return out
 
 
-def enlarged(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
+def enlarge_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
     """Slice `k` of the full grid, (rows, columns) = `shape`, from a mask of the working grid.
 
     Linear in every direction, cut at `level` of 255. One slice at a time: a full-grid copy of every mask would
@@ -87,20 +88,23 @@ def enlarged(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int 
     first, second = (mask[min(max(i, 0), len(mask) - 1)] for i in (low, low + 1))
     if not (first.any() or second.any()):
         return np.zeros(shape, np.uint8)
+
     weight = place - low
     mixed = cv2.addWeighted(first, 255 * (1 - weight), second, 255 * weight, 0)
     if mixed.shape != shape:
         mixed = cv2.resize(mixed, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
     cut: Mask = (mixed > level).view(np.uint8)
+
     return cut
 
 
-def opened(mask: Mask, mm: float, grid: Grid) -> Mask:
+def open_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Opening in each slice, by a disc of this radius."""
-    return _each(mask, lambda s: cv2.morphologyEx(s, cv2.MORPH_OPEN, _disc(mm, grid)))
+    return _map_slices(mask, lambda s: cv2.morphologyEx(s, cv2.MORPH_OPEN, _disc(mm, grid)))
 
 
-def closed(mask: Mask, mm: float, grid: Grid) -> Mask:
+def close_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Closing in each slice; padded, so that nothing bridges over the image's border."""
     disc = _disc(mm, grid)
     pad = disc.shape[0]
@@ -109,10 +113,10 @@ def closed(mask: Mask, mm: float, grid: Grid) -> Mask:
         padded = cv2.copyMakeBorder(s, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0)
         return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)[pad:-pad, pad:-pad]
 
-    return _each(mask, one)
+    return _map_slices(mask, one)
 
 
-def filled(mask: Mask) -> Mask:
+def fill_holes(mask: Mask) -> Mask:
     """Holes filled in each slice."""
 
     def one(s: Mask) -> Any:
@@ -120,50 +124,51 @@ def filled(mask: Mask) -> Mask:
         cv2.floodFill(padded, None, (0, 0), 2)
         return (padded[1:-1, 1:-1] != 2).view(np.uint8)
 
-    return _each(mask, one)
+    return _map_slices(mask, one)
 
 
-def filled_3d(mask: Mask) -> Mask:
+def fill_cavities(mask: Mask) -> Mask:
     """Enclosed holes filled in space (`fill_voids` answers in Fortran order: made C-contiguous again)."""
     return np.ascontiguousarray(fill_voids.fill(mask), np.uint8)
 
 
-def dilated(mask: Mask, mm: float, grid: Grid) -> Mask:
+def dilate(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Dilation in space: a disc in each slice, then over neighbouring slices."""
-    out = _each(mask, lambda s: cv2.dilate(s, _disc(mm, grid)))
-    return _over_slices(out, mm, grid, np.bitwise_or)
+    out = _map_slices(mask, lambda s: cv2.dilate(s, _disc(mm, grid)))
+    return _combine_slices(out, mm, grid, np.bitwise_or)
 
 
-def eroded(mask: Mask, mm: float, grid: Grid) -> Mask:
+def erode(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Erosion in space: a disc in each slice, then over neighbouring slices."""
-    out = _each(mask, lambda s: cv2.erode(s, _disc(mm, grid)))
-    return _over_slices(out, mm, grid, np.bitwise_and)
+    out = _map_slices(mask, lambda s: cv2.erode(s, _disc(mm, grid)))
+    return _combine_slices(out, mm, grid, np.bitwise_and)
 
 
-def smoothed(densities: Densities) -> Densities:
+def smooth_slices(densities: Densities) -> Densities:
     """Mean over 3 × 3 pixels of each slice."""
     out = np.empty_like(densities)
-    by_slice(lambda k: cv2.blur(densities[k], (3, 3)), out)
+    fill_by_slice(lambda k: cv2.blur(densities[k], (3, 3)), out)
     return out
 
 
-def extent(flags: NDArray[np.bool_] | np.bool_) -> tuple[int, int]:
+def find_extent(flags: NDArray[np.bool_] | np.bool_) -> tuple[int, int]:
     """First and last true index; (0, 0) when there is none."""
     found = np.flatnonzero(flags)
     return (int(found[0]), int(found[-1])) if len(found) else (0, 0)
 
 
-def _each(mask: Mask, function: Callable[[Mask], Any]) -> Mask:
+def _map_slices(mask: Mask, function: Callable[[Mask], Any]) -> Mask:
     out = np.empty_like(mask)
-    by_slice(lambda k: function(mask[k]), out)
+    fill_by_slice(lambda k: function(mask[k]), out)
     return out
 
 
-def _over_slices(mask: Mask, mm: float, grid: Grid, combine: np.ufunc) -> Mask:
+def _combine_slices(mask: Mask, mm: float, grid: Grid, combine: np.ufunc) -> Mask:
     out = mask.copy()
     for distance in range(1, round(mm / grid.spacing[0]) + 1):
         combine(out[distance:], mask[:-distance], out=out[distance:])
         combine(out[:-distance], mask[distance:], out=out[:-distance])
+
     return out
 
 

@@ -11,13 +11,13 @@ from segmentation.engines.ct_mr.grid import (
     Densities,
     Grid,
     Mask,
-    by_slice,
-    closed,
-    dilated,
-    eroded,
-    extent,
-    filled,
-    filled_3d,
+    close_mask,
+    dilate,
+    erode,
+    fill_by_slice,
+    fill_cavities,
+    fill_holes,
+    find_extent,
 )
 from segmentation.labelmap import find_boxes
 
@@ -32,37 +32,44 @@ WALLS_MM = (0, 1.5, 3, 5, 7, 10, 13)
 """Erosions tried to part the lungs where they touch."""
 
 
-def lungs(densities: Densities, body: Mask, airway: Mask, grid: Grid) -> tuple[Mask, Mask]:
+def find_lungs(densities: Densities, body: Mask, airway: Mask, grid: Grid) -> tuple[Mask, Mask]:
     """(right, left), closed over vessels, on the working grid; empty masks where there is no lung."""
-    air = (densities < AIR_HU).view(np.uint8) & body & (1 - dilated(airway, 2.5, grid))
-    both = _without_bowel_gas(densities, _lung_components(densities, air, airway, grid), grid)
+    air = (densities < AIR_HU).view(np.uint8) & body & (1 - dilate(airway, 2.5, grid))
+    both = _remove_bowel_gas(densities, _keep_aerated(densities, air, airway, grid), grid)
     if grid.ml(both) <= BOTH_ML:
         return np.zeros_like(body), np.zeros_like(body)
-    side = _sides(both, body, grid)
-    right, left = (_closed(both & (side == s).view(np.uint8), body, airway, grid) for s in (0, 1))
+
+    side = _assign_sides(both, body, grid)
+    right, left = (_close_lung(both & (side == s).view(np.uint8), body, airway, grid) for s in (0, 1))
+
     return right, left & (1 - right)
 
 
-def _lung_components(densities: Densities, air: Mask, airway: Mask, grid: Grid) -> Mask:
+def _keep_aerated(densities: Densities, air: Mask, airway: Mask, grid: Grid) -> Mask:
     """Connected air with the density of aerated lung: emptier is bowel gas, more even is outside air."""
     parts = cc3d.connected_components(air, connectivity=6)
     stats = cc3d.statistics(parts)
     volumes = stats["voxel_counts"] * grid.voxel_ml
     biggest = volumes[1:].max(initial=0)
-    core = eroded(air, 2.0, grid)
-    top = extent(airway.any((1, 2)))[1] if airway.any() else len(air)
+    core = erode(air, 2.0, grid)
+    top = find_extent(airway.any((1, 2)))[1] if airway.any() else len(air)
     keep = np.zeros(len(volumes), np.uint8)
+
     for part in np.flatnonzero(volumes >= max(LEAST_ML, LEAST_SHARE * biggest)):
         if part == 0:
             continue
+
         box = stats["bounding_boxes"][part]
         is_above = (box[0].start + box[0].stop) / 2 > top
         if is_above and volumes[part] < ABOVE_AIRWAY_SHARE * biggest:
             continue
+
         inside = parts[box] == part
         sample = densities[box][inside & (core[box] > 0)]
         keep[part] = _is_aerated(sample if len(sample) >= 20 else densities[box][inside], volumes[part])
+
     kept: Mask = keep[parts]
+
     return kept
 
 
@@ -72,56 +79,66 @@ def _is_aerated(densities: NDArray[np.int16], volume_ml: float) -> bool:
     return bool(middle < -450 and (middle > -915 or textured))
 
 
-def _without_bowel_gas(densities: Densities, both: Mask, grid: Grid) -> Mask:
+def _remove_bowel_gas(densities: Densities, both: Mask, grid: Grid) -> Mask:
     """Gas of stomach or colon joined to a lung through a thin diaphragm: an even, empty core low down."""
     if not both.any():
         return both
-    low, high = extent(both.any((1, 2)))
+
+    low, high = find_extent(both.any((1, 2)))
     cut = int(low + (high - low) * 0.4) + 1
     typical = float(np.median(densities[both > 0][::7]))
     even = np.zeros_like(both)
-    by_slice(lambda k: (cv2.blur(densities[k], (3, 3)) < min(-915, typical - 60)).view(np.uint8) & both[k], even[:cut])
-    cores = cc3d.connected_components(eroded(even, 1.7, grid), connectivity=6)
+    empty_hu = min(-915, typical - 60)
+    fill_by_slice(lambda k: (cv2.blur(densities[k], (3, 3)) < empty_hu).view(np.uint8) & both[k], even[:cut])
+    cores = cc3d.connected_components(erode(even, 1.7, grid), connectivity=6)
     sizes = np.bincount(cores.ravel())
     sizes[0] = 0
     out = both
+
     for core in np.flatnonzero(sizes * grid.voxel_ml > 12):
         spread = np.subtract(*np.percentile(densities[cores == core], [80, 20]))
         if spread < 70:
             gas = (cores == core).view(np.uint8)
-            empty = (densities < typical - 25).view(np.uint8) | dilated(gas, 3.5, grid)
-            out = out & (1 - (dilated(gas, 7.0, grid) & empty))
-    return out if out is both else _parts_above(out, 15, grid)
+            empty = (densities < typical - 25).view(np.uint8) | dilate(gas, 3.5, grid)
+            out = out & (1 - (dilate(gas, 7.0, grid) & empty))
+
+    return out if out is both else _keep_large_parts(out, 15, grid)
 
 
-def _parts_above(mask: Mask, least_ml: float, grid: Grid) -> Mask:
+def _keep_large_parts(mask: Mask, least_ml: float, grid: Grid) -> Mask:
     parts = cc3d.connected_components(mask, connectivity=6)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     kept: Mask = (sizes * grid.voxel_ml > least_ml).astype(np.uint8)[parts]
+
     return kept
 
 
-def _sides(both: Mask, body: Mask, grid: Grid) -> Mask:
+def _assign_sides(both: Mask, body: Mask, grid: Grid) -> Mask:
     """0 where the voxel is nearer to the right lung, 1 where nearer to the left; found on half the grid."""
     half = np.ascontiguousarray(both[:, ::2, ::2])
     spacing = (grid.spacing[0], 2 * grid.spacing[1], 2 * grid.spacing[2])
-    seeds = _two_seeds(half, spacing)
+    seeds = _find_two_seeds(half, spacing)
     if seeds is None:
-        side = _sides_by_midline(half, body, grid)
+        side = _split_by_midline(half, body, grid)
     else:
         right, left = (edt.edt(~seed, anisotropy=spacing, parallel=THREADS) for seed in seeds)
         side = (right > left).view(np.uint8)
+
     out = np.empty_like(both)
     size = (both.shape[2], both.shape[1])
-    by_slice(lambda k: cv2.resize(side[k], size, interpolation=cv2.INTER_NEAREST), out)
+    fill_by_slice(lambda k: cv2.resize(side[k], size, interpolation=cv2.INTER_NEAREST), out)
+
     return out
 
 
-def _two_seeds(half: Mask, spacing: tuple[float, float, float]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+def _find_two_seeds(
+    half: Mask, spacing: tuple[float, float, float]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """(right, left) cores of the two lungs, eroded until they part; `None` for one lung, or inseparable ones."""
     depth = edt.edt(half, anisotropy=spacing, parallel=THREADS, black_border=False)
     columns = np.arange(half.shape[2])
+
     for wall in WALLS_MM:
         parts = cc3d.connected_components(depth > wall, connectivity=6)
         sizes = np.bincount(parts.ravel())
@@ -131,25 +148,30 @@ def _two_seeds(half: Mask, spacing: tuple[float, float, float]) -> tuple[NDArray
             seeds = [parts == first, parts == second]
             seeds.sort(key=lambda seed: float(np.average(columns, weights=seed.sum((0, 1)))))
             return seeds[0], seeds[1]  # the smaller column is the patient's right (LPS)
+
     return None
 
 
-def _sides_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
+def _split_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
     """One lung lies on one side of the body's middle; two that cannot be parted are cut there."""
-    left, right = extent(body.any((0, 1)))
+    left, right = find_extent(body.any((0, 1)))
     middle = (left + right) / 4
     centre = float(np.average(np.arange(half.shape[2]), weights=half.sum((0, 1))))
     if abs(centre - middle) * 2 * grid.spacing[2] > 25:
         return np.full(half.shape, centre > middle, np.uint8)
+
     beyond = (np.arange(half.shape[2]) >= middle).astype(np.uint8)
+
     return np.ascontiguousarray(np.broadcast_to(beyond, half.shape))
 
 
-def _closed(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
+def _close_lung(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
     """A lung with its vessels, inside the body and without the airway. Closing and filling stay in the lung's box."""
     (box,) = find_boxes(mask, 1)
     if box is None:
         return mask
+
     out = np.zeros_like(mask)
-    out[box] = filled_3d(filled(closed(np.ascontiguousarray(mask[box]), 7.0, grid)))
+    out[box] = fill_cavities(fill_holes(close_mask(np.ascontiguousarray(mask[box]), 7.0, grid)))
+
     return out & body & (1 - airway)

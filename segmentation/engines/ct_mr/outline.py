@@ -1,34 +1,36 @@
-"""MR without weights: the outline of head or body, and nothing more; MR values have no unit to gate by."""
+"""MR without weights: the outline of head or body, and nothing more; MR values have no unit."""
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.grid import Grid, closed, filled, filled_3d, opened
+from segmentation.engines.ct_mr.grid import Grid, close_mask, fill_cavities, fill_holes, open_mask
 
 NOISE_SHARE = 0.02
 """Of the range up to the 99.5th percentile: nothing below it is signal."""
 SPECK_ML, GAP_MM = 0.05, 10.0
 
 
-def outline(values: NDArray[np.generic], spacing: tuple[float, float, float]) -> NDArray[np.uint8]:
+def find_outline(values: NDArray[np.generic], spacing: tuple[float, float, float]) -> NDArray[np.uint8]:
     """1 inside the outline, else 0. `values`: (slices, rows, columns) in LPS order; spacing in mm."""
     grid = Grid(spacing)
     signal = values.astype(np.float32)
-    mask = (signal > _threshold(signal)).view(np.uint8)
+    mask = (signal > _choose_threshold(signal)).view(np.uint8)
     # skin is a thin shell, apart from what it encloses: specks go by their size, and only then gaps are closed
     mask = cc3d.dust(mask, threshold=max(2, int(SPECK_ML / grid.voxel_ml)), connectivity=6).astype(np.uint8)
-    whole = opened(filled_3d(filled(closed(mask, GAP_MM, grid))), GAP_MM / 2, grid)
+    whole = open_mask(fill_cavities(fill_holes(close_mask(mask, GAP_MM, grid))), GAP_MM / 2, grid)
     if not whole.any():
         return whole
+
     return cc3d.largest_k(whole, k=1, connectivity=6, binary_image=True).astype(np.uint8)
 
 
-def _threshold(signal: NDArray[np.float32]) -> float:
+def _choose_threshold(signal: NDArray[np.float32]) -> float:
     """Otsu's threshold over the noise-free range, halved: dark tissue belongs to the body too."""
     from skimage.filters import threshold_otsu
 
     top = float(np.percentile(signal[::2, ::2, ::2], 99.5))
     sample = signal[::2, ::2, ::2]
     sample = sample[(sample > NOISE_SHARE * top) & (sample < top)]
+
     return float(threshold_otsu(sample)) / 2 if len(np.unique(sample)) > 1 else top

@@ -1,16 +1,23 @@
 """The whole of a CT: every structure found, on the full grid, as one exclusive labelmap."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.airway import airway
-from segmentation.engines.ct_mr.body import body
-from segmentation.engines.ct_mr.bone import bone
-from segmentation.engines.ct_mr.grid import Densities, Mask, by_slice, dilated, enlarged, reduced, working_grid
-from segmentation.engines.ct_mr.lungs import lungs
-from segmentation.engines.ct_mr.tissue import FAT_HU, LEAN_HU_MAX, denoised, full_bone, inside_muscle_wall
+from segmentation.engine import Progress, no_progress
+from segmentation.engines.ct_mr.airway import find_airway
+from segmentation.engines.ct_mr.body import find_body
+from segmentation.engines.ct_mr.bone import find_bone
+from segmentation.engines.ct_mr.grid import (
+    Densities,
+    Mask,
+    choose_grid,
+    dilate,
+    enlarge_slice,
+    fill_by_slice,
+    reduce_densities,
+)
+from segmentation.engines.ct_mr.lungs import find_lungs
+from segmentation.engines.ct_mr.tissue import FAT_HU, LEAN_HU_MAX, find_inside_of_wall, reduce_noise, refine_bone
 
 BODY, RIGHT_LUNG, LEFT_LUNG, AIRWAYS, BONE, SUBCUTANEOUS_FAT, TORSO_FAT, LEAN = range(1, 9)
 """Values of the labelmap; BODY is what of the body is nothing else."""
@@ -19,40 +26,42 @@ NEAR_BONE_MM, NEAR_LEVEL = 2.0, 60
 """How far, and how sure (of 255), the full grid is looked at for cortex around the bone that was found."""
 
 
-def segment(
-    densities: Densities, spacing: tuple[float, float, float], told: Callable[[str, int, int], None]
+def segment_ct(
+    densities: Densities, spacing: tuple[float, float, float], progress: Progress = no_progress
 ) -> NDArray[np.uint8]:
     """Labelmap of `densities`: (slices, rows, columns) in LPS order, HU; spacing in mm in the same order."""
-    grid = working_grid(densities.shape, spacing)
-    told("body", 0, STAGES)
-    small = reduced(densities, grid)
-    body_mask = body(small, grid)
-    told("airways", 1, STAGES)
-    airway_mask = airway(small, body_mask, grid)
-    told("lungs", 2, STAGES)
-    right, left = lungs(small, body_mask, airway_mask, grid)
-    told("bone", 3, STAGES)
+    grid = choose_grid(densities.shape, spacing)
+    progress("body", 0, STAGES)
+    small = reduce_densities(densities, grid)
+    body_mask = find_body(small, grid)
+    progress("airways", 1, STAGES)
+    airway_mask = find_airway(small, body_mask, grid)
+    progress("lungs", 2, STAGES)
+    right, left = find_lungs(small, body_mask, airway_mask, grid)
+    progress("bone", 3, STAGES)
     air = right | left | airway_mask
-    bone_mask = bone(small, body_mask, air, grid)
-    told("muscle wall", 4, STAGES)
-    wall = inside_muscle_wall(small, body_mask, _air_under_skin(small, body_mask) | air, bone_mask, grid)
-    told("full resolution", 5, STAGES)
+    bone_mask = find_bone(small, body_mask, air, grid)
+    progress("muscle wall", 4, STAGES)
+    wall = find_inside_of_wall(small, body_mask, _air_under_skin(small, body_mask) | air, bone_mask, grid)
+    progress("full resolution", 5, STAGES)
     rows, columns = densities.shape[1:]
-    near_bone = dilated(bone_mask, NEAR_BONE_MM, grid)
+    near_bone = dilate(bone_mask, NEAR_BONE_MM, grid)
     organs = {RIGHT_LUNG: right, LEFT_LUNG: left, AIRWAYS: airway_mask}
     labels = np.empty(densities.shape, np.uint8)
 
     def one(k: int) -> Mask:
         def full(mask: Mask, level: int = 127) -> Mask:
-            return enlarged(mask, k, (rows, columns), grid, level)
+            return enlarge_slice(mask, k, (rows, columns), grid, level)
 
-        values = denoised(densities[k], spacing)
-        bones = full_bone(values, full(bone_mask), full(near_bone, NEAR_LEVEL))
+        values = reduce_noise(densities[k], spacing)
+        bones = refine_bone(values, full(bone_mask), full(near_bone, NEAR_LEVEL))
         found = {BONE: bones, **{value: full(mask) for value, mask in organs.items()}}
-        return _labelled(values, full(body_mask), full(wall), found)
 
-    by_slice(one, labels)
-    told("full resolution", STAGES, STAGES)
+        return _label_slice(values, full(body_mask), full(wall), found)
+
+    fill_by_slice(one, labels)
+    progress("full resolution", STAGES, STAGES)
+
     return labels
 
 
@@ -60,7 +69,7 @@ def _air_under_skin(densities: Densities, body_mask: Mask) -> Mask:
     return (densities < -400).view(np.uint8) & body_mask
 
 
-def _labelled(values: Densities, outline: Mask, inside: Mask, organs: dict[int, Mask]) -> NDArray[np.uint8]:
+def _label_slice(values: Densities, outline: Mask, inside: Mask, organs: dict[int, Mask]) -> NDArray[np.uint8]:
     """One slice: what is left of the body, then tissue by density, then organs over it."""
     labels = outline * np.uint8(BODY)
     within = outline.view(bool)
@@ -68,6 +77,8 @@ def _labelled(values: Densities, outline: Mask, inside: Mask, organs: dict[int, 
     labels[within & (values > FAT_HU[1]) & (values < LEAN_HU_MAX)] = LEAN
     labels[fat & inside.view(bool)] = TORSO_FAT
     labels[fat & ~inside.view(bool)] = SUBCUTANEOUS_FAT
+
     for value, organ in organs.items():
         labels[organ.view(bool)] = value
+
     return labels

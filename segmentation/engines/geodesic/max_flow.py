@@ -58,6 +58,7 @@ def _measure_distances(
 
     near = _measure_distance(cost + UNLIKELY_COST * (1 - probability), inside, outside)
     far = _measure_distance(cost + UNLIKELY_COST * probability, outside, inside)
+
     return near, far
 
 
@@ -70,6 +71,7 @@ def _measure_distance(costs: NDArray[np.float32], seeds: Mask, others: Mask) -> 
         return np.full(costs.shape, MAX_DISTANCE)
 
     distances, _ = MCP_Geometric(np.where(others | seeds & ~rim, -1, costs)).find_costs(np.argwhere(rim))
+
     return np.asarray(np.minimum(distances, MAX_DISTANCE))
 
 
@@ -91,6 +93,7 @@ def _cut_smoothly(smooth: Plane, preference: NDArray[np.float64], inside: Mask, 
     graph.add_grid_tedges(nodes, source, sink)
 
     graph.maxflow()
+
     return ~np.asarray(graph.get_grid_segments(nodes), np.bool_)
 
 
@@ -105,6 +108,7 @@ def _log_likelihood(smooth: Plane, inside: Mask, outside: Mask) -> NDArray[np.fl
     rest = 0.7 * rest + 0.3 / BINS
 
     ratio = np.log(segment + 1e-6) - np.log(rest + 1e-6)
+
     return np.asarray(ratio[bins])
 
 

@@ -70,8 +70,10 @@ def segment_next_plane(levels: Plane, before: Plane, previous: Mask, negative: S
     inside = cv2.erode(shape, _ellipse(reach)) > 0
     if inside.sum() < MIN_CORE_PIXELS:
         inside = cv2.erode(shape, _ellipse(1)) > 0
+
     if inside.sum() < MIN_CORE_PIXELS:
         return mask
+
     inside &= np.abs(smooth_noise(values) - np.median(before[region][inside])) < MAX_CORE_CHANGE
 
     outside = cv2.dilate(shape, _ellipse(min(reach, MAX_OUTER_REACH) + 2)) == 0
@@ -81,6 +83,7 @@ def segment_next_plane(levels: Plane, before: Plane, previous: Mask, negative: S
         return mask
 
     mask[region] = _clean(cut(values, inside, outside), inside) & ~outside
+
     return mask
 
 
@@ -148,6 +151,7 @@ def _clean(mask: Mask, inside: Mask) -> Mask:
     mask = np.isin(parts, touching[touching > 0])
 
     smooth = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+
     return np.asarray(ndimage.binary_fill_holes(smooth), np.bool_)
 
 

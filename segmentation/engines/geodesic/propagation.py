@@ -27,6 +27,7 @@ def segment_slices(
         return {k: mask for k, mask in prompted.items() if mask.any()}
 
     negative = {k: here.negative for k, here in prompts.by_slice.items() if here.negative}
+
     return propagate(prompted, series.levels, negative, prompts.slice_range)
 
 

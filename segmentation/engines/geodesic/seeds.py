@@ -52,6 +52,7 @@ def mark_surroundings(shape: tuple[int, ...], region: Region, box: Rectangle | N
     rows = slice(max(BORDER, top), min(shape[0] - BORDER, bottom))
     columns = slice(max(BORDER, left), min(shape[1] - BORDER, right))
     surroundings[rows, columns] = False
+
     return surroundings
 
 
@@ -62,6 +63,7 @@ def mark_core(shape: tuple[int, ...], region: Region, box: Rectangle) -> Mask:
 
     down, across = (max(MIN_CORE, CORE * (box[k + 2] - box[k])) for k in (0, 1))
     distance = ((rows - (box[0] + box[2]) // 2) / down) ** 2 + ((columns - (box[1] + box[3]) // 2) / across) ** 2
+
     return np.asarray(distance <= 1, np.bool_)
 
 

@@ -89,6 +89,7 @@ class Sam:
         grey = series.grey(index, (centre, width))
 
         mask = np.zeros(grey.shape, np.bool_)
+
         for box, positive in prompts.parts:
             mask |= self.process.mask(MaskRequest(key, grey, positive, prompts.negative, box))
 
@@ -99,15 +100,19 @@ def create(settings: Settings) -> Sam:
     """Create the engine; raises `EngineUnavailable` without a model's folder or a Python that has the packages."""
     if not settings.sam_model:
         raise EngineUnavailable("No SAM model is set.", SET_MODEL)
+
     folder = Path(settings.sam_model).expanduser()
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise EngineUnavailable("The SAM model's folder is not there, or not whole.", SET_MODEL)
+
     python = Path(settings.sam_python).expanduser()
     if not settings.sam_python or not os.access(python, os.X_OK):
         raise EngineUnavailable("No Python with torch and transformers is set.", SET_PYTHON)
+
     missing = _find_missing_packages(str(python))
     if missing != "there":
         raise EngineUnavailable(f"The Python of SAM lacks {missing}.", f"pip install {missing} there. {SET_PYTHON}")
+
     return Sam(settings, folder, python)
 
 

@@ -110,6 +110,7 @@ class SamProcess:
         self._end()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -134,6 +135,7 @@ class SamProcess:
 
         process.kill()
         process.wait()
+
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -165,6 +167,7 @@ class SamProcess:
 
         content = bytearray()
         deadline = time.monotonic() + self._limit_s
+
         while len(content) < size:
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             part = process.stdout.read(size - len(content)) if ready else b""

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+Json = dict[str, Any]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUARE = ("sam2", "sam2_video")
 """Model types that see the image stretched to a square; the others see it padded."""
@@ -48,7 +49,7 @@ class Model:
         self._cache: OrderedDict[str, tuple[list[Any], int]] = OrderedDict()
         """Embeddings of an image and their bytes, by the image's key; the one used last stands last."""
 
-    def segment(self, request: dict[str, Any], grey: bytes) -> tuple[dict[str, Any], bytes]:
+    def segment(self, request: Json, grey: bytes) -> tuple[Json, bytes]:
         """The best mask for these points (column, row) and this box, and what is known about it."""
         import torch
 
@@ -56,11 +57,12 @@ class Model:
         down, across = self._model_size(rows, columns)
         scale = torch.tensor([across / columns, down / rows], device=self._device)
 
-        inputs: dict[str, Any] = {}
+        inputs: Json = {}
         if request["points"]:
             inputs["input_points"] = torch.tensor([[request["points"]]], dtype=torch.float32, device=self._device)
             inputs["input_points"] *= scale
             inputs["input_labels"] = torch.tensor([[request["labels"]]], device=self._device)
+
         if request["box"]:
             box = torch.tensor([[request["box"]]], dtype=torch.float32, device=self._device)
             inputs["input_boxes"] = box * scale.repeat(2)
@@ -76,12 +78,14 @@ class Model:
             mask = self._to_image(answer.pred_masks[0, 0, best], rows, columns)
 
         facts = {"score": round(float(answer.iou_scores[0, 0, best]), 4), "cached": cached, "held": self._bytes}
+
         return facts, bytes(mask.to(torch.uint8).cpu().contiguous().numpy().tobytes())
 
     def _model_size(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns of the image as the model sees it."""
         if self._is_square:
             return self._size, self._size
+
         scale = self._size / max(rows, columns)
         return int(rows * scale + 0.5), int(columns * scale + 0.5)
 
@@ -113,6 +117,7 @@ class Model:
         down, across = self._model_size(rows, columns)
         image = interpolate(image, (down, across), mode="bilinear", antialias=True, align_corners=False)
         mean, std = (torch.tensor(v, device=self._device).reshape(1, 3, 1, 1) for v in (self._mean, self._std))
+
         return pad((image.expand(1, 3, down, across) - mean) / std, (0, self._size - across, 0, self._size - down))
 
     def _to_image(self, logits: Any, rows: int, columns: int) -> Any:
@@ -122,6 +127,7 @@ class Model:
         logits = interpolate(logits[None, None].float(), (self._size, self._size), mode="bilinear", align_corners=False)
         down, across = self._model_size(rows, columns)
         without_padding = logits[..., :down, :across]
+
         return interpolate(without_padding, (rows, columns), mode="bilinear", align_corners=False)[0, 0] > 0
 
 
@@ -144,6 +150,7 @@ def serve(folder: Path, max_bytes: int) -> int:
         return 1
 
     _write(answers, {"ready": True})
+
     while line := requests.readline():
         request = json.loads(line)
         grey = requests.read(request["rows"] * request["columns"])
@@ -157,7 +164,7 @@ def serve(folder: Path, max_bytes: int) -> int:
     return 0
 
 
-def _write(stream: BinaryIO, answer: dict[str, Any], mask: bytes = b"") -> None:
+def _write(stream: BinaryIO, answer: Json, mask: bytes = b"") -> None:
     stream.write(json.dumps(answer).encode() + b"\n" + mask)
     stream.flush()
 

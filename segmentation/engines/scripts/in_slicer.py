@@ -15,17 +15,19 @@ from typing import Any
 import slicer
 from vtk import reference, vtkStringArray
 
+Json = dict[str, Any]
 NOT_INSTALLED = "This 3D Slicer has no extension TotalSegmentator."
 INSTALL = "Install it: in Slicer's Extensions Manager, TotalSegmentator and PyTorch; then run it once."
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(folder: Path) -> Json:
     """Segment, and say how it went; never raises, so that Slicer always ends."""
     request = json.loads((folder / "request.json").read_text("utf-8"))
     try:
         from TotalSegmentator import TotalSegmentatorLogic
     except ImportError:
         return {"error": NOT_INSTALLED, "hint": INSTALL, "unavailable": True}
+
     try:
         volume = slicer.util.loadVolume(str(folder / "volume.nii.gz"))
         segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "segmentation")
@@ -33,31 +35,36 @@ def main(folder: Path) -> dict[str, Any]:
         logic.logCallback = print
         # `quality` replaced `fast` in 2025: normal, fast or faster
         logic.process(volume, segmentation, quality=request["quality"], cpu=request["cpu"], task=request["task"])
-        answer: dict[str, Any] = {"segments": save_labels(segmentation, volume, folder / "labels.nrrd"), "files": []}
+        answer: Json = {"segments": save_labels(segmentation, volume, folder / "labels.nrrd"), "files": []}
         if request["open_anatomy"]:
             answer["files"] = export_model(segmentation, folder / "open_anatomy")
-    except Exception as error:  # whatever an extension raises is told, and Slicer ended
+    except Exception as error:  # whatever an extension raises becomes the answer, and Slicer ends
         traceback.print_exc()
         return {"error": f"TotalSegmentator in 3D Slicer failed: {error}"}
+
     return answer
 
 
-def save_labels(segmentation: Any, volume: Any, path: Path) -> list[dict[str, Any]]:
+def save_labels(segmentation: Any, volume: Any, path: Path) -> list[Json]:
     """Every segment, numbered from 1 in the segmentation's order, on the volume's grid; a row for each."""
     inside = segmentation.GetSegmentation()
     identifiers = vtkStringArray()
     rows = []
+
     for number in range(inside.GetNumberOfSegments()):
         identifiers.InsertNextValue(inside.GetNthSegmentID(number))
         segment = inside.GetNthSegment(number)
         color = [round(255 * channel) for channel in segment.GetColor()]
         rows.append({"value": number + 1, "label": segment.GetName(), "color": color, **codes_of(segment)})
+
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     logic = slicer.modules.segmentations.logic()
     if not logic.ExportSegmentsToLabelmapNode(segmentation, identifiers, labels, volume):
         raise RuntimeError("the segments could not be exported")
+
     if not slicer.util.saveNode(labels, str(path)):
         raise RuntimeError("the labels could not be written")
+
     return rows
 
 
@@ -66,9 +73,11 @@ def codes_of(segment: Any) -> dict[str, list[str]]:
     tag = reference("")
     if not segment.GetTag("TerminologyEntry", tag):
         return {}
+
     parts = [*str(tag).split("~"), "", "", "", "", "", ""]
     named = {"category": parts[1], "type": parts[2], "laterality": parts[3], "region": parts[5]}
     codes = {name: part.split("^") for name, part in named.items()}
+
     return {name: [code[1], code[0], code[2]] for name, code in codes.items() if len(code) == 3 and all(code)}
 
 
@@ -79,10 +88,12 @@ def export_model(segmentation: Any, folder: Path) -> list[str]:
     except ImportError:
         print("The extension SlicerOpenAnatomy is not installed: no glTF of its own.")
         return []
+
     folder.mkdir()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     item = hierarchy.GetItemByDataNode(segmentation)
     OpenAnatomyExportLogic().exportModel(item, str(folder), 0.9, "glTF")
+
     return [f"{folder.name}/{file.name}" for file in sorted(folder.iterdir())]
 
 

@@ -17,14 +17,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-SPEEDS: dict[str, dict[str, Any]] = {"normal": {}, "fast": {"fast": True}, "fastest": {"fastest": True}}
+Json = dict[str, Any]
+SPEEDS: dict[str, Json] = {"normal": {}, "fast": {"fast": True}, "fastest": {"fastest": True}}
 
 
 class WeightsMissing(Exception):
     """A model's folder is not there."""
 
 
-def describe(task: str, speed: str) -> dict[str, Any]:
+def describe(task: str, speed: str) -> Json:
     """Version of the package and the weight folders the task reads at this speed; a sentence where it cannot.
 
     Without a speed: fast where the task has it.
@@ -33,13 +34,16 @@ def describe(task: str, speed: str) -> dict[str, Any]:
 
     if task not in TASK_CONFIGS:
         return {"error": f"TotalSegmentator has no task {task}; it has {', '.join(sorted(TASK_CONFIGS))}."}
+
     config = TASK_CONFIGS[task]
     modes = config.get("sub_modes", {})
     if speed in ("fast", "fastest") and speed not in modes and "fast" not in modes:
         return {"error": f"TotalSegmentator's task {task} has no speed {speed}; it has normal."}
+
     speed = speed or ("fast" if "fast" in modes else "normal")
     mode = modes.get("default" if speed == "normal" else speed) or modes.get("fast") or config
     numbers = mode["task_id"] if isinstance(mode["task_id"], list) else [mode["task_id"]]
+
     return {
         "version": importlib.metadata.version("TotalSegmentator"),
         "speed": speed,
@@ -48,13 +52,13 @@ def describe(task: str, speed: str) -> dict[str, Any]:
     }
 
 
-def weights_folder(entry: dict[str, Any]) -> str:
+def weights_folder(entry: Json) -> str:
     """A model's folder below the weights."""
     return str(Path(entry.get("rel_path") or "", entry["foldername"]))
 
 
-def segment(folder: Path) -> dict[str, Any]:
-    """Segment; the answer. Never raises, so that the reason is always told."""
+def segment(folder: Path) -> Json:
+    """Segment; the answer. Never raises, so that the reason is always written."""
     request = json.loads((folder / "request.json").read_text("utf-8"))
     try:
         import nibabel
@@ -62,7 +66,7 @@ def segment(folder: Path) -> dict[str, Any]:
         from totalsegmentator import python_api
         from totalsegmentator.map_to_binary import class_map
 
-        python_api.download_pretrained_weights = only_look
+        python_api.download_pretrained_weights = check_weights
         # the defaults would resample and save in several processes: one series has the machine's share already
         labels = python_api.totalsegmentator(
             folder / "volume.nii.gz",
@@ -84,12 +88,12 @@ def segment(folder: Path) -> dict[str, Any]:
             "hint": "Put it there: `totalseg_download_weights` fetches it.",
             "unavailable": True,
         }
-    except Exception as error:  # whatever the network's libraries raise is told
+    except Exception as error:  # whatever the network's libraries raise becomes the answer
         traceback.print_exc()
         return {"error": f"TotalSegmentator failed ({type(error).__name__}): {error}"}
 
 
-def only_look(number: int) -> None:
+def check_weights(number: int) -> None:
     """In place of TotalSegmentator's download: the folder is there, or a sentence says that it is not."""
     from totalsegmentator.map_tasks_config import TASK_ID_WEIGHTS_CONFIGS
 
@@ -98,20 +102,23 @@ def only_look(number: int) -> None:
         raise WeightsMissing(f"TotalSegmentator's weights {folder.name} are not in the weights folder.")
 
 
-def rows(names: dict[int, str]) -> list[dict[str, Any]]:
-    """A row for each class: value, name, and the codes and colour of TotalSegmentator's own SNOMED table."""
+def rows(names: dict[int, str]) -> list[Json]:
+    """A row for each class: value, name, and the codes and color of TotalSegmentator's own SNOMED table."""
     table = importlib.resources.files("totalsegmentator") / "resources" / "totalsegmentator_snomed_mapping.csv"
     with table.open(encoding="utf-8") as stream:
         known = {row["Structure"]: row for row in csv.DictReader(stream)}
+
     return [
-        {"value": value, "label": name.replace("_", " "), **coded(known.get(name))} for value, name in names.items()
+        {"value": value, "label": name.replace("_", " "), **read_codes(known.get(name))}
+        for value, name in names.items()
     ]
 
 
-def coded(row: Any) -> dict[str, Any]:
+def read_codes(row: Any) -> Json:
     """Codes of one line of the table, as [value, scheme, meaning]."""
     if row is None:
         return {}
+
     parts = {
         "category": "SegmentedPropertyCategoryCodeSequence",
         "type": "SegmentedPropertyTypeCodeSequence",
@@ -123,6 +130,7 @@ def coded(row: Any) -> dict[str, Any]:
     found = {name: code for name, code in codes.items() if all(code)}
     if row["DicomRGBColor"]:
         found["color"] = [int(channel) for channel in row["DicomRGBColor"].split(",")]
+
     return found
 
 

@@ -56,6 +56,7 @@ def read_picture(content: bytes) -> Picture:
     """The picture in a file; raises `Unreadable`."""
     if content[128:132] == b"DICM":
         return _read_dicom(content)
+
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -66,9 +67,12 @@ def read_picture(content: bytes) -> Picture:
             shown = np.asarray(upright.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unreadable("The file is neither PNG, JPEG nor DICOM, or it is broken.", "Send one of these.") from error
+
     if deep is not None:
         return Picture(deep, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2), "OT", None, None)
+
     grey = np.rint(shown @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
+
     return Picture(grey, shown, "OT", IDENTITY_8_BIT, None)
 
 
@@ -78,6 +82,7 @@ def encode_png(shown: NDArray[np.uint8]) -> bytes:
 
     stream = BytesIO()
     Image.fromarray(shown).save(stream, "PNG")
+
     return stream.getvalue()
 
 
@@ -86,14 +91,18 @@ def _read_dicom(content: bytes) -> Picture:
         image = dcmread(BytesIO(content))
     except (InvalidDicomError, EOFError, OSError, ValueError) as error:
         raise Unreadable("The file is not a whole DICOM file.", "Send it again.") from error
+
     if int(image.get("NumberOfFrames") or 1) != 1 or int(image.get("SamplesPerPixel") or 0) != 1:
         raise Unreadable("The DICOM object is not one grey-scale image of one frame.", "Send a single image.")
+
     _check_size(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
     if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
+
     plane, modality, window = modality_values(image), str(image.get("Modality", "")), first_window(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
     picture.shown[:] = picture.series.grey(0, picture.series.window(0))[..., None]
+
     return picture
 
 

@@ -64,6 +64,7 @@ class Pictures:
 
         png, dicom = encode_png(picture.overlay(mask)), encode_answer(picture, mask, prompter, sent, user)
         name = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{token_urlsafe(18)}"
+
         with self._lock:
             self._end_old()
             self._results[name] = Result(user, self._clock() + RETENTION_S, png, dicom)

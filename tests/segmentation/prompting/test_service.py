@@ -52,9 +52,9 @@ def test_a_series_that_has_grown_is_fetched_again(
     monkeypatch.setattr("segmentation.prompting.volume_cache.MAX_AGE_S", 0.0)
     uid = stored(shape=(12, 20, 28)).uid
     volumes = VolumeCache(shelf, 10**9)
-    assert volumes.get(uid).prompted.shape == (12, 20, 28)
+    assert volumes.get(uid).for_prompter.shape == (12, 20, 28)
     stored(shape=(14, 20, 28))
-    assert volumes.get(uid).prompted.shape == (14, 20, 28)
+    assert volumes.get(uid).for_prompter.shape == (14, 20, 28)
     del shelf.content[uid]
     with pytest.raises(NotInArchive):
         volumes.get(uid)

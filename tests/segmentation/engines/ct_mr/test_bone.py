@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.engines.ct_mr.bone import bone
+from segmentation.engines.ct_mr.bone import find_bone
 from segmentation.engines.ct_mr.grid import Grid
 
 GRID = Grid((2.5, 1.9, 1.7))
@@ -32,7 +32,7 @@ def spine_and_aorta():
 
 def test_blood_with_a_little_contrast_beside_the_spine_is_not_bone(spine_and_aorta):
     densities, body, vertebra, aorta = spine_and_aorta
-    found = bone(densities, body, np.zeros_like(body), GRID).view(bool)
+    found = find_bone(densities, body, np.zeros_like(body), GRID).view(bool)
     assert found[aorta].mean() < 0.05
     assert found[vertebra].mean() > 0.95
 
@@ -40,6 +40,6 @@ def test_blood_with_a_little_contrast_beside_the_spine_is_not_bone(spine_and_aor
 def test_bone_without_a_vessel_beside_it_is_whole(spine_and_aorta):
     densities, body, vertebra, aorta = spine_and_aorta
     densities[aorta] = 50
-    found = bone(densities, body, np.zeros_like(body), GRID).view(bool)
+    found = find_bone(densities, body, np.zeros_like(body), GRID).view(bool)
     assert found[vertebra].mean() > 0.95
     assert found[~vertebra].mean() < 0.01

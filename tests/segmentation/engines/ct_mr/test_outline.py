@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segmentation.engines.ct_mr.outline import outline
+from segmentation.engines.ct_mr.outline import find_outline
 
 SPACING = (2.0, 1.1, 0.9)
 SHAPE = (60, 150, 170)
@@ -20,10 +20,10 @@ def test_the_outline_reaches_to_the_skin_and_no_further():
     values[head & (distance > 52)] = 900  # skin and the fat below it
     values[distance < 44] = 450  # brain; the skull between them is as dark as air
     noisy = np.hypot(values + random.normal(0, 12, SHAPE), random.normal(0, 12, SHAPE))
-    found = outline(noisy.astype(np.int16), SPACING).view(bool)
+    found = find_outline(noisy.astype(np.int16), SPACING).view(bool)
     assert found[head].mean() > 0.97
     assert (found & ~head).sum() < 0.02 * head.sum()
 
 
 def test_an_empty_image_has_no_outline():
-    assert not outline(np.zeros(SHAPE, np.int16), SPACING).any()
+    assert not find_outline(np.zeros(SHAPE, np.int16), SPACING).any()
