@@ -71,7 +71,9 @@ class RunningStack:
 
     def start(self) -> None:
         """Start and wait for the word `ready`."""
-        log = (self.settings.home / "up.log").open("a")
+        path = self.settings.home / "up.log"
+        log = path.open("a")
+        earlier = path.stat().st_size
         self._process = subprocess.Popen(
             [sys.executable, "-m", "minipacs.cli", "up"],
             env={**os.environ, **self.settings.as_environment()},
@@ -81,6 +83,7 @@ class RunningStack:
             text=True,
         )
         log.close()
+        until(lambda: self._ended() or b"minipacs: ready" in path.read_bytes()[earlier:], what="every part to be ready")
         self.wait_ready()
 
     def wait_ready(self) -> None:
