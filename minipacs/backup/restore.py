@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, Table, func, literal, select, update
 
 from minipacs import migrations
 from minipacs.archive import local_orthanc
@@ -27,7 +27,7 @@ from minipacs.child_process import ChildProcess
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
 from minipacs.files import write_private
-from minipacs.settings import Settings
+from minipacs.settings import Settings, read_env_file
 
 HELP = "restore a backup into an empty home and an empty archive"
 CURSORS = ("letter_box", "cursor")
@@ -37,6 +37,8 @@ STOP_TIMEOUT_S = 60.0
 """Longest wait for this Orthanc to stop by itself."""
 INSTANCES_AT_ONCE = 4
 INTERRUPTED_MARK = ".restoring"
+RESTORED_SETTINGS = "restored-settings.env"
+"""The backup's settings, put into HOME to be read."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     print(
         f"restored {manifest['instances']} instances, {manifest['files']} files, {sum(manifest['rows'].values())} rows"
     )
-    print(f"the backup's settings stand in {settings.home / 'restored-settings.env'}")
+    print(f"the backup's settings stand in {settings.home / RESTORED_SETTINGS}")
     return 0
 
 
@@ -73,7 +75,7 @@ def _restore(settings: Settings, path: Path, found: Source, manifest: BackupMani
         _restore_files(settings, found, manifest, entries)
         with _open_archive(settings) as archive:
             _restore_instances(archive, found, entries, settings.home / INTERRUPTED_MARK, manifest["snapshot"])
-        _restore_rows(database, found, manifest)
+        _restore_rows(database, found, manifest, settings)
     finally:
         database.close()
     (settings.home / INTERRUPTED_MARK).unlink()
@@ -98,7 +100,7 @@ def _restore_files(settings: Settings, found: Source, manifest: BackupManifest, 
         if base in places:
             _write(places[base], rest, _read_and_verify(found, entry))
         elif rest == "settings.env" and base == manifest["snapshot"]:
-            _write(settings.home, "restored-settings.env", _read_and_verify(found, entry))
+            _write(settings.home, RESTORED_SETTINGS, _read_and_verify(found, entry))
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
@@ -136,7 +138,7 @@ def _restore_instances(archive: Archive, found: Source, entries: list[FileEntry]
         )
 
 
-def _restore_rows(database: Database, found: Source, manifest: BackupManifest) -> None:
+def _restore_rows(database: Database, found: Source, manifest: BackupManifest, settings: Settings) -> None:
     """Tables of the backup's schema, their rows, then today's schema; unfinished work is queued."""
     database.create(manifest["schema"])
     with database.writing() as session:
@@ -151,10 +153,20 @@ def _restore_rows(database: Database, found: Source, manifest: BackupManifest) -
                 )
                 if count != manifest["rows"][table.name]:
                     raise BadRequest(f"The backup's table {table.name} is not whole.", "Name another backup.")
-        job = next(table for table in tables if table.name == "job")
+        by_name = {table.name: table for table in tables}
+        _move_pictures(connection, by_name["rendering"], settings)
+        job = by_name["job"]
         running = update(job).where(job.c.state == "running")
         connection.execute(running.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
     database.create()
+
+
+def _move_pictures(connection: Connection, rendering: Table, settings: Settings) -> None:
+    """Rows of PNGs hold absolute paths: what lay below the backup's OUTPUT lies below ours now."""
+    before = read_env_file(settings.home / RESTORED_SETTINGS)["MINIPACS_OUTPUT"]
+    moved = literal(str(settings.output)) + func.substr(rendering.c.png_path, len(before) + 1)
+    below = rendering.c.png_path.startswith(before + "/", autoescape=True)
+    connection.execute(update(rendering).where(below).values(png_path=moved))
 
 
 @contextmanager

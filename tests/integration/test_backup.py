@@ -59,10 +59,12 @@ def idle(database: Database, studies: int) -> bool:
         return open_jobs == 0 and totals(session).studies == studies
 
 
-def rows(database: Database) -> dict[str, list[bytes]]:
-    """Every row of the catalogue and of the users, in a stable order."""
+def rows(database: Database, settings: Settings) -> dict[str, list[bytes]]:
+    """Every row of the catalogue and of the users, in a stable order; paths begin at OUTPUT."""
+    output = str(settings.output).encode()
     with Snapshot(database) as snapshot:
-        return {t.name: sorted(snapshot.rows(t)) for t in snapshot.tables if t.name in PROJECTION}
+        tables = [table for table in snapshot.tables if table.name in PROJECTION]
+        return {t.name: sorted(row.replace(output, b"OUTPUT") for row in snapshot.rows(t)) for t in tables}
 
 
 def outputs(settings: Settings) -> dict[str, bytes]:
@@ -98,7 +100,11 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
         with pytest.raises(BadRequest, match="exists"):
             back_up(stack.settings, file, print)
         originals = {i: stack.archive.file(i) for i in stack.archive.instances()}
-        catalogue, files, done = rows(stack.database), outputs(stack.settings), jobs_done(stack.database)
+        catalogue, files, done = (
+            rows(stack.database, stack.settings),
+            outputs(stack.settings),
+            jobs_done(stack.database),
+        )
         compare_early(early, first, originals)
 
     for number, path in enumerate((folder, file)):
@@ -107,7 +113,7 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
         settings.home.mkdir()
         restore(settings, path)
         restored = Database(settings.database_url)
-        assert rows(restored) == catalogue
+        assert rows(restored, settings) == catalogue
         assert outputs(settings) == files
         assert jobs_done(restored) == done
         restored.close()

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from minipacs.backup.restore import restore
 from minipacs.jobs.record import Job
 from old_home import STUDY, unpack
 from stack import RunningStack, running, settings_for
-from waiting import until
+from waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc")]
 CT, MR, NEW = f"{STUDY}.1", f"{STUDY}.2", f"{STUDY}.3"
@@ -69,3 +70,6 @@ def test_a_backup_of_the_old_version_is_restored(tmp_path: Path) -> None:
         assert stack.archive.count_instances() == 22
         assert [(j.id, j.state, j.attempt) for j in stack.jobs(CT)] == [(n, "done", 1) for n in (1, 2, 5, 6)]
         assert stack.segs(CT) == [SEG]
+        for image in range(1, 15):
+            with urllib.request.urlopen(stack.request(f"/images/{CT}.1.{image}/png"), timeout=PATIENCE_S) as answer:
+                assert answer.read(4) == b"\x89PNG", "rows name PNGs where they lie now"
