@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ class RunningStack:
         self.database = Database(settings.database_url)
         self._process: subprocess.Popen[str] | None = None
         self._tokens: dict[str, str] = {}
+        self._tokens_lock = threading.Lock()
 
     def start(self) -> None:
         """Start and wait for the word `ready`."""
@@ -169,13 +171,14 @@ class RunningStack:
         ]
 
     def token(self, name: str = "tests") -> str:
-        """An API token, made by the product's own command."""
-        if name not in self._tokens:
-            command = [sys.executable, "-m", "minipacs.cli", "token", "create", name, "--role", "admin"]
-            environment = {**os.environ, **self.settings.as_environment()}
-            made = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-            self._tokens[name] = made.stdout.strip()
-        return self._tokens[name]
+        """An API token, made by the product's own command; threads of a test may ask at once."""
+        with self._tokens_lock:
+            if name not in self._tokens:
+                command = [sys.executable, "-m", "minipacs.cli", "token", "create", name, "--role", "admin"]
+                environment = {**os.environ, **self.settings.as_environment()}
+                made = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+                self._tokens[name] = made.stdout.strip()
+            return self._tokens[name]
 
     def use_token(self, name: str, token: str) -> None:
         """Let this user of the tests bear a token that was made elsewhere."""
