@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 
 from data import shared_data
 from etl.options import Options
-from etl.rendering.render import render_frames
+from etl.rendering.render import Provenance, render_frames
 from minipacs.local.phantom import write_chest_ct
 from stack import RunningStack
 from viewer_page import HAS_IMAGE
@@ -93,7 +93,7 @@ class Compared:
     theirs: NDArray[np.int16]
     ours: NDArray[np.int16]
     chosen: dict[str, Any]
-    facts: dict[str, Any]
+    provenance: Provenance
 
     @property
     def difference(self) -> NDArray[np.int16]:
@@ -102,13 +102,14 @@ class Compared:
     def row(self) -> str:
         far = self.difference
         more = 100 * float((far > 1).mean())
-        window = f"{self.facts.get('window_center', '–')} / {self.facts.get('window_width', '–')}"
+        values = (self.provenance.window_center, self.provenance.window_width)
+        window = " / ".join("–" if value is None else str(value) for value in values)
         return f"| {self.name} | {window} | {int(far.max())} | {float(far.mean()):.3f} | {more:.3f} % | {self.why} |"
 
 
-def ours(dataset: pydicom.Dataset, window: str = "first") -> tuple[NDArray[np.int16], dict[str, Any]]:
+def ours(dataset: pydicom.Dataset, window: str = "first") -> tuple[NDArray[np.int16], Provenance]:
     picture = next(render_frames(dataset, Options(target=Path(), window=window))).pictures[0]
-    return np.asarray(Image.open(BytesIO(picture.png())), np.int16), picture.facts
+    return np.asarray(Image.open(BytesIO(picture.as_png())), np.int16), picture.provenance
 
 
 def a_file(relative: str) -> Path:
@@ -164,14 +165,14 @@ def compared(
     found = []
     for dataset, (_, name, why) in zip(datasets, cases, strict=True):
         theirs, chosen = drawn(page, dataset)
-        mine, facts = ours(dataset)
+        mine, provenance = ours(dataset)
         assert theirs.shape == mine.shape, name
-        found.append(Compared(name, why, theirs, mine, chosen, facts))
+        found.append(Compared(name, why, theirs, mine, chosen, provenance))
         print(found[-1].row(), chosen, flush=True)
         if why == SUV:  # the same window, in the unit of the image
             suv = chosen["suv"]
-            mine, facts = ours(dataset, f"{2.5 / suv}/{5 / suv}/LINEAR_EXACT")
-            found.append(Compared(f"{name}; ours by OHIF's", "", theirs, mine, chosen, facts))
+            mine, provenance = ours(dataset, f"{2.5 / suv}/{5 / suv}/LINEAR_EXACT")
+            found.append(Compared(f"{name}; ours by OHIF's", "", theirs, mine, chosen, provenance))
             print(found[-1].row(), flush=True)
     return found
 
