@@ -12,7 +12,7 @@ from segmentation.engine import Engine, Remote
 
 GROUP = "minipacs.engines"
 PROMPTERS = "minipacs.prompters"
-"""Those of them that answer prompts slice by slice (`prompter.Prompter`)."""
+"""Those of them that answer prompts slice by slice (`segmentation.prompting.pixels.Prompter`)."""
 ABSENT_VERSION = "absent"
 """The version of an engine that is not available: when it becomes so, its work is another one."""
 

@@ -10,6 +10,7 @@ BOXES = ("orthanc_plugin", "minipacs", "etl", "segmentation", "api")
 UNLISTED = {"versions", "stand_ins", "scripts", "static", "templates"}
 """Folders that belong to the one above them."""
 MAX_WORDS = 40
+NAMING = (*BOXES, "ohif_config", "benchmarks", "tests", "scripts")
 
 
 def folders_in_the_tree() -> set[str]:
@@ -52,3 +53,12 @@ def test_the_glossary_is_short_and_in_order() -> None:
     words = re.findall(r"^\| ([a-z][A-Za-z -]+) \|", GLOSSARY, re.MULTILINE)[1:]
     assert words == sorted(words, key=str.lower)
     assert 20 < len(words) <= MAX_WORDS
+
+
+def test_every_file_that_a_page_or_a_docstring_names_exists() -> None:
+    files = {path.relative_to(ROOT).as_posix() for folder in NAMING for path in (ROOT / folder).rglob("*.*")}
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    sources = [path for box in BOXES for path in (ROOT / box).rglob("*.py")]
+    for page in pages + sources:
+        for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9.]+)+\.(?:py|js))`", page.read_text("utf-8")):
+            assert any(file == name or file.endswith(f"/{name}") for file in files), f"{page.name}: {name}"

@@ -52,7 +52,10 @@ class Work(Protocol):
     """A module with these two functions, found under the entry point group `minipacs.work`."""
 
     def orders(self, study: StudyContent, settings: "Settings") -> Sequence[Order]:
-        """What this study needs of this kind of work; called in the job service: no heavy imports."""
+        """What this study needs of this kind of work, as orders whose `kind` is the name of its entry point.
+
+        Called in the job service: no heavy imports. A deleted study is asked for once more, without series.
+        """
 
     def run(self, task: Task) -> dict[str, Any]:
         """Do it, in a pool worker. Doing it twice makes the same result. The answer must be JSON: its

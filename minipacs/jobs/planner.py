@@ -45,7 +45,7 @@ class FollowedStudy(Base):
 class PlannerCursor(Base):
     """The planner's cursor in the archive's change log."""
 
-    __tablename__ = "letter_box"
+    __tablename__ = "letter_box"  # the names of the first release: a rename would need a migration
 
     name: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column("last", key="position")
