@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
@@ -21,7 +22,9 @@ from waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 SLICES = 24
-PAGES = ("/studies", "/where?q=BROWSER-1", "/upload", "/jobs", "/jobs?kind=catalogue", "/files", "/engines", "/rules")
+LONG_ID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.298806137288633453246975630178"
+"""64 characters without a place to break: as long as VR LO allows, and as archives for research have them."""
+PAGES = ("/studies", f"/where?q={LONG_ID}", "/upload", "/jobs", "/jobs?kind=catalogue", "/files", "/engines", "/rules")
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -33,6 +36,18 @@ def complaints(page: Page) -> Iterator[list[str]]:
     page.on("pageerror", lambda error: heard.append(str(error)))
     yield heard
     assert not heard
+
+
+@pytest.fixture(scope="module")
+def long_names(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A study whose names are as long as may be, the newest of the list."""
+    folder = tmp_path_factory.mktemp("long")
+    for path in write_chest_ct(folder, patient_id=LONG_ID, slices=1):
+        image = pydicom.dcmread(path)
+        image.PatientName, image.StudyDescription, image.StudyDate = "W" * 64, "M" * 64, "20991231"
+        image.save_as(path)
+    (study,) = stack.send(folder)
+    stack.wait_jobs(study, "catalogue")
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +142,7 @@ def test_labels_are_shown_without_their_images(page: Page, stack: RunningStack, 
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1280, "dark")])
+@pytest.mark.usefixtures("long_names")
 def test_every_page_fits_a_phone_and_both_lights(
     browser: Browser, page: Page, stack: RunningStack, width: int, scheme: Any, artefacts: Path
 ) -> None:
