@@ -80,7 +80,7 @@ def test_a_study_is_found_by_patient_name_and_uid(viewer: Any, question: str) ->
 
 def test_a_study_that_still_arrives_is_known_before_the_catalogue(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     held = {"1.9.9": ArchivedStudy("an-id", "NEW", 0.0, 2)}
-    monkeypatch.setattr(Archive, "arrived", lambda *_: held)
+    monkeypatch.setattr(Archive, "find_studies", lambda *_: held)
     found = way(viewer, "NEW")
     assert (found["PatientID"], found["steps"][0]["state"]) == ("NEW", "waiting")
     assert "minipacs doctor" in found["steps"][0]["hint"]
