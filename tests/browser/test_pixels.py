@@ -62,7 +62,9 @@ PUT = """series => {
     return true;
 }"""
 IS_SHOWN = """sop => window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports())
-    .some(viewport => viewport.getCurrentImageId?.()?.includes(`/instances/${sop}/`) && viewport.getImageData())"""
+    .some(viewport => viewport.csImage?.imageId.includes(`/instances/${sop}/`)
+        && viewport.getCurrentImageId() === viewport.csImage.imageId && viewport.getProperties().voiRange)"""
+"""Whether the image itself is loaded and has its window: its identifier alone is set before it is loaded."""
 DRAW = """async () => {
     const [viewport] = window.cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports());
     const { voiRange, VOILUTFunction, invert } = viewport.getProperties();
