@@ -28,6 +28,8 @@ from waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Orthanc")]
 STUDIES, IMAGES = 16, 4
+BEFORE_THE_BACKUP, AFTER_THE_BACKUP = 3, 3
+"""Studies that are sent before the first backup begins, and those sent when it has ended, however fast it all is."""
 PROJECTION = ("patient", "study", "series", "instance", "rendering", "segment", "total", "api_user", "api_token")
 
 
@@ -45,12 +47,14 @@ def small_study(number: int) -> Iterator[bytes]:
         )
 
 
-def send_all(stack: RunningStack, started: threading.Event) -> None:
+def send_all(stack: RunningStack, started: threading.Event, backed_up: threading.Event) -> None:
     for number in range(STUDIES):
+        if number == BEFORE_THE_BACKUP:
+            started.set()
+        if number == STUDIES - AFTER_THE_BACKUP:
+            backed_up.wait(PATIENCE_S)
         for file in small_study(number):
             stack.archive.store(file)
-        if number == 2:
-            started.set()
 
 
 def idle(database: Database, studies: int) -> bool:
@@ -84,16 +88,17 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
     with running(tmp_path / "one") as stack:
         (study,) = stack.send(tmp_path / "ct")
         stack.wait_jobs(study, "catalogue", "segment")
-        started = threading.Event()
-        flow = threading.Thread(target=send_all, args=(stack, started))
+        started, backed_up = threading.Event(), threading.Event()
+        flow = threading.Thread(target=send_all, args=(stack, started, backed_up))
         flow.start()
         assert started.wait(PATIENCE_S)
         first = back_up(stack.settings, folder, print)
         shutil.copytree(folder, early)
+        backed_up.set()
         flow.join()
         until(lambda: idle(stack.database, STUDIES + 1), what="everything catalogued")
         second = back_up(stack.settings, folder, print)
-        assert 12 + 3 * IMAGES < first["instances"] < second["instances"]
+        assert 12 + BEFORE_THE_BACKUP * IMAGES <= first["instances"] < second["instances"]
         kept = [e["name"] for e in read_lines(open_source(early)[0], f"{first['snapshot']}/files.jsonl") if "id" in e]
         assert all((folder / n).stat().st_mtime_ns == (early / n).stat().st_mtime_ns for n in kept), "copied once"
         assert back_up(stack.settings, file, print)["instances"] == second["instances"]
@@ -123,7 +128,7 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
     again = {"MINIPACS_DATABASE_URL": url, **settings.as_environment()}
     with running(settings.home, database_url=again["MINIPACS_DATABASE_URL"]) as stack:
         last = stack.archive.last_change()
-        until(lambda: cursor(stack.database) == last, what="the change log read again")
+        until(lambda: cursor(stack.database) >= last, what="the change log read again")
         until(lambda: idle(stack.database, STUDIES + 1))
         assert {i: stack.archive.file(i) for i in stack.archive.instances()} == originals
         assert jobs_done(stack.database) == done, "nothing is done again"
