@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT: how a long-lived command learns that it must end."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -12,12 +13,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def make_stop_event() -> threading.Event:
-    """An event that is set by the first of `SIGNALS`. Must be called in the main thread."""
+    """An event that is set by the first of `SIGNALS`. Must be called in the main thread.
+
+    A handler runs in the main thread, between any two of its steps: also inside `Event.wait`, which holds the
+    event's lock there. A handler that set the event would wait for that lock for ever. It writes to a pipe
+    instead, and a thread sets the event.
+    """
     stop = threading.Event()
+    read_end, write_end = os.pipe()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
+        os.write(write_end, b"\0")
+
+    def set_on_signal() -> None:
+        os.read(read_end, 1)
         stop.set()
 
+    threading.Thread(target=set_on_signal, name="stop signal", daemon=True).start()
     for number in SIGNALS:
         signal.signal(number, on_signal)
     return stop

@@ -9,8 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from minipacs.signals import SIGNALS, make_stop_event
-from waiting import PATIENCE_S
+from waiting import LOOK_S, PATIENCE_S
 
+WAITING = """
+import signal, sys
+from minipacs.signals import make_stop_event
+
+stop = make_stop_event()
+with stop._cond:  # as a signal finds it that comes in the first steps of `stop.wait`
+    signal.raise_signal(int(sys.argv[1]))
+    signal.raise_signal(int(sys.argv[1]))
+sys.exit(0 if stop.wait(float(sys.argv[2])) else 1)
+"""
 SERVER = """
 import asyncio, os, sys
 from minipacs.signals import close_on_stop_signal
@@ -42,6 +52,12 @@ def test_a_signal_is_heard(number: signal.Signals) -> None:
     assert not stop.is_set()
     os.kill(os.getpid(), number)
     assert stop.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_comes_while_the_event_is_locked_is_heard(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", WAITING, str(int(number)), str(LOOK_S)]
+    assert subprocess.run(command, timeout=2 * LOOK_S).returncode == 0
 
 
 @pytest.mark.parametrize("number", SIGNALS)
