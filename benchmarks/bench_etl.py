@@ -27,7 +27,7 @@ from sqlalchemy import insert
 
 from benchmarks import ROOT
 from dicom_objects import as_file, nothing
-from etl.catalogue_run import catalogue_source
+from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.options import Options
 from etl.rendering.png import encode_png
@@ -83,7 +83,9 @@ def run_product(workers: int, again: bool = False) -> Callable[[list[Path], Path
     def run(files: list[Path], out: Path) -> None:
         database = Database(f"sqlite:///{out / 'catalogue.sqlite'}")
         database.create()
-        tally = catalogue_source(FolderSource(files[0].parent), database, Options(target=out / "png"), workers=workers)
+        tally = load_source_into_catalogue(
+            FolderSource(files[0].parent), database, Options(target=out / "png"), workers=workers
+        )
         database.close()
         if tally.unchanged != len(files) if again else tally.rendered != len(files):
             raise SystemExit(f"not every file was rendered: {tally}")
@@ -192,7 +194,7 @@ def print_peak_memory(number: int) -> None:
             (source / f"{n:06d}").write_bytes(as_file(nothing(n)))
         database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
         database.create()
-        tally = catalogue_source(FolderSource(source), database, Options(target=Path(temporary, "png")))
+        tally = load_source_into_catalogue(FolderSource(source), database, Options(target=Path(temporary, "png")))
         if tally.added != number:
             raise SystemExit(f"not every object was catalogued: {tally}")
         database.close()

@@ -23,7 +23,7 @@ from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.temporary_folders import temporary_folder
 
-__all__ = ["ReportProgress", "catalogue_source", "open_cluster", "transform_chunk"]
+__all__ = ["ReportProgress", "load_source_into_catalogue", "open_cluster", "transform_chunk"]
 
 ITEMS_PER_TRANSACTION = 64
 """The most that a killed run does again."""
@@ -45,7 +45,7 @@ ReportProgress = Callable[[Tally], None]
 """Called with the tally so far, after each step of a run."""
 
 
-def catalogue_source(
+def load_source_into_catalogue(
     source: Source,
     database: Database,
     options: Options,
@@ -63,7 +63,11 @@ def catalogue_source(
     max_under_way = CHUNKS_UNDER_WAY_PER_WORKER * workers if executor is None else MAX_CHUNKS_UNDER_WAY_ON_CLUSTER
     under_way: deque[Future[list[Outcome]]] = deque()
 
-    with _explain_errors(), temporary_folder(options.target) as folder, _open_executor(workers, executor) as pool:
+    with (
+        _translate_worker_and_disk_errors(),
+        temporary_folder(options.target) as folder,
+        _open_executor(workers, executor) as pool,
+    ):
         transform_items = partial(transform_chunk, source.reader, options=options, folder=folder)
 
         def load(outcomes: list[Outcome]) -> None:
@@ -71,7 +75,7 @@ def catalogue_source(
             progress(tally)
 
         for items in iter_chunks(source.list_items(), ITEMS_PER_LOOKUP):
-            new_items = _select_new_or_changed(database, items, options, tally)
+            new_items = _select_new_or_changed_items(database, items, options, tally)
             progress(tally)
 
             for chunk in iter_chunks(new_items, ITEMS_PER_TRANSACTION):
@@ -100,7 +104,7 @@ def _transform_item(item: SourceItem, data: bytes | SourceUnavailable, options: 
     return transform(item, data, options, folder)
 
 
-def _select_new_or_changed(
+def _select_new_or_changed_items(
     database: Database, items: Sequence[SourceItem], options: Options, tally: Tally
 ) -> list[SourceItem]:
     """Those of these items that are not in the catalogue as they are now; the others are added to the tally."""
@@ -162,7 +166,7 @@ def _open_executor(workers: int, executor: Executor | None) -> AbstractContextMa
 
 
 @contextmanager
-def _explain_errors() -> Iterator[None]:
+def _translate_worker_and_disk_errors() -> Iterator[None]:
     """Turn the errors of workers and of the disk into sentences with a remedy."""
     try:
         yield

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
-from etl.catalogue_run import ReportProgress, catalogue_source
+from etl.catalogue_run import ReportProgress, load_source_into_catalogue
 from etl.extract import ArchiveSource
 from etl.loading.removal import CURSOR_NAME
 from etl.options import Options
@@ -41,13 +41,13 @@ class ArchiveFollower:
 
         for page in read_change_log(self._archive, self.cursor):
             source = ArchiveSource(self._settings, self._read_studies(new_resources(page)))
-            tally = catalogue_source(
+            tally = load_source_into_catalogue(
                 source,
                 self._database,
                 self._options,
                 workers=workers,
                 executor=executor,
-                progress=_progress_after(total, progress),
+                progress=_make_cumulative_progress(total, progress),
             )
             total.add(tally)
             with self._database.writing() as session:
@@ -64,7 +64,7 @@ class ArchiveFollower:
                 continue
 
 
-def _progress_after(earlier: Tally, progress: ReportProgress) -> ReportProgress:
+def _make_cumulative_progress(earlier: Tally, progress: ReportProgress) -> ReportProgress:
     """Progress on top of what earlier pages did."""
 
     def report(tally: Tally) -> None:

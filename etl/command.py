@@ -51,21 +51,21 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
     0: done; 3: done, but something was rejected and `--strict` was given; 130: stopped by Ctrl+C. What
     cannot be done raises an error, which is 1.
     """
-    from etl.loading.removal import empty_catalogue
+    from etl.loading.removal import clear_catalogue
     from minipacs.database import Database
 
-    options = _options(arguments, settings)
+    options = _make_options(arguments, settings)
     database = Database(settings.database_url)
     started = time.monotonic()
 
     try:
         database.create()
         if arguments.rebuild:
-            empty_catalogue(database)
+            clear_catalogue(database)
         if arguments.folder:
-            tally = _catalogue_folder(arguments, database, options, settings)
+            tally = _load_folder_into_catalogue(arguments, database, options, settings)
         else:
-            tally = _catalogue_archive(arguments, database, options, settings)
+            tally = _load_archive_into_catalogue(arguments, database, options, settings)
     except KeyboardInterrupt:
         print("Stopped. What was done is kept; run it again to go on.", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE
@@ -87,7 +87,7 @@ def _print_tally(tally: "Tally", *, seconds: float, as_json: bool) -> None:
         print("Why each was rejected stands in the catalogue's table rejection.")
 
 
-def _options(arguments: argparse.Namespace, settings: "Settings") -> "Options":
+def _make_options(arguments: argparse.Namespace, settings: "Settings") -> "Options":
     """The options of the run; raises `BadRequest` for those that cannot be read."""
     from pathlib import Path
 
@@ -103,46 +103,46 @@ def _options(arguments: argparse.Namespace, settings: "Settings") -> "Options":
     )
 
 
-def _catalogue_folder(
+def _load_folder_into_catalogue(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
     """Catalogue a folder tree."""
     from pathlib import Path
 
-    from etl.catalogue_run import catalogue_source, open_cluster
-    from etl.extract import FolderSource, count_items
-    from etl.loading.prune import prune_folder
-    from etl.progress_bar import progress_bar
+    from etl.catalogue_run import load_source_into_catalogue, open_cluster
+    from etl.extract import FolderSource, count_source_items
+    from etl.loading.prune import remove_instances_missing_from_folder
+    from etl.progress_bar import show_progress_bar
 
     folder = FolderSource(Path(arguments.folder))
-    removed = prune_folder(database, folder) if arguments.prune else 0
+    removed = remove_instances_missing_from_folder(database, folder) if arguments.prune else 0
 
-    total = count_items(folder)
-    with progress_bar(total, shown=not arguments.json) as progress, open_cluster(settings.scheduler) as executor:
-        tally = catalogue_source(
+    total = count_source_items(folder)
+    with show_progress_bar(total, shown=not arguments.json) as progress, open_cluster(settings.scheduler) as executor:
+        tally = load_source_into_catalogue(
             folder, database, options, workers=arguments.workers, executor=executor, progress=progress
         )
     tally.removed = removed
     return tally
 
 
-def _catalogue_archive(
+def _load_archive_into_catalogue(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
     """Catalogue a study or series of the archive, or what came into it since the last time."""
     from etl.catalogue_run import open_cluster
-    from etl.loading.prune import prune_archive
+    from etl.loading.prune import remove_instances_missing_from_archive
     from minipacs.archive.client import Archive
 
     archive = Archive(settings)
     try:
-        removed = prune_archive(archive, database) if arguments.prune else 0
+        removed = remove_instances_missing_from_archive(archive, database) if arguments.prune else 0
         with open_cluster(settings.scheduler) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
             if arguments.study or arguments.series:
-                tally = _catalogue_study(arguments, archive, database, options, settings, how)
+                tally = _load_study_into_catalogue(arguments, archive, database, options, settings, how)
             else:
-                tally = _follow_changes(arguments, archive, database, options, settings, how)
+                tally = _load_changes_into_catalogue(arguments, archive, database, options, settings, how)
     finally:
         archive.close()
 
@@ -150,7 +150,7 @@ def _catalogue_archive(
     return tally
 
 
-def _catalogue_study(
+def _load_study_into_catalogue(
     arguments: argparse.Namespace,
     archive: "Archive",
     database: "Database",
@@ -159,20 +159,20 @@ def _catalogue_study(
     how: dict[str, Any],
 ) -> "Tally":
     """Catalogue one study, or one series, of the archive."""
-    from etl.catalogue_run import catalogue_source
-    from etl.extract import ArchiveSource, count_items
-    from etl.progress_bar import progress_bar
+    from etl.catalogue_run import load_source_into_catalogue
+    from etl.extract import ArchiveSource, count_source_items
+    from etl.progress_bar import show_progress_bar
     from etl.study import find_studies
 
     study_uid, series_uid = arguments.study or "", arguments.series or ""
     studies = find_studies(archive, study_instance_uid=study_uid, series_instance_uid=series_uid)
     source = ArchiveSource(settings, studies, series_uid)
 
-    with progress_bar(count_items(source), shown=not arguments.json) as progress:
-        return catalogue_source(source, database, options, progress=progress, **how)
+    with show_progress_bar(count_source_items(source), shown=not arguments.json) as progress:
+        return load_source_into_catalogue(source, database, options, progress=progress, **how)
 
 
-def _follow_changes(
+def _load_changes_into_catalogue(
     arguments: argparse.Namespace,
     archive: "Archive",
     database: "Database",
@@ -182,10 +182,10 @@ def _follow_changes(
 ) -> "Tally":
     """Catalogue what came into the archive since the last time; with `--follow`, until Ctrl+C."""
     from etl.changes import ArchiveFollower
-    from etl.progress_bar import progress_bar
+    from etl.progress_bar import show_progress_bar
 
     follower = ArchiveFollower(settings, archive, database, options)
-    with progress_bar(None, shown=not arguments.json) as progress:
+    with show_progress_bar(None, shown=not arguments.json) as progress:
         tally = follower.catch_up(progress=progress, **how)
         while arguments.follow:
             time.sleep(settings.poll_s)

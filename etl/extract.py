@@ -26,8 +26,8 @@ __all__ = [
     "FolderSource",
     "Reader",
     "Source",
-    "count_items",
-    "series_items",
+    "count_source_items",
+    "list_series_items",
 ]
 
 ARCHIVE_PREFIX = "archive:"
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Everything there is, unread, in an order that is always the same."""
 
 
-def count_items(source: Source) -> int:
+def count_source_items(source: Source) -> int:
     """How many items a source has: for a progress bar."""
     return sum(1 for _ in source.list_items())
 
@@ -67,7 +67,7 @@ class FileReader:
         """Yield each file with its bytes, in order."""
         for item in items:
             try:
-                yield item, _path_of(item.source).read_bytes()
+                yield item, _decode_source_as_path(item.source).read_bytes()
             except OSError as error:
                 yield item, SourceUnavailable(f"The file cannot be read: {error.strerror}.")
 
@@ -85,7 +85,7 @@ class FolderSource:
     def list_items(self) -> Iterator[SourceItem]:
         """Every regular file below, by path; links to folders are not followed."""
         if self.path.is_file():
-            yield _file_item(str(self.path), self.path.stat())
+            yield _make_file_item(str(self.path), self.path.stat())
         else:
             yield from _list_folder(str(self.path))
 
@@ -96,7 +96,7 @@ def _list_folder(folder: str) -> Iterator[SourceItem]:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError:
-        yield SourceItem(_source_of(folder))
+        yield SourceItem(_encode_path_as_source(folder))
         return
 
     for entry in ordered:
@@ -104,16 +104,16 @@ def _list_folder(folder: str) -> Iterator[SourceItem]:
             yield from _list_folder(entry.path)
         elif entry.is_file():
             try:
-                yield _file_item(entry.path, entry.stat())
+                yield _make_file_item(entry.path, entry.stat())
             except FileNotFoundError:  # removed since
                 continue
 
 
-def _file_item(path: str, stat: os.stat_result) -> SourceItem:
-    return SourceItem(_source_of(path), stat.st_size, stat.st_mtime_ns)
+def _make_file_item(path: str, stat: os.stat_result) -> SourceItem:
+    return SourceItem(_encode_path_as_source(path), stat.st_size, stat.st_mtime_ns)
 
 
-def _source_of(path: str) -> str:
+def _encode_path_as_source(path: str) -> str:
     """The catalogue's name of a file: its path; a path that is no text, percent-encoded behind `file://`."""
     raw = os.fsencode(path)
     try:
@@ -122,7 +122,7 @@ def _source_of(path: str) -> str:
         return FILE_SCHEME + quote_from_bytes(raw)
 
 
-def _path_of(source: str) -> Path:
+def _decode_source_as_path(source: str) -> Path:
     """The file that the catalogue names so."""
     if source.startswith(FILE_SCHEME):
         return Path(os.fsdecode(unquote_to_bytes(source.removeprefix(FILE_SCHEME))))
@@ -174,9 +174,9 @@ class ArchiveSource:
         for study in self._studies:
             for series in study.series:
                 if not self._series_instance_uid or series.series_instance_uid == self._series_instance_uid:
-                    yield from series_items(series)
+                    yield from list_series_items(series)
 
 
-def series_items(series: SeriesContent) -> Iterator[SourceItem]:
+def list_series_items(series: SeriesContent) -> Iterator[SourceItem]:
     """The instances of a series as source items, by SOP Instance UID."""
     return (SourceItem(ARCHIVE_PREFIX + instance_id) for _uid, instance_id in series.instances)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from etl.catalogue_run import catalogue_source
-from etl.extract import FolderSource, count_items
-from etl.loading.prune import prune_folder
-from etl.loading.removal import empty_catalogue
+from etl.catalogue_run import load_source_into_catalogue
+from etl.extract import FolderSource, count_source_items
+from etl.loading.prune import remove_instances_missing_from_folder
+from etl.loading.removal import clear_catalogue
 from etl.options import Options
-from etl.progress_bar import progress_bar
+from etl.progress_bar import show_progress_bar
 from etl.split import DEFAULT_SEED, normalise_ratios
 from minipacs.database import Database
 
@@ -52,10 +52,10 @@ def catalogue_folder(
     try:
         database.create()
         if delete_db:
-            empty_catalogue(database)
-        removed = prune_folder(database, folder) if prune else 0
-        with progress_bar(count_items(folder), shown=verbose) as progress:
-            tally = catalogue_source(folder, database, options, workers=workers, progress=progress)
+            clear_catalogue(database)
+        removed = remove_instances_missing_from_folder(database, folder) if prune else 0
+        with show_progress_bar(count_source_items(folder), shown=verbose) as progress:
+            tally = load_source_into_catalogue(folder, database, options, workers=workers, progress=progress)
     finally:
         database.close()
 
@@ -71,13 +71,13 @@ def contact_sheet(paths: Sequence[str], *, across: int = 8, size: int = 128) -> 
     sheet = Image.new("RGB", (across * size, down * size), "black")
 
     for index, path in enumerate(paths):
-        thumbnail = _thumbnail(path, size)
+        thumbnail = _make_thumbnail(path, size)
         left, top = index % across * size, index // across * size
         sheet.paste(thumbnail, (left + (size - thumbnail.width) // 2, top + (size - thumbnail.height) // 2))
     return sheet
 
 
-def _thumbnail(path: str, size: int) -> Image.Image:
+def _make_thumbnail(path: str, size: int) -> Image.Image:
     """A PNG in RGB, at most `size` × `size` pixels; of 16 bits the higher 8 are shown."""
     with Image.open(path) as picture:
         if picture.mode == "I;16":

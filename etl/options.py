@@ -84,10 +84,10 @@ def parse_window(text: str) -> WindowChoice:
         return WindowChoice(kind="lut", number=int(word[4:] or 1))
 
     parts = word.replace(",", "/").split("/")
-    return _parse_given_window(parts) or WindowChoice(kind="explanation", explanation=word)
+    return _parse_window_numbers(parts) or WindowChoice(kind="explanation", explanation=word)
 
 
-def _parse_given_window(parts: Sequence[str]) -> WindowChoice | None:
+def _parse_window_numbers(parts: Sequence[str]) -> WindowChoice | None:
     """A window by its numbers: center, width and perhaps function; None when the parts are no numbers."""
     try:
         center, width = float(parts[0]), float(parts[1])

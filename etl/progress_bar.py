@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from etl.catalogue_run import ReportProgress
 from etl.tally import Tally
 
-__all__ = ["progress_bar"]
+__all__ = ["show_progress_bar"]
 
 
 @contextmanager
-def progress_bar(total: int | None, *, shown: bool = True) -> Iterator[ReportProgress]:
+def show_progress_bar(total: int | None, *, shown: bool = True) -> Iterator[ReportProgress]:
     """Open a bar on the standard error stream, or a widget where Jupyter has them; yields what moves it.
 
     `total` is the number of items, None when it is not known.
@@ -25,7 +25,7 @@ def progress_bar(total: int | None, *, shown: bool = True) -> Iterator[ReportPro
     with tqdm(total=total, unit="object", disable=not shown, dynamic_ncols=True) as bar:
 
         def show(tally: Tally) -> None:
-            bar.update(tally.done - bar.n)
+            bar.update(tally.items_done - bar.n)
             bar.set_postfix(
                 pictures=tally.rendered,
                 unchanged=tally.unchanged,

@@ -37,7 +37,7 @@ def parse_ratios(text: str) -> Ratios:
     try:
         train, validation, test = (float(part) for part in text.replace("/", ",").split(","))
     except ValueError as error:
-        raise _not_ratios() from error
+        raise _make_ratios_error() from error
     return normalise_ratios(train, validation, test)
 
 
@@ -45,11 +45,11 @@ def normalise_ratios(train: float, validation: float, test: float) -> Ratios:
     """Scale three parts, none negative, to a sum of 1. Raises `BadRequest`."""
     total = train + validation + test
     if min(train, validation, test) < 0 or not 0 < total < float("inf"):
-        raise _not_ratios()
+        raise _make_ratios_error()
     return (train / total, validation / total, test / total)
 
 
-def _not_ratios() -> BadRequest:
+def _make_ratios_error() -> BadRequest:
     return BadRequest(
         "The split must be three parts that are not negative: train, validation, test.",
         "For example 0.7,0.15,0.15.",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from etl.catalogue_run import catalogue_source
+from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import ArchiveSource
-from etl.loading.prune import prune_study
+from etl.loading.prune import remove_instances_missing_from_study
 from etl.options import Options
 from etl.tally import Tally
 from minipacs.archive.client import Archive
@@ -13,27 +13,27 @@ from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import Task
 from minipacs.settings import Settings
 
-__all__ = ["catalogue_study", "default_options", "find_studies"]
+__all__ = ["find_studies", "make_default_options", "run_catalogue_job"]
 
 
-def default_options(settings: Settings) -> Options:
+def make_default_options(settings: Settings) -> Options:
     """What jobs render: the first window, 8 bits, below OUTPUT/png."""
     return Options(target=settings.output / "png")
 
 
-def catalogue_study(task: Task) -> dict[str, Any]:
+def run_catalogue_job(task: Task) -> dict[str, Any]:
     """Do the work of a job of kind `catalogue`; its result as JSON."""
     study = _read_study(task)
     total = sum(len(series.instances) for series in study.series)
 
     def report(tally: Tally) -> None:
-        task.progress("cataloguing", tally.done, total)
+        task.progress("cataloguing", tally.items_done, total)
 
     report(Tally())
-    removed = prune_study(task.database, study) if task.args.get("prune") else 0
+    removed = remove_instances_missing_from_study(task.database, study) if task.args.get("prune") else 0
 
     source = ArchiveSource(task.settings, [study])
-    tally = catalogue_source(source, task.database, default_options(task.settings), progress=report)
+    tally = load_source_into_catalogue(source, task.database, make_default_options(task.settings), progress=report)
     tally.removed = removed
     return {**tally.as_json(), "summary": tally.as_sentence()}
 

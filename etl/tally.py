@@ -36,7 +36,7 @@ class Tally:
     """Items that were rejected, by code."""
 
     @property
-    def done(self) -> int:
+    def items_done(self) -> int:
         """Items that came to their end."""
         return self.images + self.others + self.unchanged + sum(self.rejected.values())
 

@@ -8,13 +8,13 @@ from isal import isal_zlib
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from etl.describing.dicom_file import NotDicom, Truncated, read_file
+from etl.describing.dicom_file import NotDicom, Truncated, parse_dicom_file
 from etl.describing.object_rows import ObjectRows, describe_object
 from etl.describing.segments import describe_segments
 from etl.options import Options
 from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
-from etl.rendering.png_files import Rendered, render_to_folder
+from etl.rendering.png_files import RenderingResult, render_to_folder
 from etl.split import assign_split
 
 __all__ = ["transform"]
@@ -27,7 +27,7 @@ def transform(item: SourceItem, data: bytes, options: Options, folder: Path) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom merely warns of, we remark upon or reject
         try:
-            dicom = read_file(data)
+            dicom = parse_dicom_file(data)
         except NotDicom as error:
             return Outcome(item, rejection=RejectionReason("not_dicom", str(error), "Remove it, or send it again."))
         except Truncated as error:
@@ -47,7 +47,7 @@ def _render_and_measure(
     A picture that cannot be rendered is a rejection beside the rows.
     """
     has_picture = is_image(dataset)
-    rendered = Rendered()
+    rendered = RenderingResult()
     if has_picture:
         split = assign_split(rows.patient["patient_key"], options.ratios, options.seed)
         rendered = render_to_folder(dataset, options, rows.instance["sop_instance_uid"], split, folder)

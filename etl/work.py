@@ -23,6 +23,6 @@ def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:
 
 def run(task: Task) -> dict[str, Any]:
     """Catalogue the study. With `prune`, what the archive has no more is removed: all of it, if the study is gone."""
-    from etl.study import catalogue_study  # heavy: only in the worker
+    from etl.study import run_catalogue_job  # heavy: only in the worker
 
-    return catalogue_study(task)
+    return run_catalogue_job(task)

@@ -13,7 +13,7 @@ from etl.describing.dicom_scan import DicomObject, scan_file
 from etl.describing.object_rows import TABLE_COLUMNS
 from etl.rendering.frames import PIXEL_KEYWORDS
 
-__all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "read_file", "read_with_pydicom"]
+__all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "parse_dicom_file", "parse_with_pydicom"]
 
 RENDERING_KEYWORDS = """
 SpecificCharacterSet PhotometricInterpretation HighBit PlanarConfiguration PixelPaddingValue
@@ -58,12 +58,12 @@ class Truncated(ValueError):
     """The DICOM file ends too early."""
 
 
-def read_file(data: bytes) -> DicomObject:
+def parse_dicom_file(data: bytes) -> DicomObject:
     """Read the elements that the catalogue and rendering need. Raises `NotDicom` and `Truncated`."""
-    return scan_file(data, WANTED_TAGS) or read_with_pydicom(data)
+    return scan_file(data, WANTED_TAGS) or parse_with_pydicom(data)
 
 
-def read_with_pydicom(data: bytes) -> DicomObject:
+def parse_with_pydicom(data: bytes) -> DicomObject:
     """Read a file (PS3.10), with or without preamble and meta information. Raises `NotDicom` and `Truncated`."""
     if not data:
         raise NotDicom("The file is empty.")

@@ -69,7 +69,7 @@ A plain tuple: one is made for every element of a file, and a named tuple takes 
 """
 
 
-class _NotPlain(Exception):
+class _NotScannable(Exception):
     """The file is not of the plain kind that the scan understands."""
 
 
@@ -82,32 +82,32 @@ def scan_file(data: bytes, wanted: Collection[int]) -> DicomObject | None:
         return None
 
     try:
-        meta, start = _read_meta(data)
+        meta, start = _read_file_meta(data)
         syntax = meta[TRANSFER_SYNTAX].rstrip(b"\0 ").decode("ascii")
         if syntax not in (IMPLICIT_SYNTAX, EXPLICIT_SYNTAX):
             return None
 
         implicit = syntax == IMPLICIT_SYNTAX
         elements, values = _read_elements(data, start, implicit, wanted)
-    except (_NotPlain, struct.error, KeyError, UnicodeDecodeError, RecursionError):
+    except (_NotScannable, struct.error, KeyError, UnicodeDecodeError, RecursionError):
         return None
 
     if not values.get(SOP_INSTANCE_UID):
         return None
 
     dataset = Dataset(elements)
-    dataset.set_original_encoding(implicit, True, _character_set(values.get(CHARACTER_SET, b"")))
-    dataset.file_meta = _file_meta(syntax)
+    dataset.set_original_encoding(implicit, True, _parse_character_set(values.get(CHARACTER_SET, b"")))
+    dataset.file_meta = _make_file_meta(syntax)
     return DicomObject(dataset, values)
 
 
-def _read_meta(data: bytes) -> tuple[dict[int, bytes], int]:
+def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
     """The file meta information, which is always explicit VR (PS3.10 7.1), and where the dataset begins."""
     values: dict[int, bytes] = {}
     position = META_START
 
     while data[position : position + 2] == b"\2\0":
-        tag, _vr, start, length = _read_header(data, position, False)
+        tag, _vr, start, length = _read_element_header(data, position, False)
         position = start + length
         values[tag] = data[start:position]
 
@@ -122,46 +122,46 @@ def _read_elements(
     values: dict[int, bytes] = {}
     view = memoryview(data)
 
-    for tag, vr, at, length in _find_elements(data, start, implicit, wanted):
+    for tag, vr, at, length in _find_element_headers(data, start, implicit, wanted):
         value: Any = (view if tag == PIXEL_DATA else data)[at : at + length]
         values[tag] = value
 
         vr_name = None if implicit else vr.decode("ascii")
         if length <= MAX_CACHED_VALUE_BYTES and _is_cacheable(tag):
-            elements[BaseTag(tag)] = _cached_element(tag, vr_name, value, implicit)
+            elements[BaseTag(tag)] = _make_cached_element(tag, vr_name, value, implicit)
         else:
             elements[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr_name, length, value, at, implicit, True)
 
     return elements, values
 
 
-def _find_elements(data: bytes, position: int, implicit: bool, wanted: Collection[int]) -> list[_ElementHeader]:
-    """The headers of the wanted elements. Raises `_NotPlain` unless tags ascend and the last value ends the file."""
+def _find_element_headers(data: bytes, position: int, implicit: bool, wanted: Collection[int]) -> list[_ElementHeader]:
+    """Headers of the wanted elements; raises `_NotScannable` unless tags ascend and the last value ends the file."""
     found: list[_ElementHeader] = []
     last_tag, end = -1, len(data)
 
     while position < end:
-        header = tag, vr, start, length = _read_header(data, position, implicit)
+        header = tag, vr, start, length = _read_element_header(data, position, implicit)
         if tag <= last_tag:
-            raise _NotPlain
+            raise _NotScannable
 
         if tag in wanted:
             if length == UNDEFINED_LENGTH:
-                raise _NotPlain
+                raise _NotScannable
             found.append(header)
 
         if length == UNDEFINED_LENGTH:
-            position = _end_of_sequence(data, start, implicit or vr == b"UN")
+            position = _find_end_of_sequence(data, start, implicit or vr == b"UN")
         else:
             position = start + length
         last_tag = tag
 
     if position != end:
-        raise _NotPlain
+        raise _NotScannable
     return found
 
 
-def _read_header(data: bytes, position: int, implicit: bool) -> _ElementHeader:
+def _read_element_header(data: bytes, position: int, implicit: bool) -> _ElementHeader:
     """The header of the element at this position (PS3.5 7.1)."""
     if implicit:
         group, number, length = IMPLICIT_HEADER.unpack_from(data, position)
@@ -171,11 +171,11 @@ def _read_header(data: bytes, position: int, implicit: bool) -> _ElementHeader:
     if vr in VRS_WITH_LONG_LENGTH:
         return group << 16 | number, vr, position + 12, LONG_LENGTH.unpack_from(data, position + 8)[0]
     if not vr.isalpha():
-        raise _NotPlain
+        raise _NotScannable
     return group << 16 | number, vr, position + 8, length
 
 
-def _end_of_sequence(data: bytes, position: int, implicit: bool) -> int:
+def _find_end_of_sequence(data: bytes, position: int, implicit: bool) -> int:
     """Where a sequence of undefined length ends (PS3.5 7.5.2)."""
     while True:
         group, number, length = IMPLICIT_HEADER.unpack_from(data, position)
@@ -185,16 +185,16 @@ def _end_of_sequence(data: bytes, position: int, implicit: bool) -> int:
         if tag == SEQUENCE_END:
             return position
         if tag != ITEM:
-            raise _NotPlain
-        position = _end_of_item(data, position, implicit) if length == UNDEFINED_LENGTH else position + length
+            raise _NotScannable
+        position = _find_end_of_item(data, position, implicit) if length == UNDEFINED_LENGTH else position + length
 
 
-def _end_of_item(data: bytes, position: int, implicit: bool) -> int:
+def _find_end_of_item(data: bytes, position: int, implicit: bool) -> int:
     """Where an item of undefined length ends."""
     while data[position : position + 8] != ITEM_END_BYTES:
-        _tag, vr, start, length = _read_header(data, position, implicit)
+        _tag, vr, start, length = _read_element_header(data, position, implicit)
         if length == UNDEFINED_LENGTH:
-            position = _end_of_sequence(data, start, implicit or vr == b"UN")
+            position = _find_end_of_sequence(data, start, implicit or vr == b"UN")
         else:
             position = start + length
     return position + 8
@@ -207,7 +207,7 @@ def _is_cacheable(tag: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _cached_element(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataElement | RawDataElement:
+def _make_cached_element(tag: int, vr: str | None, value: bytes, implicit: bool) -> DataElement | RawDataElement:
     """An element that many headers have, converted once; nobody may change it. A broken one stays raw."""
     raw = RawDataElement(BaseTag(tag), vr, len(value), value, 0, implicit, True)
     try:
@@ -217,7 +217,7 @@ def _cached_element(tag: int, vr: str | None, value: bytes, implicit: bool) -> D
 
 
 @cache
-def _file_meta(syntax: str) -> FileMetaDataset:
+def _make_file_meta(syntax: str) -> FileMetaDataset:
     """File meta information with the transfer syntax and nothing else."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
@@ -225,7 +225,7 @@ def _file_meta(syntax: str) -> FileMetaDataset:
 
 
 @cache
-def _character_set(value: bytes) -> str | list[str]:
+def _parse_character_set(value: bytes) -> str | list[str]:
     """Specific Character Set as Python's names of codecs."""
     names = [name.strip("\0 ") for name in value.decode("ascii", "replace").split("\\")]
     return convert_encodings(names) if any(names) else default_encoding

@@ -14,7 +14,7 @@ from etl.describing.dicom_scan import RawValues
 from etl.records import Row
 from minipacs.tables import Base
 
-__all__ = ["Column", "columns_of", "parse_date", "parse_date_time", "parse_time", "read_row"]
+__all__ = ["Column", "list_element_columns", "parse_date", "parse_date_time", "parse_time", "read_row"]
 
 BINARY_VRS = ("US", "SS", "UL", "FL", "FD", "SL", "AT", "OB", "OW", "SV", "UV")
 INTEGER_VRS = ("IS", "US", "SS", "UL", "SL")
@@ -53,7 +53,7 @@ class Column(NamedTuple):
     """SQLAlchemy's type of the column."""
 
 
-def columns_of(table: type[Base]) -> list[Column]:
+def list_element_columns(table: type[Base]) -> list[Column]:
     """The columns of a table that name a DICOM keyword."""
     columns = []
     for column in table.__table__.columns:
@@ -77,7 +77,7 @@ def read_row(dataset: Dataset, columns: list[Column], raw: RawValues | None) -> 
 
     for column in columns:
         try:
-            row[column.name] = _read_value(dataset, column, raw)
+            row[column.name] = _read_column_value(dataset, column, raw)
         except BROKEN_VALUE_ERRORS:
             row[column.name] = None
             remarks.append(f"{column.keyword} breaks the rules of its VR {column.vr} (PS3.5 6.2): it was left out.")
@@ -85,18 +85,18 @@ def read_row(dataset: Dataset, columns: list[Column], raw: RawValues | None) -> 
     return row, remarks
 
 
-def _read_value(dataset: Dataset, column: Column, raw: RawValues | None) -> Any:
+def _read_column_value(dataset: Dataset, column: Column, raw: RawValues | None) -> Any:
     """The element as the column wants it; None when it is absent or empty. Raises when it breaks its VR."""
     if raw is not None and not raw.get(column.tag):
         return None
 
-    values = [_convert(part, column) for part in _read_parts(dataset, column, raw)]
+    values = [_convert_value(part, column) for part in _read_element_values(dataset, column, raw)]
     if column.several:
         return values if any(value is not None for value in values) else None
     return next(iter(values), None)
 
 
-def _read_parts(dataset: Dataset, column: Column, raw: RawValues | None) -> list[Any]:
+def _read_element_values(dataset: Dataset, column: Column, raw: RawValues | None) -> list[Any]:
     """The values of an element, each as text or number."""
     if raw is not None:
         data = raw[column.tag]
@@ -122,7 +122,7 @@ def _read_parts(dataset: Dataset, column: Column, raw: RawValues | None) -> list
     return ["\\".join(str(part) for part in decoded)]
 
 
-def _convert(part: Any, column: Column) -> Any:
+def _convert_value(part: Any, column: Column) -> Any:
     """One value as number, date, time or text, None when it is empty; raises when it breaks its VR."""
     if column.vr in INTEGER_VRS or column.vr in REAL_VRS:
         return _convert_number(part, column)

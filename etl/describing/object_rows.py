@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from etl.describing.dicom_scan import CHARACTER_SET, DicomObject, RawValues
-from etl.describing.element_values import Column, columns_of, read_row
+from etl.describing.element_values import Column, list_element_columns, read_row
 from etl.records import RejectionReason, Row
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
 from minipacs.tables import Base
@@ -13,7 +13,7 @@ from minipacs.tables import Base
 __all__ = ["TABLE_COLUMNS", "ObjectRows", "describe_object"]
 
 TABLE_COLUMNS: dict[type[Base], list[Column]] = {
-    table: columns_of(table) for table in (Patient, Study, Series, Instance)
+    table: list_element_columns(table) for table in (Patient, Study, Series, Instance)
 }
 """The columns that hold data elements, by table."""
 
@@ -39,7 +39,7 @@ def describe_object(dicom: DicomObject) -> ObjectRows | RejectionReason:
     series, series_remarks = _read_shared_row(dataset, Series, raw)
     instance, instance_remarks = read_row(dataset, TABLE_COLUMNS[Instance], raw)
 
-    missing = _missing_uids(study, series, instance)
+    missing = _find_missing_uids(study, series, instance)
     if missing:
         rule = "a Type 1 element must have a value (PS3.5 7.4.1)"
         reason = f"{' and '.join(missing)} missing or empty: {rule}."
@@ -54,12 +54,12 @@ def describe_object(dicom: DicomObject) -> ObjectRows | RejectionReason:
         patient={**patient, "patient_key": key},
         study={**study, "patient_key": key},
         series=series,
-        instance={**instance, "transfer_syntax_uid": _transfer_syntax(dataset)},
+        instance={**instance, "transfer_syntax_uid": _read_transfer_syntax(dataset)},
         remarks=remarks,
     )
 
 
-def _missing_uids(study: Row, series: Row, instance: Row) -> list[str]:
+def _find_missing_uids(study: Row, series: Row, instance: Row) -> list[str]:
     """The names of the UIDs, of the three that every object must have, that are absent or empty."""
     uids = {
         "SOP Instance UID": instance["sop_instance_uid"],
@@ -69,7 +69,7 @@ def _missing_uids(study: Row, series: Row, instance: Row) -> list[str]:
     return [name for name, uid in uids.items() if not uid]
 
 
-def _transfer_syntax(dataset: Dataset) -> str | None:
+def _read_transfer_syntax(dataset: Dataset) -> str | None:
     """The Transfer Syntax UID of the file meta information; None without one."""
     meta = getattr(dataset, "file_meta", None)
     if not meta:

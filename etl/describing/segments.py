@@ -30,12 +30,12 @@ def describe_segments(dataset: Dataset) -> tuple[list[SegmentRow], list[str]]:
         volumes = _measure_volumes_ml(dataset)
     except NoPicture as error:
         remark = f"Volumes were not measured: {error.message}"
-        return [_segment_row(uid, number, item, None) for number, item in items.items()], [remark]
+        return [_make_segment_row(uid, number, item, None) for number, item in items.items()], [remark]
 
-    return [_segment_row(uid, number, item, volumes.get(number, 0.0)) for number, item in items.items()], []
+    return [_make_segment_row(uid, number, item, volumes.get(number, 0.0)) for number, item in items.items()], []
 
 
-def _segment_row(sop_instance_uid: str, number: int, item: Dataset, volume_ml: float | None) -> SegmentRow:
+def _make_segment_row(sop_instance_uid: str, number: int, item: Dataset, volume_ml: float | None) -> SegmentRow:
     """The row of an item of the Segment Sequence."""
     category_code, category_meaning = _read_code(item, "SegmentedPropertyCategoryCodeSequence")
     type_code, type_meaning = _read_code(item, "SegmentedPropertyTypeCodeSequence")
@@ -64,8 +64,8 @@ def _measure_volumes_ml(dataset: Dataset) -> dict[int, float]:
     whole_voxel = float(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1.0  # C.8.20.2.3
 
     volumes: dict[int, float] = {}
-    for index, frame in enumerate(_decode_labels(dataset)):
-        voxel_ml = _voxel_ml(dataset, index)
+    for index, frame in enumerate(_decode_label_frames(dataset)):
+        voxel_ml = _measure_voxel_ml(dataset, index)
         for number, voxels in _count_voxels(dataset, index, frame, is_labelmap, whole_voxel):
             volumes[number] = volumes.get(number, 0.0) + voxels * voxel_ml
     return volumes
@@ -84,7 +84,7 @@ def _count_voxels(
     return [(number, float(frame.sum(dtype=np.float64)) / whole_voxel)]
 
 
-def _decode_labels(dataset: Dataset) -> Any:
+def _decode_label_frames(dataset: Dataset) -> Any:
     """Frames of labels as stored: a palette is for showing them, not for measuring."""
     if dataset.get("PhotometricInterpretation") != "PALETTE COLOR":
         return decode_frames(dataset)
@@ -95,7 +95,7 @@ def _decode_labels(dataset: Dataset) -> Any:
     return decode_frames(without_palette)
 
 
-def _voxel_ml(dataset: Dataset, index: int) -> float:
+def _measure_voxel_ml(dataset: Dataset, index: int) -> float:
     """Volume of a voxel of a frame (from 0) in mL.
 
     Its depth is Spacing Between Slices, else the distance of the planes, else Slice Thickness.
@@ -104,14 +104,14 @@ def _voxel_ml(dataset: Dataset, index: int) -> float:
     spacing_mm = read_numbers(measures, "PixelSpacing") or [0.0, 0.0]
     depth_mm = (
         read_numbers(measures, "SpacingBetweenSlices")
-        or _smallest_step_mm(dataset)
+        or _measure_smallest_plane_distance_mm(dataset)
         or read_numbers(measures, "SliceThickness")
         or [0.0]
     )
     return spacing_mm[0] * spacing_mm[-1] * abs(depth_mm[0]) / 1000.0
 
 
-def _smallest_step_mm(dataset: Dataset) -> list[float]:
+def _measure_smallest_plane_distance_mm(dataset: Dataset) -> list[float]:
     """Smallest distance of two frames' planes along their normal; empty when there is only one plane."""
     orientation = read_numbers(functional_group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(orientation) != 6:

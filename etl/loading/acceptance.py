@@ -10,7 +10,7 @@ from etl.extract import ARCHIVE_PREFIX
 from etl.records import Outcome
 from minipacs.catalogue import Instance, Series, Study
 
-__all__ = ["CataloguedInstance", "accept_outcomes", "read_catalogued_instances", "replaced_uids"]
+__all__ = ["CataloguedInstance", "accept_outcomes", "find_replaced_uids", "read_catalogued_instances"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def read_catalogued_instances(session: Session, outcomes: Sequence[Outcome]) -> 
     return {uid: CataloguedInstance(source, checksum) for uid, source, checksum in rows}
 
 
-def replaced_uids(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
+def find_replaced_uids(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
     """UIDs that the catalogue has from these sources, which hold other objects now."""
     uid_by_source = {outcome.item.source: outcome.sop_instance_uid for outcome in outcomes}
     columns = select(Instance.sop_instance_uid, Instance.source)
@@ -46,7 +46,7 @@ def accept_outcomes(
     """
     known = dict(catalogued)
     accepted = [outcome for outcome in outcomes if outcome.instance and _accept_object(outcome, known)]
-    return _accept_series(session, accepted)
+    return _accept_consistent_series(session, accepted)
 
 
 def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bool:
@@ -79,15 +79,15 @@ def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bo
     return False
 
 
-def _accept_series(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def _accept_consistent_series(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes whose series is of no other study; each joins the patient under whom its study was first met."""
     studies, series = Study.study_instance_uid, Series.series_instance_uid
 
     study_uids = {outcome.study["study_instance_uid"] for outcome in outcomes}
-    patient_of = _read_pairs(session, select(studies, Study.patient_key).where(studies.in_(study_uids)))
+    patient_of = _read_as_dict(session, select(studies, Study.patient_key).where(studies.in_(study_uids)))
 
     series_uids = {outcome.series["series_instance_uid"] for outcome in outcomes}
-    study_of = _read_pairs(session, select(series, Series.study_instance_uid).where(series.in_(series_uids)))
+    study_of = _read_as_dict(session, select(series, Series.study_instance_uid).where(series.in_(series_uids)))
 
     accepted = []
     for outcome in outcomes:
@@ -100,12 +100,12 @@ def _accept_series(session: Session, outcomes: Sequence[Outcome]) -> list[Outcom
             continue
 
         outcome.series["study_instance_uid"] = study_uid
-        _join_patient(outcome, patient_of.setdefault(study_uid, outcome.study["patient_key"]))
+        _assign_patient(outcome, patient_of.setdefault(study_uid, outcome.study["patient_key"]))
         accepted.append(outcome)
     return accepted
 
 
-def _join_patient(outcome: Outcome, patient_key: str) -> None:
+def _assign_patient(outcome: Outcome, patient_key: str) -> None:
     """Put an outcome's study below this patient; one that names another patient adds nothing to that patient's row."""
     if outcome.study["patient_key"] == patient_key:
         return
@@ -115,5 +115,5 @@ def _join_patient(outcome: Outcome, patient_key: str) -> None:
     outcome.instance["remarks"] = f"{remarks} Its Patient ID is not its study's.".strip()
 
 
-def _read_pairs(session: Session, columns: Select[str, str]) -> dict[str, str]:
+def _read_as_dict(session: Session, columns: Select[str, str]) -> dict[str, str]:
     return {row[0]: row[1] for row in session.execute(columns)}

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from minipacs.catalogue import Instance, Patient, Rendering, Result, Series, Study, Total
 from minipacs.database import Database
 
-__all__ = ["KeptCounts"]
+__all__ = ["CatalogueCounts"]
 
 
-class KeptCounts:
+class CatalogueCounts:
     """Changes the kept counts within one transaction; call `write_totals` at its end."""
 
     def __init__(self, session: Session, database: Database) -> None:
@@ -29,11 +29,11 @@ class KeptCounts:
         wanted = select(Patient.patient_key).where(Patient.patient_key.in_(sorted(patient_keys)))
         self._session.execute(wanted.order_by(Patient.patient_key).with_for_update()).all()
 
-    def add_patient(self) -> None:
+    def increase_patient_count(self) -> None:
         """Count a patient that was added."""
         self._total_changes["patient"] += 1
 
-    def add_studies(self, patient_key: str, number: int = 1) -> None:
+    def change_study_counts(self, patient_key: str, number: int = 1) -> None:
         """Count studies that were added to this patient (negative: removed)."""
         studies = Patient.number_of_patient_related_studies
         patient = update(Patient).where(Patient.patient_key == patient_key)
@@ -41,10 +41,10 @@ class KeptCounts:
 
         self._total_changes["study"] += number
 
-    def add_series(self, study_instance_uid: str, number: int = 1) -> None:
+    def change_series_counts(self, study_instance_uid: str, number: int = 1) -> None:
         """Count series that were added to this study (negative: removed)."""
         of_patient = Patient.number_of_patient_related_series
-        patient = update(Patient).where(Patient.patient_key == self._patient_of(study_instance_uid))
+        patient = update(Patient).where(Patient.patient_key == self._find_patient_of_study(study_instance_uid))
         self._session.execute(patient.values({of_patient: of_patient + number}))
 
         of_study = Study.number_of_study_related_series
@@ -53,21 +53,21 @@ class KeptCounts:
 
         self._total_changes["series"] += number
 
-    def add_instances(self, number_by_series: Mapping[str, int]) -> None:
+    def change_instance_counts(self, number_by_series: Mapping[str, int]) -> None:
         """Count instances that were added (negative: removed), by Series Instance UID."""
         number_by_study: Counter[str] = Counter()
         of_series = Series.number_of_series_related_instances
         for uid, number in sorted(number_by_series.items()):
             series = update(Series).where(Series.series_instance_uid == uid)
             self._session.execute(series.values({of_series: of_series + number}))
-            number_by_study[self._study_of(uid)] += number
+            number_by_study[self._find_study_of_series(uid)] += number
 
         number_by_patient: Counter[str] = Counter()
         of_study = Study.number_of_study_related_instances
         for uid, number in sorted(number_by_study.items()):
             study = update(Study).where(Study.study_instance_uid == uid)
             self._session.execute(study.values({of_study: of_study + number}))
-            number_by_patient[self._patient_of(uid)] += number
+            number_by_patient[self._find_patient_of_study(uid)] += number
 
         of_patient = Patient.number_of_patient_related_instances
         for key, number in sorted(number_by_patient.items()):
@@ -81,7 +81,7 @@ class KeptCounts:
 
         The files stay: the caller deletes them when the transaction is committed.
         """
-        patient_by_instance = self._patients_of(sorted(uids))
+        patient_by_instance = self._find_patients_of_instances(sorted(uids))
         if not patient_by_instance:
             return []
 
@@ -92,7 +92,7 @@ class KeptCounts:
 
         removal = delete(Instance).where(Instance.sop_instance_uid.in_(known_uids))
         removed_by_series = Counter(self._session.scalars(removal.returning(Instance.series_instance_uid)))
-        self.add_instances({uid: -number for uid, number in removed_by_series.items()})
+        self.change_instance_counts({uid: -number for uid, number in removed_by_series.items()})
 
         self.remove_empty_parents(removed_by_series)
         return png_paths
@@ -106,7 +106,7 @@ class KeptCounts:
         )
         series_by_study = Counter(session.scalars(empty_series.returning(Series.study_instance_uid)))
         for uid, number in sorted(series_by_study.items()):
-            self.add_series(uid, -number)
+            self.change_series_counts(uid, -number)
 
         empty_studies = delete(Study).where(
             Study.study_instance_uid.in_(sorted(series_by_study)), Study.number_of_study_related_series == 0
@@ -117,7 +117,7 @@ class KeptCounts:
 
         studies_by_patient = Counter(patient_key for _uid, patient_key in removed_studies)
         for key, number in sorted(studies_by_patient.items()):
-            self.add_studies(key, -number)
+            self.change_study_counts(key, -number)
 
         empty_patients = delete(Patient).where(
             Patient.patient_key.in_(sorted(studies_by_patient)), Patient.number_of_patient_related_studies == 0
@@ -134,17 +134,17 @@ class KeptCounts:
             changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": Total.number + number})
             self._session.execute(changed)
 
-    def _study_of(self, series_instance_uid: str) -> str:
+    def _find_study_of_series(self, series_instance_uid: str) -> str:
         """The Study Instance UID of a series in the catalogue."""
         wanted = select(Series.study_instance_uid).where(Series.series_instance_uid == series_instance_uid)
         return self._session.scalars(wanted).one()
 
-    def _patient_of(self, study_instance_uid: str) -> str:
+    def _find_patient_of_study(self, study_instance_uid: str) -> str:
         """The patient key of a study in the catalogue."""
         wanted = select(Study.patient_key).where(Study.study_instance_uid == study_instance_uid)
         return self._session.scalars(wanted).one()
 
-    def _patients_of(self, instance_uids: list[str]) -> dict[str, str]:
+    def _find_patients_of_instances(self, instance_uids: list[str]) -> dict[str, str]:
         """The patient key of each of these instances that is in the catalogue."""
         wanted = (
             select(Instance.sop_instance_uid, Study.patient_key)

@@ -13,8 +13,8 @@ from typing import Any, cast
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from etl.loading.acceptance import accept_outcomes, read_catalogued_instances, replaced_uids
-from etl.loading.counts import KeptCounts
+from etl.loading.acceptance import accept_outcomes, find_replaced_uids, read_catalogued_instances
+from etl.loading.counts import CatalogueCounts
 from etl.loading.removal import delete_pngs
 from etl.options import Options
 from etl.records import Outcome, RenderingRow, Row
@@ -34,16 +34,16 @@ class Loader:
         self.options = options
         self._existing_folders: set[Path] = set()
         self._insert_new: dict[type[Base], Any] = {
-            table: self._insert_if_new(table) for table in (Patient, Study, Series, Instance)
+            table: self._make_insert_new_statement(table) for table in (Patient, Study, Series, Instance)
         }
-        self._upsert_rendering = self._upsert(Rendering)
+        self._upsert_rendering = self._make_upsert_statement(Rendering)
 
     def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
         """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`."""
         with self.database.writing() as session:
-            counts = KeptCounts(session, self.database)
+            counts = CatalogueCounts(session, self.database)
             catalogued = read_catalogued_instances(session, outcomes)
-            obsolete_pngs = set(counts.remove_instances(replaced_uids(session, outcomes)))
+            obsolete_pngs = set(counts.remove_instances(find_replaced_uids(session, outcomes)))
 
             accepted = accept_outcomes(session, outcomes, catalogued)
             self._load_parents(session, counts, accepted)
@@ -62,12 +62,12 @@ class Loader:
         return _count_outcomes(outcomes, accepted=len(accepted), added=added)
 
     # -- statements ---------------------------------------------------------------------------------
-    def _insert_if_new(self, model: type[Base]) -> Any:
+    def _make_insert_new_statement(self, model: type[Base]) -> Any:
         """A statement that inserts the rows whose key is new, and returns those keys."""
         table = cast(Table, model.__table__)
         return self.database.insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
-    def _upsert(self, model: type[Base]) -> Any:
+    def _make_upsert_statement(self, model: type[Base]) -> Any:
         """A statement that inserts rows, or writes them over those with their key."""
         table = cast(Table, model.__table__)
         keys = [column.name for column in table.primary_key.columns]
@@ -76,23 +76,23 @@ class Loader:
         return new.on_conflict_do_update(index_elements=keys, set_=values)
 
     # -- tables, in the order in which they are locked ----------------------------------------------
-    def _load_parents(self, session: Session, counts: KeptCounts, outcomes: Sequence[Outcome]) -> None:
+    def _load_parents(self, session: Session, counts: CatalogueCounts, outcomes: Sequence[Outcome]) -> None:
         """Insert patients, studies and series: the first object with a value decides it, later ones fill gaps."""
         for key, row in _merge_rows((outcome.patient for outcome in outcomes), "patient_key"):
-            if self._insert_or_fill(session, Patient, Patient.patient_key, key, row):
-                counts.add_patient()
+            if self._insert_or_fill_gaps(session, Patient, Patient.patient_key, key, row):
+                counts.increase_patient_count()
 
         counts.lock_patients({outcome.study["patient_key"] for outcome in outcomes})
 
         for uid, row in _merge_rows((outcome.study for outcome in outcomes), "study_instance_uid"):
-            if self._insert_or_fill(session, Study, Study.study_instance_uid, uid, row):
-                counts.add_studies(row["patient_key"])
+            if self._insert_or_fill_gaps(session, Study, Study.study_instance_uid, uid, row):
+                counts.change_study_counts(row["patient_key"])
 
         for uid, row in _merge_rows((outcome.series for outcome in outcomes), "series_instance_uid"):
-            if self._insert_or_fill(session, Series, Series.series_instance_uid, uid, row):
-                counts.add_series(row["study_instance_uid"])
+            if self._insert_or_fill_gaps(session, Series, Series.series_instance_uid, uid, row):
+                counts.change_series_counts(row["study_instance_uid"])
 
-    def _insert_or_fill(self, session: Session, table: type[Base], column: Any, key: str, row: Row) -> bool:
+    def _insert_or_fill_gaps(self, session: Session, table: type[Base], column: Any, key: str, row: Row) -> bool:
         """Insert a row, or fill the gaps of the one that is there; whether it is new."""
         if session.execute(self._insert_new[table], [row]).first() is not None:
             return True
@@ -104,7 +104,7 @@ class Loader:
         return False
 
     def _load_instances(
-        self, session: Session, counts: KeptCounts, outcomes: Sequence[Outcome]
+        self, session: Session, counts: CatalogueCounts, outcomes: Sequence[Outcome]
     ) -> tuple[int, list[str]]:
         """Insert new instances, update the others; how many are new, and the PNGs of content that was replaced."""
         if not outcomes:
@@ -124,7 +124,7 @@ class Loader:
             changes_by_series.update(changes)
             replaced_pngs += pngs
 
-        counts.add_instances({uid: number for uid, number in changes_by_series.items() if number})
+        counts.change_instance_counts({uid: number for uid, number in changes_by_series.items() if number})
         smaller_series = [uid for uid, number in changes_by_series.items() if number < 0]
         if smaller_series:
             counts.remove_empty_parents(smaller_series)
@@ -133,7 +133,7 @@ class Loader:
     def _load_renderings(self, session: Session, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[str]]:
         """Insert or replace renderings; their rows, and where the PNGs of those that were there already lay."""
         rows: list[Row] = [
-            {**rendering, "png_path": str(self._png_path(outcome, rendering))}
+            {**rendering, "png_path": str(self._prepare_png_path(outcome, rendering))}
             for outcome in outcomes
             for rendering in outcome.renderings
         ]
@@ -145,7 +145,7 @@ class Loader:
         session.execute(self._upsert_rendering, rows)
         return rows, paths
 
-    def _png_path(self, outcome: Outcome, rendering: RenderingRow) -> Path:
+    def _prepare_png_path(self, outcome: Outcome, rendering: RenderingRow) -> Path:
         """`target/<split>/<modality>/<first two digits>/<name>.png`; its folder is made."""
         name = rendering["rendering_id"]
         modality = outcome.series["modality"] or ""

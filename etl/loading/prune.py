@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
-from etl.extract import ARCHIVE_PREFIX, FolderSource, series_items
+from etl.extract import ARCHIVE_PREFIX, FolderSource, list_series_items
 from etl.loading.removal import remove_instances
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
@@ -14,17 +14,21 @@ from minipacs.catalogue import Instance, Rejection, Series, Study
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 
-__all__ = ["prune_archive", "prune_folder", "prune_study"]
+__all__ = [
+    "remove_instances_missing_from_archive",
+    "remove_instances_missing_from_folder",
+    "remove_instances_missing_from_study",
+]
 
 ROWS_PER_QUERY = 500
 
 
-def prune_folder(database: Database, folder: FolderSource) -> int:
+def remove_instances_missing_from_folder(database: Database, folder: FolderSource) -> int:
     """Remove instances and rejections whose file below this folder is gone; how many instances.
 
     Copies and conflicts of a removed instance are forgotten, so that the next run looks at them again.
     """
-    number = remove_instances(database, _missing_instances(database, folder))
+    number = remove_instances(database, _find_instances_without_file(database, folder))
 
     missing = (source for source in _list_sources(database, folder, Rejection) if not os.path.exists(source))
     for chunk in iter_chunks(missing, ROWS_PER_QUERY):
@@ -34,16 +38,16 @@ def prune_folder(database: Database, folder: FolderSource) -> int:
     return number
 
 
-def prune_archive(archive: Archive, database: Database) -> int:
+def remove_instances_missing_from_archive(archive: Archive, database: Database) -> int:
     """Remove instances that came from the archive and are no more in it; how many."""
     with database.reading() as session:
         uids = list(session.scalars(select(Study.study_instance_uid).order_by(Study.study_instance_uid)))
-    return sum(prune_study(database, _read_study(archive, uid)) for uid in uids)
+    return sum(remove_instances_missing_from_study(database, _read_study(archive, uid)) for uid in uids)
 
 
-def prune_study(database: Database, study: StudyContent) -> int:
+def remove_instances_missing_from_study(database: Database, study: StudyContent) -> int:
     """Remove instances of a study that came from the archive and are no more in it; how many."""
-    archived = {item.source for series in study.series for item in series_items(series)}
+    archived = {item.source for series in study.series for item in list_series_items(series)}
     wanted = (
         select(Instance.sop_instance_uid, Instance.source)
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
@@ -65,7 +69,7 @@ def _read_study(archive: Archive, study_instance_uid: str) -> StudyContent:
     return StudyContent("", study_instance_uid, tuple(series for part in parts for series in part.series))
 
 
-def _missing_instances(database: Database, folder: FolderSource) -> Iterator[str]:
+def _find_instances_without_file(database: Database, folder: FolderSource) -> Iterator[str]:
     """SOP Instance UIDs that the catalogue has from files below the folder that are gone."""
     for chunk in iter_chunks(_list_sources(database, folder, Instance), ROWS_PER_QUERY):
         missing = [source for source in chunk if not os.path.exists(source)]

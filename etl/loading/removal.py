@@ -6,11 +6,11 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
-from etl.loading.counts import KeptCounts
+from etl.loading.counts import CatalogueCounts
 from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
 
-__all__ = ["CURSOR_NAME", "delete_pngs", "empty_catalogue", "remove_instances"]
+__all__ = ["CURSOR_NAME", "clear_catalogue", "delete_pngs", "remove_instances"]
 
 CURSOR_NAME = "etl"
 """Of the cursor that says how far the archive's change log is in the catalogue."""
@@ -30,7 +30,7 @@ def remove_instances(database: Database, uids: Iterable[str]) -> int:
             delete_pngs(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(chunk))))
 
         with database.writing() as session:
-            counts = KeptCounts(session, database)
+            counts = CatalogueCounts(session, database)
             counts.remove_instances(chunk)
             counts.write_totals()
             session.execute(delete(Rejection).where(Rejection.sop_instance_uid.in_(chunk)))
@@ -39,7 +39,7 @@ def remove_instances(database: Database, uids: Iterable[str]) -> int:
     return number
 
 
-def empty_catalogue(database: Database) -> None:
+def clear_catalogue(database: Database) -> None:
     """Remove everything that describes the archive, PNGs too, before it is built anew. Jobs and results stay."""
     with database.reading() as session:
         for paths in session.scalars(select(Rendering.png_path)).partitions(PATHS_PER_FETCH):

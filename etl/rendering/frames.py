@@ -96,12 +96,12 @@ def decode_frames(dataset: Dataset) -> Iterator[Array]:
             "Convert it to MONOCHROME2 or RGB.",
         )
 
-    if photometric in GREY and _has_whole_words(dataset):
-        return _view_frames(dataset)
+    if photometric in GREY and _is_uncompressed_grey(dataset):
+        return _view_uncompressed_frames(dataset)
     return _decode_with_pydicom(dataset, photometric)
 
 
-def _has_whole_words(dataset: Dataset) -> bool:
+def _is_uncompressed_grey(dataset: Dataset) -> bool:
     """Whether it is uncompressed grey in whole words: then the bytes of the file are the array."""
     return (
         "PixelData" in dataset
@@ -111,13 +111,13 @@ def _has_whole_words(dataset: Dataset) -> bool:
     )
 
 
-def _view_frames(dataset: Dataset) -> Iterator[Array]:
+def _view_uncompressed_frames(dataset: Dataset) -> Iterator[Array]:
     """The frames as views of the file's bytes, where their byte order is the machine's."""
     rows, columns, number = int(dataset.Rows), int(dataset.Columns), count_frames(dataset)
     word_bytes = int(dataset.BitsAllocated) // 8
     frame_bytes = rows * columns * word_bytes
 
-    data = _raw_pixel_data(dataset)
+    data = _read_raw_pixel_data(dataset)
     if len(data) < frame_bytes * number:
         raise NoPicture(
             f"Pixel Data has {len(data)} bytes where {frame_bytes * number} are needed (PS3.5 8.2): it is cut off.",
@@ -126,7 +126,7 @@ def _view_frames(dataset: Dataset) -> Iterator[Array]:
 
     kind = "i" if dataset.get("PixelRepresentation") else "u"
     is_swapped = (
-        _transfer_syntax(dataset) == ExplicitVRBigEndian
+        _read_transfer_syntax(dataset) == ExplicitVRBigEndian
         and word_bytes > 1
         and dataset["PixelData"].VR != "OB"  # bytes are not swapped (PS3.5 8.1.2)
     )
@@ -137,7 +137,7 @@ def _view_frames(dataset: Dataset) -> Iterator[Array]:
         yield frame.astype(f"{kind}{word_bytes}") if is_swapped else frame
 
 
-def _raw_pixel_data(dataset: Dataset) -> bytes | memoryview:
+def _read_raw_pixel_data(dataset: Dataset) -> bytes | memoryview:
     """Pixel Data as it lies in the file: bytes, or a view of them."""
     element = dataset.get_item("PixelData")
     return getattr(element, "value", None) or b""
@@ -156,17 +156,18 @@ def _decode_with_pydicom(dataset: Dataset, photometric: str) -> Iterator[Array]:
         except StopIteration:
             return
         except DECODER_ERRORS as error:
+            syntax = _read_transfer_syntax(dataset).name
             raise NoPicture(
-                f"The pixel data cannot be decoded ({_transfer_syntax(dataset).name}): {_first_line(error)}",
+                f"The pixel data cannot be decoded ({syntax}): {_extract_first_line(error)}",
                 "Convert it with dcmdjpeg or gdcmconv, or send it again.",
             ) from error
 
         if photometric == PALETTE:
             frame = apply_color_lut(frame, dataset)  # PS3.3 C.7.9.2
-        yield np.ascontiguousarray(frame) if frame.ndim == 2 else _to_8_bits(frame, dataset, photometric)
+        yield np.ascontiguousarray(frame) if frame.ndim == 2 else _reduce_to_8_bits(frame, dataset, photometric)
 
 
-def _to_8_bits(frame: Array, dataset: Dataset, photometric: str) -> Array:
+def _reduce_to_8_bits(frame: Array, dataset: Dataset, photometric: str) -> Array:
     """The most significant 8 bits of each sample of a colour frame."""
     if frame.dtype == np.uint8:
         return np.ascontiguousarray(frame)
@@ -177,10 +178,10 @@ def _to_8_bits(frame: Array, dataset: Dataset, photometric: str) -> Array:
 
 def _is_encapsulated(dataset: Dataset) -> bool:
     """Whether the frames lie in fragments (PS3.5 A.4)."""
-    return _transfer_syntax(dataset) not in NATIVE_SYNTAXES
+    return _read_transfer_syntax(dataset) not in NATIVE_SYNTAXES
 
 
-def _transfer_syntax(dataset: Dataset) -> UID:
+def _read_transfer_syntax(dataset: Dataset) -> UID:
     """Transfer Syntax UID; without meta information, that as which the file was read."""
     meta = getattr(dataset, "file_meta", None)
     uid = meta.get("TransferSyntaxUID") if meta else None
@@ -193,7 +194,7 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _first_line(error: Exception) -> str:
+def _extract_first_line(error: Exception) -> str:
     """The first line of an error's message, else its name."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:MAX_MESSAGE_LENGTH]

@@ -43,7 +43,7 @@ def encode_png(pixels: Array, table: Array | None = None) -> bytes:
     colour_type = RGB_COLOUR_TYPE if pixels.ndim == 3 else GREY_COLOUR_TYPE
     header = struct.pack(">IIBBBBB", columns, rows, bit_depth, colour_type, 0, 0, 0)
     data = isal_zlib.compress(filtered, DEFLATE_LEVEL)
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return SIGNATURE + _make_chunk(b"IHDR", header) + _make_chunk(b"IDAT", data) + _make_chunk(b"IEND", b"")
 
 
 def _reuse_buffer(name: str, rows: int, columns: int) -> Array:
@@ -55,7 +55,7 @@ def _reuse_buffer(name: str, rows: int, columns: int) -> Array:
     return buffer
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def _make_chunk(kind: bytes, data: bytes) -> bytes:
     """A chunk of a PNG: length, kind, data, CRC (ISO/IEC 15948, 5.3)."""
     crc = isal_zlib.crc32(data, isal_zlib.crc32(kind))
     return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)))

@@ -10,17 +10,17 @@ from pydicom import Dataset
 
 from etl.options import RULES_VERSION, Options
 from etl.records import RenderingRow
-from etl.rendering.render import Picture, pixel_aspect, render_frames
+from etl.rendering.render import Picture, read_pixel_aspect, render_frames
 from minipacs.errors import NoPicture
 
-__all__ = ["Rendered", "render_to_folder"]
+__all__ = ["RenderingResult", "render_to_folder"]
 
 NAMESPACE = UUID("5d0b1ac2-7f0a-5a6c-9d1e-6a1f0e0c9b3d")
 """Of the names of PNGs: the same object, frame and window is the same file."""
 
 
 @dataclass
-class Rendered:
+class RenderingResult:
     """What came of rendering an object."""
 
     rows: list[RenderingRow] = field(default_factory=list)
@@ -36,16 +36,20 @@ class Rendered:
     """Why there are no PNGs."""
 
 
-def render_to_folder(dataset: Dataset, options: Options, sop_instance_uid: str, split: str, folder: Path) -> Rendered:
+def render_to_folder(
+    dataset: Dataset, options: Options, sop_instance_uid: str, split: str, folder: Path
+) -> RenderingResult:
     """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none."""
-    rendered = Rendered()
-    aspect = pixel_aspect(dataset)
+    rendered = RenderingResult()
+    aspect = read_pixel_aspect(dataset)
 
     try:
         for frame in render_frames(dataset, options):
             rendered.crc32 = isal_zlib.crc32(frame.words, rendered.crc32)
             rendered.remarks += frame.remarks
-            rendered.rows += [_write(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures]
+            rendered.rows += [
+                _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
+            ]
     except NoPicture as error:
         for row in rendered.rows:
             (folder / row["rendering_id"]).unlink(missing_ok=True)
@@ -55,7 +59,7 @@ def render_to_folder(dataset: Dataset, options: Options, sop_instance_uid: str, 
     return rendered
 
 
-def _write(picture: Picture, sop_instance_uid: str, split: str, aspect: float, folder: Path) -> RenderingRow:
+def _write_png(picture: Picture, sop_instance_uid: str, split: str, aspect: float, folder: Path) -> RenderingRow:
     """Write one PNG; its row."""
     rendering_id = str(uuid5(NAMESPACE, f"{sop_instance_uid}/{picture.frame_number}/{picture.label}"))
     png = picture.as_png()

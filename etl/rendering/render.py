@@ -24,7 +24,7 @@ from minipacs.formats.grey import (
     window_of_range,
 )
 
-__all__ = ["Picture", "Provenance", "RenderedFrame", "pixel_aspect", "render_frames"]
+__all__ = ["Picture", "Provenance", "RenderedFrame", "read_pixel_aspect", "render_frames"]
 
 MAX_16_BIT = 65535
 
@@ -114,7 +114,7 @@ def _render_grey(dataset: Dataset, index: int, words: Array, options: Options) -
 
     pictures = []
     for voi in selected:
-        label, provenance = _window_label(voi), _provenance(pipeline, voi)
+        label, provenance = _make_window_label(voi), _make_provenance(pipeline, voi)
         if stored.fits_table:
             table = grey_by_word(stored, pipeline, voi)
             pictures.append(Picture(index + 1, label, as_unsigned(words), provenance, table))
@@ -160,7 +160,7 @@ def _scale_to_16_bits(words: Array, stored: StoredFormat, pipeline: GreyPipeline
     return np.floor((pipeline.to_modality(values) - low) / slope + 0.5), slope, low
 
 
-def _window_label(voi: Voi) -> str:
+def _make_window_label(voi: Voi) -> str:
     """The window's part of a picture's label."""
     if isinstance(voi, Lut):
         return f"lut:{voi.number}"
@@ -171,7 +171,7 @@ def _window_label(voi: Voi) -> str:
     return f"{voi.center!r}/{voi.width!r}/{voi.function}"
 
 
-def _provenance(pipeline: GreyPipeline, voi: Voi) -> Provenance:
+def _make_provenance(pipeline: GreyPipeline, voi: Voi) -> Provenance:
     """How a grey picture of 8 bits came about."""
     window = voi if isinstance(voi, Window) else None
     has_lut = pipeline.modality_lut is not None
@@ -191,7 +191,7 @@ def _provenance(pipeline: GreyPipeline, voi: Voi) -> Provenance:
     )
 
 
-def pixel_aspect(dataset: Dataset) -> float:
+def read_pixel_aspect(dataset: Dataset) -> float:
     """Height of a pixel divided by its width (PS3.3 C.7.6.3.1.7); 1 when the object does not say."""
     measures = grey_header.functional_group(dataset, 0, "PixelMeasuresSequence")
 

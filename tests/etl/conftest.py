@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from etl.catalogue_run import catalogue_source
+from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.options import Options
 from etl.tally import Tally
@@ -40,6 +40,6 @@ def run(database: Database, options: Options, source: Path) -> Callable[..., Tal
     """Catalogue a folder: the test's own, under the default options, unless told otherwise."""
 
     def run_over(folder: Path = source, options: Options = options, **how: Any) -> Tally:
-        return catalogue_source(FolderSource(folder), database, options, **how)
+        return load_source_into_catalogue(FolderSource(folder), database, options, **how)
 
     return run_over

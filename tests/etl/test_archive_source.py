@@ -15,7 +15,7 @@ from sqlalchemy import select
 from dicom_objects import ROOT, as_file, image, nothing
 from etl import command, work
 from etl.changes import ArchiveFollower
-from etl.loading.prune import prune_archive
+from etl.loading.prune import remove_instances_missing_from_archive
 from etl.options import Options
 from minipacs.archive.client import Archive
 from minipacs.catalogue import Counts, Instance, Rendering, totals
@@ -173,16 +173,16 @@ def test_the_change_log_is_read_from_its_cursor(
     follower.catch_up()
     before = follower.cursor.read()
     assert before > 0
-    assert follower.catch_up().done == 0
+    assert follower.catch_up().items_done == 0
     archive.store(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2", SeriesInstanceUID=f"{ROOT}.2.1")))
     assert follower.catch_up().added == 1
     assert follower.cursor.read() > before
     with database.reading() as session:
         assert totals(session) == Counts(1, 2, 2, 2)
-    assert prune_archive(archive, database) == 0
+    assert remove_instances_missing_from_archive(archive, database) == 0
     for study_id in archive.studies():
         archive.delete_series(archive.study(study_id).series[0].series_id)
-    assert prune_archive(archive, database) == 2
+    assert remove_instances_missing_from_archive(archive, database) == 2
 
 
 def test_an_error_leaves_the_cursor_where_it_was(

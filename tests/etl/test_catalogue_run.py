@@ -18,9 +18,9 @@ from sqlalchemy import func, select
 from data import shared_data
 from dicom_objects import ROOT, as_file, image, nothing
 from etl import catalogue_run as run_module
-from etl.catalogue_run import catalogue_source
+from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FileReader, FolderSource
-from etl.loading.prune import prune_folder
+from etl.loading.prune import remove_instances_missing_from_folder
 from etl.options import Options
 from etl.tally import Tally
 from minipacs.catalogue import Counts, Instance, Patient, Rejection, Rendering, Series, Study, totals
@@ -52,7 +52,7 @@ def read_everything(database: Database, target: Path) -> tuple[object, ...]:
 def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Database, options: Options) -> None:
     folder = shared_data()
     files = sum(1 for path in folder.rglob("*") if path.is_file())
-    first = catalogue_source(FolderSource(folder), database, options, workers=2)
+    first = load_source_into_catalogue(FolderSource(folder), database, options, workers=2)
     assert first.images + first.others + sum(first.rejected.values()) == files
     with database.reading() as session:
         reasons = list(session.scalars(select(Rejection)))
@@ -66,7 +66,7 @@ def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Data
     assert instances == counts.images == first.added
     assert set(options.target.rglob("*.png")) == pngs
     assert len(pngs) == first.rendered
-    again = catalogue_source(FolderSource(folder), database, options)
+    again = load_source_into_catalogue(FolderSource(folder), database, options)
     assert again.rendered == again.added == again.changed == 0
     assert again.unchanged + sum(again.rejected.values()) == files
 
@@ -183,7 +183,7 @@ def test_prune_removes_what_is_gone_and_looks_at_copies_again(
     run()
     for name in ("00001", "00002", "notes.txt"):
         (source / name).unlink()
-    assert prune_folder(database, FolderSource(source)) == 2
+    assert remove_instances_missing_from_folder(database, FolderSource(source)) == 2
     with database.reading() as session:
         assert totals(session) == Counts()
         assert session.scalar(select(func.count()).select_from(Rejection)) == 0
@@ -197,7 +197,7 @@ def test_prune_leaves_other_folders_alone(run: Run, source: Path, database: Data
     write_images(beside, 1)
     run(beside)
     (beside / "00001").unlink()
-    assert prune_folder(database, FolderSource(source)) == 0
+    assert remove_instances_missing_from_folder(database, FolderSource(source)) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -211,13 +211,13 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         from pathlib import Path
         from etl.extract import FolderSource
         from etl.options import Options
-        from etl.catalogue_run import catalogue_source
+        from etl.catalogue_run import load_source_into_catalogue
         from minipacs.database import Database
         def end(tally):
             if tally.added + tally.unchanged >= int(sys.argv[1]):
                 threading.Timer(0.02, os.killpg, (0, signal.SIGKILL)).start()  # in the middle of the next chunk
         if __name__ == "__main__":
-            catalogue_source(FolderSource(Path({str(source)!r})), Database({database.url!r}),
+            load_source_into_catalogue(FolderSource(Path({str(source)!r})), Database({database.url!r}),
                       Options(target=Path({str(options.target)!r})), workers={workers}, progress=end)
     """)
     script = tmp_path / "killed.py"
@@ -227,14 +227,14 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         assert ended.returncode == -signal.SIGKILL
         with database.reading() as session:
             assert 0 < totals(session).images < 699
-    catalogue_source(FolderSource(source), database, options)
+    load_source_into_catalogue(FolderSource(source), database, options)
     resumed = read_everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
-    from etl.loading.removal import empty_catalogue
+    from etl.loading.removal import clear_catalogue
 
-    empty_catalogue(database)
+    clear_catalogue(database)
     assert not list(options.target.rglob("*.png"))
-    catalogue_source(FolderSource(source), database, options)
+    load_source_into_catalogue(FolderSource(source), database, options)
     assert read_everything(database, options.target) == resumed
 
 
@@ -260,12 +260,12 @@ def test_workers_give_the_same_rows_and_files_as_one(
 ) -> None:
     write_images(source, *range(1, 70))
     (source / "z-other").write_bytes(as_file(image(PIXELS * 9, 1)))
-    catalogue_source(FolderSource(source), database, options, workers=2)
+    load_source_into_catalogue(FolderSource(source), database, options, workers=2)
     with_two = read_everything(database, options.target)
-    from etl.loading.removal import empty_catalogue
+    from etl.loading.removal import clear_catalogue
 
-    empty_catalogue(database)
-    catalogue_source(FolderSource(source), database, options, workers=1)
+    clear_catalogue(database)
+    load_source_into_catalogue(FolderSource(source), database, options, workers=1)
     assert read_everything(database, options.target) == with_two
 
 

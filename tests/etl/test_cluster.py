@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 from dicom_objects import as_file, image
-from etl.catalogue_run import catalogue_source, open_cluster
+from etl.catalogue_run import load_source_into_catalogue, open_cluster
 from etl.extract import FolderSource
 from etl.options import Options
 from minipacs.database import Database
@@ -23,7 +23,7 @@ def test_a_dask_cluster_does_the_work(source: Path, database: Database, options:
         LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as local,
         open_cluster(local.scheduler_address) as executor,
     ):
-        tally = catalogue_source(FolderSource(source), database, options, executor=executor)
+        tally = load_source_into_catalogue(FolderSource(source), database, options, executor=executor)
     assert (tally.added, tally.rendered) == (149, 149)
     assert len(list(options.target.rglob("*.png"))) == 149
 

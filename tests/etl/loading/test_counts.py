@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dicom_objects import ROOT, as_file, image
-from etl.catalogue_run import catalogue_source
+from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.loading import counts
 from etl.loading.removal import remove_instances
@@ -108,7 +108,7 @@ def test_writers_at_the_same_time_count_right(source: Path, database: Database, 
                 path.read_bytes()
             )
         try:
-            catalogue_source(FolderSource(folder), database, options)
+            load_source_into_catalogue(FolderSource(folder), database, options)
         except BaseException as error:
             mistakes.append(error)
 
@@ -142,16 +142,16 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     first = source.parent / "first"
     first.mkdir()
     (first / "000").write_bytes((source / "000").read_bytes())
-    catalogue_source(FolderSource(first), database, options)
-    lock, came = counts.KeptCounts.lock_patients, []
+    load_source_into_catalogue(FolderSource(first), database, options)
+    lock, came = counts.CatalogueCounts.lock_patients, []
 
-    def later(counts: counts.KeptCounts, patients: Iterable[str]) -> None:
+    def later(counts: counts.CatalogueCounts, patients: Iterable[str]) -> None:
         if not came:
             came.append(True)
-            catalogue_source(FolderSource(source), database, options)
+            load_source_into_catalogue(FolderSource(source), database, options)
         lock(counts, patients)
 
-    monkeypatch.setattr(counts.KeptCounts, "lock_patients", later)
+    monkeypatch.setattr(counts.CatalogueCounts, "lock_patients", later)
     remove_instances(database, uids[:2])
     with database.reading() as session:
         check_counts(session)
