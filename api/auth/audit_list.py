@@ -15,7 +15,7 @@ from api.web.csv import csv_lines, escape_formula
 from api.web.describe_route import CSV, answers, takes_query
 from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, read_page
 from api.web.responses import reply
-from api.web.row_json import iso_time, page_type, row_type
+from api.web.row_json import iso_time, make_page_type, make_row_type
 from minipacs.database import Database
 
 blueprint = Blueprint("audit", __name__)
@@ -34,8 +34,8 @@ class AuditParameters(PageParameters):
 
 
 AuditFilters = filter_parameters("AuditFilters", FILTERS, AuditParameters)
-EntryRow = row_type("AuditEntry", Entry, at=str)
-EntryPage = page_type("AuditPage", "entries", EntryRow)
+EntryRow = make_row_type("AuditEntry", Entry, at=str)
+EntryPage = make_page_type("AuditPage", "entries", EntryRow)
 
 
 @blueprint.get("/audit")

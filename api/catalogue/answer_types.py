@@ -3,31 +3,31 @@
 from typing import TypedDict
 
 from api.results.files import ResultJson
-from api.web.row_json import list_type, page_type, row_type
+from api.web.row_json import make_list_type, make_page_type, make_row_type
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
 
-PatientRow = row_type("Patient", Patient)
-StudyRow = row_type("Study", Study)
-SeriesRow = row_type("Series", Series)
-InstanceRow = row_type("Instance", Instance)
-RenderingRow = row_type("Rendering", Rendering)
-SegmentRow = row_type("Segment", Segment)
+PatientRow = make_row_type("Patient", Patient)
+StudyRow = make_row_type("Study", Study)
+SeriesRow = make_row_type("Series", Series)
+InstanceRow = make_row_type("Instance", Instance)
+RenderingRow = make_row_type("Rendering", Rendering)
+SegmentRow = make_row_type("Segment", Segment)
 
-PatientPage = page_type("PatientPage", "patients", PatientRow)
-StudyPage = page_type("StudyPage", "studies", StudyRow)
-SeriesPage = page_type("SeriesPage", "series", SeriesRow)
-InstancePage = page_type("InstancePage", "images", InstanceRow)
-RejectionPage = page_type("RejectionPage", "rejections", row_type("Rejection", Rejection))
+PatientPage = make_page_type("PatientPage", "patients", PatientRow)
+StudyPage = make_page_type("StudyPage", "studies", StudyRow)
+SeriesPage = make_page_type("SeriesPage", "series", SeriesRow)
+InstancePage = make_page_type("InstancePage", "images", InstanceRow)
+RejectionPage = make_page_type("RejectionPage", "rejections", make_row_type("Rejection", Rejection))
 
-SeriesOfStudy = row_type("SeriesOfStudy", Series, ours=bool)
-StudyDetails = row_type(
-    "StudyDetails", Study, patient=PatientRow, series=list_type(SeriesOfStudy), results=list[ResultJson]
+SeriesOfStudy = make_row_type("SeriesOfStudy", Series, ours=bool)
+StudyDetails = make_row_type(
+    "StudyDetails", Study, patient=PatientRow, series=make_list_type(SeriesOfStudy), results=list[ResultJson]
 )  # fmt: skip
-SeriesDetails = row_type("SeriesDetails", Series, patient_key=str | None)
-InstanceDetails = row_type(
-    "InstanceDetails", Instance, renderings=list_type(RenderingRow), segments=list_type(SegmentRow)
+SeriesDetails = make_row_type("SeriesDetails", Series, patient_key=str | None)
+InstanceDetails = make_row_type(
+    "InstanceDetails", Instance, renderings=make_list_type(RenderingRow), segments=make_list_type(SegmentRow)
 )  # fmt: skip
-PictureDetails = row_type(
+PictureDetails = make_row_type(
     "PictureDetails",
     Rendering,
     InstanceNumber=int | None,
@@ -38,7 +38,7 @@ PictureDetails = row_type(
     SeriesInstanceUID=str,
     StudyInstanceUID=str,
 )
-SegmentOfStudy = row_type("SegmentOfStudy", Segment, SeriesInstanceUID=str, superseded_by=str | None)
+SegmentOfStudy = make_row_type("SegmentOfStudy", Segment, SeriesInstanceUID=str, superseded_by=str | None)
 
 
 class PatientTotal(TypedDict):

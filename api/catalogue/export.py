@@ -12,7 +12,7 @@ from api.web import paging
 from api.web.csv import csv_lines, escape_formula
 from api.web.describe_route import CSV, Parameters, answers, audits, takes_query
 from api.web.paging import apply_filters, filter_parameters, given_filters
-from api.web.row_json import json_key, json_value
+from api.web.row_json import json_key, to_json_value
 from api.web.zip_stream import PieceBuffer
 from minipacs.catalogue import Instance, Rendering, Series, Study
 
@@ -111,7 +111,7 @@ def write_csv(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
     """CSV (RFC 4180)."""
     yield csv_lines([column_names()])
     for table in tables:
-        yield csv_lines([row[0], *(escape_formula(json_value(value)) for value in row[1:])] for row in table)
+        yield csv_lines([row[0], *(escape_formula(to_json_value(value)) for value in row[1:])] for row in table)
 
 
 def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:

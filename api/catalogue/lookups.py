@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, Select, bindparam, select
 
 from api.results import files
-from api.web.row_json import HIDDEN, JsonRow, json_key, json_value
+from api.web.row_json import HIDDEN, JsonRow, json_key, to_json_value
 from minipacs.archive.content import MANUFACTURER
 from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, Total
 from minipacs.database import Database
@@ -35,14 +35,14 @@ class Lookup:
     def first(self, database: Database, value: str) -> JsonRow | None:
         """The first row, all its columns in one object."""
         for row in database.look_up(self._statement, value=value):
-            return {name: json_value(cell) for name, cell in zip(self._names, row, strict=True)}
+            return {name: to_json_value(cell) for name, cell in zip(self._names, row, strict=True)}
         return None
 
     def entities(self, database: Database, value: str) -> list[list[JsonRow | None]]:
         """The rows, one object for each entity; None where an outer join found none (its key is NULL)."""
         return [
             [
-                {self._names[i]: json_value(row[i]) for i in places} if row[places[0]] is not None else None
+                {self._names[i]: to_json_value(row[i]) for i in places} if row[places[0]] is not None else None
                 for places in self._places
             ]
             for row in database.look_up(self._statement, value=value)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.context import context
 from api.web.row_json import iso_time
-from api.web.template_filters import count_of
+from api.web.template_filters import format_count
 from api.work.job_json import JobJson, job_json
 from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Study
@@ -150,5 +150,5 @@ def summarize(steps: list[StepJson], is_catalogued: bool, results: int) -> tuple
         found = next((one for one in steps if one["state"] == wanted), None)
         if found:
             return wanted, f"{found['step']}: {found['sentence']}"
-    results_made = f"{count_of(results, 'segmentation')} ready." if results else "Nothing was segmented."
+    results_made = f"{format_count(results, 'segmentation')} ready." if results else "Nothing was segmented."
     return "done", results_made if is_catalogued else "It is not in the catalogue."

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.web.describe_route import Parameters
-from api.web.row_json import JsonRow, json_value, row_as_json
+from api.web.row_json import JsonRow, row_as_json, to_json_value
 from minipacs.errors import BadRequest, NotFound
 
 MAX_LIMIT = 1000
@@ -116,7 +116,7 @@ def read_page(
     ).all()
     next_page = None
     if len(found) > size:
-        query = {**request.args.to_dict(), "after": _encode_cursor([json_value(v) for v in found[size - 1][1:]])}
+        query = {**request.args.to_dict(), "after": _encode_cursor([to_json_value(v) for v in found[size - 1][1:]])}
         next_page = f"{request.path}?{urlencode(query)}"
     return {noun: [row_as_json(entry[0]) for entry in found[:size]], "next": next_page}
 

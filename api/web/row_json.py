@@ -9,14 +9,14 @@ from sqlalchemy import JSON
 from minipacs.tables import Base
 
 JsonRow = dict[str, Any]
-"""A row as JSON; its keys and types are those of the table (`row_type`)."""
+"""A row as JSON; its keys and types are those of the table (`make_row_type`)."""
 HIDDEN = {"source", "source_size", "source_mtime_ns", "rendered_with", "png_path"}
 """Paths of this machine, and what only the ETL needs: no answer has them."""
 
 
 @cache
-def json_keys(table: type[Base]) -> tuple[tuple[str, str], ...]:
-    """(attribute, JSON key) of every column."""
+def attributes_with_json_keys(table: type[Base]) -> tuple[tuple[str, str], ...]:
+    """(attribute, JSON key) of every column that answers may show."""
     return tuple((c.key, json_key(c)) for c in table.__table__.columns if c.key not in HIDDEN)
 
 
@@ -29,27 +29,28 @@ def json_key(column: Any) -> str:
 
 def row_as_json(entity: Base) -> JsonRow:
     """Every column of a row."""
-    return {name: json_value(getattr(entity, attribute)) for attribute, name in json_keys(type(entity))}
+    columns = attributes_with_json_keys(type(entity))
+    return {key: to_json_value(getattr(entity, attribute)) for attribute, key in columns}
 
 
-def json_value(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """Dates and times as ISO 8601."""
     return value.isoformat() if isinstance(value, date | datetime | time) else value
 
 
-def row_type(name: str, table: type[Base], **more: Any) -> Any:
+def make_row_type(name: str, table: type[Base], **more: Any) -> Any:
     """The type of a table's rows as JSON, made of its columns, and what a route adds to them."""
     columns = table.__table__.columns
-    fields = {shown: _json_type(columns[attribute]) for attribute, shown in json_keys(table)}
+    fields = {shown: _json_type(columns[attribute]) for attribute, shown in attributes_with_json_keys(table)}
     return cast(Any, TypedDict)(name, {**fields, **more})
 
 
-def page_type(name: str, noun: str, row: Any) -> Any:
+def make_page_type(name: str, noun: str, row: Any) -> Any:
     """The type of a page of a list: rows, and the address of the next page."""
     return cast(Any, TypedDict)(name, {noun: list[row], "next": str | None})
 
 
-def list_type(row: Any) -> Any:
+def make_list_type(row: Any) -> Any:
     """The type of a list of rows."""
     return list[row]
 

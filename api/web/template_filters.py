@@ -7,12 +7,12 @@ SAME_IN_PLURAL = ("series",)
 
 
 def install(app: Flask) -> None:
-    """Register the filters."""
-    app.jinja_env.filters["count_of"] = count_of
-    app.jinja_env.filters["time"] = time_element
+    """Register the filters, each under its function's name."""
+    app.jinja_env.filters["format_count"] = format_count
+    app.jinja_env.filters["time_element"] = time_element
 
 
-def count_of(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """A number and its noun: `1 image`, `2 images`, `0 studies`, `3 series`."""
     if number == 1 or noun in SAME_IN_PLURAL:
         return f"{number} {noun}"

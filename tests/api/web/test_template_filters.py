@@ -10,7 +10,7 @@ from api.web import template_filters
     [(1, "study", "1 study"), (0, "study", "0 studies"), (2, "image", "2 images"), (2, "series", "2 series")],
 )
 def test_one_is_not_many(number: int, noun: str, said: str) -> None:
-    assert template_filters.count_of(number, noun) == said
+    assert template_filters.format_count(number, noun) == said
 
 
 def test_a_time_is_read_by_people_and_by_machines() -> None:
