@@ -7,11 +7,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from api.auth import accounts
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.auth.roles import ROLES
 from api.context import context
-from api.web.describe_route import Fields, answers, audits, takes_body
-from api.web.responses import render_page, reply, reply_or_redirect
+from api.web.describe_route import BodyFields, answers, audits, takes_body
+from api.web.responses import render_page, send_json_or_page, send_json_or_redirect
 from api.web.row_json import iso_time
 from minipacs.catalogue import Rejection
 from minipacs.errors import BadRequest
@@ -60,7 +60,7 @@ class RevokedToken(TypedDict):
     revoked: bool
 
 
-class UserFields(Fields):
+class UserFields(BodyFields):
     """A user, with a password for the first login."""
 
     name: str = ""
@@ -68,13 +68,13 @@ class UserFields(Fields):
     password: str = ""
 
 
-class RoleFields(Fields):
+class RoleFields(BodyFields):
     """Another role."""
 
     role: str = ""
 
 
-class TokenFields(Fields):
+class TokenFields(BodyFields):
     """A token's name and role."""
 
     name: str = ""
@@ -82,7 +82,7 @@ class TokenFields(Fields):
 
 
 @blueprint.get("/admin")
-@requires("admin")
+@requires_role("admin")
 @answers(page="admin.html")
 def page() -> str:
     """The page."""
@@ -93,7 +93,7 @@ def page() -> str:
 
 
 @blueprint.get("/users")
-@requires("admin")
+@requires_role("admin")
 @answers(list[AccountJson])
 def users() -> list[AccountJson]:
     """Every user, without password."""
@@ -103,7 +103,7 @@ def users() -> list[AccountJson]:
 
 
 @blueprint.post("/users")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @takes_body(UserFields)
 @answers(NamedUser)
@@ -115,11 +115,11 @@ def add_user(body: UserFields) -> ResponseReturnValue:
         raise BadRequest("This is your own name.", "Change your password at /account.")
 
     accounts.set_user(context().database, body.name, body.role, body.password, must_change=True)
-    return reply_or_redirect(NamedUser(name=body.name), "/admin", status=201)
+    return send_json_or_redirect(NamedUser(name=body.name), "/admin", status=201)
 
 
 @blueprint.post("/users/<name>/role")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @takes_body(RoleFields)
 @answers(UserRole)
@@ -129,21 +129,21 @@ def change_role(body: RoleFields, name: str) -> ResponseReturnValue:
         raise BadRequest("This is your own name.", "Ask another administrator.")
 
     accounts.set_role(context().database, name, body.role)
-    return reply_or_redirect(UserRole(name=name, role=body.role), "/admin")
+    return send_json_or_redirect(UserRole(name=name, role=body.role), "/admin")
 
 
 @blueprint.post("/users/<name>/remove")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @answers(RemovedUser)
 def remove_user(name: str) -> ResponseReturnValue:
     """Remove a user; sessions and tokens end within seconds."""
     accounts.delete_user(context().database, name)
-    return reply_or_redirect(RemovedUser(name=name, removed=True), "/admin")
+    return send_json_or_redirect(RemovedUser(name=name, removed=True), "/admin")
 
 
 @blueprint.get("/tokens")
-@requires("admin")
+@requires_role("admin")
 @answers(list[AccountJson])
 def tokens() -> list[AccountJson]:
     """Every token, without its secret."""
@@ -152,7 +152,7 @@ def tokens() -> list[AccountJson]:
 
 
 @blueprint.post("/tokens")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @takes_body(TokenFields)
 @answers(NewToken, page="admin.html")
@@ -163,17 +163,17 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
 
     token = accounts.create_token(context().database, name, body.role)
-    return reply(NewToken(name=name, token=token), lambda: page_values(troubles=[], made=token), status=201)
+    return send_json_or_page(NewToken(name=name, token=token), lambda: page_values(troubles=[], made=token), status=201)
 
 
 @blueprint.post("/tokens/<path:name>/revoke")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @answers(RevokedToken)
 def remove_token(name: str) -> ResponseReturnValue:
     """Make a token worthless."""
     accounts.revoke_token(context().database, name)
-    return reply_or_redirect(RevokedToken(name=name, revoked=True), "/admin")
+    return send_json_or_redirect(RevokedToken(name=name, revoked=True), "/admin")
 
 
 def page_values(**more: object) -> dict[str, object]:

@@ -7,14 +7,14 @@ from flask import Blueprint, Response, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.auth.audit import Entry
 from api.context import context
 from api.web import paging
 from api.web.csv import csv_lines, escape_formula
 from api.web.describe_route import CSV, answers, takes_query
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, read_page
-from api.web.responses import reply
+from api.web.paging import PageParameters, apply_filters, make_filter_parameters, read_given_filters, read_page
+from api.web.responses import send_json_or_page
 from api.web.row_json import iso_time, make_page_type, make_row_type
 from minipacs.database import Database
 
@@ -33,19 +33,19 @@ class AuditParameters(PageParameters):
     format: Literal["", "json", "csv"] = ""
 
 
-AuditFilters = filter_parameters("AuditFilters", FILTERS, AuditParameters)
+AuditFilters = make_filter_parameters("AuditFilters", FILTERS, AuditParameters)
 EntryRow = make_row_type("AuditEntry", Entry, at=str)
 EntryPage = make_page_type("AuditPage", "entries", EntryRow)
 
 
 @blueprint.get("/audit")
-@requires("admin")
+@requires_role("admin")
 @takes_query(AuditFilters)
 @answers(EntryPage, CSV, page="audit.html")
 def entries(query: AuditParameters) -> ResponseReturnValue:
     """The audit, the newest first; `?format=csv` for a table of everything that matches."""
     current_app.extensions["minipacs_audit"].flush()
-    given = {name: text for name, text in given_filters(query).items() if text}
+    given = {name: text for name, text in read_given_filters(query).items() if text}
     chosen = apply_filters(select(Entry), FILTERS, given)
     if query.format == "csv":
         return Response(write_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype=CSV)
@@ -54,7 +54,7 @@ def entries(query: AuditParameters) -> ResponseReturnValue:
         answer = read_page(session, chosen, [(Entry.id, True)], "entries", query)
     for row in answer["entries"]:
         row["at"] = iso_time(row["at"])
-    return answer if query.format == "json" else reply(answer, lambda: {"wanted": given})
+    return answer if query.format == "json" else send_json_or_page(answer, lambda: {"wanted": given})
 
 
 def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from api.auth.identify import identify
 from api.auth.roles import includes
 from api.web.describe_route import READING, current_description
-from api.web.responses import error_answer, wants_page
+from api.web.responses import make_error_response, wants_page
 from minipacs.errors import NotAllowed, NotFound
 
 ALWAYS_PUBLIC = ("/ohif/manifest.json",)
@@ -55,7 +55,7 @@ def guard_route() -> ResponseReturnValue | None:
 def _login_first() -> ResponseReturnValue:
     if request.method == "GET" and wants_page():
         return redirect("/login?next=" + quote(_requested_address(), safe=""))
-    return error_answer(
+    return make_error_response(
         "login_required",
         "This needs a login.",
         "Send `Authorization: Bearer TOKEN` (made by `minipacs token create NAME`), or log in at /login.",

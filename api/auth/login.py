@@ -7,13 +7,13 @@ from flask import Blueprint, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
-from api.auth.access import public, requires
+from api.auth.access import public, requires_role
 from api.auth.accounts import User, change_password, session_stamp
 from api.auth.identify import check_password
 from api.auth.roles import includes
 from api.context import context
-from api.web.describe_route import Fields, Parameters, answers, audits, takes_body, takes_query
-from api.web.responses import error_answer, render_page, wants_page
+from api.web.describe_route import BodyFields, QueryParameters, answers, audits, takes_body, takes_query
+from api.web.responses import make_error_response, render_page, wants_page
 from minipacs.errors import BadRequest, NotAllowed
 
 blueprint = Blueprint("login", __name__)
@@ -26,13 +26,13 @@ def safe_next(target: str) -> str:
     return target if plain and "\\" not in target and not parts.scheme and not parts.netloc else "/"
 
 
-class NextParameters(Parameters):
+class NextParameters(QueryParameters):
     """Where the browser goes afterwards."""
 
     next: str = "/"
 
 
-class LoginFields(Fields):
+class LoginFields(BodyFields):
     """Who logs in."""
 
     user: str = ""
@@ -40,7 +40,7 @@ class LoginFields(Fields):
     next: str = ""
 
 
-class PasswordFields(Fields):
+class PasswordFields(BodyFields):
     """The present password and another; `again` is the other once more."""
 
     old: str = ""
@@ -75,7 +75,7 @@ def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
     if user is None:
         wrong = "User name or password is wrong."
         if not wants_page():
-            return error_answer("wrong_login", wrong, "Try again.", 401)
+            return make_error_response("wrong_login", wrong, "Try again.", 401)
         return render_page({"next": target, "wrong": wrong, "name": body.user}), 401
 
     login_limit.forget_failures(context().database, body.user, request.remote_addr or "")
@@ -84,7 +84,7 @@ def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
 
 
 @blueprint.post("/logout")
-@requires("viewer")
+@requires_role("viewer")
 @audits("logout")
 @answers()
 def leave() -> ResponseReturnValue:
@@ -102,7 +102,7 @@ def account(query: NextParameters) -> str:
 
 
 @blueprint.post("/account")
-@requires("viewer")
+@requires_role("viewer")
 @audits("password")
 @takes_body(PasswordFields)
 @answers()

@@ -10,8 +10,8 @@ from sqlalchemy import Select, func, select
 from api.context import AppContext, context
 from api.web import paging
 from api.web.csv import csv_lines, escape_formula
-from api.web.describe_route import CSV, Parameters, answers, audits, takes_query
-from api.web.paging import apply_filters, filter_parameters, given_filters
+from api.web.describe_route import CSV, QueryParameters, answers, audits, takes_query
+from api.web.paging import apply_filters, make_filter_parameters, read_given_filters
 from api.web.row_json import json_key, to_json_value
 from api.web.zip_stream import PieceBuffer
 from minipacs.catalogue import Instance, Rendering, Series, Study
@@ -36,9 +36,9 @@ COLUMNS: tuple[Any, ...] = (
 )  # fmt: skip
 BATCH = 2000
 PARQUET = "application/vnd.apache.parquet"
-ExportParameters = filter_parameters("ExportParameters", FILTERS, Parameters)
+ExportParameters = make_filter_parameters("ExportParameters", FILTERS, QueryParameters)
 PERIOD = {name: FILTERS[name] for name in ("from", "to")}
-PeriodParameters = filter_parameters("PeriodParameters", PERIOD, Parameters)
+PeriodParameters = make_filter_parameters("PeriodParameters", PERIOD, QueryParameters)
 
 
 class TotalsOfModality(TypedDict):
@@ -60,7 +60,7 @@ class TotalsByModality(TypedDict):
 @audits("download")
 @takes_query(ExportParameters)
 @answers(CSV)
-def export(query: Parameters) -> Response:
+def export(query: QueryParameters) -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
     response = Response(write_csv(read_batches(context(), choose_pictures(query))), mimetype=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
@@ -71,14 +71,14 @@ def export(query: Parameters) -> Response:
 @audits("download")
 @takes_query(ExportParameters)
 @answers(PARQUET)
-def export_parquet(query: Parameters) -> Response:
+def export_parquet(query: QueryParameters) -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
     response = Response(write_parquet(read_batches(context(), choose_pictures(query))), mimetype=PARQUET)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
 
-def choose_pictures(query: Parameters) -> Select[Any]:
+def choose_pictures(query: QueryParameters) -> Select[Any]:
     """The pictures that a request asks for."""
     joined: Select[Any] = (
         select(*COLUMNS)
@@ -86,7 +86,7 @@ def choose_pictures(query: Parameters) -> Select[Any]:
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         .join(Study, Study.study_instance_uid == Series.study_instance_uid)
     )
-    return apply_filters(joined, FILTERS, given_filters(query))
+    return apply_filters(joined, FILTERS, read_given_filters(query))
 
 
 def column_names() -> list[str]:
@@ -135,7 +135,7 @@ def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
 @blueprint.get("/totals")
 @takes_query(PeriodParameters)
 @answers(TotalsByModality)
-def by_modality(query: Parameters) -> TotalsByModality:
+def by_modality(query: QueryParameters) -> TotalsByModality:
     """How many studies, series and instances there are of each modality (`?from=`, `?to=` by study date)."""
     grouped: Any = (
         select(
@@ -148,7 +148,7 @@ def by_modality(query: Parameters) -> TotalsByModality:
         .group_by(Series.modality)
         .order_by(Series.modality)
     )
-    chosen = apply_filters(grouped, PERIOD, given_filters(query))
+    chosen = apply_filters(grouped, PERIOD, read_given_filters(query))
 
     with context().database.reading() as session:
         found = session.execute(chosen).all()

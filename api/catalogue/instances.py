@@ -11,7 +11,14 @@ from api.context import context
 from api.web import paging
 from api.web.describe_route import answers, audits, takes_query
 from api.web.file_responses import send_from
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.paging import (
+    PageParameters,
+    apply_filters,
+    make_filter_parameters,
+    one_or_404,
+    read_given_filters,
+    read_page,
+)
 from api.web.row_json import JsonRow
 from minipacs.catalogue import Instance, Rendering, Series
 from minipacs.errors import NotFound
@@ -32,7 +39,7 @@ FILTERS = {
         select(Series.series_instance_uid).where(Series.study_instance_uid == text)
     ),
 }
-InstanceParameters = filter_parameters("InstanceParameters", FILTERS, PageParameters)
+InstanceParameters = make_filter_parameters("InstanceParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/images")
@@ -40,7 +47,7 @@ InstanceParameters = filter_parameters("InstanceParameters", FILTERS, PageParame
 @answers(InstancePage)
 def images(query: PageParameters) -> JsonRow:
     """Instances, a page at a time."""
-    chosen = apply_filters(select(Instance), FILTERS, given_filters(query))
+    chosen = apply_filters(select(Instance), FILTERS, read_given_filters(query))
 
     with context().database.reading() as session:
         return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)

@@ -17,8 +17,15 @@ from api.catalogue.answer_types import (
 )
 from api.context import context
 from api.web import paging
-from api.web.describe_route import Parameters, answers, takes_query
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.paging import (
+    PageParameters,
+    apply_filters,
+    make_filter_parameters,
+    one_or_404,
+    read_given_filters,
+    read_page,
+)
 from api.web.row_json import JsonRow, row_as_json
 from minipacs.catalogue import Patient, Series, Study
 
@@ -30,7 +37,7 @@ FILTERS = {
     "PatientSex": paging.equals(Patient.patient_sex),
     "PatientBirthDate": paging.equals(Patient.patient_birth_date),
 }
-PatientParameters = filter_parameters("PatientParameters", FILTERS, PageParameters)
+PatientParameters = make_filter_parameters("PatientParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/patients")
@@ -38,7 +45,7 @@ PatientParameters = filter_parameters("PatientParameters", FILTERS, PageParamete
 @answers(PatientPage)
 def patients(query: PageParameters) -> JsonRow:
     """Patients, a page at a time."""
-    chosen = apply_filters(select(Patient), FILTERS, given_filters(query))
+    chosen = apply_filters(select(Patient), FILTERS, read_given_filters(query))
 
     with context().database.reading() as session:
         return read_page(session, chosen, [(Patient.patient_key, False)], "patients", query)
@@ -61,12 +68,12 @@ def patient(patient_id: str) -> JsonRow:
 @blueprint.get("/patients/<path:patient_id>/studies")
 @takes_query(studies.StudyFilters)
 @answers(list[StudyRow])
-def studies_of_patient(query: Parameters, patient_id: str) -> list[JsonRow]:
+def studies_of_patient(query: QueryParameters, patient_id: str) -> list[JsonRow]:
     """The patient's studies, the newest first."""
     with context().database.reading() as session:
         patient = one_or_404(session.get(Patient, patient_id), "patient", patient_id, LIST)
         of_patient = select(Study).where(Study.patient_key == patient.patient_key)
-        chosen = apply_filters(of_patient, study_filters.FILTERS, given_filters(query))
+        chosen = apply_filters(of_patient, study_filters.FILTERS, read_given_filters(query))
 
         newest = chosen.order_by(Study.study_date.desc().nulls_last(), Study.study_instance_uid)
         return [row_as_json(study) for study in session.scalars(newest)]
@@ -82,7 +89,7 @@ def series_of_patient(query: PageParameters, patient_id: str) -> JsonRow:
         joined = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
         of_patient = joined.where(Study.patient_key == patient.patient_key)
 
-        chosen = apply_filters(of_patient, series.FILTERS, given_filters(query))
+        chosen = apply_filters(of_patient, series.FILTERS, read_given_filters(query))
         return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
 
 

@@ -7,8 +7,15 @@ from api.catalogue import instances, lookups
 from api.catalogue.answer_types import InstancePage, SeriesDetails, SeriesPage, SeriesTotal
 from api.context import context
 from api.web import paging
-from api.web.describe_route import Parameters, answers, takes_query
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
+from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.paging import (
+    PageParameters,
+    apply_filters,
+    make_filter_parameters,
+    one_or_404,
+    read_given_filters,
+    read_page,
+)
 from api.web.row_json import JsonRow
 from minipacs.catalogue import Instance, Series, Study
 
@@ -25,8 +32,8 @@ FILTERS = {
     ),
 }
 LIST = "/series"
-SeriesFilters = filter_parameters("SeriesFilters", FILTERS, Parameters)
-SeriesParameters = filter_parameters("SeriesParameters", FILTERS, PageParameters)
+SeriesFilters = make_filter_parameters("SeriesFilters", FILTERS, QueryParameters)
+SeriesParameters = make_filter_parameters("SeriesParameters", FILTERS, PageParameters)
 
 
 @blueprint.get("/series")
@@ -34,7 +41,7 @@ SeriesParameters = filter_parameters("SeriesParameters", FILTERS, PageParameters
 @answers(SeriesPage)
 def all_series(query: PageParameters) -> JsonRow:
     """Series, a page at a time."""
-    chosen = apply_filters(select(Series), FILTERS, given_filters(query))
+    chosen = apply_filters(select(Series), FILTERS, read_given_filters(query))
 
     with context().database.reading() as session:
         return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
@@ -63,5 +70,5 @@ def images_of_series(query: PageParameters, series_instance_uid: str) -> JsonRow
         one_or_404(session.get(Series, series_instance_uid), "series", series_instance_uid, LIST)
         of_series = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
 
-        chosen = apply_filters(of_series, instances.FILTERS, given_filters(query))
+        chosen = apply_filters(of_series, instances.FILTERS, read_given_filters(query))
         return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)

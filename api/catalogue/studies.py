@@ -16,17 +16,24 @@ from api.catalogue.answer_types import (
 from api.catalogue.study_filters import FILTERS, ORDER
 from api.catalogue.study_overview import pictures_of, read_overview
 from api.context import context
-from api.web.describe_route import Parameters, answers, takes_query
-from api.web.paging import PageParameters, apply_filters, filter_parameters, given_filters, one_or_404, read_page
-from api.web.responses import render_page, reply, wants_page
+from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.paging import (
+    PageParameters,
+    apply_filters,
+    make_filter_parameters,
+    one_or_404,
+    read_given_filters,
+    read_page,
+)
+from api.web.responses import render_page, send_json_or_page, wants_page
 from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
 from minipacs.catalogue import Instance, Result, Segment, Series, Study
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("studies", __name__)
-StudyFilters = filter_parameters("StudyFilters", FILTERS, Parameters)
-StudyParameters = filter_parameters("StudyParameters", FILTERS, PageParameters)
+StudyFilters = make_filter_parameters("StudyFilters", FILTERS, QueryParameters)
+StudyParameters = make_filter_parameters("StudyParameters", FILTERS, PageParameters)
 LIST = "/studies"
 
 
@@ -35,7 +42,7 @@ LIST = "/studies"
 @answers(StudyPage, page="studies.html")
 def studies(query: PageParameters) -> ResponseReturnValue:
     """Studies, the newest first, a page at a time."""
-    given = given_filters(query)
+    given = read_given_filters(query)
     if wants_page():
         return render_page(read_overview(query, {name: text for name, text in given.items() if text}))
 
@@ -63,18 +70,18 @@ def study(study_instance_uid: str) -> ResponseReturnValue:
             pictures = pictures_of(session, study_instance_uid)
         return {"study": found, "jobs": latest.values(), "pictures": pictures}
 
-    return reply(found, read_page_values)
+    return send_json_or_page(found, read_page_values)
 
 
 @blueprint.get("/studies/<study_instance_uid>/series")
 @takes_query(series.SeriesFilters)
 @answers(list[SeriesRow])
-def series_of_study(query: Parameters, study_instance_uid: str) -> list[JsonRow]:
+def series_of_study(query: QueryParameters, study_instance_uid: str) -> list[JsonRow]:
     """The series of a study, by number."""
     with context().database.reading() as session:
         one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
         of_study = select(Series).where(Series.study_instance_uid == study_instance_uid)
-        chosen = apply_filters(of_study, series.FILTERS, given_filters(query))
+        chosen = apply_filters(of_study, series.FILTERS, read_given_filters(query))
 
         ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
         return [row_as_json(one) for one in session.scalars(ordered)]
@@ -90,7 +97,7 @@ def images_of_study(query: PageParameters, study_instance_uid: str) -> JsonRow:
         joined = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         of_study = joined.where(Series.study_instance_uid == study_instance_uid)
 
-        chosen = apply_filters(of_study, instances.FILTERS, given_filters(query))
+        chosen = apply_filters(of_study, instances.FILTERS, read_given_filters(query))
         return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
 
 

@@ -16,8 +16,8 @@ from api.catalogue.study_filters import DATE, matches_words
 from api.context import context
 from api.results import files
 from api.results.files import ResultJson
-from api.web.describe_route import Parameters, answers, takes_query
-from api.web.responses import reply
+from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.responses import send_json_or_page
 from api.work.job_json import ErrorText
 from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Instance, Patient, Rejection, Series, Study
@@ -29,7 +29,7 @@ MAX_STUDIES = 20
 """Studies of one answer."""
 
 
-class WhereParameters(Parameters):
+class WhereParameters(QueryParameters):
     """What the study is known by."""
 
     q: str = ""
@@ -70,7 +70,7 @@ class WhereAnswer(TypedDict):
 def where(query: WhereParameters) -> ResponseReturnValue:
     """`?q=` a UID, PatientID, name or accession number: each study's stages, and one sentence on where it is."""
     text = query.q.strip()
-    return reply(find_studies(text) if text else WhereAnswer(q="", studies=[], trouble=None))
+    return send_json_or_page(find_studies(text) if text else WhereAnswer(q="", studies=[], trouble=None))
 
 
 def find_studies(text: str) -> WhereAnswer:

@@ -26,7 +26,7 @@ from api.results.labels import MAP, LabelTable, filter_labels, label_table, send
 from api.web.describe_route import ANY, GZIP, allows_unknown_names, answers, audits, takes_query
 from api.web.file_responses import send_from
 from api.web.paging import one_or_404
-from api.web.responses import reply
+from api.web.responses import send_json_or_page
 from minipacs.catalogue import Patient, Study
 from minipacs.errors import BadRequest, NotFound
 from minipacs.result_paths import results_root
@@ -235,4 +235,4 @@ def list_folder(where: str, entries: list[EntryJson]) -> ResponseReturnValue:
             crumbs.append((part, address))
         return {"crumbs": crumbs}
 
-    return reply(FolderJson(path=where, entries=entries), page_values)
+    return send_json_or_page(FolderJson(path=where, entries=entries), page_values)

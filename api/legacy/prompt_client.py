@@ -11,7 +11,7 @@ import urllib3
 from flask import Blueprint, Response, request
 from msgspec import Struct
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, takes_body
 from api.work.prompts import ask_prompt_service
 from minipacs.errors import BadRequest
@@ -46,7 +46,7 @@ def allow_large_file() -> None:
 
 @blueprint.post("/segment_input_image/")
 @allows_unknown_names
-@requires("annotator")
+@requires_role("annotator")
 @audits("segment")
 @takes_body(PictureRequest, MULTIPART, before_reading=allow_large_file)
 @answers(SegmentedPicture)

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from msgspec import Struct
 from sqlalchemy import func, select
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.catalogue import lookups
 from api.catalogue.answer_types import PictureDetails
 from api.context import context
@@ -76,7 +76,7 @@ def download(filename: str) -> Response:
 
 @blueprint.get("/qr")
 @allows_unknown_names
-@requires("operator")
+@requires_role("operator")
 @audits("share")
 @takes_query(FileName)
 @answers(NewShare)
@@ -87,7 +87,7 @@ def share_file(query: FileName) -> NewShare:
 
 @blueprint.post("/delete_zip")
 @allows_unknown_names
-@requires("operator")
+@requires_role("operator")
 @audits("share")
 @answers(NothingDeleted)
 def nothing_to_delete() -> NothingDeleted:
@@ -114,7 +114,7 @@ class UploadField(Struct):
 
 @blueprint.post("/")
 @allows_unknown_names
-@requires("operator")
+@requires_role("operator")
 @audits("upload")
 @takes_body(UploadField, MULTIPART, before_reading=allow_large_upload)
 @answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})

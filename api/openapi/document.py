@@ -8,7 +8,7 @@ from werkzeug.routing import Rule
 
 from api.openapi.components import Components, JsonSchema
 from api.web.describe_route import JSON as JSON_MEDIA
-from api.web.describe_route import PAGE, RouteDescription, answers, description_of
+from api.web.describe_route import PAGE, RouteDescription, answers, read_description
 from api.web.responses import ErrorAnswer, render_page
 from minipacs import __version__
 
@@ -69,7 +69,7 @@ def page() -> str:
 
 def describe_rule(rule: Rule) -> RouteDescription:
     """The description on the view of a route."""
-    return description_of(current_app.view_functions.get(rule.endpoint))
+    return read_description(current_app.view_functions.get(rule.endpoint))
 
 
 def types_of(description: RouteDescription) -> list[Any]:
@@ -87,7 +87,7 @@ def address(rule: Rule) -> str:
 def operation(rule: Rule, method: str, components: Components) -> JsonSchema:
     """One method of one route."""
     view = current_app.view_functions[rule.endpoint]
-    description = description_of(view)
+    description = read_description(view)
     first, _, rest = (view.__doc__ or "").strip().partition("\n")
     role = description.role_for(method)
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from api.context import context
 from api.results import shares
 from api.web.describe_route import answers
-from api.web.responses import reply
+from api.web.responses import send_json_or_page
 from api.web.row_json import iso_time
 from minipacs.result_paths import MANIFEST_FILE, results_root
 
@@ -44,7 +44,7 @@ def files() -> ResponseReturnValue:
             folders.setdefault(file["name"].rpartition("/")[0], []).append(file)
         return {"folders": folders, "shares": shares.living_shares()}
 
-    return reply(FileList(files=found), page_values)
+    return send_json_or_page(FileList(files=found), page_values)
 
 
 def list_result_files() -> list[FileJson]:

@@ -11,7 +11,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from api.context import context
-from api.web.describe_route import ANY, Parameters, answers, audits, may_hold_more, takes_query
+from api.web.describe_route import ANY, QueryParameters, allow_extra_keys, answers, audits, takes_query
 from api.web.file_responses import resolve_below, send_from
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
 from minipacs.result_paths import MANIFEST_FILE, results_root
@@ -23,7 +23,7 @@ CONVERTING = threading.BoundedSemaphore(2)
 """Conversions at once, of each process: each takes a core and the segmentation's memory."""
 
 
-@may_hold_more
+@allow_extra_keys
 class ResultJson(TypedDict):
     """The manifest of a result, and the address of each of its files."""
 
@@ -32,7 +32,7 @@ class ResultJson(TypedDict):
     addresses: dict[str, str]
 
 
-class FormParameters(Parameters):
+class FormParameters(QueryParameters):
     """The form of DICOM SEG; as it is where none is named."""
 
     type: Literal["", "BINARY", "LABELMAP"] = ""

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, make_response, request
 
 from api.context import context
 from api.results import label_filter
-from api.web.describe_route import GZIP, Parameters, answers, audits, takes_query
+from api.web.describe_route import GZIP, QueryParameters, answers, audits, takes_query
 from api.web.file_responses import resolve_below, send_from
 from minipacs.result_paths import results_root
 
@@ -30,7 +30,7 @@ class LabelTable(TypedDict):
     voxel_filename: str
 
 
-class LabelParameters(Parameters):
+class LabelParameters(QueryParameters):
     """The labels that stay, by name or number, with commas between them."""
 
     labels: str | None = None

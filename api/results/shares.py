@@ -15,12 +15,12 @@ from msgspec import field
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.auth.access import public, requires
+from api.auth.access import public, requires_role
 from api.context import context
 from api.web.addresses import server_address, serves_this_machine_alone
-from api.web.describe_route import ZIP, Fields, answers, audits, takes_body
+from api.web.describe_route import ZIP, BodyFields, answers, audits, takes_body
 from api.web.file_responses import resolve_below
-from api.web.responses import reply, reply_or_redirect
+from api.web.responses import send_json_or_page, send_json_or_redirect
 from api.web.row_json import iso_time
 from api.web.zip_stream import zip_files
 from minipacs.errors import BadRequest, Gone, NotFound
@@ -82,7 +82,7 @@ class RevokedShare(TypedDict):
     revoked: bool
 
 
-class ShareRequest(Fields):
+class ShareRequest(BodyFields):
     """Files, by their names below the results folder, and how long their link lives."""
 
     files: list[str] = field(default_factory=list)
@@ -92,18 +92,18 @@ class ShareRequest(Fields):
 @blueprint.post("/files")
 @blueprint.post("/files/qr")
 @blueprint.post("/shares")
-@requires("operator")
+@requires_role("operator")
 @audits("share")
 @takes_body(ShareRequest)
 @answers(NewShare, page="share.html")
 def create(body: ShareRequest) -> ResponseReturnValue:
     """Share the files named (`files` of a form or JSON) for `seconds`: the link and its QR code."""
     share = new_share_json(create_share(body.files, body.seconds))
-    return reply(share, lambda: {"share": share}, status=201)
+    return send_json_or_page(share, lambda: {"share": share}, status=201)
 
 
 @blueprint.get("/shares")
-@requires("operator")
+@requires_role("operator")
 @answers(ShareList)
 def shares() -> ShareList:
     """The links that live."""
@@ -111,7 +111,7 @@ def shares() -> ShareList:
 
 
 @blueprint.post("/shares/<int:share_id>/revoke")
-@requires("operator")
+@requires_role("operator")
 @audits("share")
 @answers(RevokedShare)
 def revoke(share_id: int) -> ResponseReturnValue:
@@ -121,7 +121,7 @@ def revoke(share_id: int) -> ResponseReturnValue:
         if share is None:
             raise NotFound(f"There is no share {share_id}.", "GET /shares lists them.")
         share.revoked = True
-    return reply_or_redirect(RevokedShare(id=share_id, revoked=True), "/files")
+    return send_json_or_redirect(RevokedShare(id=share_id, revoked=True), "/files")
 
 
 @blueprint.get("/shared/<token>")

@@ -11,12 +11,12 @@ from typing import IO, TypedDict
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.context import context
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
-from api.web.describe_route import MULTIPART, Fields, answers, audits, takes_body
-from api.web.responses import render_page, reply
+from api.web.describe_route import MULTIPART, BodyFields, answers, audits, takes_body
+from api.web.responses import render_page, send_json_or_page
 from minipacs.errors import BadRequest, MinipacsError, TooLarge
 
 blueprint = Blueprint("upload", __name__)
@@ -42,7 +42,7 @@ class UploadAnswer(TypedDict):
     studies: list[str]
 
 
-class UploadFields(Fields):
+class UploadFields(BodyFields):
     """Beside the files, of any field: what volumes are taken for; empty to guess."""
 
     modality: str = ""
@@ -56,7 +56,7 @@ def allow_large_upload() -> None:
 
 
 @blueprint.get("/upload")
-@requires("operator")
+@requires_role("operator")
 @answers(page="upload.html")
 def form() -> str:
     """The page."""
@@ -64,7 +64,7 @@ def form() -> str:
 
 
 @blueprint.post("/upload")
-@requires("operator")
+@requires_role("operator")
 @audits("upload")
 @takes_body(UploadFields, MULTIPART, before_reading=allow_large_upload)
 @answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})
@@ -87,7 +87,7 @@ def receive_upload(modality: str) -> ResponseReturnValue:
         "refused": len(verdicts) - len(stored),
         "studies": sorted({v.study for v in stored if v.study}),
     }
-    return reply(answer, lambda: {"verdicts": verdicts}, status=200 if stored else 422)
+    return send_json_or_page(answer, lambda: {"verdicts": verdicts}, status=200 if stored else 422)
 
 
 def check_modality(text: str) -> str:

@@ -1,7 +1,7 @@
 """A route says on its view what it answers, takes, permits and audits; everyone else reads it from there.
 
     @blueprint.post("/shares")
-    @requires("operator")               who may: the guard reads it
+    @requires_role("operator")          who may: the guard reads it
     @audits("share")                    the audit's word for it
     @takes_body(ShareRequest)           a `msgspec.Struct`: checks the body and describes it
     @answers(ShareJson, page="share.html")
@@ -22,11 +22,11 @@ from flask import current_app, g, request
 from msgspec import Struct
 
 
-class Parameters(Struct, kw_only=True, forbid_unknown_fields=True):
+class QueryParameters(Struct, kw_only=True, forbid_unknown_fields=True):
     """What a route takes in its query."""
 
 
-class Fields(Struct, kw_only=True, forbid_unknown_fields=True):
+class BodyFields(Struct, kw_only=True, forbid_unknown_fields=True):
     """What a route takes in its body, as JSON or as a form."""
 
 
@@ -87,7 +87,7 @@ OPEN_RECORDS: set[str] = set()
 """Names of JSON objects that may hold more than their types say."""
 
 
-def may_hold_more(record: Record) -> Record:
+def allow_extra_keys(record: Record) -> Record:
     """Mark the type of a JSON object that another box writes: it may hold more than is described."""
     OPEN_RECORDS.add(record.__name__)
     return record
@@ -96,7 +96,7 @@ def may_hold_more(record: Record) -> Record:
 UNDESCRIBED = RouteDescription()
 
 
-def description_of(view: Callable[..., Any] | None) -> RouteDescription:
+def read_description(view: Callable[..., Any] | None) -> RouteDescription:
     """The description that hangs on a view; an empty one where there is none."""
     found = getattr(view, "route_description", UNDESCRIBED)
     return found if isinstance(found, RouteDescription) else UNDESCRIBED
@@ -104,14 +104,14 @@ def description_of(view: Callable[..., Any] | None) -> RouteDescription:
 
 def current_description() -> RouteDescription:
     """The description of the route that handles this request."""
-    return description_of(current_app.view_functions.get(request.endpoint or ""))
+    return read_description(current_app.view_functions.get(request.endpoint or ""))
 
 
-def describe(view: Callable[..., Any]) -> RouteDescription:
+def ensure_description(view: Callable[..., Any]) -> RouteDescription:
     """The description of a view, to be written into; a wrapper of the view shares it."""
     if not isinstance(getattr(view, "route_description", None), RouteDescription):
         view.route_description = RouteDescription()  # type: ignore[attr-defined]
-    return description_of(view)
+    return read_description(view)
 
 
 def answers(*what: Any, page: str = "", errors: Mapping[int, Any] | None = None) -> Callable[[View], View]:
@@ -121,7 +121,7 @@ def answers(*what: Any, page: str = "", errors: Mapping[int, Any] | None = None)
     """
 
     def mark(view: View) -> View:
-        description = describe(view)
+        description = ensure_description(view)
         description.is_described = True
         description.media = tuple(kind for kind in what if isinstance(kind, str))
         description.answer = next((kind for kind in what if not isinstance(kind, str)), None)
@@ -136,7 +136,7 @@ def audits(action: str, *, scripts_only: bool = False) -> Callable[[View], View]
     """The audit's word for what the route does; `scripts_only`: what pages fetch for themselves is not noted."""
 
     def mark(view: View) -> View:
-        description = describe(view)
+        description = ensure_description(view)
         description.audit_action = action
         description.audits_scripts_only = scripts_only
         return view
@@ -146,7 +146,7 @@ def audits(action: str, *, scripts_only: bool = False) -> Callable[[View], View]
 
 def allows_unknown_names(view: View) -> View:
     """The route lets parameters and fields through that it does not describe: older clients send some."""
-    describe(view).allows_unknown_names = True
+    ensure_description(view).allows_unknown_names = True
     return view
 
 
@@ -156,7 +156,7 @@ def takes_query(
     """The route takes these parameters; the view gets them as its first argument."""
 
     def mark(view: Callable[Concatenate[Values, Rest], Answer]) -> Callable[Rest, Answer]:
-        describe(view).query = model
+        ensure_description(view).query = model
 
         @wraps(view)
         def with_query(*args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
@@ -173,7 +173,7 @@ def takes_body(
     """The route takes these fields, as JSON or as a form; the view gets them as its first argument."""
 
     def mark(view: Callable[Concatenate[Values, Rest], Answer]) -> Callable[Rest, Answer]:
-        describe(view).body = BodyDescription(model, media or (JSON, FORM), before_reading)
+        ensure_description(view).body = BodyDescription(model, media or (JSON, FORM), before_reading)
 
         @wraps(view)
         def with_body(*args: Rest.args, **kwargs: Rest.kwargs) -> Answer:
@@ -188,7 +188,7 @@ def takes_unread_body(*media: str) -> Callable[[View], View]:
     """The route hands the body on as it comes."""
 
     def mark(view: View) -> View:
-        describe(view).body = BodyDescription(None, media)
+        ensure_description(view).body = BodyDescription(None, media)
         return view
 
     return mark

@@ -12,14 +12,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api.web.describe_route import Parameters
+from api.web.describe_route import QueryParameters
 from api.web.row_json import JsonRow, row_as_json, to_json_value
 from minipacs.errors import BadRequest, NotFound
 
 MAX_LIMIT = 1000
 """Rows of one page."""
 Filter = Callable[[str], ColumnElement[bool]]
-Values = TypeVar("Values", bound=Parameters)
+Values = TypeVar("Values", bound=QueryParameters)
 Found = TypeVar("Found")
 
 
@@ -76,20 +76,20 @@ def parse_date(text: str) -> date:
         raise BadRequest(f"{text!r} is not a date.", "Write it as 2024-01-31.") from None
 
 
-class PageParameters(Parameters):
+class PageParameters(QueryParameters):
     """Which page of a list; `next` of the page before has both."""
 
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
     after: str = ""
 
 
-def filter_parameters(name: str, filters: Iterable[str], base: type[Values]) -> type[Values]:
+def make_filter_parameters(name: str, filters: Iterable[str], base: type[Values]) -> type[Values]:
     """A model of a query: a text for each filter, and the parameters of `base`."""
     fields = [(f"by_{key}", str | UnsetType, field(default=UNSET, name=key)) for key in filters]
     return defstruct(name, fields, bases=(base,), kw_only=True, forbid_unknown_fields=True)  # type: ignore[return-value]
 
 
-def given_filters(parameters: Struct) -> dict[str, str]:
+def read_given_filters(parameters: Struct) -> dict[str, str]:
     """The filters that a request has, by name."""
     keys = zip(parameters.__struct_fields__, parameters.__struct_encode_fields__, strict=True)
     given = {key: getattr(parameters, name) for name, key in keys if name.startswith("by_")}
@@ -108,7 +108,7 @@ def read_page(
 ) -> JsonRow:
     """`{noun: [rows], "next": address of the next page or null}`; `order`: (column that is never NULL, descending)."""
     if which.after:
-        statement = statement.where(_rows_after(order, which.after))
+        statement = statement.where(_is_after_cursor(order, which.after))
     columns = [column.desc() if descending else column for column, descending in order]
     size = which.limit
     found = session.execute(
@@ -125,13 +125,13 @@ def _encode_cursor(values: list[Any]) -> str:
     return urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-def _rows_after(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[bool]:
+def _is_after_cursor(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[bool]:
     """After the row whose sort values the cursor holds, in this order."""
     try:
         values = json.loads(urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if not isinstance(values, list) or len(values) != len(order):
             raise ValueError
-        typed = [_as_column_type(column, value) for (column, _), value in zip(order, values, strict=True)]
+        typed = [_convert_cursor_value(column, value) for (column, _), value in zip(order, values, strict=True)]
     except (ValueError, TypeError):
         raise BadRequest("`after` is no cursor of ours.", "Follow `next` of the page before.") from None
     cases = []
@@ -141,7 +141,7 @@ def _rows_after(order: Sequence[tuple[Any, bool]], after: str) -> ColumnElement[
     return or_(*cases)
 
 
-def _as_column_type(column: Any, value: Any) -> Any:
+def _convert_cursor_value(column: Any, value: Any) -> Any:
     kind = column.type.python_type
     if kind is date:
         return date.fromisoformat(value)

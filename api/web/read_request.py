@@ -44,7 +44,7 @@ def read_request() -> None:
     strict = not description.allows_unknown_names
 
     if description.query is not None or environ.get("QUERY_STRING"):
-        g.query = read_values(request.args.to_dict(), description.query, "parameter", strict)
+        g.query = convert_values(request.args.to_dict(), description.query, "parameter", strict)
     if method not in READING:
         g.body = read_body(description.body, strict)
 
@@ -65,13 +65,13 @@ def read_body(body: BodyDescription | None, strict: bool) -> Struct | None:
     if most is not None and (request.content_length or 0) > most:
         raise TooLarge(f"A request has at most {most / 2**20:g} MB here.", "Send less at once.")
 
-    if strict and request.content_length and not takes_type(body, request.mimetype):
+    if strict and request.content_length and not is_accepted_type(body, request.mimetype):
         raise BadRequest(f"The route takes no body of the type {request.mimetype!r}.", f"Send {body.media[0]}.")
     given = read_json() if request.is_json else read_form(body)
-    return read_values(given, body.model, "field", strict)
+    return convert_values(given, body.model, "field", strict)
 
 
-def takes_type(body: BodyDescription, mimetype: str) -> bool:
+def is_accepted_type(body: BodyDescription, mimetype: str) -> bool:
     """Whether a body may have this type; a form may also come in parts, and a body without a type counts as empty."""
     if request.is_json:
         return JSON in body.media
@@ -94,7 +94,7 @@ def read_json() -> Given:
 
 def read_form(body: BodyDescription) -> Given:
     """The fields of a form; a list has every value of its name. Files are left to the route that takes them."""
-    several = list_fields(body.model)
+    several = names_of_list_fields(body.model)
     given: Given = {} if MULTIPART in body.media else dict(request.files)
 
     for name in request.form:
@@ -103,12 +103,12 @@ def read_form(body: BodyDescription) -> Given:
     return given
 
 
-def read_values(given: Given, model: type[Struct] | None, what: str, strict: bool) -> Struct | None:
+def convert_values(given: Given, model: type[Struct] | None, what: str, strict: bool) -> Struct | None:
     """The values in the types of the model; text may stand for a number.
 
     Raises `BadRequest` for the first name that the model does not know, and for a value of another type.
     """
-    names = field_names(model)
+    names = names_of_fields(model)
     for name, value in given.items():
         if strict and name not in names:
             there = f"There are {', '.join(sorted(names))}." if names else f"The route takes no {what}s."
@@ -120,10 +120,10 @@ def read_values(given: Given, model: type[Struct] | None, what: str, strict: boo
     try:
         return msgspec.convert({name: given[name] for name in names & given.keys()}, model, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(sentence_of(error), HINT) from error
+        raise BadRequest(explain_validation_error(error), HINT) from error
 
 
-def sentence_of(error: msgspec.ValidationError) -> str:
+def explain_validation_error(error: msgspec.ValidationError) -> str:
     """What is wrong, with the name of the field: "`limit`: expected `int` >= 1."."""
     found = PLACE.match(str(error))
     rule, place = (found["rule"], found["place"]) if found else (str(error), None)
@@ -131,13 +131,13 @@ def sentence_of(error: msgspec.ValidationError) -> str:
 
 
 @cache
-def field_names(model: type[Struct] | None) -> frozenset[str]:
+def names_of_fields(model: type[Struct] | None) -> frozenset[str]:
     """The names of a model's fields, as requests have them."""
     return frozenset(model.__struct_encode_fields__) if model is not None else frozenset()
 
 
 @cache
-def list_fields(model: type[Struct] | None) -> frozenset[str]:
+def names_of_list_fields(model: type[Struct] | None) -> frozenset[str]:
     """The names of those fields that hold several values."""
     if model is None:
         return frozenset()

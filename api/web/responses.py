@@ -44,7 +44,7 @@ def wants_page() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
-def reply(
+def send_json_or_page(
     data: Any, page_only: Callable[[], Mapping[str, Any]] | None = None, *, status: int = 200
 ) -> ResponseReturnValue:
     """JSON for scripts; for a browser the page that the route's description names, made of the same.
@@ -62,12 +62,12 @@ def render_page(values: Mapping[str, Any]) -> str:
     return render_template(current_description().page, **values)
 
 
-def reply_or_redirect(data: Any, page: str, *, status: int = 200) -> ResponseReturnValue:
+def send_json_or_redirect(data: Any, page: str, *, status: int = 200) -> ResponseReturnValue:
     """After a change: JSON for scripts; a browser is led to this page."""
     return redirect(page, 303) if wants_page() else (data, status)
 
 
-def error_answer(code: str, message: str, hint: str, status: int) -> Response:
+def make_error_response(code: str, message: str, hint: str, status: int) -> Response:
     """The one JSON error shape, or a page that says the same."""
     if wants_page():
         response = make_response(render_template("error.html", code=code, message=message, hint=hint, status=status))
@@ -80,49 +80,49 @@ def error_answer(code: str, message: str, hint: str, status: int) -> Response:
 
 def install(app: Flask) -> None:
     """Turn every error into an answer; add headers."""
-    app.register_error_handler(MinipacsError, _answer_own_error)
+    app.register_error_handler(MinipacsError, _answer_minipacs_error)
     app.register_error_handler(HTTPException, _answer_http_error)
-    app.register_error_handler(DataError, _answer_unstorable_value)
-    app.register_error_handler(Exception, _answer_mistake)
-    app.after_request(_add_headers)
-    app.jinja_env.globals["csp_nonce"] = nonce
+    app.register_error_handler(DataError, _answer_database_value_error)
+    app.register_error_handler(Exception, _answer_unexpected_error)
+    app.after_request(_add_security_and_cache_headers)
+    app.jinja_env.globals["csp_nonce"] = csp_nonce
     template_filters.install(app)
 
 
-def nonce() -> str:
+def csp_nonce() -> str:
     """The nonce of this answer, for the one inline script that a page may have (an import map)."""
     if "csp_nonce" not in g:
         g.csp_nonce = token_urlsafe(16)
     return str(g.csp_nonce)
 
 
-def _answer_own_error(error: MinipacsError) -> ResponseReturnValue:
-    return error_answer(error.code, error.message, error.hint, error.status)
+def _answer_minipacs_error(error: MinipacsError) -> ResponseReturnValue:
+    return make_error_response(error.code, error.message, error.hint, error.status)
 
 
 def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < 400:
         return error.get_response()
     code = error.name.lower().replace(" ", "_")
-    response = error_answer(code, str(error.description), HINTS.get(error.code, ""), error.code)
+    response = make_error_response(code, str(error.description), HINTS.get(error.code, ""), error.code)
     for name, value in error.get_headers():
         if name not in ("Content-Type", "Content-Length", "WWW-Authenticate"):
             response.headers[name] = value
     return response
 
 
-def _answer_unstorable_value(error: DataError) -> ResponseReturnValue:
+def _answer_database_value_error(error: DataError) -> ResponseReturnValue:
     """A text with NUL, a number beyond the column: PostgreSQL refuses what SQLite would take."""
-    return error_answer("bad_request", "A value of this request cannot be in the database.", "Correct it.", 400)
+    return make_error_response("bad_request", "A value of this request cannot be in the database.", "Correct it.", 400)
 
 
-def _answer_mistake(error: Exception) -> ResponseReturnValue:
+def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
     """A mistake of ours: the log has all of it, the answer no details."""
     log.exception("%s %s", request.method, request.path)
-    return error_answer("internal_error", "The server made a mistake.", "Its log has the details.", 500)
+    return make_error_response("internal_error", "The server made a mistake.", "Its log has the details.", 500)
 
 
-def _add_headers(response: Response) -> Response:
+def _add_security_and_cache_headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.blueprint in ("ohif", "gateway"):

@@ -6,10 +6,10 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import Fields, answers, audits, takes_body
-from api.web.responses import reply
+from api.web.describe_route import BodyFields, answers, audits, takes_body
+from api.web.responses import send_json_or_page
 from api.work.job_json import JobJson, job_json
 from api.work.jobs import job_queue
 from api.work.segmentation_work import EngineJson, list_engines, segmentation_work
@@ -26,7 +26,7 @@ class EngineList(TypedDict):
     automatic: str | None
 
 
-class SegmentRequest(Fields):
+class SegmentRequest(BodyFields):
     """Which engine; the automatic one where none is named."""
 
     engine: str | None = None
@@ -37,11 +37,11 @@ class SegmentRequest(Fields):
 def engines() -> ResponseReturnValue:
     """Every engine: available, or why not and what to do; `automatic` is the one for new studies."""
     automatic = context().settings.automatic_engine or None
-    return reply(EngineList(engines=list_engines(), automatic=automatic))
+    return send_json_or_page(EngineList(engines=list_engines(), automatic=automatic))
 
 
 @blueprint.post("/studies/<study_instance_uid>/segment")
-@requires("annotator")
+@requires_role("annotator")
 @audits("segment")
 @takes_body(SegmentRequest)
 @answers(JobJson)

@@ -8,11 +8,11 @@ from flask.typing import ResponseReturnValue
 from msgspec import Meta
 from sqlalchemy import func, select
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import Parameters, answers, audits, takes_query
+from api.web.describe_route import QueryParameters, answers, audits, takes_query
 from api.web.paging import MAX_LIMIT
-from api.web.responses import reply
+from api.web.responses import send_json_or_page
 from api.web.row_json import JsonRow
 from api.work.job_json import JobJson, job_json
 from minipacs.errors import BadRequest
@@ -27,7 +27,7 @@ MAX_NUMBER = 2**63 - 1
 FILTERS = {"state": Job.state, "kind": Job.kind, "study": Job.study_instance_uid}
 
 
-class JobParameters(Parameters):
+class JobParameters(QueryParameters):
     """Which jobs: of a state, a kind, a study; older than one."""
 
     state: str | None = None
@@ -65,7 +65,7 @@ def jobs(query: JobParameters) -> ResponseReturnValue:
         older = "/jobs?" + urlencode({**request.args, "before": found["jobs"][-1]["id"]}) if is_full else None
         return {"wanted": {"state": query.state or "", "kind": query.kind or ""}, "older": older}
 
-    return reply(found, page_values)
+    return send_json_or_page(found, page_values)
 
 
 @blueprint.get("/jobs/<int:job_id>")
@@ -80,11 +80,11 @@ def job(job_id: int) -> ResponseReturnValue:
         "worker": row.worker,
         "key": row.key,
     }
-    return reply(details, lambda: {"job": details})
+    return send_json_or_page(details, lambda: {"job": details})
 
 
 @blueprint.post("/jobs/<int:job_id>/cancel")
-@requires("operator")
+@requires_role("operator")
 @audits("job")
 @answers(JobJson)
 def cancel(job_id: int) -> JobJson:
@@ -95,7 +95,7 @@ def cancel(job_id: int) -> JobJson:
 
 
 @blueprint.post("/jobs/<int:job_id>/retry")
-@requires("operator")
+@requires_role("operator")
 @audits("job")
 @answers(JobJson)
 def retry(job_id: int) -> JobJson:

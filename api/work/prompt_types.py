@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from msgspec import UNSET, UnsetType
 
-from api.web.describe_route import Fields, Parameters
+from api.web.describe_route import BodyFields, QueryParameters
 
 
 class PromptEngine(TypedDict):
@@ -81,7 +81,7 @@ class DiscardedSession(TypedDict):
     discarded: str
 
 
-class TermParameters(Parameters):
+class TermParameters(QueryParameters):
     """The beginnings of words."""
 
     q: str = ""
@@ -97,7 +97,7 @@ class PromptJson(TypedDict, total=False):
     frame: Any
 
 
-class PromptRequest(Fields):
+class PromptRequest(BodyFields):
     """Points and boxes in patient coordinates; the prompt service says what is missing."""
 
     series: str | UnsetType = UNSET
@@ -108,7 +108,7 @@ class PromptRequest(Fields):
     prompts: list[PromptJson] | UnsetType = UNSET
 
 
-class AcceptRequest(Fields):
+class AcceptRequest(BodyFields):
     """What the user calls the result."""
 
     label: str | UnsetType = UNSET

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import urllib3
 from flask import Blueprint, Response, g, request
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.context import context
 from api.web.describe_route import JSON, answers, audits, takes_body, takes_query
 from api.work.prompt_types import (
@@ -47,7 +47,7 @@ def terminology(query: TermParameters) -> Response:
 
 
 @blueprint.post("/prompts")
-@requires("annotator")
+@requires_role("annotator")
 @audits("prompt")
 @takes_body(PromptRequest, JSON)
 @answers(PromptAnswer)
@@ -60,7 +60,7 @@ def prompt(body: PromptRequest) -> Response:
 
 
 @blueprint.post("/prompts/<session_id>/accept")
-@requires("annotator")
+@requires_role("annotator")
 @audits("segment")
 @takes_body(AcceptRequest, JSON)
 @answers(StoredSegmentation)
@@ -70,7 +70,7 @@ def accept(body: AcceptRequest, session_id: str) -> Response:
 
 
 @blueprint.delete("/prompts/<session_id>")
-@requires("annotator")
+@requires_role("annotator")
 @audits("prompt")
 @answers(DiscardedSession)
 def discard(session_id: str) -> Response:

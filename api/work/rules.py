@@ -6,10 +6,10 @@ from typing import NotRequired, TypedDict
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from api.auth.access import requires
+from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import Fields, answers, audits, takes_body
-from api.web.responses import render_page, reply, reply_or_redirect, wants_page
+from api.web.describe_route import BodyFields, answers, audits, takes_body
+from api.web.responses import render_page, send_json_or_page, send_json_or_redirect, wants_page
 from api.work.segmentation_work import list_engines, segmentation_work
 from minipacs.errors import BadRequest, SettingsError
 from minipacs.result_paths import RULES_FILE, rules_file
@@ -25,24 +25,24 @@ class RulesJson(TypedDict):
     default_engine: NotRequired[str | None]
 
 
-class RulesRequest(Fields):
+class RulesRequest(BodyFields):
     """Other rules, TOML."""
 
     rules: str = ""
 
 
 @blueprint.get("/rules")
-@requires("admin")
+@requires_role("admin")
 @answers(RulesJson, page="rules.html")
 def rules() -> ResponseReturnValue:
     """The rules as they are, TOML; empty where there are none."""
     kept = read_rules()
     default = context().settings.automatic_engine or None
-    return reply(RulesJson(rules=kept, default_engine=default), lambda: page_values(kept))
+    return send_json_or_page(RulesJson(rules=kept, default_engine=default), lambda: page_values(kept))
 
 
 @blueprint.post("/rules")
-@requires("admin")
+@requires_role("admin")
 @audits("admin")
 @takes_body(RulesRequest)
 @answers(RulesJson, page="rules.html")
@@ -60,7 +60,7 @@ def change(body: RulesRequest) -> ResponseReturnValue:
         raise BadRequest(error.message, error.hint) from error
 
     write_rules(text)
-    return reply_or_redirect(RulesJson(rules=text), "/rules")
+    return send_json_or_redirect(RulesJson(rules=text), "/rules")
 
 
 def read_rules() -> str:

@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 
 import api
 from api.auth.audit import Entry
-from api.web.describe_route import FORM, JSON, RouteDescription, description_of
+from api.web.describe_route import FORM, JSON, RouteDescription, read_description
 
 STATIC_FILES = {"static", "ohif.file", "scene.library", "scene.niivue", "welcome.icon"}
 """Files of pages and of the viewer: no routes of the API."""
@@ -24,7 +24,7 @@ def walk(app: Flask) -> Iterator[tuple[Rule, str, RouteDescription]]:
     """Every method of every route."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield rule, method, description_of(app.view_functions[rule.endpoint])
+            yield rule, method, read_description(app.view_functions[rule.endpoint])
 
 
 def address(rule: Rule) -> str:
