@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def create_app(settings: "Settings") -> "Flask":
     """The application, for a WSGI server or a test client; each process makes its own."""
-    from api.application import build
+    from api.application import build_app
 
-    return build(settings)
+    return build_app(settings)

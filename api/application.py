@@ -59,7 +59,7 @@ SESSION_DAYS = 7
 MAX_FORM_BYTES = 1024 * 1024
 
 
-class Json(DefaultJSONProvider):
+class JsonProvider(DefaultJSONProvider):
     """Names keep their characters; keys keep their order."""
 
     ensure_ascii = False
@@ -67,10 +67,10 @@ class Json(DefaultJSONProvider):
     compact = True
 
 
-def build(settings: Settings) -> Flask:
+def build_app(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
-    app.json = Json(app)
+    app.json = JsonProvider(app)
     app.session_interface = SessionInterface()
     app.secret_key = secret(settings.home, "session_key")
     app.config.update(
@@ -91,7 +91,7 @@ def build(settings: Settings) -> Flask:
     cors.install(app)
     guard.install(app)
     read_request.install(app)
-    app.context_processor(login.globals_of_pages)
+    app.context_processor(login.template_globals)
 
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

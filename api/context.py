@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import urllib3
 from flask import current_app
 
-from api.auth.proof_cache import ProofCache
+from api.auth.principal_cache import PrincipalCache
 from api.dicomweb.frame_client import FrameClient
 from api.results.label_filter import FilteredCache
 from minipacs.database import Database
@@ -30,7 +30,7 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
-        self.proofs = ProofCache()
+        self.principals = PrincipalCache()
         self.filtered_label_maps = FilteredCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None

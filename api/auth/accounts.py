@@ -11,7 +11,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.auth.roles import ROLES, includes
+from api.auth.roles import ROLES, role_includes
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotFound
 from minipacs.files import write_private
@@ -70,14 +70,14 @@ def ensure_administrator(database: Database, settings: Settings) -> str | None:
         user = session.get(User, settings.admin_user)
         any_admin = session.scalar(select(User.name).where(User.role == "admin").limit(1))
     if settings.admin_password:
-        if user is None or user.role != "admin" or not is_password(user.password_hash, settings.admin_password):
-            set_user(database, settings.admin_user, "admin", settings.admin_password)
+        if user is None or user.role != "admin" or not is_right_password(user.password_hash, settings.admin_password):
+            create_or_change_user(database, settings.admin_user, "admin", settings.admin_password)
         return None
     if any_admin is not None:
         return None
 
     password = "-".join(secrets.token_hex(3) for _ in range(3))
-    set_user(database, settings.admin_user, "admin", password, must_change=True)
+    create_or_change_user(database, settings.admin_user, "admin", password, must_change=True)
     settings.home.mkdir(parents=True, exist_ok=True)
     write_private(first_login_file(settings), f"{password}\n".encode())
     return password
@@ -88,7 +88,9 @@ def first_login_file(settings: Settings) -> Path:
     return settings.home / "first-login.txt"
 
 
-def set_user(database: Database, name: str, role: str, password: str, *, must_change: bool = False) -> None:
+def create_or_change_user(
+    database: Database, name: str, role: str, password: str, *, must_change: bool = False
+) -> None:
     """Create a user, or change the role and the password of one."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
@@ -126,7 +128,7 @@ def set_role(database: Database, name: str, role: str) -> None:
             raise BadRequest("The last administrator stays one.", "Make another administrator first.")
         user.role = role
         for token in session.scalars(select(Token).where(Token.user_name == name)):
-            if not includes(role, token.role):
+            if not role_includes(role, token.role):
                 token.role = role
 
 
@@ -143,7 +145,7 @@ def delete_user(database: Database, name: str) -> None:
         session.delete(user)
 
 
-def is_password(password_hash: str, password: str) -> bool:
+def is_right_password(password_hash: str, password: str) -> bool:
     """Whether a password has this hash; takes the same time either way."""
     try:
         return HASHER.verify(password_hash, password)
@@ -151,8 +153,8 @@ def is_password(password_hash: str, password: str) -> bool:
         return False
 
 
-def session_stamp(user: User) -> str:
-    """A value of the session that changes with the password: older sessions end."""
+def password_fingerprint(user: User) -> str:
+    """What a session keeps of the user's password hash: it changes with the password, and older sessions end."""
     return sha256(user.password_hash.encode()).hexdigest()[:16]
 
 
@@ -179,7 +181,7 @@ def list_tokens(database: Database) -> list[Token]:
 
 
 def revoke_token(database: Database, name: str) -> None:
-    """Delete a token; running processes forget it within seconds (`proof_cache.TOKEN_MAX_AGE_S`)."""
+    """Delete a token; running processes forget it within seconds (`principal_cache.TOKEN_MAX_AGE_S`)."""
     with database.writing() as session:
         token = session.get(Token, name)
         if token is None:

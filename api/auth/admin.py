@@ -84,12 +84,12 @@ class TokenFields(BodyFields):
 @blueprint.get("/admin")
 @requires_role("admin")
 @answers(page="admin.html")
-def page() -> str:
-    """The page."""
+def admin_page() -> str:
+    """The page of administration: users, tokens, and what could not be catalogued, counted by its cause."""
     counted = select(Rejection.code, func.count(), func.min(Rejection.reason), func.min(Rejection.remedy))
     with context().database.reading() as session:
-        troubles = session.execute(counted.group_by(Rejection.code).order_by(func.count().desc())).all()
-    return render_page(page_values(troubles=troubles, made=None))
+        rejections = session.execute(counted.group_by(Rejection.code).order_by(func.count().desc())).all()
+    return render_page(page_values(rejections=rejections, new_token=None))
 
 
 @blueprint.get("/users")
@@ -114,7 +114,7 @@ def add_user(body: UserFields) -> ResponseReturnValue:
     if body.name == g.user.name:
         raise BadRequest("This is your own name.", "Change your password at /account.")
 
-    accounts.set_user(context().database, body.name, body.role, body.password, must_change=True)
+    accounts.create_or_change_user(context().database, body.name, body.role, body.password, must_change=True)
     return send_json_or_redirect(NamedUser(name=body.name), "/admin", status=201)
 
 
@@ -163,7 +163,9 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
 
     token = accounts.create_token(context().database, name, body.role)
-    return send_json_or_page(NewToken(name=name, token=token), lambda: page_values(troubles=[], made=token), status=201)
+    return send_json_or_page(
+        NewToken(name=name, token=token), lambda: page_values(rejections=[], new_token=token), status=201
+    )
 
 
 @blueprint.post("/tokens/<path:name>/revoke")

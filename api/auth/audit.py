@@ -37,7 +37,7 @@ UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
 STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
 
 
-class Entry(Base):
+class AuditEntry(Base):
     """One act of one user."""
 
     __tablename__ = "api_audit"
@@ -54,7 +54,7 @@ class Entry(Base):
     patient_key: Mapped[str | None] = mapped_column(index=True)
 
 
-class EntryValues(TypedDict):
+class AuditEntryValues(TypedDict):
     """A row of the audit, before it is written."""
 
     at: float
@@ -69,19 +69,19 @@ class EntryValues(TypedDict):
     patient_key: str | None
 
 
-class Writer:
+class AuditWriter:
     """A queue of entries, and the thread that writes them; one for each process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: queue.Queue[EntryValues] = queue.Queue(MAX_WAITING)
-        self._unwritten: list[EntryValues] = []
+        self._queue: queue.Queue[AuditEntryValues] = queue.Queue(MAX_WAITING)
+        self._unwritten: list[AuditEntryValues] = []
         self._seen: dict[tuple[str, str], float] = {}
         self._thread: threading.Thread | None = None
         self._starting, self._writing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
 
-    def add(self, entry: EntryValues) -> None:
+    def add(self, entry: AuditEntryValues) -> None:
         """Queue an entry; a look that was queued minutes ago is no second one. Wait where the queue is full."""
         if entry["action"] == VIEW and self._is_repeated(entry):
             return
@@ -99,7 +99,7 @@ class Writer:
             while not self._queue.empty() and len(self._unwritten) < MAX_WAITING:
                 self._unwritten.append(self._queue.get())
             if self._unwritten:
-                self._write(self._unwritten)
+                self._insert_entries(self._unwritten)
                 self._unwritten = []
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Writer:
         if self._thread is not None:
             self._thread.join(5)
 
-    def _is_repeated(self, entry: EntryValues) -> bool:
+    def _is_repeated(self, entry: AuditEntryValues) -> bool:
         """Whether the same user looked at the same within minutes; remember this look."""
         about = entry["study_instance_uid"] or entry["patient_key"] or entry["path"]
         key, now = (entry["user"], about), time.monotonic()
@@ -120,7 +120,7 @@ class Writer:
         self._seen[key] = now + REPEAT_S
         return False
 
-    def _write(self, entries: list[EntryValues]) -> None:
+    def _insert_entries(self, entries: list[AuditEntryValues]) -> None:
         """Insert the rows, each with the patient of its study."""
         uids = {entry["study_instance_uid"] for entry in entries if entry["study_instance_uid"]}
         known = select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
@@ -129,7 +129,7 @@ class Writer:
             patients = {str(row[0]): str(row[1]) for row in session.execute(known)}
             for entry in entries:
                 entry["patient_key"] = entry["patient_key"] or patients.get(entry["study_instance_uid"] or "")
-            session.execute(self._database.insert(Entry), entries)
+            session.execute(self._database.insert(AuditEntry), entries)
 
     def _run(self) -> None:
         while not self._stop.wait(WRITE_S):
@@ -145,11 +145,11 @@ class Writer:
 
 def install(app: Flask) -> None:
     """Note every answer that concerns a study, a login or an act."""
-    app.extensions["minipacs_audit"] = Writer(app.extensions["minipacs"].database)
-    app.after_request(note_answer)
+    app.extensions["minipacs_audit"] = AuditWriter(app.extensions["minipacs"].database)
+    app.after_request(queue_audit_entry)
 
 
-def note_answer(response: Response) -> Response:
+def queue_audit_entry(response: Response) -> Response:
     """Queue an entry for this request: what its route audits, a look at a study or a patient, a refusal."""
     description = current_description()
     user: Principal | None = g.get("user")
@@ -157,15 +157,15 @@ def note_answer(response: Response) -> Response:
     if request.method == "OPTIONS" or (description.audits_scripts_only and is_by_page):
         return response
 
-    action = action_of(description, response.status_code)
+    action = choose_audit_action(description, response.status_code)
     if action:
         name = str(g.get("audited_user", "")).replace("\x00", "") or "nobody"
-        entry = describe_request(user or Principal(name, "", "none"), action, response.status_code)
+        entry = make_audit_entry(user or Principal(name, "", "none"), action, response.status_code)
         current_app.extensions["minipacs_audit"].add(entry)
     return response
 
 
-def action_of(description: RouteDescription, status: int) -> str:
+def choose_audit_action(description: RouteDescription, status: int) -> str:
     """The audit's word for this request; empty where it is worth no entry."""
     if status in REFUSALS:
         return "failure"
@@ -179,7 +179,7 @@ def action_of(description: RouteDescription, status: int) -> str:
     return VIEW if names_uid or g.get("audited_study") or (request.view_args or {}).get("patient_id") else ""
 
 
-def describe_request(user: Principal, action: str, status: int) -> EntryValues:
+def make_audit_entry(user: Principal, action: str, status: int) -> AuditEntryValues:
     """The entry of this request. With a PatientID the path is the endpoint: the ID stands in its own column."""
     patient_id: str | None = (request.view_args or {}).get("patient_id")
     study = STUDY.search(request.full_path)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
 from api.auth.access import requires_role
-from api.auth.audit import Entry
+from api.auth.audit import AuditEntry
 from api.context import context
 from api.web import paging
 from api.web.csv import csv_lines, escape_formula
@@ -20,10 +20,10 @@ from minipacs.database import Database
 
 blueprint = Blueprint("audit", __name__)
 FILTERS = {
-    "user": paging.equals(Entry.user),
-    "action": paging.equals(Entry.action),
-    "study": paging.equals(Entry.study_instance_uid),
-    "patient": paging.equals(Entry.patient_key),
+    "user": paging.equals(AuditEntry.user),
+    "action": paging.equals(AuditEntry.action),
+    "study": paging.equals(AuditEntry.study_instance_uid),
+    "patient": paging.equals(AuditEntry.patient_key),
 }
 
 
@@ -34,7 +34,7 @@ class AuditParameters(PageParameters):
 
 
 AuditFilters = make_filter_parameters("AuditFilters", FILTERS, AuditParameters)
-EntryRow = make_row_type("AuditEntry", Entry, at=str)
+EntryRow = make_row_type("AuditEntry", AuditEntry, at=str)
 EntryPage = make_page_type("AuditPage", "entries", EntryRow)
 
 
@@ -42,16 +42,16 @@ EntryPage = make_page_type("AuditPage", "entries", EntryRow)
 @requires_role("admin")
 @takes_query(AuditFilters)
 @answers(EntryPage, CSV, page="audit.html")
-def entries(query: AuditParameters) -> ResponseReturnValue:
+def audit_entries(query: AuditParameters) -> ResponseReturnValue:
     """The audit, the newest first; `?format=csv` for a table of everything that matches."""
     current_app.extensions["minipacs_audit"].flush()
     given = {name: text for name, text in read_given_filters(query).items() if text}
-    chosen = apply_filters(select(Entry), FILTERS, given)
+    chosen = apply_filters(select(AuditEntry), FILTERS, given)
     if query.format == "csv":
-        return Response(write_csv(context().database, chosen.order_by(Entry.id.desc())), mimetype=CSV)
+        return Response(write_csv(context().database, chosen.order_by(AuditEntry.id.desc())), mimetype=CSV)
 
     with context().database.reading() as session:
-        answer = read_page(session, chosen, [(Entry.id, True)], "entries", query)
+        answer = read_page(session, chosen, [(AuditEntry.id, True)], "entries", query)
     for row in answer["entries"]:
         row["at"] = iso_time(row["at"])
     return answer if query.format == "json" else send_json_or_page(answer, lambda: {"wanted": given})
@@ -59,7 +59,7 @@ def entries(query: AuditParameters) -> ResponseReturnValue:
 
 def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
     """The rows as CSV, streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
-    names = [column.key for column in Entry.__table__.columns]
+    names = [column.key for column in AuditEntry.__table__.columns]
     yield csv_lines([names])
 
     with database.reading() as session:

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 from flask import Flask, g, redirect, request, session
 from flask.typing import ResponseReturnValue
 
-from api.auth.identify import identify
-from api.auth.roles import includes
+from api.auth.identify import identify_user
+from api.auth.roles import role_includes
 from api.web.describe_route import READING, current_description
 from api.web.responses import make_error_response, wants_page
 from minipacs.errors import NotAllowed, NotFound
@@ -22,10 +22,10 @@ ALWAYS_PUBLIC = ("/ohif/manifest.json",)
 
 def install(app: Flask) -> None:
     """Put the guard before every route."""
-    app.before_request(guard_route)
+    app.before_request(check_access)
 
 
-def guard_route() -> ResponseReturnValue | None:
+def check_access() -> ResponseReturnValue | None:
     """Let the request through (None), send it to the login, or refuse it. `g.user` is who makes it."""
     g.user = None
     if "\x00" in request.environ["PATH_INFO"]:
@@ -38,21 +38,21 @@ def guard_route() -> ResponseReturnValue | None:
     if request.endpoint == "static" or description.is_public or request.path in ALWAYS_PUBLIC:
         return None
 
-    g.user = identify()
+    g.user = identify_user()
     if g.user is None:
-        return _login_first()
+        return _send_to_login()
     if request.method not in READING and g.user.by == "session" and not _is_from_our_pages():
         raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
 
     needed = description.role_for(request.method)
-    if not includes(g.user.role, needed):
+    if not role_includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
     if g.user.must_change and g.user.by == "session" and request.blueprint != "login" and wants_page():
         return redirect("/account?next=" + quote(_requested_address(), safe=""))
     return None
 
 
-def _login_first() -> ResponseReturnValue:
+def _send_to_login() -> ResponseReturnValue:
     if request.method == "GET" and wants_page():
         return redirect("/login?next=" + quote(_requested_address(), safe=""))
     return make_error_response(

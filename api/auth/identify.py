@@ -6,12 +6,20 @@ from hashlib import sha256
 from flask import current_app, request, session
 from sqlalchemy import select
 
-from api.auth import login_limit, proof_cache
-from api.auth.accounts import HASH_OF_NOBODY, Principal, Token, User, hash_token, is_password, session_stamp
+from api.auth import login_limit, principal_cache
+from api.auth.accounts import (
+    HASH_OF_NOBODY,
+    Principal,
+    Token,
+    User,
+    hash_token,
+    is_right_password,
+    password_fingerprint,
+)
 from api.context import context
 
 
-def identify() -> Principal | None:
+def identify_user() -> Principal | None:
     """Who makes this request; None without a proof, or with one that is not true.
 
     Proofs, in this order: `Authorization: Bearer` (API token), `Authorization: Basic` (user and password,
@@ -32,11 +40,11 @@ def check_password(name: str, password: str) -> User | None:
     if "\x00" in name:
         return None
     database, address = context().database, request.remote_addr or ""
-    login_limit.check(database, name, address)
+    login_limit.check_failure_limit(database, name, address)
 
     with database.reading() as db:
         user = db.get(User, name)
-    if is_password(user.password_hash if user else HASH_OF_NOBODY, password) and user is not None:
+    if is_right_password(user.password_hash if user else HASH_OF_NOBODY, password) and user is not None:
         return user
 
     login_limit.count_failure(database, name, address)
@@ -45,7 +53,7 @@ def check_password(name: str, password: str) -> User | None:
 
 def _identify_by_token(token: str) -> Principal | None:
     proof = hash_token(token)
-    if known := context().proofs.get(proof):
+    if known := context().principals.get(proof):
         return known
 
     with context().database.reading() as db:
@@ -54,7 +62,7 @@ def _identify_by_token(token: str) -> Principal | None:
         return None
 
     principal = Principal(found.user_name or f"token:{found.name}", found.role, "token")
-    context().proofs.put(proof, principal, proof_cache.TOKEN_MAX_AGE_S)
+    context().principals.put(proof, principal, principal_cache.TOKEN_MAX_AGE_S)
     return principal
 
 
@@ -63,29 +71,29 @@ def _identify_by_session() -> Principal | None:
     if not isinstance(name, str) or not isinstance(stamp, str):
         return None
     proof = f"session:{name}:{stamp}"
-    if known := context().proofs.get(proof):
+    if known := context().principals.get(proof):
         return known
 
     with context().database.reading() as db:
         user = db.get(User, name)
-    if user is None or not hmac.compare_digest(session_stamp(user), stamp):
+    if user is None or not hmac.compare_digest(password_fingerprint(user), stamp):
         return None
 
     principal = Principal(name, user.role, "session", user.must_change)
     if not user.must_change:  # who must change the password is let on as soon as it is changed
-        context().proofs.put(proof, principal, proof_cache.TOKEN_MAX_AGE_S)
+        context().principals.put(proof, principal, principal_cache.TOKEN_MAX_AGE_S)
     return principal
 
 
 def _identify_by_password(name: str, password: str) -> Principal | None:
     key = str(current_app.secret_key).encode()
     proof = hmac.new(key, f"{name}:{password}".encode(), sha256).hexdigest()
-    if known := context().proofs.get(proof):
+    if known := context().principals.get(proof):
         return known
 
     user = check_password(name, password)
     if user is None:
         return None
     principal = Principal(user.name, user.role, "basic")
-    context().proofs.put(proof, principal, proof_cache.PASSWORD_MAX_AGE_S)
+    context().principals.put(proof, principal, principal_cache.PASSWORD_MAX_AGE_S)
     return principal

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
 from api.auth.access import public, requires_role
-from api.auth.accounts import User, change_password, session_stamp
+from api.auth.accounts import User, change_password, password_fingerprint
 from api.auth.identify import check_password
-from api.auth.roles import includes
+from api.auth.roles import role_includes
 from api.context import context
 from api.web.describe_route import BodyFields, QueryParameters, answers, audits, takes_body, takes_query
 from api.web.responses import make_error_response, render_page, wants_page
@@ -19,7 +19,7 @@ from minipacs.errors import BadRequest, NotAllowed
 blueprint = Blueprint("login", __name__)
 
 
-def safe_next(target: str) -> str:
+def safe_redirect_target(target: str) -> str:
     """A path of this server; anything else becomes `/`."""
     parts = urlsplit(target)
     plain = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
@@ -53,9 +53,9 @@ class PasswordFields(BodyFields):
 @public
 @takes_query(NextParameters)
 @answers(page="login.html")
-def form(query: NextParameters) -> str:
+def login_form(query: NextParameters) -> str:
     """The login page."""
-    return render_page({"next": safe_next(query.next), "wrong": ""})
+    return render_page({"next": safe_redirect_target(query.next), "wrong": ""})
 
 
 @blueprint.post("/login")
@@ -64,13 +64,13 @@ def form(query: NextParameters) -> str:
 @takes_body(LoginFields)
 @takes_query(NextParameters)
 @answers(page="login.html")
-def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
-    """Check name and password; a session begins."""
+def log_in(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
+    """Check name and password, and begin a session."""
     g.audited_user = body.user[:64]
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise NotAllowed("This login came from another site.", "Open /login here.")
 
-    target = safe_next(body.next or query.next)
+    target = safe_redirect_target(body.next or query.next)
     user = check_password(body.user, body.password)
     if user is None:
         wrong = "User name or password is wrong."
@@ -87,8 +87,8 @@ def enter(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
 @requires_role("viewer")
 @audits("logout")
 @answers()
-def leave() -> ResponseReturnValue:
-    """The session ends."""
+def log_out() -> ResponseReturnValue:
+    """End the session."""
     session.clear()
     return redirect("/login", 303)
 
@@ -96,9 +96,9 @@ def leave() -> ResponseReturnValue:
 @blueprint.get("/account")
 @takes_query(NextParameters)
 @answers(page="account.html")
-def account(query: NextParameters) -> str:
+def account_page(query: NextParameters) -> str:
     """The page to choose a password."""
-    return render_page({"next": safe_next(query.next)})
+    return render_page({"next": safe_redirect_target(query.next)})
 
 
 @blueprint.post("/account")
@@ -106,7 +106,7 @@ def account(query: NextParameters) -> str:
 @audits("password")
 @takes_body(PasswordFields)
 @answers()
-def choose_password(body: PasswordFields) -> ResponseReturnValue:
+def change_own_password(body: PasswordFields) -> ResponseReturnValue:
     """Change one's own password; other sessions of the user end."""
     settings, database = context().settings, context().database
     if g.user.by == "token":
@@ -123,13 +123,13 @@ def choose_password(body: PasswordFields) -> ResponseReturnValue:
         user = db.get(User, g.user.name)
     if user is not None and g.user.by == "session":
         begin_session(user)
-    return redirect(safe_next(body.next), 303)
+    return redirect(safe_redirect_target(body.next), 303)
 
 
 def begin_session(user: User) -> None:
     """A fresh session for this user."""
     session.clear()
-    session.update(user=user.name, stamp=session_stamp(user), csrf=token_urlsafe(24))
+    session.update(user=user.name, stamp=password_fingerprint(user), csrf=token_urlsafe(24))
     session.permanent = True
 
 
@@ -138,12 +138,12 @@ def csrf_token() -> str:
     return str(session.get("csrf", ""))
 
 
-def globals_of_pages() -> dict[str, object]:
+def template_globals() -> dict[str, object]:
     """What every template may use."""
-    return {"csrf_token": csrf_token, "user": g.get("user"), "may": may}
+    return {"csrf_token": csrf_token, "user": g.get("user"), "has_role": has_role}
 
 
-def may(role: str) -> bool:
+def has_role(role: str) -> bool:
     """Whether the user of this page may do what needs `role`."""
     user = g.get("user")
-    return user is not None and includes(user.role, role)
+    return user is not None and role_includes(user.role, role)

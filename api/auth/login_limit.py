@@ -25,7 +25,7 @@ class LoginFailure(Base):
     at: Mapped[float] = mapped_column(Double)
 
 
-def check(database: Database, name: str, address: str) -> None:
+def check_failure_limit(database: Database, name: str, address: str) -> None:
     """Raise `TooManyAttempts` when there were too many failures."""
     with database.reading() as session:
         recent = (LoginFailure.address == address, LoginFailure.at > database.now() - WINDOW_S)

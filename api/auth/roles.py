@@ -4,6 +4,6 @@ ROLES = ("viewer", "annotator", "operator", "admin")
 """Each may what those before it may: look and download · prompt and segment · upload, share, cancel · users, audit."""
 
 
-def includes(role: str, needed: str) -> bool:
+def role_includes(role: str, needed: str) -> bool:
     """Whether a user of `role` may do what needs `needed`."""
     return ROLES.index(role) >= ROLES.index(needed)

@@ -6,14 +6,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from api.auth.audit import Entry
+from api.auth.audit import AuditEntry
 from minipacs.errors import CatalogueUnavailable
 
 
 def count_entries(app: Flask) -> int:
     """Rows of the audit."""
     with app.extensions["minipacs"].database.reading() as session:
-        return session.scalar(select(func.count()).select_from(Entry)) or 0
+        return session.scalar(select(func.count()).select_from(AuditEntry)) or 0
 
 
 def test_entries_wait_while_the_database_does_not_answer(
@@ -45,5 +45,5 @@ def test_a_look_is_noted_once_within_minutes_and_an_act_each_time(app: Flask, ad
         admin("/jobs/1/cancel", "POST")
     writer.flush()
     with app.extensions["minipacs"].database.reading() as session:
-        actions = list(session.scalars(select(Entry.action)))
+        actions = list(session.scalars(select(AuditEntry.action)))
     assert (actions.count("view"), actions.count("job")) == (1, 3)

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from api import create_app
 from api.auth import accounts, login_limit
-from api.auth.login import safe_next
+from api.auth.login import safe_redirect_target
 from api.auth.roles import ROLES
 from minipacs.settings import Settings
 
@@ -61,7 +61,7 @@ def test_a_browser_is_sent_to_the_login_and_back(stranger: FlaskClient) -> None:
     ["//evil.example", "https://evil.example", "/\\evil.example", "\\\\evil", "javascript:x", "/a\r\nX: y", ""],
 )
 def test_next_never_leads_to_another_site(stranger: FlaskClient, target: str) -> None:
-    assert safe_next(target) == "/"
+    assert safe_redirect_target(target) == "/"
     assert log_in(stranger, next=target).headers["Location"] == "/"
 
 
@@ -89,7 +89,7 @@ def test_a_form_with_the_sessions_token_passes(stranger: FlaskClient) -> None:
 
 
 def test_tokens_open_until_they_are_revoked(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
+    monkeypatch.setattr("api.auth.principal_cache.TOKEN_MAX_AGE_S", -1.0)
     database = app.extensions["minipacs"].database
     token = accounts.create_token(database, "script", "viewer")
     headers = {"Authorization": f"Bearer {token}"}
@@ -169,7 +169,7 @@ def test_the_last_administrator_stays(admin: Any) -> None:
 
 
 def test_a_role_is_changed_and_tokens_may_do_no_more(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
+    monkeypatch.setattr("api.auth.principal_cache.TOKEN_MAX_AGE_S", -1.0)
     form = {"name": "eve", "role": "operator", "password": "a first password"}
     assert admin("/users", "POST", data=form).status_code == 201
     token = accounts.create_token(app.extensions["minipacs"].database, "eve's", "operator", "eve")
@@ -183,7 +183,7 @@ def test_a_role_is_changed_and_tokens_may_do_no_more(app: Flask, admin: Any, mon
 
 
 def test_a_removed_user_is_out(app: Flask, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.proof_cache.TOKEN_MAX_AGE_S", -1.0)
+    monkeypatch.setattr("api.auth.principal_cache.TOKEN_MAX_AGE_S", -1.0)
     form = {"name": "eve", "role": "viewer", "password": "a password of eve"}
     assert admin("/users", "POST", data=form).status_code == 201
     client = app.test_client()

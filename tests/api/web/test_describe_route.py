@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 import api
-from api.auth.audit import Entry
+from api.auth.audit import AuditEntry
 from api.web.describe_route import FORM, JSON, RouteDescription, read_description
 
 STATIC_FILES = {"static", "ohif.file", "scene.library", "scene.niivue", "welcome.icon"}
@@ -32,11 +32,11 @@ def address(rule: Rule) -> str:
     return re.sub(r"<[^>]+>", "x", re.sub(r"<int:[^>]+>", "1", rule.rule))
 
 
-def entries_of(app: Flask) -> list[Entry]:
+def entries_of(app: Flask) -> list[AuditEntry]:
     """The whole audit, the oldest first."""
     app.extensions["minipacs_audit"].flush()
     with app.extensions["minipacs"].database.reading() as session:
-        found = list(session.query(Entry).order_by(Entry.id))
+        found = list(session.query(AuditEntry).order_by(AuditEntry.id))
         session.expunge_all()
     return found
 
@@ -72,7 +72,7 @@ def test_every_route_that_changes_something_leaves_its_entry(app: Flask) -> None
             continue
         before, statuses = len(entries_of(app)), []
         for _ in range(2):  # the second time within minutes
-            fields = LOGIN if rule.endpoint == "login.enter" else {}
+            fields = LOGIN if rule.endpoint == "login.log_in" else {}
             answer = client.open(address(rule), method=method, data=fields, auth=("admin", LOGIN["password"]))
             statuses.append(answer.status_code)
         noted = entries_of(app)[before:]

@@ -11,7 +11,7 @@ PASSWORD_MAX_AGE_S = 60.0
 """The same for a password, whose check costs 30 ms."""
 
 
-class ProofCache:
+class PrincipalCache:
     """Principals by their proof (the hash of a token, a session's values, the hash of a password).
 
     A proof that failed is not kept. Safe to share between threads.
