@@ -65,19 +65,19 @@ class InstanceTotal(TypedDict):
     images_count: int
 
 
-class StudiesOfPatient(StudyTotal):
+class StudyCountOfPatient(StudyTotal):
     """How many studies a patient has."""
 
     patient_id: str
 
 
-class SeriesOfPatient(SeriesTotal):
+class SeriesCountOfPatient(SeriesTotal):
     """How many series a patient has."""
 
     patient_id: str
 
 
-class InstancesOfPatient(InstanceTotal):
+class InstanceCountOfPatient(InstanceTotal):
     """How many instances a patient has."""
 
     patient_id: str

@@ -60,9 +60,9 @@ class TotalsByModality(TypedDict):
 @audits("download")
 @takes_query(ExportParameters)
 @answers(CSV)
-def export(query: QueryParameters) -> Response:
+def export_csv(query: QueryParameters) -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
-    response = Response(write_csv(read_batches(context(), choose_pictures(query))), mimetype=CSV)
+    response = Response(write_csv(read_batches(context(), select_pictures(query))), mimetype=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
     return response
 
@@ -73,12 +73,12 @@ def export(query: QueryParameters) -> Response:
 @answers(PARQUET)
 def export_parquet(query: QueryParameters) -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
-    response = Response(write_parquet(read_batches(context(), choose_pictures(query))), mimetype=PARQUET)
+    response = Response(write_parquet(read_batches(context(), select_pictures(query))), mimetype=PARQUET)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
 
-def choose_pictures(query: QueryParameters) -> Select[Any]:
+def select_pictures(query: QueryParameters) -> Select[Any]:
     """The pictures that a request asks for."""
     joined: Select[Any] = (
         select(*COLUMNS)
@@ -135,7 +135,7 @@ def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
 @blueprint.get("/totals")
 @takes_query(PeriodParameters)
 @answers(TotalsByModality)
-def by_modality(query: QueryParameters) -> TotalsByModality:
+def totals_by_modality(query: QueryParameters) -> TotalsByModality:
     """How many studies, series and instances there are of each modality (`?from=`, `?to=` by study date)."""
     grouped: Any = (
         select(

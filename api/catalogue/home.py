@@ -5,7 +5,7 @@ from typing import TypedDict
 from flask import Blueprint, redirect
 from flask.typing import ResponseReturnValue
 
-from api.catalogue.study_overview import read_overview
+from api.catalogue.study_overview import read_study_overview
 from api.context import context
 from api.web.describe_route import answers, takes_query
 from api.web.paging import PageParameters
@@ -38,10 +38,10 @@ class Greeting(TypedDict):
 @blueprint.get("/")
 @takes_query(PageParameters)
 @answers(Greeting, page="studies.html")
-def welcome(query: PageParameters) -> ResponseReturnValue:
+def greeting_or_studies(query: PageParameters) -> ResponseReturnValue:
     """A greeting for scripts, the studies for people."""
     if wants_page():
-        return render_page(read_overview(query, {}))
+        return render_page(read_study_overview(query, {}))
 
     with context().database.reading() as session:
         counts = totals(session)
@@ -54,6 +54,6 @@ def welcome(query: PageParameters) -> ResponseReturnValue:
 
 
 @blueprint.get("/favicon.ico")
-def icon() -> ResponseReturnValue:
+def favicon() -> ResponseReturnValue:
     """Browsers ask for this address by themselves."""
     return redirect("/static/icon.svg", 301)

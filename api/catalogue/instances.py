@@ -57,20 +57,20 @@ def images(query: PageParameters) -> JsonRow:
 @answers(InstanceTotal)
 def image_count() -> JsonRow:
     """How many instances there are, of any kind: images, SEG, SR."""
-    return lookups.totals(context(), "images") or {}
+    return lookups.find_total(context(), "images") or {}
 
 
 @blueprint.get("/images/<sop_instance_uid>")
 @answers(InstanceDetails)
 def image(sop_instance_uid: str) -> JsonRow:
     """An instance, by its UID, with its pictures or its segments."""
-    return one_or_404(lookups.image(context(), sop_instance_uid), "image", sop_instance_uid, LIST)
+    return one_or_404(lookups.find_instance(context(), sop_instance_uid), "image", sop_instance_uid, LIST)
 
 
 @blueprint.get("/images/<sop_instance_uid>/png")
 @audits("view", scripts_only=True)
 @answers("image/png")
-def png(sop_instance_uid: str) -> Response:
+def first_picture(sop_instance_uid: str) -> Response:
     """The first picture of an instance."""
     with context().database.reading() as session:
         one_or_404(session.get(Instance, sop_instance_uid), "image", sop_instance_uid, LIST)

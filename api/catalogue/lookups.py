@@ -32,13 +32,13 @@ class Lookup:
         self._places = [[i for i, table in enumerate(tables) if table is entity] for entity in dict.fromkeys(tables)]
         """The places of each entity's columns within a row."""
 
-    def first(self, database: Database, value: str) -> JsonRow | None:
+    def find_first(self, database: Database, value: str) -> JsonRow | None:
         """The first row, all its columns in one object."""
         for row in database.look_up(self._statement, value=value):
             return {name: to_json_value(cell) for name, cell in zip(self._names, row, strict=True)}
         return None
 
-    def entities(self, database: Database, value: str) -> list[list[JsonRow | None]]:
+    def find_entities(self, database: Database, value: str) -> list[list[JsonRow | None]]:
         """The rows, one object for each entity; None where an outer join found none (its key is NULL)."""
         return [
             [
@@ -97,7 +97,7 @@ RENDERING_BY_ID = Lookup(RENDERING.where(Rendering.rendering_id == VALUE))
 RENDERING_BY_INSTANCE = Lookup(RENDERING.where(Rendering.sop_instance_uid == VALUE).order_by(Rendering.frame_number))
 
 
-def totals(context: "AppContext", level: str) -> Found:
+def find_total(context: "AppContext", level: str) -> Found:
     """`{"patient_count"}` and so on: how many there are in the catalogue."""
     table, name = {
         "patients": ("patient", "patient_count"),
@@ -109,29 +109,29 @@ def totals(context: "AppContext", level: str) -> Found:
     return {name: numbers.get(table, 0)}
 
 
-def patient(context: "AppContext", patient_id: str) -> Found:
+def find_patient(context: "AppContext", patient_id: str) -> Found:
     """A patient, by PatientID."""
-    return PATIENT.first(context.database, patient_id)
+    return PATIENT.find_first(context.database, patient_id)
 
 
-def study_count(context: "AppContext", patient_id: str) -> Found:
+def find_study_count(context: "AppContext", patient_id: str) -> Found:
     """How many studies a patient has."""
-    return _patient_counts(context, patient_id, study_count="NumberOfPatientRelatedStudies")
+    return _find_counts(context, patient_id, study_count="NumberOfPatientRelatedStudies")
 
 
-def series_count(context: "AppContext", patient_id: str) -> Found:
+def find_series_count(context: "AppContext", patient_id: str) -> Found:
     """How many series a patient has."""
-    return _patient_counts(context, patient_id, series_count="NumberOfPatientRelatedSeries")
+    return _find_counts(context, patient_id, series_count="NumberOfPatientRelatedSeries")
 
 
-def image_count(context: "AppContext", patient_id: str) -> Found:
+def find_instance_count(context: "AppContext", patient_id: str) -> Found:
     """How many instances a patient has."""
-    return _patient_counts(context, patient_id, images_count="NumberOfPatientRelatedInstances")
+    return _find_counts(context, patient_id, images_count="NumberOfPatientRelatedInstances")
 
 
-def counts(context: "AppContext", patient_id: str) -> Found:
+def find_all_counts(context: "AppContext", patient_id: str) -> Found:
     """All three counts of a patient."""
-    return _patient_counts(
+    return _find_counts(
         context,
         patient_id,
         study_count="NumberOfPatientRelatedStudies",
@@ -140,17 +140,17 @@ def counts(context: "AppContext", patient_id: str) -> Found:
     )
 
 
-def _patient_counts(context: "AppContext", patient_id: str, **keywords: str) -> Found:
+def _find_counts(context: "AppContext", patient_id: str, **keywords: str) -> Found:
     """The patient's row has all three: name → keyword chooses among them."""
-    row = patient(context, patient_id)
+    row = find_patient(context, patient_id)
     if row is None:
         return None
     return {"patient_id": patient_id, **{name: row[keyword] for name, keyword in keywords.items()}}
 
 
-def study(context: "AppContext", study_instance_uid: str) -> Found:
+def find_study(context: "AppContext", study_instance_uid: str) -> Found:
     """A study with its patient, its series and the results made of it."""
-    rows = STUDY.entities(context.database, study_instance_uid)
+    rows = STUDY.find_entities(context.database, study_instance_uid)
     if not rows:
         return None
     study, patient, _ = rows[0]
@@ -162,20 +162,20 @@ def study(context: "AppContext", study_instance_uid: str) -> Found:
     }
 
 
-def series(context: "AppContext", series_instance_uid: str) -> Found:
+def find_series(context: "AppContext", series_instance_uid: str) -> Found:
     """A series, with its patient."""
-    return SERIES.first(context.database, series_instance_uid)
+    return SERIES.find_first(context.database, series_instance_uid)
 
 
-def image(context: "AppContext", sop_instance_uid: str) -> Found:
+def find_instance(context: "AppContext", sop_instance_uid: str) -> Found:
     """An instance, with its renderings or its segments."""
-    rows = INSTANCE.entities(context.database, sop_instance_uid)
+    rows = INSTANCE.find_entities(context.database, sop_instance_uid)
     if not rows or (instance := rows[0][0]) is None:
         return None
 
     segments: list[list[JsonRow | None]] = []
     if instance["SOPClassUID"] in (*SEGMENTATIONS, None):  # None: the object did not say
-        segments = SEGMENTS.entities(context.database, sop_instance_uid)
+        segments = SEGMENTS.find_entities(context.database, sop_instance_uid)
     return {
         **instance,
         "renderings": [rendering for _, rendering in rows if rendering],
@@ -183,10 +183,10 @@ def image(context: "AppContext", sop_instance_uid: str) -> Found:
     }
 
 
-def picture(context: "AppContext", filename: str) -> Found:
+def find_picture(context: "AppContext", filename: str) -> Found:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
     name = filename.rpartition("/")[2].removesuffix(".png")
     if not name:
         return None
-    by_id = RENDERING_BY_ID.first(context.database, name)
-    return by_id or RENDERING_BY_INSTANCE.first(context.database, name)
+    by_id = RENDERING_BY_ID.find_first(context.database, name)
+    return by_id or RENDERING_BY_INSTANCE.find_first(context.database, name)

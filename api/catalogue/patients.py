@@ -6,13 +6,13 @@ from sqlalchemy import select
 from api.catalogue import lookups, series, studies, study_filters
 from api.catalogue.answer_types import (
     CountsOfPatient,
-    InstancesOfPatient,
+    InstanceCountOfPatient,
     PatientPage,
     PatientRow,
     PatientTotal,
-    SeriesOfPatient,
+    SeriesCountOfPatient,
     SeriesPage,
-    StudiesOfPatient,
+    StudyCountOfPatient,
     StudyRow,
 )
 from api.context import context
@@ -55,14 +55,14 @@ def patients(query: PageParameters) -> JsonRow:
 @answers(PatientTotal)
 def patient_count() -> JsonRow:
     """How many patients there are."""
-    return lookups.totals(context(), "patients") or {}
+    return lookups.find_total(context(), "patients") or {}
 
 
 @blueprint.get("/patients/<path:patient_id>")
 @answers(PatientRow)
 def patient(patient_id: str) -> JsonRow:
     """A patient, by PatientID."""
-    return one_or_404(lookups.patient(context(), patient_id), "patient", patient_id, LIST)
+    return one_or_404(lookups.find_patient(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/studies")
@@ -94,28 +94,28 @@ def series_of_patient(query: PageParameters, patient_id: str) -> JsonRow:
 
 
 @blueprint.get("/patients/<path:patient_id>/studycount")
-@answers(StudiesOfPatient)
+@answers(StudyCountOfPatient)
 def study_count(patient_id: str) -> JsonRow:
     """How many studies the patient has."""
-    return one_or_404(lookups.study_count(context(), patient_id), "patient", patient_id, LIST)
+    return one_or_404(lookups.find_study_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/seriescount")
-@answers(SeriesOfPatient)
+@answers(SeriesCountOfPatient)
 def series_count(patient_id: str) -> JsonRow:
     """How many series the patient has."""
-    return one_or_404(lookups.series_count(context(), patient_id), "patient", patient_id, LIST)
+    return one_or_404(lookups.find_series_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/imagecount")
-@answers(InstancesOfPatient)
+@answers(InstanceCountOfPatient)
 def image_count(patient_id: str) -> JsonRow:
     """How many instances the patient has."""
-    return one_or_404(lookups.image_count(context(), patient_id), "patient", patient_id, LIST)
+    return one_or_404(lookups.find_instance_count(context(), patient_id), "patient", patient_id, LIST)
 
 
 @blueprint.get("/patients/<path:patient_id>/counts")
 @answers(CountsOfPatient)
 def counts(patient_id: str) -> JsonRow:
     """How many studies, series and instances the patient has."""
-    return one_or_404(lookups.counts(context(), patient_id), "patient", patient_id, LIST)
+    return one_or_404(lookups.find_all_counts(context(), patient_id), "patient", patient_id, LIST)

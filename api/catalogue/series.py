@@ -51,14 +51,14 @@ def all_series(query: PageParameters) -> JsonRow:
 @answers(SeriesTotal)
 def series_count() -> JsonRow:
     """How many series there are."""
-    return lookups.totals(context(), "series") or {}
+    return lookups.find_total(context(), "series") or {}
 
 
 @blueprint.get("/series/<series_instance_uid>")
 @answers(SeriesDetails)
 def series(series_instance_uid: str) -> JsonRow:
     """A series, by its UID, with its study's patient."""
-    return one_or_404(lookups.series(context(), series_instance_uid), "series", series_instance_uid, LIST)
+    return one_or_404(lookups.find_series(context(), series_instance_uid), "series", series_instance_uid, LIST)
 
 
 @blueprint.get("/series/<series_instance_uid>/images")

@@ -91,8 +91,8 @@ def job_step(session: Session, job: Job) -> StepJson:
         return queued_step(session, job, row, name)
 
     if job.state == "running":
-        rest = f", about {duration_text(row['left_s'])} left" if row["left_s"] else ""
-        sentence = f"{row['summary'] or 'It has begun'} ({duration_text(row['elapsed_s'] or 0)} so far{rest})."
+        rest = f", about {format_duration(row['left_s'])} left" if row["left_s"] else ""
+        sentence = f"{row['summary'] or 'It has begun'} ({format_duration(row['elapsed_s'] or 0)} so far{rest})."
         return make_step(name, "running", sentence, at=at, job=row, left_s=row["left_s"])
 
     if job.state == "failed":
@@ -107,17 +107,17 @@ def job_step(session: Session, job: Job) -> StepJson:
             name, "cancelled", "Somebody cancelled it.", hint=hint, at=at, job=row, left_s=row["left_s"], can_retry=True
         )  # fmt: skip
 
-    took = f" It took {duration_text(row['elapsed_s'])}." if row["elapsed_s"] is not None else ""
+    took = f" It took {format_duration(row['elapsed_s'])}." if row["elapsed_s"] is not None else ""
     return make_step(name, "done", f"{job.summary or 'Done.'}{took}", at=at, job=row, left_s=row["left_s"])
 
 
 def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson:
     """A job that waits: how many come before it, and how long that takes."""
-    before, seconds = queue_position(session, job)
+    before, seconds = count_jobs_before(session, job), median_duration(session, job.kind)
     sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
 
     if seconds:
-        sentence += f" Jobs of this kind take {duration_text(seconds)}."
+        sentence += f" Jobs of this kind take {format_duration(seconds)}."
     if job.note:
         sentence += f" {job.note}"
     if job.error:
@@ -127,28 +127,34 @@ def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson
     return make_step(name, "waiting", sentence, hint=job.hint, at=row["created"], job=row, left_s=left_s)
 
 
-def queue_position(session: Session, job: Job) -> tuple[int, float | None]:
-    """How many jobs come before this one; seconds that a job of its kind took of late."""
+def count_jobs_before(session: Session, job: Job) -> int:
+    """How many queued jobs, for the same kind of worker, come before this one."""
     sooner = or_(Job.priority > job.priority, and_(Job.priority == job.priority, Job.id < job.id))
     waiting = and_(Job.state == "queued", Job.needs == job.needs, sooner)
-    before = session.scalar(select(func.count()).select_from(Job).where(waiting)) or 0
-    ended = select(Job.finished - Job.started).where(Job.kind == job.kind, Job.state == "done")
+    return session.scalar(select(func.count()).select_from(Job).where(waiting)) or 0
+
+
+def median_duration(session: Session, kind: str) -> float | None:
+    """Seconds that a job of this kind took of late; None where none has ended."""
+    ended = select(Job.finished - Job.started).where(Job.kind == kind, Job.state == "done")
     times = sorted(t for t in session.scalars(ended.order_by(Job.id.desc()).limit(RECENT_JOBS)) if t is not None)
-    return before, times[len(times) // 2] if times else None
+    return times[len(times) // 2] if times else None
 
 
-def duration_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def summarize(steps: list[StepJson], is_catalogued: bool, results: int) -> tuple[str, str]:
+def summarize_steps(steps: list[StepJson], is_catalogued: bool, result_count: int) -> tuple[str, str]:
     """State and sentence of a study: the worst first, else what is going on, else that all is done."""
-    for wanted in ("failed", "running", "waiting", "cancelled"):
-        found = next((one for one in steps if one["state"] == wanted), None)
-        if found:
-            return wanted, f"{found['step']}: {found['sentence']}"
-    results_made = f"{format_count(results, 'segmentation')} ready." if results else "Nothing was segmented."
-    return "done", results_made if is_catalogued else "It is not in the catalogue."
+    for state in ("failed", "running", "waiting", "cancelled"):
+        step = next((step for step in steps if step["state"] == state), None)
+        if step:
+            return state, f"{step['step']}: {step['sentence']}"
+
+    if not is_catalogued:
+        return "done", "It is not in the catalogue."
+    return "done", f"{format_count(result_count, 'segmentation')} ready." if result_count else "Nothing was segmented."

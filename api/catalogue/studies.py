@@ -14,7 +14,7 @@ from api.catalogue.answer_types import (
     StudyTotal,
 )
 from api.catalogue.study_filters import FILTERS, ORDER
-from api.catalogue.study_overview import pictures_of, read_overview
+from api.catalogue.study_overview import find_series_pictures, read_study_overview
 from api.context import context
 from api.web.describe_route import QueryParameters, answers, takes_query
 from api.web.paging import (
@@ -44,7 +44,7 @@ def studies(query: PageParameters) -> ResponseReturnValue:
     """Studies, the newest first, a page at a time."""
     given = read_given_filters(query)
     if wants_page():
-        return render_page(read_overview(query, {name: text for name, text in given.items() if text}))
+        return render_page(read_study_overview(query, {name: text for name, text in given.items() if text}))
 
     with context().database.reading() as session:
         return read_page(session, apply_filters(select(Study), FILTERS, given), ORDER, "studies", query)
@@ -54,20 +54,20 @@ def studies(query: PageParameters) -> ResponseReturnValue:
 @answers(StudyTotal)
 def study_count() -> JsonRow:
     """How many studies there are."""
-    return lookups.totals(context(), "studies") or {}
+    return lookups.find_total(context(), "studies") or {}
 
 
 @blueprint.get("/studies/<study_instance_uid>")
 @answers(StudyDetails, page="study.html")
 def study(study_instance_uid: str) -> ResponseReturnValue:
     """A study, by its UID, with its series and results."""
-    found = one_or_404(lookups.study(context(), study_instance_uid), "study", study_instance_uid, LIST)
+    found = one_or_404(lookups.find_study(context(), study_instance_uid), "study", study_instance_uid, LIST)
 
     def read_page_values() -> JsonRow:
         with context().database.reading() as session:
             jobs = select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id)
             latest = {job.kind: job_json(job) for job in session.scalars(jobs)}
-            pictures = pictures_of(session, study_instance_uid)
+            pictures = find_series_pictures(session, study_instance_uid)
         return {"study": found, "jobs": latest.values(), "pictures": pictures}
 
     return send_json_or_page(found, read_page_values)
@@ -110,7 +110,7 @@ def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
     """
     with context().database.reading() as session:
         one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
-        wanted = (
+        segments = (
             select(Segment, Instance.series_instance_uid, Result.superseded_by)
             .join(Instance, Instance.sop_instance_uid == Segment.sop_instance_uid)
             .outerjoin(Result, Result.seg_series_instance_uid == Instance.series_instance_uid)
@@ -118,5 +118,5 @@ def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
             .where(Series.study_instance_uid == study_instance_uid)
             .order_by(Segment.sop_instance_uid, Segment.segment_number)
         )
-        rows = session.execute(wanted)
+        rows = session.execute(segments)
         return [{**row_as_json(s), "SeriesInstanceUID": uid, "superseded_by": newer} for s, uid, newer in rows]

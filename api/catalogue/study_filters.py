@@ -13,17 +13,17 @@ ORDER = [(DATE, True), (Study.study_instance_uid, False)]
 """The newest first; studies without a date last."""
 
 
-def with_modality(modality: str) -> Any:
+def has_series_of_modality(modality: str) -> Any:
     """Studies that have a series of this modality."""
     return Study.study_instance_uid.in_(select(Series.study_instance_uid).where(Series.modality == modality))
 
 
-def of_patient(condition: Any) -> paging.Filter:
+def make_patient_filter(condition: Any) -> paging.Filter:
     """A filter on the patient's columns."""
     return lambda text: Study.patient_key.in_(select(Patient.patient_key).where(condition(text)))
 
 
-def matches_words(text: str) -> Any:
+def matches_all_words(text: str) -> Any:
     """`?q=`: every word stands in the patient's name or ID, the description, the accession number or the UID."""
     conditions = []
     for word in text.split()[:10]:
@@ -41,14 +41,14 @@ def matches_words(text: str) -> Any:
 
 
 FILTERS = {
-    "q": matches_words,
-    "modality": with_modality,
-    "Modality": with_modality,
+    "q": matches_all_words,
+    "modality": has_series_of_modality,
+    "Modality": has_series_of_modality,
     "from": paging.on_or_after(Study.study_date),
     "to": paging.on_or_before(Study.study_date),
     "StudyDate": paging.equals(Study.study_date),
     "StudyDescription": paging.equals(Study.study_description),
     "AccessionNumber": paging.equals(Study.accession_number),
-    "PatientID": of_patient(paging.equals(Patient.patient_id)),
-    "PatientName": of_patient(paging.equals(Patient.patient_name)),
+    "PatientID": make_patient_filter(paging.equals(Patient.patient_id)),
+    "PatientName": make_patient_filter(paging.equals(Patient.patient_name)),
 }

@@ -15,16 +15,16 @@ from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, tota
 from minipacs.jobs.record import Job
 
 
-def series_of(session: Session, study_instance_uid: str) -> list[Series]:
+def list_series(session: Session, study_instance_uid: str) -> list[Series]:
     """The series of a study, by number."""
-    wanted = select(Series).where(Series.study_instance_uid == study_instance_uid)
-    return list(session.scalars(wanted.order_by(Series.series_number, Series.series_instance_uid)))
+    of_study = select(Series).where(Series.study_instance_uid == study_instance_uid)
+    return list(session.scalars(of_study.order_by(Series.series_number, Series.series_instance_uid)))
 
 
-def pictures_of(session: Session, study_instance_uid: str) -> dict[str, str]:
+def find_series_pictures(session: Session, study_instance_uid: str) -> dict[str, str]:
     """An instance with a picture for each series that has one: from the middle of the series."""
     pictures: dict[str, str] = {}
-    for one in series_of(session, study_instance_uid):
+    for one in list_series(session, study_instance_uid):
         rendered = (
             select(Instance.sop_instance_uid)
             .where(Instance.series_instance_uid == one.series_instance_uid)
@@ -40,7 +40,7 @@ def pictures_of(session: Session, study_instance_uid: str) -> dict[str, str]:
     return pictures
 
 
-def read_overview(which: PageParameters, given: Mapping[str, str]) -> JsonRow:
+def read_study_overview(which: PageParameters, given: Mapping[str, str]) -> JsonRow:
     """What the page of studies shows: a page of the list, each with its patient, modalities and jobs."""
     with context().database.reading() as session:
         page = read_page(session, apply_filters(select(Study), FILTERS, given), ORDER, "studies", which)
@@ -60,6 +60,6 @@ def read_overview(which: PageParameters, given: Mapping[str, str]) -> JsonRow:
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
             study["results"] = files.read_results(context().settings, uid)
-            shown = pictures_of(session, uid)
+            shown = find_series_pictures(session, uid)
             study["picture"] = next(iter(shown.values()), None)
         return {**page, "wanted": given, "counts": totals(session)}

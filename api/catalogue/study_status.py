@@ -4,15 +4,15 @@ Each study that matches gets one sentence and its stages so far: received, plann
 in the queue or how far it is, and what came of it. An error has a remedy.
 """
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.catalogue.status_steps import StepJson, arrival_step, job_step, make_step, summarize
-from api.catalogue.study_filters import DATE, matches_words
+from api.catalogue.status_steps import StepJson, arrival_step, job_step, make_step, summarize_steps
+from api.catalogue.study_filters import DATE, matches_all_words
 from api.context import context
 from api.results import files
 from api.results.files import ResultJson
@@ -67,13 +67,13 @@ class WhereAnswer(TypedDict):
 @blueprint.get("/where")
 @takes_query(WhereParameters)
 @answers(WhereAnswer, page="where.html")
-def where(query: WhereParameters) -> ResponseReturnValue:
+def where_is_study(query: WhereParameters) -> ResponseReturnValue:
     """`?q=` a UID, PatientID, name or accession number: each study's stages, and one sentence on where it is."""
     text = query.q.strip()
-    return send_json_or_page(find_studies(text) if text else WhereAnswer(q="", studies=[], trouble=None))
+    return send_json_or_page(find_study_statuses(text) if text else WhereAnswer(q="", studies=[], trouble=None))
 
 
-def find_studies(text: str) -> WhereAnswer:
+def find_study_statuses(text: str) -> WhereAnswer:
     """Studies the catalogue, the jobs or the archive know by this text."""
     trouble: ErrorText | None = None
     in_archive: dict[str, ArchivedStudy] = {}
@@ -83,18 +83,19 @@ def find_studies(text: str) -> WhereAnswer:
         trouble = {"message": error.message, "hint": error.hint}
 
     with context().database.reading() as session:
-        newest = select(Study.study_instance_uid).where(matches_words(text)).order_by(DATE.desc()).limit(MAX_STUDIES)
+        matching = select(Study.study_instance_uid).where(matches_all_words(text))
+        newest = matching.order_by(DATE.desc()).limit(MAX_STUDIES)
         uids = dict.fromkeys(session.scalars(newest))
         uids |= dict.fromkeys(sorted(in_archive, key=lambda uid: -in_archive[uid].last_update))
 
         jobs = select(Job.study_instance_uid).where(Job.study_instance_uid == text).limit(1)
         uids |= dict.fromkeys(session.scalars(jobs))
 
-        studies = [study_status(session, uid, in_archive.get(uid)) for uid in list(uids)[:MAX_STUDIES]]
+        studies = [read_study_status(session, uid, in_archive.get(uid)) for uid in list(uids)[:MAX_STUDIES]]
         return {"q": text, "studies": studies, "trouble": trouble}
 
 
-def study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> StudyStatus:
+def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> StudyStatus:
     """The stages of a study so far, and the sentence that sums them up."""
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None
@@ -104,12 +105,12 @@ def study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> S
     jobs = select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)
     steps += [job_step(session, job) for job in session.scalars(jobs)]
 
-    rejected = session.scalar(select(func.count()).select_from(Rejection).where(of_study(uid)))
+    rejected = count_rejections(session, uid)
     if rejected:
         sentence = f"{rejected} objects could not be shown; the list of rejections says why."
         steps.append(make_step("Rejections", "failed", sentence, hint="GET /rejections lists them."))
 
-    state, answer = summarize(steps, study is not None, len(results))
+    state, answer = summarize_steps(steps, study is not None, len(results))
     return {
         "StudyInstanceUID": uid,
         "PatientID": (patient.patient_id if patient else None) or (arrived.patient_id if arrived else None),
@@ -119,19 +120,22 @@ def study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> S
         "state": state,
         "answer": answer,
         "steps": steps,
-        "links": links(uid, study is not None, results),
+        "links": list_links(uid, study is not None, results),
     }
 
 
-def of_study(uid: str) -> Any:
-    """Rejections of objects of this study: their instances stand in the catalogue."""
-    instances = select(Instance.sop_instance_uid).join(
-        Series, Series.series_instance_uid == Instance.series_instance_uid
+def count_rejections(session: Session, study_instance_uid: str) -> int:
+    """How many objects of this study were rejected, of those that stand in the catalogue."""
+    instances = (
+        select(Instance.sop_instance_uid)
+        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        .where(Series.study_instance_uid == study_instance_uid)
     )
-    return Rejection.sop_instance_uid.in_(instances.where(Series.study_instance_uid == uid))
+    counted = select(func.count()).select_from(Rejection).where(Rejection.sop_instance_uid.in_(instances))
+    return session.scalar(counted) or 0
 
 
-def links(uid: str, is_catalogued: bool, results: list[ResultJson]) -> list[LinkJson]:
+def list_links(uid: str, is_catalogued: bool, results: list[ResultJson]) -> list[LinkJson]:
     """Where to look at it."""
     found: list[LinkJson] = [{"name": "Study", "url": f"/studies/{uid}"}] if is_catalogued else []
     found.append({"name": "Open in OHIF", "url": f"/ohif/viewer?StudyInstanceUIDs={uid}"})

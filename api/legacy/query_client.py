@@ -100,7 +100,7 @@ def nothing_to_delete() -> NothingDeleted:
 @answers(PictureDetails)
 def image_info(filename: str) -> JsonRow:
     """What a PNG shows, by its name with or without folder and extension; or by SOP Instance UID."""
-    row = lookups.picture(context(), filename)
+    row = lookups.find_picture(context(), filename)
     if row is None:
         raise NotFound(f"There is no PNG {filename!r}.", "Give the name of a file below the PNG folder.")
     return row
