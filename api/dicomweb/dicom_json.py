@@ -30,28 +30,28 @@ def dicom_json_response(datasets: list[DicomJson], *, has_more: bool) -> Respons
     return response
 
 
-def as_dicom(values: dict[str, Any], *rows: Study | Patient | Series) -> DicomJson:
+def to_dicom_json(values: dict[str, Any], *rows: Study | Patient | Series) -> DicomJson:
     """Values by keyword, and the rows' own, in the DICOM JSON model, by tag (PS3.18 F.2)."""
     for row in rows:
         values.update({key.info["keyword"]: getattr(row, key.key) for key in _dicom_columns(type(row))})
     tagged = sorted((f"{tag_for_keyword(keyword):08X}", keyword) for keyword in values)
     shown = [(tag, keyword) for tag, keyword in tagged if values[keyword] or keyword not in ABSENT_WHEN_EMPTY]
-    return {tag: _attribute_as_dicom(keyword, values[keyword]) for tag, keyword in shown}
+    return {tag: _attribute_to_dicom_json(keyword, values[keyword]) for tag, keyword in shown}
 
 
 def _dicom_columns(table: type[Study] | type[Patient] | type[Series]) -> Iterable[Any]:
     return (column for column in table.__table__.columns if "keyword" in column.info)
 
 
-def _attribute_as_dicom(keyword: str, value: Any) -> dict[str, Any]:
+def _attribute_to_dicom_json(keyword: str, value: Any) -> dict[str, Any]:
     tag = tag_for_keyword(keyword)
     vr = dictionary_VR(tag) if tag is not None else "UN"
     values = value if isinstance(value, list) else [value]
-    present = [_value_as_dicom(vr, one) for one in values if one not in (None, "")]
+    present = [_value_to_dicom_json(vr, one) for one in values if one not in (None, "")]
     return {"vr": vr, "Value": present} if present else {"vr": vr}
 
 
-def _value_as_dicom(vr: str, value: Any) -> Any:
+def _value_to_dicom_json(vr: str, value: Any) -> Any:
     if vr == "PN":  # PS3.18 F.2.2: by component group
         groups = zip(("Alphabetic", "Ideographic", "Phonetic"), str(value).split("="), strict=False)
         return {group: name for group, name in groups if name}

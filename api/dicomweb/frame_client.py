@@ -49,7 +49,7 @@ class FrameClient:
             except queue.Empty:
                 break
             try:
-                return self._exchange(connection, request)
+                return self._send_and_read(connection, request)
             except OSError:  # Orthanc closes an idle connection after a second: try the next one
                 connection.close()
         return self._get_on_new_connection(request)
@@ -66,15 +66,15 @@ class FrameClient:
             return None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            return self._exchange(connection, request)
+            return self._send_and_read(connection, request)
         except OSError:
             connection.close()
             return None
 
-    def _exchange(self, connection: socket.socket, request: bytes) -> Frame | None:
+    def _send_and_read(self, connection: socket.socket, request: bytes) -> Frame | None:
         """Send a request and read its response; afterwards the connection is idle, or closed."""
         connection.sendall(request)
-        head, body_start = _read_head(connection)
+        head, body_start = _read_response_head(connection)
         status, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
         fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -84,7 +84,7 @@ class FrameClient:
             connection.close()
             return None
 
-        body = _read_body(connection, body_start, int(length))
+        body = _read_response_body(connection, body_start, int(length))
         try:
             self._idle.put_nowait(connection)
         except queue.Full:
@@ -92,7 +92,7 @@ class FrameClient:
         return Frame(fields.get("content-type", "application/octet-stream"), body)
 
 
-def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+def _read_response_head(connection: socket.socket) -> tuple[bytes, bytes]:
     """The head of a response without its empty line, and what came of the body with it."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -104,7 +104,7 @@ def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
     return head, body_start
 
 
-def _read_body(connection: socket.socket, start: bytes, length: int) -> bytes:
+def _read_response_body(connection: socket.socket, start: bytes, length: int) -> bytes:
     """The body, whose first bytes have come already."""
     body = bytearray(length)
     body[: len(start)] = start

@@ -49,16 +49,16 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warni
 @blueprint.get("/<path:path>")
 @allows_unknown_names
 @answers("multipart/related", DICOM_JSON, JSON, "image/*")
-def retrieve(path: str) -> Response:
+def search_or_retrieve(path: str) -> Response:
     """QIDO-RS and WADO-RS; the query has matching keys of the Standard."""
-    if not paths.is_readable(path):
+    if not paths.is_allowed_to_read(path):
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
     if (found := _answer_from_catalogue(path.strip("/"))) is not None:
-        return _reply_json(found.get_data(), 200, list(found.headers))
+        return _make_json_response(found.get_data(), 200, list(found.headers))
     if (frame := _fetch_frame(path)) is not None:
         headers = {"Content-Type": frame.content_type, "Cache-Control": f"private, max-age={FRAME_MAX_AGE_S}"}
         return Response(frame.body, 200, headers)
-    return _relay(path, _request_archive("GET", path))
+    return _relay_response(path, _request_archive("GET", path))
 
 
 def _answer_from_catalogue(path: str) -> Response | None:
@@ -73,12 +73,12 @@ def _answer_from_catalogue(path: str) -> Response | None:
 
 def _fetch_frame(path: str) -> Frame | None:
     """The frames of this path by the quick client, where it can get them."""
-    if not paths.is_of_frames(path) or request.query_string:
+    if not paths.is_frames_path(path) or request.query_string:
         return None
-    headers = _own_headers()
+    headers = _headers_of_gateway()
     if "Accept" in request.headers:
         headers["Accept"] = request.headers["Accept"]
-    return context().frame_client.get(paths.archive_target(path), headers)
+    return context().frame_client.get(paths.to_archive_path(path), headers)
 
 
 @blueprint.post("/studies", defaults={"study": None})
@@ -87,20 +87,20 @@ def _fetch_frame(path: str) -> Frame | None:
 @takes_unread_body("multipart/related", "application/dicom")
 @allows_unknown_names
 @answers(DICOM_JSON, "application/dicom+xml")
-def store(study: str | None) -> Response:
+def store_instances(study: str | None) -> Response:
     """STOW-RS; the body streams through."""
     path = f"studies/{study}" if study else "studies"
-    return _relay(path, _request_archive("POST", path))
+    return _relay_response(path, _request_archive("POST", path))
 
 
 def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
-    url = context().settings.orthanc_url + _target(path)
+    url = context().settings.orthanc_url + _archive_path_with_query(path)
     try:
-        answer = _request_once(method, url, _request_headers())
-        if answer.status == 500 and paths.is_of_frames(path):
+        answer = _request_once(method, url, _headers_for_archive())
+        if answer.status == 500 and paths.is_frames_path(path):
             answer.drain_conn()
-            answer = _request_once(method, url, {**_request_headers(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
+            answer = _request_once(method, url, {**_headers_for_archive(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
     except urllib3.exceptions.HTTPError as error:
         raise ArchiveUnreachable(
             f"The archive does not answer ({type(error).__name__}).", "Try again in a moment."
@@ -111,9 +111,9 @@ def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     return answer
 
 
-def _target(path: str) -> str:
+def _archive_path_with_query(path: str) -> str:
     query = orthanc_fixes.decode_query(request.query_string.decode("ascii", "replace"))
-    return paths.archive_target(path) + (f"?{query}" if query else "")
+    return paths.to_archive_path(path) + (f"?{query}" if query else "")
 
 
 def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -131,17 +131,17 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
     )
 
 
-def _request_headers() -> dict[str, str]:
+def _headers_for_archive() -> dict[str, str]:
     """The client's headers that Orthanc should see, and ours."""
     dropped = HOP_BY_HOP | NOT_FORWARDED
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
-    headers |= _own_headers()
+    headers |= _headers_of_gateway()
     if request.method == "POST" and request.content_length is not None:
         headers["Content-Length"] = str(request.content_length)
     return headers
 
 
-def _own_headers() -> dict[str, str]:
+def _headers_of_gateway() -> dict[str, str]:
     """The headers that every request to Orthanc has from us. The Host is the client's: RetrieveURLs are built of it."""
     return {
         "Host": request.host,
@@ -150,26 +150,26 @@ def _own_headers() -> dict[str, str]:
     }
 
 
-def _relay(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
+def _relay_response(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
     """Orthanc's answer, corrected and streamed."""
     dropped = HOP_BY_HOP | NOT_RELAYED
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
-        return _relay_json(path, answer, headers)
-    if paths.is_of_frames(path) and answer.status == 200:
+        return _relay_json_response(path, answer, headers)
+    if paths.is_frames_path(path) and answer.status == 200:
         headers.append(("Cache-Control", f"private, max-age={FRAME_MAX_AGE_S}"))
-    return Response(_stream(answer), answer.status, headers, direct_passthrough=True)
+    return Response(_stream_body(answer), answer.status, headers, direct_passthrough=True)
 
 
-def _relay_json(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
+def _relay_json_response(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
     body = answer.read()
     if request.method == "GET":
         body = orthanc_fixes.leave_out_empty_modalities(path, body)
     answer.release_conn()
-    return _reply_json(body, answer.status, headers)
+    return _make_json_response(body, answer.status, headers)
 
 
-def _reply_json(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
+def _make_json_response(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
     """JSON, compressed when the client can."""
     headers = [(name, value) for name, value in headers if name.lower() not in ("content-length", "content-encoding")]
     headers.append(("Vary", "Accept-Encoding"))
@@ -180,7 +180,7 @@ def _reply_json(body: bytes, status: int, headers: list[tuple[str, str]]) -> Res
     return Response(body, status, headers)
 
 
-def _stream(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _stream_body(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     try:
         yield from answer.stream(CHUNK_BYTES, decode_content=False)
     finally:

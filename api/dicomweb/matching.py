@@ -33,7 +33,7 @@ def parse_matching_keys(keys: dict[str, Match]) -> dict[str, ColumnElement[bool]
 
     conditions: dict[str, ColumnElement[bool]] = {}
     for name, text in request.args.items(multi=True):
-        keyword = _keyword_of(name)
+        keyword = _to_keyword(name)
         if name in NO_MATCHING_KEYS or not text.strip("*"):
             continue
         if keyword not in keys:
@@ -46,7 +46,7 @@ def parse_matching_keys(keys: dict[str, Match]) -> dict[str, ColumnElement[bool]
     return conditions
 
 
-def _keyword_of(name: str) -> str:
+def _to_keyword(name: str) -> str:
     """`PatientID` for `PatientID` and for `00100020` (PS3.18 8.3.4.1)."""
     try:
         return keyword_for_tag(int(name, 16)) if len(name) == 8 else name
@@ -54,12 +54,12 @@ def _keyword_of(name: str) -> str:
         return name
 
 
-def parse_page() -> tuple[int, int]:
+def parse_limit_and_offset() -> tuple[int, int]:
     """`limit`, at most `MAX_RESULTS`, and `offset`."""
-    return min(_count_parameter("limit", MAX_RESULTS), MAX_RESULTS), _count_parameter("offset", 0)
+    return min(_parse_count_parameter("limit", MAX_RESULTS), MAX_RESULTS), _parse_count_parameter("offset", 0)
 
 
-def _count_parameter(name: str, absent: int) -> int:
+def _parse_count_parameter(name: str, absent: int) -> int:
     number = parse_integer(request.args[name]) if request.args.get(name) else absent
     if number < 0:
         raise BadRequest(f"{name} must not be negative.", "Send 0 or more.")

@@ -17,10 +17,11 @@ def decode_query(query: str) -> str:
     and the backslash between UIDs (PS3.5 6.2) the comma that Orthanc expects.
     """
     pairs = parse_qsl(query, keep_blank_values=True)
-    return "&".join(f"{name}={_decode_value(value)}" for name, value in pairs if re.fullmatch(r"[A-Za-z0-9.]+", name))
+    with_plain_name = [(name, value) for name, value in pairs if re.fullmatch(r"[A-Za-z0-9.]+", name)]
+    return "&".join(f"{name}={_replace_unsafe_characters(value)}" for name, value in with_plain_name)
 
 
-def _decode_value(value: str) -> str:
+def _replace_unsafe_characters(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9.,*?_:~@/=-]", "?", value.replace("\\", ","))
 
 

@@ -14,16 +14,16 @@ READABLE = re.compile(
 """The resources of PS3.18 10.4 and 10.6, and nothing else of the archive."""
 
 
-def is_readable(path: str) -> bool:
+def is_allowed_to_read(path: str) -> bool:
     """Whether a GET of this path below /dicom-web/ may pass."""
     return bool(READABLE.match(path))
 
 
-def is_of_frames(path: str) -> bool:
+def is_frames_path(path: str) -> bool:
     """Whether the path names pixel data of frames."""
     return "/frames/" in path
 
 
-def archive_target(path: str) -> str:
+def to_archive_path(path: str) -> str:
     """The path and its prefix as Orthanc's URLs have them."""
     return "/dicom-web/" + quote(path, safe="/,.")

@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 
 from api.context import context
 from api.dicomweb import matching
-from api.dicomweb.dicom_json import DicomJson, as_dicom, dicom_json_response
+from api.dicomweb.dicom_json import DicomJson, dicom_json_response, to_dicom_json
 from api.dicomweb.matching import match_dates, match_numbers, match_text, match_uids
 from api.dicomweb.qido_studies import KEYS
 from minipacs.catalogue import Patient, Series, Study
@@ -40,15 +40,15 @@ def answer_series(study_instance_uid: str | None) -> Response | None:
     if conditions is None:
         return None
     if study_instance_uid is not None:
-        if not _holds_all(study_instance_uid):
+        if not _is_catalogue_complete(study_instance_uid):
             return None
         conditions["StudyInstanceUID"] = Series.study_instance_uid == study_instance_uid
-    limit, offset = matching.parse_page()
+    limit, offset = matching.parse_limit_and_offset()
 
     with context().database.reading() as session:
-        rows = session.execute(_select_in_order(conditions).limit(limit + 1).offset(offset)).all()
+        rows = session.execute(_select_series_in_order(conditions).limit(limit + 1).offset(offset)).all()
         found = [
-            _series_as_dicom(series, *(() if study_instance_uid else (study, patient)))
+            _series_to_dicom_json(series, *(() if study_instance_uid else (study, patient)))
             for series, study, patient in rows[:limit]
         ]
 
@@ -57,7 +57,7 @@ def answer_series(study_instance_uid: str | None) -> Response | None:
     return dicom_json_response(found, has_more=len(rows) > limit == matching.MAX_RESULTS)
 
 
-def _holds_all(study_instance_uid: str) -> bool:
+def _is_catalogue_complete(study_instance_uid: str) -> bool:
     """Whether the catalogue knows every series of the study that the archive has at this moment."""
     with context().database.reading() as session:
         of_study = FollowedStudy.study_instance_uid == study_instance_uid
@@ -79,7 +79,7 @@ def _holds_all(study_instance_uid: str) -> bool:
         return False
 
 
-def _select_in_order(conditions: dict[str, Any]) -> Select[Series, Study, Patient]:
+def _select_series_in_order(conditions: dict[str, Any]) -> Select[Series, Study, Patient]:
     """The newest study first; within it by number, those without one last."""
     newest = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last(), Study.study_instance_uid
     numbered = Series.series_number.nulls_last(), Series.series_date.nulls_last(), Series.series_time.nulls_last()
@@ -88,7 +88,7 @@ def _select_in_order(conditions: dict[str, Any]) -> Select[Series, Study, Patien
     return statement.order_by(*newest, *numbered, Series.series_instance_uid)
 
 
-def _series_as_dicom(series: Series, *above: Study | Patient) -> DicomJson:
+def _series_to_dicom_json(series: Series, *above: Study | Patient) -> DicomJson:
     """A series with what table 10.6.3-4 wants; `above`: the levels that are part of the answer as well."""
     study, uid = series.study_instance_uid, series.series_instance_uid
     values: dict[str, Any] = {
@@ -97,4 +97,4 @@ def _series_as_dicom(series: Series, *above: Study | Patient) -> DicomJson:
         "NumberOfSeriesRelatedInstances": series.number_of_series_related_instances,
         "RetrieveURL": f"{request.host_url}dicom-web/studies/{study}/series/{uid}",
     }
-    return as_dicom(values, *above, series)
+    return to_dicom_json(values, *above, series)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.context import context
 from api.dicomweb import matching
-from api.dicomweb.dicom_json import DicomJson, as_dicom, dicom_json_response
+from api.dicomweb.dicom_json import DicomJson, dicom_json_response, to_dicom_json
 from api.dicomweb.matching import Match, match_dates, match_text, match_uids, split_values
 from minipacs.catalogue import Patient, Series, Study
 
@@ -48,24 +48,24 @@ def answer_studies() -> Response | None:
     conditions = matching.parse_matching_keys(KEYS)
     if conditions is None:
         return None
-    limit, offset = matching.parse_page()
+    limit, offset = matching.parse_limit_and_offset()
 
     with context().database.reading() as session:
-        rows = session.execute(_select_newest_first(conditions).limit(limit + 1).offset(offset)).all()
-        studies = _studies_as_dicom(session, [(study, patient) for study, patient in rows[:limit]])
+        rows = session.execute(_select_studies_newest_first(conditions).limit(limit + 1).offset(offset)).all()
+        studies = _studies_to_dicom_json(session, [(study, patient) for study, patient in rows[:limit]])
 
     if not studies and "StudyInstanceUID" in conditions:
         return None
     return dicom_json_response(studies, has_more=len(rows) > limit == matching.MAX_RESULTS)
 
 
-def _select_newest_first(conditions: dict[str, ColumnElement[bool]]) -> Select[Study, Patient]:
+def _select_studies_newest_first(conditions: dict[str, ColumnElement[bool]]) -> Select[Study, Patient]:
     order = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last(), Study.study_instance_uid
     statement = select(Study, Patient).join(Patient, Patient.patient_key == Study.patient_key)
     return statement.where(*conditions.values()).order_by(*order)
 
 
-def _studies_as_dicom(session: Session, rows: list[tuple[Study, Patient]]) -> list[DicomJson]:
+def _studies_to_dicom_json(session: Session, rows: list[tuple[Study, Patient]]) -> list[DicomJson]:
     """Each study in the DICOM JSON model (PS3.18 F.2) with what table 10.6.3-3 wants of it."""
     uids = [study.study_instance_uid for study, _ in rows]
     modalities: dict[str, list[str]] = defaultdict(list)
@@ -73,10 +73,10 @@ def _studies_as_dicom(session: Session, rows: list[tuple[Study, Patient]]) -> li
     for uid, modality in session.execute(pairs.order_by(Series.modality)):
         if modality:
             modalities[uid].append(modality)
-    return [_study_as_dicom(study, patient, modalities[study.study_instance_uid]) for study, patient in rows]
+    return [_study_to_dicom_json(study, patient, modalities[study.study_instance_uid]) for study, patient in rows]
 
 
-def _study_as_dicom(study: Study, patient: Patient, modalities: list[str]) -> DicomJson:
+def _study_to_dicom_json(study: Study, patient: Patient, modalities: list[str]) -> DicomJson:
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",
         "InstanceAvailability": "ONLINE",
@@ -85,4 +85,4 @@ def _study_as_dicom(study: Study, patient: Patient, modalities: list[str]) -> Di
         "NumberOfStudyRelatedSeries": study.number_of_study_related_series,
         "NumberOfStudyRelatedInstances": study.number_of_study_related_instances,
     }
-    return as_dicom(values, study, patient)
+    return to_dicom_json(values, study, patient)

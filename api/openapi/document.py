@@ -21,7 +21,7 @@ SECURITY = {
 }
 
 
-class Document(TypedDict):
+class OpenApiDocument(TypedDict):
     """An OpenAPI document."""
 
     openapi: str
@@ -33,15 +33,17 @@ class Document(TypedDict):
 
 @blueprint.get("/openapi.json")
 @answers(JsonSchema)
-def openapi() -> Document:
+def openapi_document() -> OpenApiDocument:
     """OpenAPI 3.1 of every route."""
-    rules = [rule for rule in current_app.url_map.iter_rules() if describe_rule(rule).is_described]
-    components = Components([ErrorAnswer, *(kind for rule in rules for kind in types_of(describe_rule(rule)))])
+    rules = [rule for rule in current_app.url_map.iter_rules() if read_rule_description(rule).is_described]
+    components = Components(
+        [ErrorAnswer, *(kind for rule in rules for kind in list_types(read_rule_description(rule)))]
+    )
 
     paths: dict[str, dict[str, JsonSchema]] = {}
     for rule in sorted(rules, key=lambda rule: rule.rule):
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(address(rule), {})[method.lower()] = operation(rule, method, components)
+            paths.setdefault(openapi_path(rule), {})[method.lower()] = describe_operation(rule, method, components)
 
     return {
         "openapi": "3.1.0",
@@ -58,33 +60,33 @@ def openapi() -> Document:
 
 @blueprint.get("/docs")
 @answers(page="docs.html")
-def page() -> str:
+def docs_page() -> str:
     """The same for people."""
     groups: dict[str, list[tuple[str, str, JsonSchema]]] = {}
-    for path, methods in openapi()["paths"].items():
+    for path, methods in openapi_document()["paths"].items():
         for method, entry in methods.items():
             groups.setdefault(entry["tags"][0], []).append((method.upper(), path, entry))
     return render_page({"groups": groups})
 
 
-def describe_rule(rule: Rule) -> RouteDescription:
+def read_rule_description(rule: Rule) -> RouteDescription:
     """The description on the view of a route."""
     return read_description(current_app.view_functions.get(rule.endpoint))
 
 
-def types_of(description: RouteDescription) -> list[Any]:
+def list_types(description: RouteDescription) -> list[Any]:
     """Every type that a route's description names."""
     body = description.body.model if description.body is not None else None
     named = (description.query, body, description.answer, *description.errors.values())
     return [kind for kind in named if kind is not None]
 
 
-def address(rule: Rule) -> str:
+def openapi_path(rule: Rule) -> str:
     """`/patients/<path:patient_id>` as `/patients/{patient_id}`."""
     return PARAMETER.sub(r"{\1}", rule.rule)
 
 
-def operation(rule: Rule, method: str, components: Components) -> JsonSchema:
+def describe_operation(rule: Rule, method: str, components: Components) -> JsonSchema:
     """One method of one route."""
     view = current_app.view_functions[rule.endpoint]
     description = read_description(view)
@@ -93,11 +95,11 @@ def operation(rule: Rule, method: str, components: Components) -> JsonSchema:
 
     entry: JsonSchema = {
         "tags": [rule.endpoint.partition(".")[0]],
-        "operationId": f"{rule.endpoint}.{method.lower()}".replace(".", "_") + suffix(rule),
+        "operationId": f"{rule.endpoint}.{method.lower()}".replace(".", "_") + operation_id_suffix(rule),
         "summary": first,
         "description": rest.strip() or ("For everyone." if description.is_public else f"For the role {role}."),
-        "parameters": [*path_parameters(rule), *query_parameters(description, components)],
-        "responses": responses(description, components),
+        "parameters": [*describe_path_parameters(rule), *describe_query_parameters(description, components)],
+        "responses": describe_responses(description, components),
     }
     if description.is_public:
         entry["security"] = []
@@ -108,16 +110,16 @@ def operation(rule: Rule, method: str, components: Components) -> JsonSchema:
     return entry
 
 
-def path_parameters(rule: Rule) -> list[JsonSchema]:
+def describe_path_parameters(rule: Rule) -> list[JsonSchema]:
     """What stands in the address."""
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if is_number else "string"}}
         for name, is_number in ((name, f"<int:{name}>" in rule.rule) for name in sorted(rule.arguments))
-        if f"{{{name}}}" in address(rule)
+        if f"{{{name}}}" in openapi_path(rule)
     ]
 
 
-def query_parameters(description: RouteDescription, components: Components) -> list[JsonSchema]:
+def describe_query_parameters(description: RouteDescription, components: Components) -> list[JsonSchema]:
     """What stands in the query."""
     if description.query is None:
         return []
@@ -125,7 +127,7 @@ def query_parameters(description: RouteDescription, components: Components) -> l
     return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
 
 
-def responses(description: RouteDescription, components: Components) -> JsonSchema:
+def describe_responses(description: RouteDescription, components: Components) -> JsonSchema:
     """What a route answers, by status; JSON for scripts, and a page for people."""
     content: JsonSchema = {kind: {} for kind in description.media}
     if description.answer is not None:
@@ -137,21 +139,24 @@ def responses(description: RouteDescription, components: Components) -> JsonSche
     answer: JsonSchema = {
         "2XX": {"description": "The answer.", **({"content": content} if content else {})},
         "3XX": {"description": "Elsewhere, or the client has it."},
-        "4XX": {"description": "An error, in the one shape.", "content": error_content(error)},
-        "503": {"description": "Something it needs does not answer.", "content": error_content(error)},
+        "4XX": {"description": "An error, in the one shape.", "content": describe_error_content(error)},
+        "503": {"description": "Something it needs does not answer.", "content": describe_error_content(error)},
     }
     for status, kind in description.errors.items():
         either = {"anyOf": [error, components.schema_of(kind)]}
-        answer[str(status)] = {"description": "An error, or what went wrong of it.", "content": error_content(either)}
+        answer[str(status)] = {
+            "description": "An error, or what went wrong of it.",
+            "content": describe_error_content(either),
+        }
     return answer
 
 
-def error_content(schema: JsonSchema) -> JsonSchema:
+def describe_error_content(schema: JsonSchema) -> JsonSchema:
     """JSON for scripts, a page for people."""
     return {JSON_MEDIA: {"schema": schema}, PAGE: {}}
 
 
-def suffix(rule: Rule) -> str:
+def operation_id_suffix(rule: Rule) -> str:
     """Several addresses of one view have names of their own."""
     others = [r.rule for r in current_app.url_map.iter_rules(rule.endpoint)]
     return f"_{others.index(rule.rule)}" if len(others) > 1 else ""

@@ -34,14 +34,14 @@ class Readiness(TypedDict):
 @blueprint.get("/healthz")
 @public
 @answers(Alive)
-def alive() -> Alive:
+def liveness() -> Alive:
     """The process answers."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 @answers(Readiness, errors={503: Readiness})
-def ready() -> ResponseReturnValue:
+def readiness() -> ResponseReturnValue:
     """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""
     checks = {name: _run_check(check) for name, check in CHECKS.items()}
     fine = all(word == "ok" for word in checks.values())

@@ -28,34 +28,38 @@ def metrics() -> Response:
         states |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
         oldest = session.scalar(select(func.min(Job.created)).where(Job.state == "queued"))
         rejected = session.scalar(select(func.count()).select_from(Rejection)) or 0
-        ended = ends_of_last_hour(session, time.time() - 3600)
-        durations = durations_of(session, time.time() - 3600)
+        ended = count_ended_jobs(session, time.time() - 3600)
+        durations = summarize_job_durations(session, time.time() - 3600)
         undelivered = session.scalar(select(func.count()).where(Notification.not_before.is_not(None))) or 0
     lines = [
-        *gauge("minipacs_info", "version of the front door", {f'{{version="{__version__}"}}': 1}),
-        *gauge("minipacs_catalogue", "rows of the catalogue", {f'{{level="{k}"}}': v for k, v in counts.items()}),
-        *gauge("minipacs_jobs", "jobs by state", {f'{{state="{k}"}}': v for k, v in states.items()}),
-        *gauge("minipacs_rejections", "what could not be catalogued or rendered", {"": rejected}),
-        *gauge(
+        *format_gauge("minipacs_info", "version of the front door", {f'{{version="{__version__}"}}': 1}),
+        *format_gauge(
+            "minipacs_catalogue", "rows of the catalogue", {f'{{level="{k}"}}': v for k, v in counts.items()}
+        ),
+        *format_gauge("minipacs_jobs", "jobs by state", {f'{{state="{k}"}}': v for k, v in states.items()}),
+        *format_gauge("minipacs_rejections", "what could not be catalogued or rendered", {"": rejected}),
+        *format_gauge(
             "minipacs_oldest_queued_job_seconds",
             "age of the job that waits longest",
             {"": max(time.time() - oldest, 0) if oldest else 0},
         ),
-        *gauge("minipacs_jobs_ended_last_hour", "jobs that ended in the last hour, by kind and state", ended),
-        *gauge("minipacs_job_seconds", "of jobs done in the last hour: mean and longest, by kind and stage", durations),
-        *gauge("minipacs_notifications_waiting", "notifications that nobody has taken yet", {"": undelivered}),
-        *gauge("minipacs_disk_free_bytes", "free below HOME", {"": shutil.disk_usage(settings.home).free}),
+        *format_gauge("minipacs_jobs_ended_last_hour", "jobs that ended in the last hour, by kind and state", ended),
+        *format_gauge(
+            "minipacs_job_seconds", "of jobs done in the last hour: mean and longest, by kind and stage", durations
+        ),
+        *format_gauge("minipacs_notifications_waiting", "notifications that nobody has taken yet", {"": undelivered}),
+        *format_gauge("minipacs_disk_free_bytes", "free below HOME", {"": shutil.disk_usage(settings.home).free}),
     ]
     return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
 
 
-def ends_of_last_hour(session: Session, since: float) -> dict[str, float]:
+def count_ended_jobs(session: Session, since: float) -> dict[str, float]:
     """Counts by kind and state."""
     counted = select(Job.kind, Job.state, func.count()).where(Job.finished >= since).group_by(Job.kind, Job.state)
     return {f'{{kind="{kind}",state="{state}"}}': count for kind, state, count in session.execute(counted)}
 
 
-def durations_of(session: Session, since: float) -> dict[str, float]:
+def summarize_job_durations(session: Session, since: float) -> dict[str, float]:
     """Mean and longest, in seconds, of waiting, running, and each stage that the jobs tell; the newest 1000 jobs."""
     chosen = select(Job.kind, Job.created, Job.started, Job.finished, Job.result)
     done = chosen.where(Job.state == "done", Job.finished >= since).order_by(Job.finished.desc()).limit(1000)
@@ -72,7 +76,7 @@ def durations_of(session: Session, since: float) -> dict[str, float]:
     return lines
 
 
-def gauge(name: str, meaning: str, values: dict[str, float]) -> list[str]:
+def format_gauge(name: str, meaning: str, values: dict[str, float]) -> list[str]:
     """Lines of one metric."""
     return [
         f"# HELP {name} {meaning}",

@@ -22,7 +22,7 @@ from api.dicomweb import paths
     ],
 )
 def test_what_a_viewer_needs_passes(path: str) -> None:
-    assert paths.is_readable(path)
+    assert paths.is_allowed_to_read(path)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_what_a_viewer_needs_passes(path: str) -> None:
     ],
 )
 def test_the_rest_of_the_archive_does_not(path: str) -> None:
-    assert not paths.is_readable(path)
+    assert not paths.is_allowed_to_read(path)
