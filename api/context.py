@@ -10,7 +10,7 @@ from flask import current_app
 
 from api.auth.principal_cache import PrincipalCache
 from api.dicomweb.frame_client import FrameClient
-from api.results.label_filter import FilteredCache
+from api.results.label_filter import FilteredLabelMapCache
 from minipacs.database import Database
 from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
@@ -31,7 +31,7 @@ class AppContext:
         self.settings = settings
         self.database = Database(settings.database_url)
         self.principals = PrincipalCache()
-        self.filtered_label_maps = FilteredCache()
+        self.filtered_label_maps = FilteredLabelMapCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None
         self._lock = threading.Lock()

@@ -36,7 +36,7 @@ YEAR_S = 31_536_000
 
 @blueprint.get("/", defaults={"name": "index.html"})
 @blueprint.get("/<path:name>")
-def file(name: str) -> Response:
+def viewer_file(name: str) -> Response:
     """A file of the build; a path of the viewer's own router (study list, viewer) answers with its page."""
     if name == "app-config.js":
         return _send_smallest(ROOT / "ohif_config" / "app-config.js", immutable=False)

@@ -136,7 +136,7 @@ def measure_label_filter() -> None:
         kept = np.where(np.isin(data, (1, 5, 9)), data, 0)
         nib.save(nib.Nifti1Image(kept, image.affine, image.header), Path(folder, "older.nii.gz"))  # type: ignore[attr-defined]
         older = time.perf_counter() - began
-        cache = label_filter.FilteredCache()
+        cache = label_filter.FilteredLabelMapCache()
         began = time.perf_counter()
         ours = cache.get(path, (1, 5, 9))
         cold = time.perf_counter() - began

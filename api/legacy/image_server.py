@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from api.context import context
 from api.results import files, label_filter
-from api.results.labels import MAP, LabelTable, filter_labels, label_table, send_labels
+from api.results.labels import LABEL_MAP_FILE, LabelTable, filter_label_map, read_label_table, send_filtered_label_map
 from api.web.describe_route import ANY, GZIP, allows_unknown_names, answers, audits, takes_query
 from api.web.file_responses import send_from
 from api.web.paging import one_or_404
@@ -43,9 +43,9 @@ class Scan:
     folder: Path
 
     @property
-    def map(self) -> Path:
+    def label_map(self) -> Path:
         """Its label map."""
-        return self.folder / MAP
+        return self.folder / LABEL_MAP_FILE
 
 
 def list_scans(patient_id: str) -> list[Scan]:
@@ -58,7 +58,7 @@ def list_scans(patient_id: str) -> list[Scan]:
     for uid in uids:
         for result in files.read_results(context().settings, uid):
             folder = root / uid / result["series_instance_uid"] / result["engine"]
-            if (folder / MAP).is_file():
+            if (folder / LABEL_MAP_FILE).is_file():
                 found.append(Scan(f"{result['series_instance_uid']}_{result['engine']}", folder))
     return found
 
@@ -73,7 +73,7 @@ def find_scan(patient_id: str, name: str) -> Scan:
     raise NotFound(f"There is no scan {name!r} of this patient.", f"There are {', '.join(s.name for s in known)}.")
 
 
-class LabelIds(Struct):
+class LabelIdParameters(Struct):
     """The labels that stay, by number or name, with commas between them."""
 
     label_ids: str = ""
@@ -84,24 +84,25 @@ class LabelIds(Struct):
 @blueprint.get("/filtered-scans/<path:patient_id>/voxels/<scan_name>/original/<filename>")
 @allows_unknown_names
 @audits("download")
-@takes_query(LabelIds)
+@takes_query(LabelIdParameters)
 @answers(GZIP)
-def filtered_voxels(query: LabelIds, patient_id: str, scan_name: str, filename: str) -> Response:
+def filtered_voxels(query: LabelIdParameters, patient_id: str, scan_name: str, filename: str) -> Response:
     """The label map with the labels of `?label_ids=1,2,3` alone."""
-    check_map_name(filename)
+    check_label_map_name(filename)
     scan = find_scan(patient_id, scan_name)
-    return send_labels(scan.map, f"filtered_voxels_{filename}", query.label_ids or query.labels)
+    return send_filtered_label_map(scan.label_map, f"filtered_voxels_{filename}", query.label_ids or query.labels)
 
 
 @blueprint.get("/filtered-scans/<path:patient_id>/<filename>")
 @allows_unknown_names
 @audits("download")
-@takes_query(LabelIds)
+@takes_query(LabelIdParameters)
 @answers(GZIP)
-def filtered_scan(query: LabelIds, patient_id: str, filename: str) -> Response:
+def filtered_scan(query: LabelIdParameters, patient_id: str, filename: str) -> Response:
     """The label map with the labels of `?label_ids=1,2,3` alone."""
-    check_map_name(filename)
-    return send_labels(find_scan(patient_id, filename).map, f"filtered_{filename}", query.label_ids or query.labels)
+    check_label_map_name(filename)
+    scan = find_scan(patient_id, filename)
+    return send_filtered_label_map(scan.label_map, f"filtered_{filename}", query.label_ids or query.labels)
 
 
 @blueprint.get("/output/<path:patient_id>/voxels/<scan_name>/original/<filename>/labels")
@@ -109,17 +110,17 @@ def filtered_scan(query: LabelIds, patient_id: str, filename: str) -> Response:
 @answers(LabelTable)
 def labels_of_scan(patient_id: str, scan_name: str, filename: str) -> LabelTable:
     """The labels of a label map: `{"labels": [{"id", "name"}], "voxel_filename"}`."""
-    check_map_name(filename)
-    return label_table(find_scan(patient_id, scan_name).map)
+    check_label_map_name(filename)
+    return read_label_table(find_scan(patient_id, scan_name).label_map)
 
 
-def check_map_name(filename: str) -> None:
+def check_label_map_name(filename: str) -> None:
     """Raise `BadRequest` for a name that cannot be a label map's."""
     if not filename.endswith((".nii.gz", ".nii")):
         raise BadRequest(f"{filename!r} is not a label map.", "Label maps end in .nii.gz.")
 
 
-class EntryJson(TypedDict):
+class FolderEntryJson(TypedDict):
     """A line of a listing."""
 
     name: str
@@ -132,33 +133,34 @@ class FolderJson(TypedDict):
     """A folder of the tree."""
 
     path: str
-    entries: list[EntryJson]
+    entries: list[FolderEntryJson]
 
 
 @blueprint.get("/output/<path:where>")
 @allows_unknown_names
 @audits("download")
 @answers(FolderJson, ANY, page="folder.html")
-def browse(where: str) -> ResponseReturnValue:
+def browse_results(where: str) -> ResponseReturnValue:
     """A folder of the tree as a page (JSON for scripts), or a file of it."""
-    patient_id, has_more, rest = split_path(where.rstrip("/"))
+    patient_id, has_more, rest = split_patient_from_path(where.rstrip("/"))
     with context().database.reading() as session:
         one_or_404(session.get(Patient, patient_id), "patient", patient_id, "/patients")
 
     if not has_more:
-        return list_folder(where, [folder_entry(kind, f"/output/{where.rstrip('/')}/{kind}/") for kind in KINDS])
+        base = f"/output/{where.rstrip('/')}/"
+        return send_folder_listing(where, [make_folder_entry(kind, f"{base}{kind}/") for kind in KINDS])
 
     kind, *names = [part for part in rest.split("/") if part]
     if kind == "scans":
-        return scans_folder(patient_id, names, where)
+        return browse_scans(patient_id, names, where)
     if kind == "voxels":
-        return voxels_folder(patient_id, names, where)
+        return browse_voxels(patient_id, names, where)
     if names:
         raise NotFound("There is no such file.", "No source volumes are kept as NIfTI.")
-    return list_folder(where, [])
+    return send_folder_listing(where, [])
 
 
-def split_path(where: str) -> tuple[str, bool, str]:
+def split_patient_from_path(where: str) -> tuple[str, bool, str]:
     """(patient, whether more follows, the rest from its kind on): a PatientID may have slashes itself."""
     parts = where.split("/")
     for i in range(1, len(parts)):
@@ -167,39 +169,42 @@ def split_path(where: str) -> tuple[str, bool, str]:
     return where, False, ""
 
 
-def scans_folder(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
+def browse_scans(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
     """`scans/`: a label map each."""
     if len(names) == 1:
-        check_map_name(names[0])
-        return send_from(find_scan(patient_id, names[0]).folder, MAP, download_name=names[0])
+        check_label_map_name(names[0])
+        return send_from(find_scan(patient_id, names[0]).folder, LABEL_MAP_FILE, download_name=names[0])
     if names:
         raise NotFound("There is no such file.", "GET the folder to see what there is.")
 
     base = f"/output/{patient_id}/scans/"
-    scans = list_scans(patient_id)
-    return list_folder(where, [file_entry(s.map, f"{s.name}.nii.gz", f"{base}{s.name}.nii.gz") for s in scans])
+    label_maps = {f"{scan.name}.nii.gz": scan.label_map for scan in list_scans(patient_id)}
+    return send_folder_listing(where, [make_file_entry(path, name, base + name) for name, path in label_maps.items()])
 
 
-def voxels_folder(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
+def browse_voxels(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
     """`voxels/<scan>/`: one file a label, and the whole in `original/`."""
     base = f"/output/{patient_id}/voxels/"
     if not names:
-        return list_folder(where, [folder_entry(s.name, f"{base}{s.name}/") for s in list_scans(patient_id)])
+        scans = list_scans(patient_id)
+        return send_folder_listing(where, [make_folder_entry(scan.name, f"{base}{scan.name}/") for scan in scans])
 
     scan = find_scan(patient_id, names[0])
     here = f"{base}{names[0]}/"
     match names[1:]:
         case []:
-            files = [f"{label_filter.file_stem(label.name)}.nii.gz" for label in label_filter.read_labels(scan.map)]
-            entries = [folder_entry(name, here + name) for name in ("original/", *files)]
-            return list_folder(where, [{**entry, "name": entry["name"].rstrip("/")} for entry in entries])
+            labels = label_filter.read_labels(scan.label_map)
+            files = [f"{label_filter.label_file_stem(label.name)}.nii.gz" for label in labels]
+            entries = [make_folder_entry(name, here + name) for name in ("original/", *files)]
+            return send_folder_listing(where, [{**entry, "name": entry["name"].rstrip("/")} for entry in entries])
         case ["original"]:
-            return list_folder(where, [file_entry(scan.map, MAP, f"{here}original/{MAP}")])
+            address = f"{here}original/{LABEL_MAP_FILE}"
+            return send_folder_listing(where, [make_file_entry(scan.label_map, LABEL_MAP_FILE, address)])
         case ["original", filename]:
-            check_map_name(filename)
-            return send_from(scan.folder, MAP, download_name=filename)
+            check_label_map_name(filename)
+            return send_from(scan.folder, LABEL_MAP_FILE, download_name=filename)
         case [filename]:
-            check_map_name(filename)
+            check_label_map_name(filename)
             return send_one_label(scan, filename)
     raise NotFound("There is no such file.", "GET the folder to see what there is.")
 
@@ -207,23 +212,23 @@ def voxels_folder(patient_id: str, names: Sequence[str], where: str) -> Response
 def send_one_label(scan: Scan, filename: str) -> Response:
     """A label map of one label."""
     name = filename.removesuffix(".gz").removesuffix(".nii")
-    ids = label_filter.parse_labels(name, label_filter.read_labels(scan.map))
-    return Response(filter_labels(scan.map, ids), mimetype=GZIP)
+    ids = label_filter.parse_label_ids(name, label_filter.read_labels(scan.label_map))
+    return Response(filter_label_map(scan.label_map, ids), mimetype=GZIP)
 
 
-def folder_entry(name: str, address: str) -> EntryJson:
+def make_folder_entry(name: str, address: str) -> FolderEntryJson:
     """A line for what is made when it is asked for."""
     return {"name": name, "address": address, "size": None, "changed": ""}
 
 
-def file_entry(path: Path, name: str, address: str) -> EntryJson:
+def make_file_entry(path: Path, name: str, address: str) -> FolderEntryJson:
     """A line for a file, with size and date."""
     stat = path.stat()
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="seconds")
     return {"name": name, "address": address, "size": stat.st_size, "changed": changed}
 
 
-def list_folder(where: str, entries: list[EntryJson]) -> ResponseReturnValue:
+def send_folder_listing(where: str, entries: list[FolderEntryJson]) -> ResponseReturnValue:
     """The page of a folder, with breadcrumbs; JSON for scripts. An administrator may have closed it."""
     if not context().settings.browsing:
         raise NotFound("Folders are not shown here.", "Ask for a file by its address; GET /files lists them.")

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from api.auth.access import requires_role
 from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, takes_body
-from api.work.prompts import ask_prompt_service
+from api.work.prompts import request_prompt_service
 from minipacs.errors import BadRequest
 
 blueprint = Blueprint("older_prompts", __name__)
@@ -50,7 +50,7 @@ def allow_large_file() -> None:
 @audits("segment")
 @takes_body(PictureRequest, MULTIPART, before_reading=allow_large_file)
 @answers(SegmentedPicture)
-def segment(body: PictureRequest) -> Response:
+def segment_picture(body: PictureRequest) -> Response:
     """A PNG, JPEG or DICOM file, and the form field `sam_input` with the prompts as JSON.
 
     `{model, rectangles: [{startX, startY, width, height}], positive_points: [{x, y}], negative_points: […]}`,
@@ -63,7 +63,7 @@ def segment(body: PictureRequest) -> Response:
     if not prompts:
         raise BadRequest("There are no prompts.", "Send them as JSON in the form field `sam_input`.")
     message = json.dumps({"file": b64encode(files[0].read()).decode(), "asked": prompts}).encode()
-    return _as_response(ask_prompt_service("POST", "/segment_input_image/", message))
+    return _to_flask_response(request_prompt_service("POST", "/segment_input_image/", message))
 
 
 @blueprint.get("/get_segmented_image/<timestamp>")
@@ -71,7 +71,7 @@ def segment(body: PictureRequest) -> Response:
 @answers("image/png")
 def segmented_image(timestamp: str) -> Response:
     """The picture with the segment in red, as PNG."""
-    return _as_response(ask_prompt_service("GET", f"/get_segmented_image/{_safe_name(timestamp)}"))
+    return _to_flask_response(request_prompt_service("GET", f"/get_segmented_image/{_replace_unsafe_name(timestamp)}"))
 
 
 @blueprint.get("/get_dicom_image/<timestamp>")
@@ -79,7 +79,7 @@ def segmented_image(timestamp: str) -> Response:
 @answers("application/dicom")
 def dicom_image(timestamp: str) -> Response:
     """The result as DICOM: a SEG of the DICOM image that was sent, else a Secondary Capture of no patient."""
-    return _as_response(ask_prompt_service("GET", f"/get_dicom_image/{_safe_name(timestamp)}"))
+    return _to_flask_response(request_prompt_service("GET", f"/get_dicom_image/{_replace_unsafe_name(timestamp)}"))
 
 
 @blueprint.get("/health_check/")
@@ -87,13 +87,13 @@ def dicom_image(timestamp: str) -> Response:
 @answers(ServiceStatus)
 def health_check() -> Response:
     """Whether the prompt service answers."""
-    return _as_response(ask_prompt_service("GET", "/healthz"))
+    return _to_flask_response(request_prompt_service("GET", "/healthz"))
 
 
-def _as_response(answer: urllib3.BaseHTTPResponse) -> Response:
+def _to_flask_response(answer: urllib3.BaseHTTPResponse) -> Response:
     return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))
 
 
-def _safe_name(name: str) -> str:
+def _replace_unsafe_name(name: str) -> str:
     """A name as our identifiers are; anything else is answered like an unknown one."""
     return name if name.isascii() and name.replace("-", "").replace("_", "").isalnum() else "unknown-name"

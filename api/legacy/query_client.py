@@ -48,7 +48,7 @@ class FileName(Struct):
 @blueprint.get("/status")
 @allows_unknown_names
 @answers(WorkStatus)
-def status() -> WorkStatus:
+def work_status() -> WorkStatus:
     """Whether there is new work, what runs, how much waits."""
     with context().database.reading() as session:
         running = session.scalar(select(Job.study_instance_uid).where(Job.state == "running").order_by(Job.id).limit(1))
@@ -68,7 +68,7 @@ def file_names() -> list[str]:
 @allows_unknown_names
 @audits("download")
 @answers(ANY)
-def download(filename: str) -> Response:
+def download_result_file(filename: str) -> Response:
     """A result file, as an attachment."""
     root = results_root(context().settings)
     return send_from(root, filename, download_name=filename.rpartition("/")[2])
@@ -90,7 +90,7 @@ def share_file(query: FileName) -> NewShare:
 @requires_role("operator")
 @audits("share")
 @answers(NothingDeleted)
-def nothing_to_delete() -> NothingDeleted:
+def answer_delete_zip() -> NothingDeleted:
     """Our ZIPs are made while they are sent; there is none to delete."""
     return {"status": "success", "message": "ZIPs are not kept."}
 
@@ -106,7 +106,7 @@ def image_info(filename: str) -> JsonRow:
     return row
 
 
-class UploadField(Struct):
+class LegacyUploadFields(Struct):
     """Beside the files, of any field: what volumes are taken for; empty to guess."""
 
     modality: str = ""
@@ -116,8 +116,8 @@ class UploadField(Struct):
 @allows_unknown_names
 @requires_role("operator")
 @audits("upload")
-@takes_body(UploadField, MULTIPART, before_reading=allow_large_upload)
+@takes_body(LegacyUploadFields, MULTIPART, before_reading=allow_large_upload)
 @answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})
-def upload(body: UploadField) -> ResponseReturnValue:
+def upload_at_root(body: LegacyUploadFields) -> ResponseReturnValue:
     """The same as `POST /upload`."""
     return receive_upload(body.modality)

@@ -42,7 +42,7 @@ def files() -> ResponseReturnValue:
         folders: dict[str, list[FileJson]] = {}
         for file in found:
             folders.setdefault(file["name"].rpartition("/")[0], []).append(file)
-        return {"folders": folders, "shares": shares.living_shares()}
+        return {"folders": folders, "shares": shares.list_active_shares()}
 
     return send_json_or_page(FileList(files=found), page_values)
 

@@ -32,7 +32,7 @@ class ResultJson(TypedDict):
     addresses: dict[str, str]
 
 
-class FormParameters(QueryParameters):
+class SegTypeParameters(QueryParameters):
     """The form of DICOM SEG; as it is where none is named."""
 
     type: Literal["", "BINARY", "LABELMAP"] = ""
@@ -40,16 +40,16 @@ class FormParameters(QueryParameters):
 
 @blueprint.get("/studies/<study_instance_uid>/results")
 @answers(list[ResultJson])
-def results(study_instance_uid: str) -> list[ResultJson]:
+def results_of_study(study_instance_uid: str) -> list[ResultJson]:
     """The results of a study: what was made of what, by whom, and where the files are."""
     return read_results(context().settings, study_instance_uid)
 
 
 @blueprint.get("/results/<path:relative>")
 @audits("download")
-@takes_query(FormParameters)
+@takes_query(SegTypeParameters)
 @answers(ANY)
-def result_file(query: FormParameters, relative: str) -> ResponseReturnValue:
+def result_file(query: SegTypeParameters, relative: str) -> ResponseReturnValue:
     """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
     root = results_root(context().settings)
     if not query.type:

@@ -53,7 +53,7 @@ def read_labels(label_map: Path) -> list[Label]:
     ]
 
 
-def parse_labels(text: str, known: Sequence[Label]) -> tuple[int, ...]:
+def parse_label_ids(text: str, known: Sequence[Label]) -> tuple[int, ...]:
     """The numbers of `1,2,3`, or of names (which have no commas), sorted.
 
     Raises `BadRequest`, with the labels there are, for an unknown one.
@@ -63,18 +63,18 @@ def parse_labels(text: str, known: Sequence[Label]) -> tuple[int, ...]:
     if not parts:
         raise BadRequest("label_ids names no label.", f"There are {there}.")
 
-    by_name = {file_stem(label.name): label.id for label in known}
+    by_name = {label_file_stem(label.name): label.id for label in known}
     by_number = {str(label.id): label.id for label in known}
     ids = set()
     for part in parts:
-        number = by_number.get(part, by_name.get(file_stem(part)))
+        number = by_number.get(part, by_name.get(label_file_stem(part)))
         if number is None:
             raise BadRequest(f"There is no label {part!r}.", f"There are {there}.")
         ids.add(number)
     return tuple(sorted(ids))
 
 
-def file_stem(name: str) -> str:
+def label_file_stem(name: str) -> str:
     """A label's name as the name of a file, without extension: `left_lung`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
@@ -116,7 +116,7 @@ def _clear_other_labels(voxels: "NDArray[Any]", ids: "NDArray[np.int64]") -> Non
     voxels[:] = table[voxels]
 
 
-class FilteredCache:
+class FilteredLabelMapCache:
     """Filtered label maps, by file, its time and the labels. What was used longest ago goes first."""
 
     def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:

@@ -13,7 +13,7 @@ from api.web.file_responses import resolve_below, send_from
 from minipacs.result_paths import results_root
 
 blueprint = Blueprint("labels", __name__)
-MAP = "labels.nii.gz"
+LABEL_MAP_FILE = "labels.nii.gz"
 
 
 class LabelJson(TypedDict):
@@ -42,43 +42,45 @@ class LabelParameters(QueryParameters):
 @answers(LabelTable)
 def labels_of_result(study: str, series: str, engine: str) -> LabelTable:
     """The labels of a result."""
-    return label_table(map_of(study, series, engine))
+    return read_label_table(find_label_map(study, series, engine))
 
 
 @blueprint.get("/studies/<study>/results/<series>/<engine>/labels.nii.gz")
 @audits("download")
 @takes_query(LabelParameters)
 @answers(GZIP)
-def filtered_result(query: LabelParameters, study: str, series: str, engine: str) -> Response:
+def label_map_of_result(query: LabelParameters, study: str, series: str, engine: str) -> Response:
     """The label map of a result; `?labels=lung left,3` keeps those alone, by name or number."""
-    path = map_of(study, series, engine)
+    path = find_label_map(study, series, engine)
     chosen = query.labels if query.label_ids is None else query.label_ids
-    return send_from(path.parent, MAP) if chosen is None else send_labels(path, MAP, chosen)
+    if chosen is None:
+        return send_from(path.parent, LABEL_MAP_FILE)
+    return send_filtered_label_map(path, LABEL_MAP_FILE, chosen)
 
 
-def map_of(study: str, series: str, engine: str) -> Path:
+def find_label_map(study: str, series: str, engine: str) -> Path:
     """The label map of a result."""
-    return resolve_below(results_root(context().settings), f"{study}/{series}/{engine}/{MAP}")
+    return resolve_below(results_root(context().settings), f"{study}/{series}/{engine}/{LABEL_MAP_FILE}")
 
 
-def label_table(path: Path) -> LabelTable:
+def read_label_table(path: Path) -> LabelTable:
     """The labels of a label map."""
     labels = [LabelJson(id=label.id, name=label.name) for label in label_filter.read_labels(path)]
     return {"labels": labels, "voxel_filename": path.name}
 
 
-def send_labels(path: Path, name: str, chosen: str) -> Response:
+def send_filtered_label_map(path: Path, name: str, chosen: str) -> Response:
     """The label map with the chosen labels alone; the same again comes from memory."""
-    ids = label_filter.parse_labels(chosen, label_filter.read_labels(path))
+    ids = label_filter.parse_label_ids(chosen, label_filter.read_labels(path))
     stat = path.stat()
     etag = sha256(repr((str(path), stat.st_mtime_ns, stat.st_size, ids)).encode()).hexdigest()[:32]
 
     if request.if_none_match.contains(etag):
         response = Response(status=304)
     else:
-        response = make_response(filter_labels(path, ids))
+        response = make_response(filter_label_map(path, ids))
         response.mimetype = GZIP
-        response.headers["Content-Disposition"] = f'attachment; filename="{label_filter.file_stem(name)}.nii.gz"'
+        response.headers["Content-Disposition"] = f'attachment; filename="{label_filter.label_file_stem(name)}.nii.gz"'
 
     response.set_etag(etag)
     response.headers["Cache-Control"] = "private, no-cache"
@@ -87,6 +89,6 @@ def send_labels(path: Path, name: str, chosen: str) -> Response:
     return response
 
 
-def filter_labels(path: Path, ids: tuple[int, ...]) -> bytes:
+def filter_label_map(path: Path, ids: tuple[int, ...]) -> bytes:
     """The label map with these labels alone, packed; what was filtered of late comes from memory."""
     return context().filtered_label_maps.get(path, ids)

@@ -96,7 +96,7 @@ class ShareRequest(BodyFields):
 @audits("share")
 @takes_body(ShareRequest)
 @answers(NewShare, page="share.html")
-def create(body: ShareRequest) -> ResponseReturnValue:
+def share_files(body: ShareRequest) -> ResponseReturnValue:
     """Share the files named (`files` of a form or JSON) for `seconds`: the link and its QR code."""
     share = new_share_json(create_share(body.files, body.seconds))
     return send_json_or_page(share, lambda: {"share": share}, status=201)
@@ -107,14 +107,14 @@ def create(body: ShareRequest) -> ResponseReturnValue:
 @answers(ShareList)
 def shares() -> ShareList:
     """The links that live."""
-    return {"shares": living_shares()}
+    return {"shares": list_active_shares()}
 
 
 @blueprint.post("/shares/<int:share_id>/revoke")
 @requires_role("operator")
 @audits("share")
 @answers(RevokedShare)
-def revoke(share_id: int) -> ResponseReturnValue:
+def revoke_share(share_id: int) -> ResponseReturnValue:
     """The link ends now."""
     with context().database.writing() as session:
         share = session.get(Share, share_id) if share_id <= MAX_SHARE_ID else None
@@ -130,7 +130,7 @@ def revoke(share_id: int) -> ResponseReturnValue:
 @answers(ZIP)
 def download_share(token: str) -> Response:
     """The ZIP of a share, to whoever has its link."""
-    share_id = read_link_token(token)
+    share_id = read_share_id(token)
     with context().database.reading() as session:
         share = session.get(Share, share_id)
     if share is None or share.revoked or share.ends < time.time():
@@ -165,7 +165,7 @@ def create_share(names: list[str], seconds: int) -> Share:
     return share
 
 
-def living_shares() -> list[ShareJson]:
+def list_active_shares() -> list[ShareJson]:
     """Shares whose links open something, the newest first."""
     living = select(Share).where(Share.ends > time.time(), ~Share.revoked)
 
@@ -198,7 +198,7 @@ def new_share_json(share: Share) -> NewShare:
     return answer
 
 
-def read_link_token(token: str) -> int:
+def read_share_id(token: str) -> int:
     """The share that a link's token names.
 
     A token has one spelling. Base64 alone would take four: the last character of a signature of 20 bytes

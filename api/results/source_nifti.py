@@ -64,7 +64,7 @@ def place_on_grid(
     to_grid = np.linalg.inv(ras_to_lps(affine)).astype(np.float64)
     volume = np.zeros(shape, np.int16)
     for image in images:
-        voxels = _voxels_of(image, to_grid)
+        voxels = _locate_pixels(image, to_grid)
         nearest = np.rint(voxels).astype(np.intp)
 
         is_off = np.abs(voxels - nearest).max() > MAX_OFF_GRID
@@ -77,7 +77,7 @@ def place_on_grid(
     return volume
 
 
-def _voxels_of(image: "Dataset", to_grid: "NDArray[np.float64]") -> "NDArray[np.float64]":
+def _locate_pixels(image: "Dataset", to_grid: "NDArray[np.float64]") -> "NDArray[np.float64]":
     """For every pixel of an image its place on the grid, in voxels: shape (3, rows, columns)."""
     import numpy as np
 

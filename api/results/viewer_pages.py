@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from api.context import context
 from api.results import label_filter, source_nifti
-from api.results.labels import map_of
+from api.results.labels import find_label_map
 from api.web.describe_route import GZIP, answers
 from api.web.file_responses import send_from
 from api.web.responses import render_page
@@ -21,9 +21,9 @@ SERVED = ("build/", "examples/jsm/")
 
 @blueprint.get("/studies/<study>/3d/<series>/<engine>")
 @answers(page="scene.html")
-def view(study: str, series: str, engine: str) -> str:
+def surfaces_page(study: str, series: str, engine: str) -> str:
     """The page: a canvas, and a switch for each segment."""
-    path = map_of(study, series, engine)
+    path = find_label_map(study, series, engine)
     model = f"/results/{study}/{series}/{engine}/model.glb"
     if not path.with_name("model.glb").is_file():
         raise NotFound("This result has no surfaces.", "Its files are on the study's page.")
@@ -33,9 +33,9 @@ def view(study: str, series: str, engine: str) -> str:
 
 @blueprint.get("/studies/<study>/overlay/<series>/<engine>")
 @answers(page="overlay.html")
-def overlay(study: str, series: str, engine: str) -> str:
+def overlay_page(study: str, series: str, engine: str) -> str:
     """The page: slices in three planes with the labels over them."""
-    path = map_of(study, series, engine)
+    path = find_label_map(study, series, engine)
     base = f"/studies/{study}/results/{series}/{engine}"
     shown = [{**label.as_json(), "color": label.color} for label in label_filter.read_labels(path)]
     what = {"map": f"{base}/labels.nii.gz", "source": f"{base}/source.nii.gz", "labels": shown}
@@ -44,21 +44,21 @@ def overlay(study: str, series: str, engine: str) -> str:
 
 @blueprint.get("/studies/<study>/results/<series>/<engine>/source.nii.gz")
 @answers(GZIP)
-def images(study: str, series: str, engine: str) -> Response:
+def source_nifti_of_result(study: str, series: str, engine: str) -> Response:
     """The images of a result as NIfTI, on the grid of its label map."""
-    path = map_of(study, series, engine)
+    path = find_label_map(study, series, engine)
     file = source_nifti.ensure_source_nifti(context(), path, path.parent.parent.name)
     return send_from(file.parent, file.name)
 
 
 @blueprint.get("/library/niivue/<path:name>")
-def niivue(name: str) -> Response:
+def niivue_module(name: str) -> Response:
     """NiiVue's bundle."""
     return send_module(NIIVUE, name, ("index.js",))
 
 
 @blueprint.get("/library/three/<path:name>")
-def library(name: str) -> Response:
+def three_module(name: str) -> Response:
     """A module of three.js."""
     return send_module(THREE, name, SERVED)
 

@@ -58,7 +58,7 @@ def allow_large_upload() -> None:
 @blueprint.get("/upload")
 @requires_role("operator")
 @answers(page="upload.html")
-def form() -> str:
+def upload_form() -> str:
     """The page."""
     return render_page({"verdicts": None})
 
@@ -75,8 +75,8 @@ def upload(body: UploadFields) -> ResponseReturnValue:
 
 def receive_upload(modality: str) -> ResponseReturnValue:
     """Store the files of this request; a verdict for each."""
-    modality = check_modality(modality)
-    verdicts = [v for name, stream in files_of_request() for v in store_file_or_zip(name, stream, modality)]
+    modality = parse_modality(modality)
+    verdicts = [v for name, stream in uploaded_files() for v in store_file_or_zip(name, stream, modality)]
     if not verdicts:
         raise BadRequest("There is no file in this upload.", "Send files as multipart/form-data, in any field.")
 
@@ -90,7 +90,7 @@ def receive_upload(modality: str) -> ResponseReturnValue:
     return send_json_or_page(answer, lambda: {"verdicts": verdicts}, status=200 if stored else 422)
 
 
-def check_modality(text: str) -> str:
+def parse_modality(text: str) -> str:
     """What volumes are taken for: CT, MR, or empty to guess."""
     modality = text.strip().upper()
     if modality not in ("", "CT", "MR"):
@@ -98,7 +98,7 @@ def check_modality(text: str) -> str:
     return modality
 
 
-def files_of_request() -> Iterator[tuple[str, IO[bytes]]]:
+def uploaded_files() -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file sent, whatever its field is called."""
     sent = [file for field in request.files for file in request.files.getlist(field) if file.filename]
     most = context().settings.upload_files

@@ -45,7 +45,7 @@ def engines() -> ResponseReturnValue:
 @audits("segment")
 @takes_body(SegmentRequest)
 @answers(JobJson)
-def segment(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJson, int]:
+def segment_study(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJson, int]:
     """Segment a study by `{"engine"}` (by default the automatic one). The same work is the same job, queued again."""
     engine = body.engine or context().settings.automatic_engine
     if not engine:

@@ -24,18 +24,18 @@ RECENT_S = 30.0
 
 @blueprint.get("/jobs/events")
 @answers("text/event-stream")
-def events() -> Response:
+def job_events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
         raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
-    response = Response(stream(context()), mimetype="text/event-stream")
+    response = Response(stream_job_events(context()), mimetype="text/event-stream")
     response.call_on_close(LISTENERS.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def stream(context: AppContext) -> Iterator[str]:
+def stream_job_events(context: AppContext) -> Iterator[str]:
     """Events until a minute is over."""
     sent: dict[int, str] = {}
     end = time.monotonic() + STREAM_S

@@ -33,9 +33,9 @@ _POOL = urllib3.PoolManager(maxsize=CONNECTIONS, block=False)
 
 @blueprint.get("/prompts/engines")
 @answers(PromptEngines)
-def engines() -> Response:
+def prompt_engines() -> Response:
     """Engines that answer prompts, and why one does not."""
-    return forward()
+    return forward_to_prompt_service()
 
 
 @blueprint.get("/prompts/terminology")
@@ -43,7 +43,7 @@ def engines() -> Response:
 @answers(Terms)
 def terminology(query: TermParameters) -> Response:
     """Coded names for what was segmented: `?q=kidney` finds the beginnings of words."""
-    return forward()
+    return forward_to_prompt_service()
 
 
 @blueprint.post("/prompts")
@@ -51,12 +51,12 @@ def terminology(query: TermParameters) -> Response:
 @audits("prompt")
 @takes_body(PromptRequest, JSON)
 @answers(PromptAnswer)
-def prompt(body: PromptRequest) -> Response:
+def segment_by_prompts(body: PromptRequest) -> Response:
     """Segment by points and boxes in patient coordinates; the whole list of prompts each time.
 
     The answer has the mask as runs of pixels by slice, and the session to accept or discard.
     """
-    return forward()
+    return forward_to_prompt_service()
 
 
 @blueprint.post("/prompts/<session_id>/accept")
@@ -64,31 +64,31 @@ def prompt(body: PromptRequest) -> Response:
 @audits("segment")
 @takes_body(AcceptRequest, JSON)
 @answers(StoredSegmentation)
-def accept(body: AcceptRequest, session_id: str) -> Response:
+def accept_session(body: AcceptRequest, session_id: str) -> Response:
     """Store the session's last answer as a DICOM SEG."""
-    return forward()
+    return forward_to_prompt_service()
 
 
 @blueprint.delete("/prompts/<session_id>")
 @requires_role("annotator")
 @audits("prompt")
 @answers(DiscardedSession)
-def discard(session_id: str) -> Response:
+def discard_session(session_id: str) -> Response:
     """Forget a session."""
-    return forward()
+    return forward_to_prompt_service()
 
 
-def forward() -> Response:
+def forward_to_prompt_service() -> Response:
     """Send this request to the prompt service as it came; its answer."""
     query = request.query_string.decode("ascii", "replace")
     path = quote(request.path) + (f"?{query}" if query else "")
-    answer = ask_prompt_service(request.method, path, request.get_data() if request.method == "POST" else None)
+    answer = request_prompt_service(request.method, path, request.get_data() if request.method == "POST" else None)
 
     g.audited_study = answer.headers.get("X-Minipacs-Study", "")
     return Response(answer.data, answer.status, content_type=answer.headers.get("Content-Type"))
 
 
-def ask_prompt_service(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+def request_prompt_service(method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
     """The prompt service's answer to this user; raises `EngineUnavailable` where there is none."""
     settings = context().settings
     host, port = settings.prompts_address

@@ -46,7 +46,7 @@ def rules() -> ResponseReturnValue:
 @audits("admin")
 @takes_body(RulesRequest)
 @answers(RulesJson, page="rules.html")
-def change(body: RulesRequest) -> ResponseReturnValue:
+def change_rules(body: RulesRequest) -> ResponseReturnValue:
     """Put other rules (`rules`, TOML) in their place; rules that cannot be read are refused and the old ones stay."""
     text = body.rules.replace("\r\n", "\n")
     if len(text) > MAX_CHARACTERS:

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from api import create_app
-from api.work.job_events import stream
+from api.work.job_events import stream_job_events
 from minipacs.jobs.record import Job
 
 STUDY, SERIES = "1.2.3.4.1", "1.2.3.4.1.1"
@@ -80,7 +80,7 @@ def test_a_job_is_told_cancelled_and_retried(operator: Any) -> None:
 
 
 def test_changes_of_jobs_are_streamed(app: Flask) -> None:
-    events = stream(app.extensions["minipacs"])
+    events = stream_job_events(app.extensions["minipacs"])
     assert next(events).startswith("retry")
     event = next(events)
     assert event.startswith("event: job\ndata: ")
