@@ -27,7 +27,7 @@ def test_entries_wait_while_the_database_does_not_answer(
         raise CatalogueUnavailable("It does not answer.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "_write", fail)
+        broken.setattr(writer, "_insert_entries", fail)
         admin("/jobs/1/cancel", "POST")
         admin("/jobs/1/retry", "POST")
         with pytest.raises(CatalogueUnavailable):
