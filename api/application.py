@@ -11,7 +11,7 @@ from api.auth.session_cookie import SessionInterface
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
 from api.dicomweb import gateway
-from api.legacy import image_server, prompt_client, query_client
+from api.legacy import image_server, image_server_folders, prompt_client, query_client
 from api.openapi import document
 from api.ops import health, metrics
 from api.results import file_list, labels, shares, viewer_pages
@@ -51,6 +51,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     metrics.blueprint,
     document.blueprint,
     image_server.blueprint,
+    image_server_folders.blueprint,
     prompt_client.blueprint,
     query_client.blueprint,
     viewer.blueprint,

@@ -1,38 +1,28 @@
-"""The older image server's addresses, over our results: browse, label tables, label maps with chosen labels.
+"""The older image server's addresses, over our results: label tables, and label maps with chosen labels.
 
-    /output/<patient>/scans/<scan>.nii.gz                        the label map
-    /output/<patient>/voxels/<scan>/original/labels.nii.gz       the same, and …/labels its table
-    /output/<patient>/voxels/<scan>/<label>.nii.gz               one label of it
-    /filtered-scans/<patient>/<scan>.nii.gz?label_ids=1,2        with these labels alone
+    /filtered-scans/<patient>/<scan>.nii.gz?label_ids=1,2               the label map with these labels alone
+    /output/<patient>/voxels/<scan>/original/labels.nii.gz/labels       its labels, as a table
 
-A scan is a segmented series: `<SeriesInstanceUID>_<engine>`. The tree is made of the catalogue and the
-result folders; a name that is not in it leads nowhere.
+A scan is a segmented series: `<SeriesInstanceUID>_<engine>`. `image_server_folders` has the folders to browse.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict
 
 from flask import Blueprint, Response
-from flask.typing import ResponseReturnValue
 from msgspec import Struct
 from sqlalchemy import select
 
 from api.context import context
-from api.results import files, label_filter
-from api.results.labels import LABEL_MAP_FILE, LabelTable, filter_label_map, read_label_table, send_filtered_label_map
-from api.web.describe_route import ANY, GZIP, allows_unknown_names, answers, audits, takes_query
-from api.web.file_responses import send_from
+from api.results import files
+from api.results.labels import LABEL_MAP_FILE, LabelTable, read_label_table, send_filtered_label_map
+from api.web.describe_route import GZIP, allows_unknown_names, answers, audits, takes_query
 from api.web.paging import one_or_404
-from api.web.responses import send_json_or_page
 from minipacs.catalogue import Patient, Study
 from minipacs.errors import BadRequest, NotFound
 from minipacs.result_paths import results_root
 
 blueprint = Blueprint("output", __name__)
-KINDS = ("nifti", "scans", "voxels")
 
 
 @dataclass(frozen=True)
@@ -118,126 +108,3 @@ def check_label_map_name(filename: str) -> None:
     """Raise `BadRequest` for a name that cannot be a label map's."""
     if not filename.endswith((".nii.gz", ".nii")):
         raise BadRequest(f"{filename!r} is not a label map.", "Label maps end in .nii.gz.")
-
-
-class FolderEntryJson(TypedDict):
-    """A line of a listing."""
-
-    name: str
-    address: str
-    size: int | None
-    changed: str
-
-
-class FolderJson(TypedDict):
-    """A folder of the tree."""
-
-    path: str
-    entries: list[FolderEntryJson]
-
-
-@blueprint.get("/output/<path:where>")
-@allows_unknown_names
-@audits("download")
-@answers(FolderJson, ANY, page="folder.html")
-def browse_results(where: str) -> ResponseReturnValue:
-    """A folder of the tree as a page (JSON for scripts), or a file of it."""
-    patient_id, has_more, rest = split_patient_from_path(where.rstrip("/"))
-    with context().database.reading() as session:
-        one_or_404(session.get(Patient, patient_id), "patient", patient_id, "/patients")
-
-    if not has_more:
-        base = f"/output/{where.rstrip('/')}/"
-        return send_folder_listing(where, [make_folder_entry(kind, f"{base}{kind}/") for kind in KINDS])
-
-    kind, *names = [part for part in rest.split("/") if part]
-    if kind == "scans":
-        return browse_scans(patient_id, names, where)
-    if kind == "voxels":
-        return browse_voxels(patient_id, names, where)
-    if names:
-        raise NotFound("There is no such file.", "No source volumes are kept as NIfTI.")
-    return send_folder_listing(where, [])
-
-
-def split_patient_from_path(where: str) -> tuple[str, bool, str]:
-    """(patient, whether more follows, the rest from its kind on): a PatientID may have slashes itself."""
-    parts = where.split("/")
-    for i in range(1, len(parts)):
-        if parts[i] in KINDS:
-            return "/".join(parts[:i]), True, "/".join(parts[i:])
-    return where, False, ""
-
-
-def browse_scans(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
-    """`scans/`: a label map each."""
-    if len(names) == 1:
-        check_label_map_name(names[0])
-        return send_from(find_scan(patient_id, names[0]).folder, LABEL_MAP_FILE, download_name=names[0])
-    if names:
-        raise NotFound("There is no such file.", "GET the folder to see what there is.")
-
-    base = f"/output/{patient_id}/scans/"
-    label_maps = {f"{scan.name}.nii.gz": scan.label_map for scan in list_scans(patient_id)}
-    return send_folder_listing(where, [make_file_entry(path, name, base + name) for name, path in label_maps.items()])
-
-
-def browse_voxels(patient_id: str, names: Sequence[str], where: str) -> ResponseReturnValue:
-    """`voxels/<scan>/`: one file a label, and the whole in `original/`."""
-    base = f"/output/{patient_id}/voxels/"
-    if not names:
-        scans = list_scans(patient_id)
-        return send_folder_listing(where, [make_folder_entry(scan.name, f"{base}{scan.name}/") for scan in scans])
-
-    scan = find_scan(patient_id, names[0])
-    here = f"{base}{names[0]}/"
-    match names[1:]:
-        case []:
-            labels = label_filter.read_labels(scan.label_map)
-            files = [f"{label_filter.label_file_stem(label.name)}.nii.gz" for label in labels]
-            entries = [make_folder_entry(name, here + name) for name in ("original/", *files)]
-            return send_folder_listing(where, [{**entry, "name": entry["name"].rstrip("/")} for entry in entries])
-        case ["original"]:
-            address = f"{here}original/{LABEL_MAP_FILE}"
-            return send_folder_listing(where, [make_file_entry(scan.label_map, LABEL_MAP_FILE, address)])
-        case ["original", filename]:
-            check_label_map_name(filename)
-            return send_from(scan.folder, LABEL_MAP_FILE, download_name=filename)
-        case [filename]:
-            check_label_map_name(filename)
-            return send_one_label(scan, filename)
-    raise NotFound("There is no such file.", "GET the folder to see what there is.")
-
-
-def send_one_label(scan: Scan, filename: str) -> Response:
-    """A label map of one label."""
-    name = filename.removesuffix(".gz").removesuffix(".nii")
-    ids = label_filter.parse_label_ids(name, label_filter.read_labels(scan.label_map))
-    return Response(filter_label_map(scan.label_map, ids), mimetype=GZIP)
-
-
-def make_folder_entry(name: str, address: str) -> FolderEntryJson:
-    """A line for what is made when it is asked for."""
-    return {"name": name, "address": address, "size": None, "changed": ""}
-
-
-def make_file_entry(path: Path, name: str, address: str) -> FolderEntryJson:
-    """A line for a file, with size and date."""
-    stat = path.stat()
-    changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="seconds")
-    return {"name": name, "address": address, "size": stat.st_size, "changed": changed}
-
-
-def send_folder_listing(where: str, entries: list[FolderEntryJson]) -> ResponseReturnValue:
-    """The page of a folder, with breadcrumbs; JSON for scripts. An administrator may have closed it."""
-    if not context().settings.browsing:
-        raise NotFound("Folders are not shown here.", "Ask for a file by its address; GET /files lists them.")
-
-    def page_values() -> dict[str, object]:
-        crumbs, address = [], "/output/"
-        for part in where.strip("/").split("/"):
-            address += part + "/"
-            crumbs.append((part, address))
-        return {"crumbs": crumbs}
-
-    return send_json_or_page(FolderJson(path=where, entries=entries), page_values)
