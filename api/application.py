@@ -14,7 +14,7 @@ from api.dicomweb import gateway
 from api.legacy import image_server, image_server_folders, prompt_client, query_client
 from api.openapi import document
 from api.ops import health, metrics
-from api.results import file_list, labels, shares, viewer_pages
+from api.results import file_list, labels, share_routes, viewer_pages
 from api.results import files as result_files
 from api.uploads import upload
 from api.web import cors, read_request, responses
@@ -38,7 +38,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     result_files.blueprint,
     file_list.blueprint,
     labels.blueprint,
-    shares.blueprint,
+    share_routes.blueprint,
     viewer_pages.blueprint,
     upload.blueprint,
     engines.blueprint,

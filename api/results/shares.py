@@ -1,6 +1,6 @@
-"""Links that a phone opens without login: each names its files, ends at a time, and can be revoked before.
+"""Shares: result files that one link opens without login until a time; it can be revoked before.
 
-A link holds the share's number and a signature by this installation's key; the ZIP is made while it is sent.
+A link holds the share's number and a signature by this installation's key.
 """
 
 import base64
@@ -8,26 +8,19 @@ import io
 import time
 from typing import NotRequired, TypedDict, cast
 
-from flask import Blueprint, Response, current_app, g
-from flask.typing import ResponseReturnValue
+from flask import current_app, g
 from itsdangerous import BadSignature, URLSafeSerializer
-from msgspec import field
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.auth.access import public, requires_role
 from api.context import context
 from api.web.addresses import server_address, serves_this_machine_alone
-from api.web.describe_route import ZIP, BodyFields, answers, audits, takes_body
 from api.web.file_responses import resolve_below
-from api.web.responses import send_json_or_page, send_json_or_redirect
 from api.web.row_json import iso_time
-from api.web.zip_stream import zip_files
-from minipacs.errors import BadRequest, Gone, NotFound
+from minipacs.errors import BadRequest, NotFound
 from minipacs.result_paths import results_root
 from minipacs.tables import Base
 
-blueprint = Blueprint("share", __name__)
 DEFAULT_S = 3600
 SHORTEST_S = 60
 LONGEST_S = 7 * 86400
@@ -67,80 +60,6 @@ class NewShare(ShareJson):
 
     qr: str
     note: NotRequired[str]
-
-
-class ShareList(TypedDict):
-    """The shares whose links open something."""
-
-    shares: list[ShareJson]
-
-
-class RevokedShare(TypedDict):
-    """The share that was revoked."""
-
-    id: int
-    revoked: bool
-
-
-class ShareRequest(BodyFields):
-    """Files, by their names below the results folder, and how long their link lives."""
-
-    files: list[str] = field(default_factory=list)
-    seconds: int = DEFAULT_S
-
-
-@blueprint.post("/files")
-@blueprint.post("/files/qr")
-@blueprint.post("/shares")
-@requires_role("operator")
-@audits("share")
-@takes_body(ShareRequest)
-@answers(NewShare, page="share.html")
-def share_files(body: ShareRequest) -> ResponseReturnValue:
-    """Share the files named (`files` of a form or JSON) for `seconds`: the link and its QR code."""
-    share = new_share_json(create_share(body.files, body.seconds))
-    return send_json_or_page(share, lambda: {"share": share}, status=201)
-
-
-@blueprint.get("/shares")
-@requires_role("operator")
-@answers(ShareList)
-def shares() -> ShareList:
-    """The links that live."""
-    return {"shares": list_active_shares()}
-
-
-@blueprint.post("/shares/<int:share_id>/revoke")
-@requires_role("operator")
-@audits("share")
-@answers(RevokedShare)
-def revoke_share(share_id: int) -> ResponseReturnValue:
-    """The link ends now."""
-    with context().database.writing() as session:
-        share = session.get(Share, share_id) if share_id <= MAX_SHARE_ID else None
-        if share is None:
-            raise NotFound(f"There is no share {share_id}.", "GET /shares lists them.")
-        share.revoked = True
-    return send_json_or_redirect(RevokedShare(id=share_id, revoked=True), "/files")
-
-
-@blueprint.get("/shared/<token>")
-@public
-@audits("download")
-@answers(ZIP)
-def download_share(token: str) -> Response:
-    """The ZIP of a share, to whoever has its link."""
-    share_id = read_share_id(token)
-    with context().database.reading() as session:
-        share = session.get(Share, share_id)
-    if share is None or share.revoked or share.ends < time.time():
-        raise Gone("This link has ended.", "Ask for a new one.")
-
-    root = results_root(context().settings)
-    response = Response(zip_files([(name, resolve_below(root, name)) for name in share.files]), mimetype=ZIP)
-    response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def create_share(names: list[str], seconds: int) -> Share:
