@@ -9,9 +9,11 @@ from minipacs.jobs.contract import Order, Task
 if TYPE_CHECKING:
     from minipacs.settings import Settings
 
-__all__ = ["orders", "run"]
+__all__ = ["TITLE", "orders", "run"]
 
 KIND = "catalogue"
+TITLE = "Catalogue"
+"""What people call it."""
 
 
 def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:

@@ -12,12 +12,12 @@ from api.web.template_filters import format_count
 from api.work.job_json import JobJson, job_json
 from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Study
+from minipacs.jobs.contract import kind_titles
 from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
 
 RECENT_JOBS = 30
 """Ended jobs of a kind from whose times the time of the next is estimated."""
-WORDS = {"catalogue": "Catalogue", "segment": "Segmentation"}
 
 
 class StepJson(TypedDict):
@@ -82,7 +82,7 @@ def arrival_step(session: Session, study: Study | None, arrived: ArchivedStudy |
 def job_step(session: Session, job: Job) -> StepJson:
     """A job: its place in the queue, how far it is, or what went wrong."""
     row = job_json(job)
-    name = WORDS.get(job.kind, job.kind)
+    name = kind_titles().get(job.kind, job.kind)
     if engine := job.args.get("engine"):
         name += f" by {engine}"
     at = row["finished"] or row["started"]

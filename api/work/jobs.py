@@ -16,6 +16,7 @@ from api.web.responses import send_json_or_page
 from api.web.row_json import JsonRow
 from api.work.job_json import JobJson, job_json
 from minipacs.errors import BadRequest
+from minipacs.jobs.contract import kind_titles
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.record import STATES, Job
 
@@ -63,7 +64,8 @@ def jobs(query: JobParameters) -> ResponseReturnValue:
     def page_values() -> dict[str, object]:
         is_full = len(found["jobs"]) == query.limit
         older = "/jobs?" + urlencode({**request.args, "before": found["jobs"][-1]["id"]}) if is_full else None
-        return {"wanted": {"state": query.state or "", "kind": query.kind or ""}, "older": older}
+        wanted = {"state": query.state or "", "kind": query.kind or ""}
+        return {"wanted": wanted, "titles": kind_titles(), "older": older}
 
     return send_json_or_page(found, page_values)
 

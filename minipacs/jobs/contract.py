@@ -2,7 +2,8 @@
 
 A box registers a module under the entry point group `minipacs.work`; its name there is the job kind.
 The module has two functions (see `Work`). `orders` says, cheaply, what a study needs; `run` does
-one of those orders in a pool worker. The job service knows nothing else about it.
+one of those orders in a pool worker. Its `TITLE`, if it has one, is what people call this kind of work
+(`kind_titles`). The job service knows nothing else about it.
 """
 
 from collections.abc import Sequence
@@ -101,3 +102,8 @@ def kinds_of_work() -> dict[str, Work]:
     """Every kind of work that is installed, by job kind."""
     points = sorted(entry_points(group="minipacs.work"), key=lambda point: point.name)
     return {point.name: point.load() for point in points}
+
+
+def kind_titles() -> dict[str, str]:
+    """What people call each kind of work that is installed: the `TITLE` of its module, else the kind's own name."""
+    return {kind: str(getattr(work, "TITLE", kind)) for kind, work in kinds_of_work().items()}

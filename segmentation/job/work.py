@@ -28,6 +28,8 @@ from segmentation.results.manifest import Manifest, read_manifest
 from segmentation.results.store import SeriesResult
 
 KIND = "segment"
+TITLE = "Segmentation"
+"""What people call it."""
 # fmt: off
 NO_IMAGES = frozenset((
     "SR", "SEG", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "DOC", "ECG", "HD", "EPS", "REG", "FID",

@@ -1,0 +1,44 @@
+"""A kind of work that is installed beside ours has its own title on the pages, said in its module alone."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from minipacs.jobs import contract
+from minipacs.jobs.record import Job
+
+STUDY = "1.2.3.4.1"
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def app_with_other_work(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    installed = contract.kinds_of_work()
+    others = {"quality": SimpleNamespace(TITLE="Quality report"), "untitled": SimpleNamespace()}
+    monkeypatch.setattr(contract, "kinds_of_work", lambda: {**installed, **others})
+    return app
+
+
+def test_ours_have_titles() -> None:
+    assert contract.kind_titles() == {"catalogue": "Catalogue", "segment": "Segmentation"}
+
+
+def test_the_page_of_jobs_filters_by_every_installed_kind(app_with_other_work: Flask, viewer: Any) -> None:
+    page = viewer("/jobs", headers=HTML).get_data(as_text=True)
+    assert 'href="/jobs?kind=quality">Quality report</a>' in page
+    assert 'href="/jobs?kind=untitled">untitled</a>' in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"), [("quality", "Quality report"), ("untitled", "untitled"), ("removed", "removed")]
+)
+def test_the_status_of_a_study_names_a_step_by_the_title(
+    app_with_other_work: Flask, viewer: Any, kind: str, title: str
+) -> None:
+    with app_with_other_work.extensions["minipacs"].database.writing() as session:
+        session.execute(update(Job).where(Job.study_instance_uid == STUDY).values(kind=kind, args={}))
+    (study,) = viewer(f"/where?q={STUDY}").get_json()["studies"]
+    assert study["steps"][-1]["step"] == title
