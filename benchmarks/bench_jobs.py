@@ -94,7 +94,7 @@ def measure_stages(_ground: Ground, product: Product, folder: Path) -> list[Row]
         modality.join()
         sent = time.time()
         until(partial(is_done, jobs, study.study_instance_uid), 120)
-    rows = jobs.of_study(study.study_instance_uid)
+    rows = jobs.find_jobs_of_study(study.study_instance_uid)
     first = {kind: next(j for j in rows if j.kind == kind) for kind in ("catalogue", "segment")}
     last = [j for j in rows if j.kind == "catalogue"][-1]
     moments = {
@@ -109,7 +109,7 @@ def measure_stages(_ground: Ground, product: Product, folder: Path) -> list[Row]
 
 def is_done(jobs: JobQueue, uid: str) -> bool:
     """Whether the study was catalogued, segmented, and catalogued with its results."""
-    rows = jobs.of_study(uid)
+    rows = jobs.find_jobs_of_study(uid)
     return len(rows) >= 3 and all(job.state == "done" for job in rows)
 
 
@@ -123,7 +123,9 @@ def measure_overhead(_ground: Ground, product: Product, _folder: Path) -> list[R
         started, finished = session.execute(mine).one()
     each_ms = (finished - started) / EMPTY_JOBS * 1000
     submit_jobs(product, 1, seconds=0, name="alone")
-    (alone,) = until(lambda: [j for j in JobQueue(product.database).of_study("alone") if j.state == "done"], 30)
+    (alone,) = until(
+        lambda: [j for j in JobQueue(product.database).find_jobs_of_study("alone") if j.state == "done"], 30
+    )
     return [
         (f"overhead of a job, {EMPTY_JOBS} in a row, ms", f"{each_ms:.0f}"),
         ("one job alone, queued → done, ms", f"{(alone.finished - alone.created) * 1000:.0f}"),
@@ -187,21 +189,21 @@ def time_recovery(ground: Ground, product: Product, kind: str) -> float:
     name = f"{kind} {time.time()}"
     submit_jobs(product, 2, seconds=60, name=name)
     jobs = JobQueue(product.database)
-    until(lambda: [j.state for j in jobs.of_study(name)] == ["running"] * 2, 60)
+    until(lambda: [j.state for j in jobs.find_jobs_of_study(name)] == ["running"] * 2, 60)
     blow = ground.blows(product)[kind]
     struck = time.monotonic()
     blow()
     until(lambda: product.is_ready() and are_both_running(product, jobs, name), 120)
     taken = time.monotonic() - struck
-    for job in jobs.of_study(name):
+    for job in jobs.find_jobs_of_study(name):
         jobs.cancel(job.id)
-    until(lambda: all(j.state not in ("queued", "running") for j in jobs.of_study(name)), 60)
+    until(lambda: all(j.state not in ("queued", "running") for j in jobs.find_jobs_of_study(name)), 60)
     return taken
 
 
 def are_both_running(product: Product, jobs: JobQueue, name: str) -> bool:
     """Whether both jobs run, in processes that are there."""
-    rows = jobs.of_study(name)
+    rows = jobs.find_jobs_of_study(name)
     pids = {process.pid for process in product.processes() if is_running(process)}
     return all(j.state == "running" and int(str(j.worker).split("/")[1]) in pids for j in rows)
 

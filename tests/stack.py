@@ -118,7 +118,7 @@ class RunningStack:
 
     def jobs(self, study_instance_uid: str) -> list[Job]:
         """The study's rows of the job table."""
-        return list(JobQueue(self.database).of_study(study_instance_uid))
+        return list(JobQueue(self.database).find_jobs_of_study(study_instance_uid))
 
     def wait_jobs(self, study_instance_uid: str, *kinds: str) -> list[Job]:
         """Until the study, as the archive holds it now, has jobs of these kinds and none is open; none may have failed.

@@ -18,7 +18,7 @@ NAMED_IN = {
     "minipacs/jobs/planner.py": ("minipacs/jobs/service.py", "planner.step(notified)"),
     "minipacs/jobs/runner.py": ("minipacs/jobs/service.py", "runner.step()"),
     "minipacs/jobs/task.py": ("minipacs/jobs/runner.py", "run_job"),
-    "segmentation/job/work.py": ("minipacs/jobs/task.py", "kinds_of_work()[hold.kind].run(task)"),
+    "segmentation/job/work.py": ("minipacs/jobs/task.py", "kinds_of_work()[job.kind].run(task)"),
     "segmentation/job/pipeline.py": ("segmentation/job/child.py", "segment_files"),
     "segmentation/results/store.py": ("segmentation/job/work.py", "store.keep"),
 }

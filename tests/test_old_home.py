@@ -27,8 +27,8 @@ from api import create_app
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.database import Database
+from minipacs.jobs.claimed_job import ClaimedJob
 from minipacs.jobs.contract import kinds_of_work
-from minipacs.jobs.hold import JobHold
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.queue import JobQueue
 from minipacs.notifications.outbox import Notifier
@@ -243,14 +243,14 @@ def test_the_shared_link_opens_without_login(app: Flask, old: OldHome) -> None:
 # -- work -------------------------------------------------------------------------------------------
 def test_waiting_work_can_be_claimed_and_ended(database: Database) -> None:
     jobs, leases = JobQueue(database), JobLeases(database)
-    assert list(leases.due("cpu", 10, [])) == [7, 8]
-    hold = JobHold.claim(database, 7, "new-machine/1/1", lease_s=30)
-    assert hold is not None
-    assert (hold.kind, hold.attempt, hold.args["study_instance_uid"]) == ("catalogue", 1, NEW)
-    assert hold.finish({"summary": "3 added"})
+    assert list(leases.find_due_jobs("cpu", 10, [])) == [7, 8]
+    job = ClaimedJob.claim(database, 7, "new-machine/1/1", lease_s=30)
+    assert job is not None
+    assert (job.kind, job.attempt, job.args["study_instance_uid"]) == ("catalogue", 1, NEW)
+    assert job.finish({"summary": "3 added"})
     assert jobs.get(7).state == "done"
     assert jobs.retry(4)
-    assert list(leases.due("cpu", 10, [])) == [4, 8]
+    assert list(leases.find_due_jobs("cpu", 10, [])) == [4, 8]
 
 
 def test_work_that_was_done_is_the_same_work_today(
@@ -262,7 +262,7 @@ def test_work_that_was_done_is_the_same_work_today(
     assert orders(old, mr, "catalogue") == [KEYS["catalogue MR"]]
     assert orders(old, ct, "segment") == [KEYS["segment CT"]]
     assert orders(old, mr, "segment") == [KEYS["segment MR"]]
-    by_name = kinds_of_work()["segment"].order_for(ct, old.settings, "slicer")  # type: ignore[attr-defined]
+    by_name = kinds_of_work()["segment"].create_order(ct, old.settings, "slicer")  # type: ignore[attr-defined]
     assert by_name.key == KEYS["segment CT by a person"]
     without_rules = replace(old.settings, home=old.home / "empty")
     assert [o.key for o in kinds_of_work()["segment"].orders(ct, without_rules)] == [KEYS["segment CT by a person"]]
@@ -271,7 +271,7 @@ def test_work_that_was_done_is_the_same_work_today(
     with database.writing() as session:
         again = [order for work in kinds_of_work().values() for s in (ct, mr) for order in work.orders(s, old.settings)]
         assert [jobs.submit(session, order) for order in again] == [False] * 4
-        assert jobs.retry_lost(session, ct) == 0
+        assert jobs.retry_jobs_with_lost_results(session, ct) == 0
 
 
 def test_the_uids_of_a_result_follow_from_the_same_parts(old: OldHome, database: Database) -> None:

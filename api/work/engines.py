@@ -53,7 +53,7 @@ def segment_study(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJso
 
     archive, jobs = context().archive, job_queue()
     study = archive.study(archive.study_id(study_instance_uid))
-    order = segmentation_work().order_for(study, context().settings, engine)
+    order = segmentation_work().create_order(study, context().settings, engine)
 
     with context().database.writing() as session:
         is_new = jobs.submit(session, order)

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     jobs = JobQueue(database)
     try:
         if arguments.verb == "list":
-            _list(database, arguments.state, as_json=arguments.json)
+            _print_jobs(database, arguments.state, as_json=arguments.json)
             return 0
         if arguments.id is None:
             raise BadRequest(f"minipacs jobs {arguments.verb} needs a job's number.", "minipacs jobs lists them.")
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         database.close()
 
 
-def _list(database: Database, state: str | None, *, as_json: bool) -> None:
+def _print_jobs(database: Database, state: str | None, *, as_json: bool) -> None:
     with database.reading() as session:
         chosen = select(Job).order_by(Job.id)
         for job in session.scalars(chosen.where(Job.state == state) if state else chosen):

@@ -81,7 +81,7 @@ class RequestableWork(Work, Protocol):
     def engines(self, settings: "Settings") -> list[EngineStatus]:
         """Every installed engine, by name."""
 
-    def order_for(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
+    def create_order(self, study: StudyContent, settings: "Settings", engine: str) -> Order:
         """The order for this study by this engine; raises `EngineUnavailable` and `NotAVolume`."""
 
     def check_rules(self, text: str, settings: "Settings") -> None:

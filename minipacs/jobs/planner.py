@@ -1,4 +1,4 @@
-"""Makes jobs of what happens in the archive.
+"""Queues jobs for what happens in the archive.
 
 The notification of Orthanc's plugin is quick and may be lost. Orthanc's change log is durable: its cursor
 moves in the same transaction as the due times it sets. A study is due when Orthanc calls it stable, or when
@@ -42,8 +42,8 @@ class FollowedStudy(Base):
     """Whether Orthanc called it stable; when that no longer holds, the study waits for its quiet time."""
 
 
-class PlannerCursor(Base):
-    """The planner's cursor in the archive's change log."""
+class PlannerCursorRow(Base):
+    """The row that holds the planner's cursor in the archive's change log."""
 
     __tablename__ = "letter_box"  # the names of the first release: a rename would need a migration
 
@@ -52,8 +52,8 @@ class PlannerCursor(Base):
 
 
 def planner_cursor(database: Database) -> ChangeLogCursor:
-    """How far the planner has read the change log."""
-    return ChangeLogCursor(database, PlannerCursor, "follow")
+    """The cursor that says how far the planner has read the change log."""
+    return ChangeLogCursor(database, PlannerCursorRow, "follow")
 
 
 class Planner:
@@ -65,23 +65,23 @@ class Planner:
         self._cursor = planner_cursor(database)
         self._reconciled_at = -float("inf")
 
-    def step(self, notified: Iterable[str] = ()) -> int:
+    def step(self, notified_studies: Iterable[str] = ()) -> int:
         """Read the change log, plan what is due, reconcile now and then; how many jobs were queued.
 
-        `notified`: Orthanc's identifiers of studies that the plugin called stable.
+        `notified_studies`: Orthanc's identifiers of studies that the plugin called stable.
         """
         self.read_change_log()
-        self._set_stable(self.archive.studies_of(notified))
+        self._set_stable(self.archive.studies_of(notified_studies))
         if time.monotonic() - self._reconciled_at > self.settings.reconcile_s:
             self.reconcile()
             self._reconciled_at = time.monotonic()
-        return sum(self.plan(study_id) for study_id in self._find_due())
+        return sum(self.plan(study_id) for study_id in self._find_due_studies())
 
     def read_change_log(self) -> None:
         """Move the cursor to the end of the change log, setting due times in the same transactions."""
         for page in read_change_log(self.archive, self._cursor):
             new = self.archive.studies_of(new_resources(page))
-            stable = self.archive.studies_of(_stable_studies(page))
+            stable = self.archive.studies_of(_find_stable_studies(page))
             with self.database.writing() as session:
                 self._set_due(session, new, after_s=self.settings.quiet_s, is_stable=False)
                 self._set_due(session, stable, after_s=0, is_stable=True)
@@ -104,7 +104,7 @@ class Planner:
                 )
             )
 
-    def _find_due(self) -> list[str]:
+    def _find_due_studies(self) -> list[str]:
         with self.database.reading() as session:
             due = select(FollowedStudy.study_id).where(FollowedStudy.due <= self.database.now())
             return list(session.scalars(due.order_by(FollowedStudy.due)))
@@ -116,16 +116,16 @@ class Planner:
             due, is_stable = followed.due, followed.is_stable
         try:
             if is_stable and not self.archive.is_stable(study_id):  # instances came after the notification
-                self._postpone(study_id)
+                self._postpone_study(study_id)
                 return 0
             study = self.archive.study(study_id)
         except NotInArchive:
-            self._forget(study_id)
+            self._forget_study(study_id)
             return 0
 
         orders = [order for work in kinds_of_work().values() for order in work.orders(study, self.settings)]
         with self.database.writing() as session:
-            self.jobs.retry_lost(session, study)
+            self.jobs.retry_jobs_with_lost_results(session, study)
             new_jobs = sum(self.jobs.submit(session, order) for order in orders)
             planned = update(FollowedStudy).where(FollowedStudy.study_id == study_id, FollowedStudy.due == due)
             session.execute(planned.values(due=None, study_instance_uid=study.study_instance_uid))
@@ -133,7 +133,7 @@ class Planner:
             log.info("study %s: %d new jobs", study.study_instance_uid, new_jobs)
         return new_jobs
 
-    def _postpone(self, study_id: str) -> None:
+    def _postpone_study(self, study_id: str) -> None:
         with self.database.writing() as session:
             self._set_due(session, [study_id], after_s=self.settings.quiet_s, is_stable=False)
 
@@ -143,11 +143,11 @@ class Planner:
         with self.database.reading() as session:
             followed = set(session.scalars(select(FollowedStudy.study_id)))
         for study_id in sorted(followed - archived):
-            self._forget(study_id)
+            self._forget_study(study_id)
         with self.database.writing() as session:
             self._set_due(session, archived - followed, after_s=0, is_stable=False)
 
-    def _forget(self, study_id: str) -> None:
+    def _forget_study(self, study_id: str) -> None:
         """Forget a deleted study and its ended jobs; queue what each kind of work does for a study without series."""
         with self.database.writing() as session:
             followed = session.get(FollowedStudy, study_id)
@@ -162,6 +162,6 @@ class Planner:
             session.delete(followed)
 
 
-def _stable_studies(page: Changes) -> list[str]:
+def _find_stable_studies(page: Changes) -> list[str]:
     """Orthanc's identifiers of the studies that a page of the change log calls stable."""
     return [entry.resource_id for entry in page.entries if entry.type == "StableStudy"]

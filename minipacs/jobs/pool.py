@@ -87,9 +87,9 @@ class EmbeddedPool:
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             )
         environment = {**settings.as_environment(), "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address)}
-        self._workers = [_worker(environment, "cpu") for _ in range(settings.workers)]
+        self._workers = [_make_worker_process(environment, "cpu") for _ in range(settings.workers)]
         for number in range(settings.gpus):
-            self._workers.append(_worker({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
+            self._workers.append(_make_worker_process({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
         for worker in self._workers:
             worker.start()
 
@@ -115,7 +115,7 @@ class EmbeddedPool:
         self._cluster.close(timeout=CLOSE_TIMEOUT_S)
 
 
-def _worker(environment: Mapping[str, str], needs: str) -> ChildProcess:
+def _make_worker_process(environment: Mapping[str, str], needs: str) -> ChildProcess:
     """A worker process that takes jobs of this need; it ends with this process (see `worker.py`)."""
     return ChildProcess([sys.executable, "-m", "minipacs.jobs.worker", str(os.getpid()), needs], environment)
 

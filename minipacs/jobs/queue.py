@@ -9,11 +9,11 @@ from minipacs.archive.content import StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotFound
 from minipacs.jobs.contract import Order, segmentation_uids
-from minipacs.jobs.record import ENDED_STATES, UNTRIED, Job, count_changes
+from minipacs.jobs.record import ENDED_STATES, UNTRIED, Job, execute_and_count
 
 
 class JobQueue:
-    """Jobs, as those see them who want work done."""
+    """What people and the planner read and change in the job table."""
 
     def __init__(self, database: Database, *, attempt_limit: int = 3) -> None:
         self.database = database
@@ -35,12 +35,12 @@ class JobQueue:
         is_new = insert.on_conflict_do_nothing(index_elements=["key"]).returning(Job.id)
         return session.execute(is_new).first() is not None
 
-    def retry_lost(self, session: Session, study: StudyContent) -> int:
+    def retry_jobs_with_lost_results(self, session: Session, study: StudyContent) -> int:
         """Queue done jobs again whose results the archive lost (the study was deleted and sent again); how many."""
         in_archive = {series.series_instance_uid for series in study.series}
         done = select(Job).where(Job.study_instance_uid == study.study_instance_uid, Job.state == "done")
         lost = [job.id for job in session.scalars(done) if not set(segmentation_uids(job.result or {})) <= in_archive]
-        return count_changes(session, update(Job).where(Job.id.in_(lost)).values(**UNTRIED))
+        return execute_and_count(session, update(Job).where(Job.id.in_(lost)).values(**UNTRIED))
 
     def forget_ended_jobs(self, session: Session, study_instance_uid: str) -> None:
         """Delete the ended jobs of a study that was deleted: when it is sent again, it is new."""
@@ -56,7 +56,7 @@ class JobQueue:
             session.expunge(job)
             return job
 
-    def of_study(self, study_instance_uid: str) -> Sequence[Job]:
+    def find_jobs_of_study(self, study_instance_uid: str) -> Sequence[Job]:
         """Every job of a study, oldest first, detached."""
         of_study = select(Job).where(Job.study_instance_uid == study_instance_uid)
         with self.database.reading() as session:
@@ -76,4 +76,4 @@ class JobQueue:
         """Queue an ended job again, with all its attempts; `False` when it is queued or running."""
         ended = update(Job).where(Job.id == job_id, Job.state.in_(ENDED_STATES))
         with self.database.writing() as session:
-            return bool(count_changes(session, ended.values(**UNTRIED)))
+            return bool(execute_and_count(session, ended.values(**UNTRIED)))

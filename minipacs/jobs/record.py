@@ -8,7 +8,7 @@ was given up for dead cannot overwrite its successor. Times are the database's c
       ▲                  │  └───▶ failed      a permanent error, or no attempt left
       └─retry, requeue───┘  └───▶ cancelled
 
-People and the planner change rows by `queue.py`, the runner by `leases.py`, a worker by `hold.py`.
+People and the planner change rows by `queue.py`, the runner by `leases.py`, a worker by `claimed_job.py`.
 """
 
 from typing import Any, cast
@@ -84,16 +84,16 @@ Index("job_running", Job.lease_until, sqlite_where=Job.state == "running", postg
 
 def requeue(
     database: Database,
-    which: ColumnElement[bool],
+    condition: ColumnElement[bool],
     reason: str,
     *,
     counts_attempt: bool,
     delay_s: float = 0.0,
     **columns: Any,
 ) -> int:
-    """Give these running rows back to the queue; how many rows changed.
+    """Give the running rows that meet `condition` back to the queue; how many rows changed.
 
-    A row whose cancellation was asked for becomes `cancelled`, one that has used its attempts `failed`. Where
+    A row whose cancellation was requested becomes `cancelled`, one that has used its attempts `failed`. Where
     the attempt does not count its number is taken back. `columns` are set besides.
     """
     now = database.now()
@@ -110,11 +110,11 @@ def requeue(
         "worker": None,
         "lease_until": None,
     }
-    running = update(Job).where(Job.state == "running", which)
+    running = update(Job).where(Job.state == "running", condition)
     with database.writing() as session:
-        return count_changes(session, running.values(**{**values, **columns}))
+        return execute_and_count(session, running.values(**{**values, **columns}))
 
 
-def count_changes(session: Session, statement: Update) -> int:
+def execute_and_count(session: Session, statement: Update) -> int:
     """Execute an update; how many rows it changed."""
     return cast(CursorResult[Any], session.execute(statement)).rowcount

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     database = Database(settings.database_url)
     listener = _open_listener(settings)
     runner, notifier = Runner(settings, database), Notifier(settings, database)
-    while not _start(database, runner):
+    while not _try_to_start(database, runner):
         if stop.wait(START_RETRY_INTERVAL_S):
             return 0
 
@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     planner = threading.Thread(target=_run_planner, args=planning, name="planner")
     planner.start()
     notifier.start(stop)
-    ready_file(settings).write_text(str(os.getpid()))
+    ready_file_path(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
 
     last_warning = ""
     try:
         while not stop.is_set():
-            last_warning = _step(runner, last_warning)
+            last_warning = _step_runner(runner, last_warning)
             runner.wake.wait(RUNNER_STEP_INTERVAL_S)
             runner.wake.clear()
     finally:
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def ready_file(settings: Settings) -> Path:
-    """Holds the process id of a service that is ready; `minipacs up` waits for it."""
+def ready_file_path(settings: Settings) -> Path:
+    """Path of the file that holds the process id of a service that is ready; `minipacs up` waits for it."""
     return settings.home / "service.ready"
 
 
@@ -80,8 +80,8 @@ def _open_listener(settings: Settings) -> StableStudyListener:
         ) from error
 
 
-def _start(database: Database, runner: Runner) -> bool:
-    """Make the tables and open the pool; False when the database or the scheduler does not answer."""
+def _try_to_start(database: Database, runner: Runner) -> bool:
+    """Upgrade the tables and open the pool; `False` when the database or the scheduler does not answer."""
     try:
         database.create()
         runner.start()
@@ -91,8 +91,8 @@ def _start(database: Database, runner: Runner) -> bool:
     return True
 
 
-def _step(runner: Runner, last_warning: str) -> str:
-    """One step of the runner. What does not answer is logged once; returns what was logged last."""
+def _step_runner(runner: Runner, last_warning: str) -> str:
+    """One step of the runner. A database or a pool that does not answer is logged once; what was logged last."""
     try:
         runner.step()
     except (CatalogueUnavailable, PoolUnavailable) as error:

@@ -25,8 +25,8 @@ from minipacs.errors import (
     Unreadable,
     WrongPrompts,
 )
+from minipacs.jobs.claimed_job import ClaimedJob, HeartbeatAnswer, JobProgress
 from minipacs.jobs.contract import Cancelled, kinds_of_work
-from minipacs.jobs.hold import Answer, JobHold, Progress
 from minipacs.logging_setup import log_context
 from minipacs.settings import Settings
 
@@ -36,7 +36,7 @@ STOP_TIMEOUT_S = 10.0
 PERMANENT_ERRORS = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
 """Errors that another attempt would only repeat."""
 TEMPORARY_ERRORS = (ArchiveUnreachable, CatalogueUnavailable)
-"""Errors that are not the job's fault: a part is away, and the attempt does not count."""
+"""Errors that are not the job's fault: Orthanc or the database does not answer. The attempt does not count."""
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
@@ -45,37 +45,37 @@ log = logging.getLogger(__name__)
 class RunningTask:
     """The `Task` that work receives: its arguments, the archive, the database, and its heartbeat."""
 
-    def __init__(self, settings: Settings, hold: JobHold) -> None:
+    def __init__(self, settings: Settings, job: ClaimedJob) -> None:
         self.settings = settings
-        self.database = hold.database
-        self.args = hold.args
-        self._hold = hold
+        self.database = job.database
+        self.args = job.args
+        self._job = job
 
-        self._progress = Progress()
-        self._answer: Answer = "go on"
+        self._progress = JobProgress()
+        self._answer: HeartbeatAnswer = "go on"
 
         self._stage_seconds: dict[str, float] = {}
         self._stage, self._stage_since = "start", time.monotonic()
 
         self._stop = threading.Event()
-        self._heartbeat = threading.Thread(target=self._beat, name=f"heartbeat of job {hold.id}", daemon=True)
+        self._heartbeat = threading.Thread(target=self._run_heartbeat, name=f"heartbeat of job {job.id}", daemon=True)
 
     @cached_property
     def archive(self) -> Archive:
         """The archive, over connections that the jobs of this process share."""
-        return _archive(self.settings)
+        return _open_archive(self.settings)
 
     def progress(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
         """Record how far it is; raises `Cancelled` when the job was cancelled or given to another worker."""
-        self._progress = Progress(stage, done, total, note)
+        self._progress = JobProgress(stage, done, total, note)
         if stage != self._stage:
-            self.stage_seconds()
+            self.measure_stage_seconds()
             self._stage = stage
         if self._answer != "go on":
             raise Cancelled(self._answer)
 
-    def stage_seconds(self) -> dict[str, float]:
-        """How long each stage has taken so far, in seconds."""
+    def measure_stage_seconds(self) -> dict[str, float]:
+        """How long each stage has taken so far, in seconds; the present one is measured up to now."""
         now = time.monotonic()
         earlier = self._stage_seconds.get(self._stage, 0.0)
         self._stage_seconds[self._stage] = round(earlier + now - self._stage_since, 3)
@@ -90,91 +90,91 @@ class RunningTask:
         self._stop.set()
         self._heartbeat.join()
 
-    def _beat(self) -> None:
-        """Renew the lease and record new progress, until the job ends; a database that is away is tried again."""
-        renewal_interval_s = min(self._hold.lease_s / 3, 2 * HEARTBEAT_INTERVAL_S)
-        recorded, renewed_at = Progress(), time.monotonic()
-        stop_asked_at: float | None = None
+    def _run_heartbeat(self) -> None:
+        """Renew the lease and record new progress until the job ends; if the database does not answer, try again."""
+        renewal_interval_s = min(self._job.lease_s / 3, 2 * HEARTBEAT_INTERVAL_S)
+        recorded, renewed_at = JobProgress(), time.monotonic()
+        stop_requested_at: float | None = None
 
         while not self._stop.wait(HEARTBEAT_INTERVAL_S):
             progress, now = self._progress, time.monotonic()
 
             if self._answer != "go on":
-                stop_asked_at = stop_asked_at or now
-                if now - stop_asked_at > STOP_TIMEOUT_S:
+                stop_requested_at = stop_requested_at or now
+                if now - stop_requested_at > STOP_TIMEOUT_S:
                     self._end_process()
             elif progress == recorded and now - renewed_at < renewal_interval_s:
                 continue
 
             try:
-                self._answer = self._hold.beat(progress)
+                self._answer = self._job.renew_lease(progress)
                 recorded, renewed_at = progress, now
             except CatalogueUnavailable as error:
-                log.warning("job %d: %s", self._hold.id, error)
+                log.warning("job %d: %s", self._job.id, error)
 
     def _end_process(self) -> None:
         """End this process, for its work does not stop; a supervisor starts another."""
-        log.warning("job %d does not hear that it must stop; its worker ends", self._hold.id)
-        with suppress(CatalogueUnavailable):  # then its lease will end, or its process be missed
-            self._hold.end_cancelled_job()
+        log.warning("job %d does not stop when it must; its worker ends", self._job.id)
+        with suppress(CatalogueUnavailable):  # then its lease ends, or the runner sees that the process has
+            self._job.end_cancelled_job()
         os._exit(1)
 
 
 def run_job(settings: Settings, job_id: int) -> str:
-    """What the pool calls. The row decides, not the pool: a call for a row that another worker holds does nothing."""
-    database = _database(settings.database_url)
-    hold = JobHold.claim(database, job_id, worker_name(settings), lease_s=settings.lease_s)
-    if hold is None:
+    """Claim this job and run it; the pool calls this. For a row that another worker has claimed it does nothing."""
+    database = _open_database(settings.database_url)
+    job = ClaimedJob.claim(database, job_id, worker_name(settings), lease_s=settings.lease_s)
+    if job is None:
         return "not mine"
-    with log_context(job=hold.id, kind=hold.kind, attempt=hold.attempt):
-        outcome = _do_work(settings, hold)
-        log.info("job %d (%s), attempt %d: %s", hold.id, hold.kind, hold.attempt, outcome)
+    with log_context(job=job.id, kind=job.kind, attempt=job.attempt):
+        outcome = _do_work(settings, job)
+        log.info("job %d (%s), attempt %d: %s", job.id, job.kind, job.attempt, outcome)
         return outcome
 
 
 @lru_cache(maxsize=1)
-def _archive(settings: Settings) -> Archive:
-    """Made once a process: its TLS context alone takes 0.1 s."""
+def _open_archive(settings: Settings) -> Archive:
+    """The archive, opened once in each process: its TLS context alone takes 0.1 s."""
     return Archive(settings)
 
 
 @lru_cache(maxsize=1)
-def _database(url: str) -> Database:
-    """Made once a process."""
+def _open_database(url: str) -> Database:
+    """The database, opened once in each process."""
     return Database(url)
 
 
-def _do_work(settings: Settings, hold: JobHold) -> str:
-    """Run the work of this job and record how it ended; that in a word."""
+def _do_work(settings: Settings, job: ClaimedJob) -> str:
+    """Run the work of this job and record how it ended; the outcome in one word."""
     try:
-        with RunningTask(settings, hold) as task:
-            result = {**kinds_of_work()[hold.kind].run(task), "seconds": task.stage_seconds()}
+        with RunningTask(settings, job) as task:
+            result = {**kinds_of_work()[job.kind].run(task), "seconds": task.measure_stage_seconds()}
     except Cancelled:
-        return _until_written(hold.end_cancelled_job, "cancelled")
+        return _write_with_retries(job.end_cancelled_job, "cancelled")
     except Exception as error:  # the outermost loop of a worker: a bad study must not end it
-        return _record_failure(hold, error)
-    return _until_written(lambda: hold.finish(result), "done")
+        return _record_failure(job, error)
+    return _write_with_retries(lambda: job.finish(result), "done")
 
 
-def _record_failure(hold: JobHold, error: Exception) -> str:
+def _record_failure(job: ClaimedJob, error: Exception) -> str:
     """Record what went wrong; what is not the job's fault is postponed."""
     detail = traceback.format_exc()
     if _is_disk_full(error):
         full = MinipacsError("The disk is full.", "Free some disk space.")
-        return _until_written(lambda: hold.postpone(full), "postponed")
+        return _write_with_retries(lambda: job.postpone(full), "postponed")
 
     if isinstance(error, TEMPORARY_ERRORS):
         temporary = error
-        return _until_written(lambda: hold.postpone(temporary), "postponed")
+        return _write_with_retries(lambda: job.postpone(temporary), "postponed")
 
     if isinstance(error, MinipacsError):
         known = error
     else:
         name, hint = type(error).__name__, "Please report it with the job's detail."
-        log.error("job %d broke (%s); its detail column has the trace", hold.id, name)
+        log.error("job %d raised %s; its detail column has the traceback", job.id, name)
         known = MinipacsError(f"An unexpected {name} ended the job.", hint)
     is_permanent = isinstance(known, PERMANENT_ERRORS)
-    return _until_written(lambda: hold.fail(known, detail, is_permanent=is_permanent), "failed")
+    return _write_with_retries(lambda: job.fail(known, detail, is_permanent=is_permanent), "failed")
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
@@ -186,8 +186,8 @@ def _is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _until_written(write: Callable[[], bool], outcome: str) -> str:
-    """Record the outcome, trying again while the database is away; `lost` when the row is another worker's."""
+def _write_with_retries(write: Callable[[], bool], outcome: str) -> str:
+    """Call `write` until the database answers; the outcome, or `lost` when the row is another worker's."""
     while True:
         try:
             return outcome if write() else "lost"
@@ -201,7 +201,7 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.host_name}/{process.pid}/{process.create_time():.0f}"
 
 
-def is_alive(worker: str) -> bool:
+def is_worker_alive(worker: str) -> bool:
     """Whether this process of this machine still runs."""
     _, pid, created = worker.rsplit("/", 2)
     try:
@@ -212,7 +212,7 @@ def is_alive(worker: str) -> bool:
         return False
 
 
-def end_worker(worker: str) -> None:
+def kill_worker(worker: str) -> None:
     """Kill this process of this machine; the pool replaces it, and the runner queues its job again."""
-    if is_alive(worker):
+    if is_worker_alive(worker):
         psutil.Process(int(worker.rsplit("/", 2)[1])).kill()

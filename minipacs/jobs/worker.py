@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
     serve(settings, arguments.needs)
     database = Database(settings.database_url)
-    JobLeases(database).requeue_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)
+    JobLeases(database).requeue_jobs_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)
     os._exit(0)  # at once: what it still does counts no more
 
 

@@ -64,7 +64,7 @@ def _wait_for_segmentation(study: str, settings: Settings, stop: threading.Event
     deadline, last_line = time.monotonic() + STUDY_TIMEOUT_S, ""
     with closing(Database(settings.database_url)) as database:
         while time.monotonic() < deadline and not stop.wait(POLL_INTERVAL_S):
-            jobs = JobQueue(database).of_study(study)
+            jobs = JobQueue(database).find_jobs_of_study(study)
             line = "; ".join(_describe(job) for job in jobs)
             if line and line != last_line:
                 say(line)

@@ -20,7 +20,7 @@ from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.child_process import ChildProcess
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, SettingsError
-from minipacs.jobs.service import ready_file
+from minipacs.jobs.service import ready_file_path
 from minipacs.settings import Settings
 
 READY_TIMEOUT_S = 300.0
@@ -131,7 +131,7 @@ class Stack:
 
     def _service_is_ready(self) -> bool:
         try:
-            ready_pid = ready_file(self.settings).read_text()
+            ready_pid = ready_file_path(self.settings).read_text()
         except FileNotFoundError:
             return False
         return any(str(part.child.pid) == ready_pid for part in self._parts)

@@ -80,7 +80,7 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     return [Order(KIND, key, study.study_instance_uid, args, needs=_resource_of(rules, settings))]
 
 
-def order_for(study: StudyContent, settings: Settings, engine: str) -> Order:
+def create_order(study: StudyContent, settings: Settings, engine: str) -> Order:
     """What a person requests: the study by this engine. It is the automatic order where that would be the same."""
     if not _has_candidates(study):
         raise NotAVolume("The study has no image series of its own.")

@@ -160,10 +160,10 @@ def restored_early(tmp_path: Path, early: Path) -> str:
 
 
 def cursor(database: Database) -> int:
-    from minipacs.jobs.planner import PlannerCursor
+    from minipacs.jobs.planner import PlannerCursorRow
 
     with database.reading() as session:
-        return session.scalar(select(PlannerCursor.position)) or 0
+        return session.scalar(select(PlannerCursorRow.position)) or 0
 
 
 def counted(database: Database) -> int:

@@ -10,9 +10,9 @@ from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs import planner
+from minipacs.jobs.claimed_job import ClaimedJob
 from minipacs.jobs.contract import Order
-from minipacs.jobs.hold import JobHold
-from minipacs.jobs.planner import FollowedStudy, Planner, PlannerCursor
+from minipacs.jobs.planner import FollowedStudy, Planner, PlannerCursorRow
 from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
@@ -149,7 +149,7 @@ def test_the_cursor_survives_a_restart(archive: ArchiveInMemory, study_planner: 
     arrives(archive)
     study_planner.step()
     with database.reading() as session:
-        assert session.get_one(PlannerCursor, "follow").position == 1
+        assert session.get_one(PlannerCursorRow, "follow").position == 1
 
 
 def test_a_new_archive_is_read_from_the_beginning(
@@ -207,10 +207,10 @@ def test_work_whose_result_was_lost_with_its_study_is_done_again(
     study_planner.step(notified={"study-a"})
     ended(study_planner, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
     study_planner.step(notified={"study-a"})
-    assert [job.state for job in study_planner.jobs.of_study("1.2.3")] == ["queued"]
+    assert [job.state for job in study_planner.jobs.find_jobs_of_study("1.2.3")] == ["queued"]
 
 
 def ended(study_planner: Planner, result: dict[str, object]) -> None:
-    for job in study_planner.jobs.of_study("1.2.3"):
-        hold = JobHold.claim(study_planner.database, job.id, "here/1/1", lease_s=30)
-        assert hold is None or hold.finish(result)
+    for job in study_planner.jobs.find_jobs_of_study("1.2.3"):
+        claimed = ClaimedJob.claim(study_planner.database, job.id, "here/1/1", lease_s=30)
+        assert claimed is None or claimed.finish(result)

@@ -3,7 +3,7 @@ import pytest
 from job_rows import STUDY, claim, order, submit
 from minipacs.database import Database
 from minipacs.errors import NotFound, Unreadable
-from minipacs.jobs.hold import JobHold
+from minipacs.jobs.claimed_job import ClaimedJob
 from minipacs.jobs.queue import JobQueue
 
 
@@ -16,14 +16,14 @@ def test_the_same_work_is_one_row(queue: JobQueue) -> None:
     with queue.database.writing() as session:
         assert queue.submit(session, order())
         assert not queue.submit(session, order())
-    assert len(queue.of_study(STUDY)) == 1
+    assert len(queue.find_jobs_of_study(STUDY)) == 1
 
 
 def test_a_queued_job_is_cancelled_at_once(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
     queue.cancel(job_id)
     assert queue.get(job_id).state == "cancelled"
-    assert JobHold.claim(queue.database, job_id, "here/1/1", lease_s=30) is None
+    assert ClaimedJob.claim(queue.database, job_id, "here/1/1", lease_s=30) is None
 
 
 def test_retry_gives_all_attempts_back(queue: JobQueue) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import update
 from minipacs.database import Database
 from minipacs.errors import EngineFailed
 from minipacs.jobs import runner as runner_module
+from minipacs.jobs.claimed_job import ClaimedJob
 from minipacs.jobs.contract import Order
-from minipacs.jobs.hold import JobHold
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.record import Job
 from minipacs.jobs.runner import Runner
@@ -88,8 +88,8 @@ def submit(runner: Runner, *keys: str, priority: int = 0, needs: str = "cpu") ->
             JobQueue(database).submit(session, Order("segment", key, "1.2.3", priority=priority, needs=needs))
 
 
-def claim(runner: Runner, job_id: int, worker: str) -> JobHold | None:
-    return JobHold.claim(runner.leases.database, job_id, worker, lease_s=30)
+def claim(runner: Runner, job_id: int, worker: str) -> ClaimedJob | None:
+    return ClaimedJob.claim(runner.leases.database, job_id, worker, lease_s=30)
 
 
 def row(runner: Runner, job_id: int = 1) -> Job:
@@ -117,8 +117,8 @@ def test_two_runners_on_one_table_are_harmless(runner: Runner, settings: Setting
     other._pool = FakePool(slots=2)
     submit(runner, "a")
     assert (runner.step(), other.step()) == (1, 1)
-    holds = [claim(runner, 1, f"elsewhere/{n}/1") for n in range(2)]
-    assert [hold is not None for hold in holds] == [True, False]
+    claimed_jobs = [claim(runner, 1, f"elsewhere/{n}/1") for n in range(2)]
+    assert [claimed is not None for claimed in claimed_jobs] == [True, False]
 
 
 def test_a_row_that_a_dead_process_of_this_machine_holds_is_given_back(runner: Runner, settings: Settings) -> None:
@@ -202,9 +202,9 @@ def test_failed_jobs_are_queued_again_by_rule(
     ruled._pool = pool
     submit(ruled, "a", "b")
     for job_id in (1, 2):
-        hold = claim(ruled, job_id, "elsewhere/1/1")
-        assert hold is not None
-        hold.fail(EngineFailed("It crashed."), "", is_permanent=True)
+        claimed = claim(ruled, job_id, "elsewhere/1/1")
+        assert claimed is not None
+        claimed.fail(EngineFailed("It crashed."), "", is_permanent=True)
     with database.writing() as session:
         session.execute(update(Job).where(Job.id == 1).values(finished=Job.finished - 61))
     ruled.step()

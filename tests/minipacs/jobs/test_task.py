@@ -43,7 +43,7 @@ def after(settings: Settings, monkeypatch: pytest.MonkeyPatch, *errors: Exceptio
     jobs = JobQueue(database)
     with database.writing() as session:
         jobs.submit(session, Order("segment", "key", "1.2.3"))
-    (row,) = jobs.of_study("1.2.3")
+    (row,) = jobs.find_jobs_of_study("1.2.3")
     run_job(settings, row.id)
     return jobs.get(row.id)
 

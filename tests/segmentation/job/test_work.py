@@ -142,11 +142,11 @@ def test_no_engine_no_order(archive, settings, engines):
 def test_asking_for_what_is_done_automatically_is_the_same_order(archive, settings, engines):
     study = the_study(archive)
     (automatic,) = work.orders(study, settings)
-    assert work.order_for(study, settings, settings.engine).key == automatic.key
+    assert work.create_order(study, settings, settings.engine).key == automatic.key
 
 
 def test_asking_for_another_engine_is_another_order_that_runs_it(archive, settings, engines):
-    order = work.order_for(the_study(archive), replace(settings, engine=""), "threshold")
+    order = work.create_order(the_study(archive), replace(settings, engine=""), "threshold")
     task = FakeTask(archive, replace(settings, engine=""))
     task.args = order.args
     (made,) = work.run(task)["segmentations"]
@@ -155,7 +155,7 @@ def test_asking_for_another_engine_is_another_order_that_runs_it(archive, settin
 
 def test_nothing_can_be_asked_of_a_study_without_images(settings, engines):
     with pytest.raises(NotAVolume):
-        work.order_for(StudyContent("s", "1", ()), settings, "threshold")
+        work.create_order(StudyContent("s", "1", ()), settings, "threshold")
 
 
 def test_a_study_without_images_of_its_own_is_no_order(settings, engines):

@@ -43,7 +43,7 @@ def test_the_key_under_rules_is_that_of_the_first_release(settings, engines):
 
 
 def test_the_key_of_requested_work_is_that_of_the_first_release(settings, engines):
-    assert work.order_for(STUDY, settings, "crashing").key == f"{BEGIN}/crashing/1.2/a2bbae2511d8906a"
+    assert work.create_order(STUDY, settings, "crashing").key == f"{BEGIN}/crashing/1.2/a2bbae2511d8906a"
 
 
 def test_the_uids_of_results_are_those_of_the_first_release():

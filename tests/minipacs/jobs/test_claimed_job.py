@@ -6,7 +6,7 @@ from sqlalchemy import update
 from job_rows import claim, submit
 from minipacs.database import Database
 from minipacs.errors import EngineFailed, Unreadable
-from minipacs.jobs.hold import JobHold, Progress
+from minipacs.jobs.claimed_job import ClaimedJob, JobProgress
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.record import Job
@@ -24,37 +24,37 @@ def make_due(database: Database) -> None:
 
 def test_a_row_is_claimed_once_however_many_try(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
-    holds: list[JobHold | None] = []
+    claimed_jobs: list[ClaimedJob | None] = []
 
     def try_to_claim(number: int) -> None:
-        holds.append(JobHold.claim(queue.database, job_id, f"here/{number}/1", lease_s=30))
+        claimed_jobs.append(ClaimedJob.claim(queue.database, job_id, f"here/{number}/1", lease_s=30))
 
     threads = [threading.Thread(target=try_to_claim, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(hold is not None for hold in holds) == 1
+    assert sum(claimed is not None for claimed in claimed_jobs) == 1
 
 
 def test_progress_is_recorded_and_cancellation_heard(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
-    hold = claim(queue.database, job_id)
-    assert hold.beat(Progress("reading", 3, 10, "slices")) == "go on"
+    claimed = claim(queue.database, job_id)
+    assert claimed.renew_lease(JobProgress("reading", 3, 10, "slices")) == "go on"
     job = queue.get(job_id)
     assert (job.stage, job.done, job.total, job.note) == ("reading", 3, 10, "slices")
     queue.cancel(job_id)
-    assert hold.beat(Progress()) == "cancel"
-    assert hold.end_cancelled_job()
+    assert claimed.renew_lease(JobProgress()) == "cancel"
+    assert claimed.end_cancelled_job()
     assert queue.get(job_id).state == "cancelled"
 
 
 def test_a_zombie_cannot_finish_its_successors_work(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
     zombie = claim(queue.database, job_id)
-    assert JobLeases(queue.database).requeue_of_worker("here/1/1", "The worker process ended unexpectedly.") == 1
+    assert JobLeases(queue.database).requeue_jobs_of_worker("here/1/1", "The worker process ended unexpectedly.") == 1
     successor = claim(queue.database, job_id, "here/2/1")
-    assert zombie.beat(Progress()) == "lost"
+    assert zombie.renew_lease(JobProgress()) == "lost"
     assert not zombie.finish({})
     assert successor.finish({"summary": "done well"})
     assert queue.get(job_id).summary == "done well"
@@ -70,12 +70,12 @@ def test_a_permanent_error_fails_at_once_and_keeps_its_sentence(queue: JobQueue)
 def test_a_passing_error_is_tried_again_later_and_not_for_ever(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
     for attempt in (1, 2, 3):
-        hold = claim(queue.database, job_id)
-        assert hold.attempt == attempt
-        hold.fail(EngineFailed("It crashed."), "", is_permanent=False)
+        claimed = claim(queue.database, job_id)
+        assert claimed.attempt == attempt
+        claimed.fail(EngineFailed("It crashed."), "", is_permanent=False)
         if attempt < 3:
             assert queue.get(job_id).state == "queued"
-            assert list(JobLeases(queue.database).due("cpu", 1, [])) == []  # not before its back-off is over
+            assert list(JobLeases(queue.database).find_due_jobs("cpu", 1, [])) == []  # not before its back-off is over
     job = queue.get(job_id)
     assert (job.state, job.error) == ("failed", "It crashed.")
 
@@ -106,7 +106,7 @@ def test_postponed_work_is_another_workers_though_the_attempt_is_the_same(queue:
 
 def test_a_cancelled_job_is_not_postponed(queue: JobQueue) -> None:
     (job_id,) = submit(queue)
-    hold = claim(queue.database, job_id)
+    claimed = claim(queue.database, job_id)
     queue.cancel(job_id)
-    assert hold.postpone(EngineFailed("Away."))
+    assert claimed.postpone(EngineFailed("Away."))
     assert queue.get(job_id).state == "cancelled"
