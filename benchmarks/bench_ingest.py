@@ -107,7 +107,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
         deadline = time.monotonic() + 30
         while True:
             try:
-                archive.version()
+                archive.read_version()
                 break
             except ArchiveError:
                 if time.monotonic() > deadline:

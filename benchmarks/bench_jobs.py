@@ -233,7 +233,7 @@ def time_catalogue_jobs(ground: Ground, source: Path) -> float:
     with Product(ground.settings) as product:
         for file in source.rglob("*.dcm"):
             product.archive.store(file.read_bytes())
-        studies = [product.archive.study(study_id) for study_id in product.archive.studies()]
+        studies = [product.archive.read_study(study_id) for study_id in product.archive.list_study_ids()]
         jobs = JobQueue(product.database)
         with product.database.writing() as session:
             for study in studies:

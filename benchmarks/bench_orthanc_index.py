@@ -113,7 +113,7 @@ def run_orthanc(home: Path, index: str) -> Iterator[Archive]:
 def is_answering(archive: Archive) -> bool:
     """Whether Orthanc answers."""
     try:
-        return bool(archive.version())
+        return bool(archive.read_version())
     except ArchiveError:
         return False
 
@@ -141,9 +141,9 @@ def time_look_ups(archive: Archive, instances: int) -> tuple[float, float]:
     for _ in range(LOOK_UPS):
         number = random.randrange(instances)
         began = time.perf_counter()
-        archive.find("Instance", uid(number))
+        archive.find_ids("Instance", uid(number))
         middle = time.perf_counter()
-        archive.study(archive.study_id(uid(FIRST_STUDY + number // INSTANCES_PER_STUDY)))
+        archive.read_study(archive.find_study_id(uid(FIRST_STUDY + number // INSTANCES_PER_STUDY)))
         look_ups_ms.append(1e3 * (middle - began))
         studies_ms.append(1e3 * (time.perf_counter() - middle))
     return statistics.quantiles(look_ups_ms, n=20)[-1], statistics.quantiles(studies_ms, n=20)[-1]

@@ -110,16 +110,16 @@ class FolderArchive:
     def __init__(self, folder: Path) -> None:
         self._files = sorted(folder.iterdir())
 
-    def find(self, level: str, uid: str) -> list[str]:
+    def find_ids(self, level: str, uid: str) -> list[str]:
         """The one series there is."""
         return [uid]
 
-    def series(self, series_id: str) -> tuple[str, SeriesContent]:
+    def read_series(self, series_id: str) -> tuple[str, SeriesContent]:
         """The series of all files, and its study."""
         instances = tuple((str(dcmread(f, stop_before_pixels=True).SOPInstanceUID), str(f)) for f in self._files)
         return "1.2", SeriesContent(series_id, series_id, "CT", "", "", instances)
 
-    def file(self, instance_id: str) -> bytes:
+    def read_file(self, instance_id: str) -> bytes:
         """The bytes of a file."""
         return Path(instance_id).read_bytes()
 

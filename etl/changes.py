@@ -11,7 +11,7 @@ from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Cursor
-from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
+from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.settings import Settings
@@ -40,7 +40,7 @@ class ArchiveFollower:
         total = Tally()
 
         for page in read_change_log(self._archive, self.cursor):
-            source = ArchiveSource(self._settings, self._read_studies(new_resources(page)))
+            source = ArchiveSource(self._settings, self._read_studies(find_new_resources(page)))
             tally = load_source_into_catalogue(
                 source,
                 self._database,
@@ -57,9 +57,9 @@ class ArchiveFollower:
 
     def _read_studies(self, resource_ids: Sequence[str]) -> Iterator[StudyContent]:
         """The studies that these resources of Orthanc's belong to."""
-        for study_id in sorted(self._archive.studies_of(resource_ids)):
+        for study_id in sorted(self._archive.find_parent_studies(resource_ids)):
             try:
-                yield self._archive.study(study_id)
+                yield self._archive.read_study(study_id)
             except NotInArchive:  # deleted since
                 continue
 

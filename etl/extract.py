@@ -149,7 +149,7 @@ class ArchiveReader:
                     while waiting and len(under_way) < MAX_FETCHES_AHEAD:
                         item = waiting.popleft()
                         instance_id = item.source.removeprefix(ARCHIVE_PREFIX)
-                        under_way.append((item, pool.submit(archive.file, instance_id)))
+                        under_way.append((item, pool.submit(archive.read_file, instance_id)))
 
                     item, fetch = under_way.popleft()
                     try:

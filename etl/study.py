@@ -42,7 +42,7 @@ def _read_study(task: Task) -> StudyContent:
     """What the archive has of the job's study; a study without series when it was deleted."""
     study_id = str(task.args["study_id"])
     try:
-        return task.archive.study(study_id)
+        return task.archive.read_study(study_id)
     except NotInArchive:
         return StudyContent(study_id, str(task.args.get("study_instance_uid", "")), ())
 
@@ -52,12 +52,12 @@ def find_studies(
 ) -> list[StudyContent]:
     """The studies of the archive with this Study Instance UID, or else with this series; raises `NotInArchive`."""
     if study_instance_uid:
-        study_ids = archive.find("Study", study_instance_uid)
+        study_ids = archive.find_ids("Study", study_instance_uid)
     else:
-        study_ids = sorted(archive.studies_of(archive.find("Series", series_instance_uid)))
+        study_ids = sorted(archive.find_parent_studies(archive.find_ids("Series", series_instance_uid)))
 
     if not study_ids:
         level = "study" if study_instance_uid else "series"
         uid = study_instance_uid or series_instance_uid
         raise NotInArchive(f"The archive has no {level} {uid}.", "Check the UID.")
-    return [archive.study(study_id) for study_id in study_ids]
+    return [archive.read_study(study_id) for study_id in study_ids]

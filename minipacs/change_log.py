@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from minipacs.archive.client import Archive, Changes
+from minipacs.archive.client import Archive, ChangePage
 from minipacs.database import Database
 
 NEW_RESOURCES = ("NewInstance", "NewSeries", "NewStudy")
@@ -42,7 +42,7 @@ class ChangeLogCursor:
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
 
 
-def read_change_log(archive: Archive, cursor: ChangeLogCursor) -> Iterator[Changes]:
+def read_change_log(archive: Archive, cursor: ChangeLogCursor) -> Iterator[ChangePage]:
     """The pages of the log after the cursor, to its end.
 
     The caller moves the cursor before it asks for the next page; a page whose cursor was not moved is read
@@ -51,15 +51,15 @@ def read_change_log(archive: Archive, cursor: ChangeLogCursor) -> Iterator[Chang
     """
     while True:
         position = cursor.read()
-        page = archive.changes(position)
+        page = archive.read_changes(position)
         if page.last < position:
-            page = archive.changes(0)
+            page = archive.read_changes(0)
 
         yield page
         if page.done or page.last == position:
             return
 
 
-def new_resources(page: Changes) -> list[str]:
+def find_new_resources(page: ChangePage) -> list[str]:
     """Orthanc's identifiers of the resources that are new on this page, in the order of the log."""
     return [entry.resource_id for entry in page.entries if entry.type in NEW_RESOURCES]

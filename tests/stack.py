@@ -140,10 +140,10 @@ class RunningStack:
     def _concern_present_content(self, jobs: list[Job], study_instance_uid: str, kind: str) -> bool:
         """Whether one of the jobs of this kind is for all that the archive holds of the study now."""
         try:
-            study = self.archive.study(self.archive.study_id(study_instance_uid))
+            study = self.archive.read_study(self.archive.find_study_id(study_instance_uid))
         except ArchiveError:
             return False
-        digest = study.digest(ours=kind == "catalogue")
+        digest = study.digest(include_ours=kind == "catalogue")
         return any(job.kind == kind and digest in job.key.split("/") for job in jobs)
 
     def wait_segmented(self, study_instance_uid: str) -> str:
@@ -159,7 +159,7 @@ class RunningStack:
 
     def segs(self, study_instance_uid: str) -> list[str]:
         """Series Instance UIDs of the SEG series the archive holds of a study, less those that others superseded."""
-        study = self.archive.study(self.archive.study_id(study_instance_uid))
+        study = self.archive.read_study(self.archive.find_study_id(study_instance_uid))
         with self.database.reading() as session:
             superseded = set(
                 session.scalars(select(Result.seg_series_instance_uid).where(Result.superseded_by.is_not(None)))
@@ -206,7 +206,7 @@ class RunningStack:
     def orthanc_answers(self) -> bool:
         """Whether Orthanc is there."""
         try:
-            return bool(self.archive.version())
+            return bool(self.archive.read_version())
         except ArchiveError:
             return False
 

@@ -74,7 +74,7 @@ def _is_catalogue_complete(study_instance_uid: str) -> bool:
     if followed is None or followed.due is not None or is_waiting or series_in_catalogue is None:
         return False
     try:
-        return context().archive.number_of_series(followed.study_id) == series_in_catalogue
+        return context().archive.count_series(followed.study_id) == series_in_catalogue
     except ArchiveError:
         return False
 

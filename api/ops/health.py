@@ -54,7 +54,7 @@ def _check_database() -> None:
 
 
 def _check_archive() -> None:
-    context().archive.version()
+    context().archive.read_version()
 
 
 def _check_disk() -> None:

@@ -26,11 +26,11 @@ def ensure_source_nifti(context: AppContext, label_map: Path, series_instance_ui
     if file.is_file():
         return file
 
-    found = context.archive.find("Series", series_instance_uid)
+    found = context.archive.find_ids("Series", series_instance_uid)
     if not found:
         raise NotInArchive("The archive does not hold the images of this series any more.", "Send them again.")
-    _, series = context.archive.series(found[0])
-    images = context.archive.datasets(key for _, key in series.instances)
+    _, series = context.archive.read_series(found[0])
+    images = context.archive.read_datasets(key for _, key in series.instances)
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with replace_private(file) as stream:

@@ -52,7 +52,7 @@ def segment_study(body: SegmentRequest, study_instance_uid: str) -> tuple[JobJso
         raise BadRequest("No engine is named.", 'Send {"engine": "…"}; GET /engines lists them.')
 
     archive, jobs = context().archive, job_queue()
-    study = archive.study(archive.study_id(study_instance_uid))
+    study = archive.read_study(archive.find_study_id(study_instance_uid))
     order = segmentation_work().create_order(study, context().settings, engine)
 
     with context().database.writing() as session:

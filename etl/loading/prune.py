@@ -61,9 +61,9 @@ def remove_instances_missing_from_study(database: Database, study: StudyContent)
 def _read_study(archive: Archive, study_instance_uid: str) -> StudyContent:
     """All that the archive has under this UID; under two patients it is two studies of Orthanc's."""
     parts = []
-    for study_id in archive.find("Study", study_instance_uid):
+    for study_id in archive.find_ids("Study", study_instance_uid):
         try:
-            parts.append(archive.study(study_id))
+            parts.append(archive.read_study(study_id))
         except NotInArchive:  # deleted since
             continue
     return StudyContent("", study_instance_uid, tuple(series for part in parts for series in part.series))

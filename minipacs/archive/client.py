@@ -1,7 +1,7 @@
-"""Orthanc in our words: the only importer of pyorthanc and httpx.
+"""The client of Orthanc's REST API: the only importer of pyorthanc and httpx.
 
-`Archive` answers in our values and raises only our errors. Its `transport` argument is the seam for
-tests (`httpx.MockTransport`).
+`Archive` returns values of ours and raises only our errors. Tests pass a `transport` of their own
+(`httpx.MockTransport`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from minipacs.settings import Settings
 
 TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 0.5
-"""Orthanc closes an idle connection after 1 s: ours are given up before."""
-PAGE = 1000
-"""Entries asked for at once."""
+"""Orthanc closes an idle connection after 1 s: we close ours before."""
+PAGE_SIZE = 1000
+"""Entries requested at once."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A DICOM file as Orthanc keeps it: a new `uuid` whenever it is stored anew."""
+    """A DICOM file in Orthanc's storage: it has a new `uuid` whenever it is stored anew."""
 
     instance_id: str
     uuid: str
@@ -46,7 +46,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class ArchivedStudy:
-    """A study in the archive: whose it is, when its last instance came (seconds since 1970)."""
+    """A study in the archive: its patient, and when its last instance arrived (seconds since 1970)."""
 
     study_id: str
     patient_id: str
@@ -55,7 +55,7 @@ class ArchivedStudy:
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangePage:
     """A page of the change log: its entries, the cursor after them, and whether it was the last page."""
 
     entries: tuple[Change, ...]
@@ -80,70 +80,70 @@ class Archive:
             transport=transport,
         )
 
-    # -- looking ------------------------------------------------------------------------------------
-    def version(self) -> str:
+    # -- reading ------------------------------------------------------------------------------------
+    def read_version(self) -> str:
         """Orthanc's version; raises `ArchiveUnreachable` when nobody answers."""
-        return str(self._json("GET", "/system")["Version"])
+        return str(self._request_json("GET", "/system")["Version"])
 
-    def system(self) -> dict[str, Any]:
-        """What Orthanc says of itself: version, application entity title, where its index is."""
-        return dict(self._json("GET", "/system"))
+    def read_system_info(self) -> dict[str, Any]:
+        """Orthanc's description of itself: version, application entity title, where its index is."""
+        return dict(self._request_json("GET", "/system"))
 
-    def plugins(self) -> list[str]:
+    def list_plugins(self) -> list[str]:
         """Names of the loaded plugins."""
-        return [str(name) for name in self._json("GET", "/plugins")]
+        return [str(name) for name in self._request_json("GET", "/plugins")]
 
     def check_dicomweb(self) -> None:
-        """Ask QIDO-RS for one study; raises when that is not answered."""
-        self._json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
+        """Send a QIDO-RS query for one study; raises when it is not answered."""
+        self._request_json("GET", "/dicom-web/studies?limit=1", headers={"Accept": "application/dicom+json"})
 
-    def last_change(self) -> int:
+    def read_last_change_number(self) -> int:
         """Number of the newest entry of the change log."""
-        return int(self._json("GET", "/changes?last")["Last"])
+        return int(self._request_json("GET", "/changes?last")["Last"])
 
-    def changes(self, since: int, limit: int = PAGE) -> Changes:
-        """The change log after entry `since`. Deletions do not stand in it."""
-        answer = self._json("GET", f"/changes?since={since}&limit={limit}")
+    def read_changes(self, since: int, limit: int = PAGE_SIZE) -> ChangePage:
+        """A page of the change log after entry `since`. Deletions do not stand in it."""
+        answer = self._request_json("GET", f"/changes?since={since}&limit={limit}")
         entries = tuple(Change(int(e["Seq"]), str(e["ChangeType"]), str(e["ID"])) for e in answer["Changes"])
-        return Changes(entries, int(answer["Last"]), bool(answer["Done"]))
+        return ChangePage(entries, int(answer["Last"]), bool(answer["Done"]))
 
-    def studies(self) -> list[str]:
+    def list_study_ids(self) -> list[str]:
         """Orthanc's identifiers of all studies."""
-        return [str(i) for i in self._json("GET", "/studies")]
+        return [str(i) for i in self._request_json("GET", "/studies")]
 
-    def studies_of(self, resource_ids: Iterable[str]) -> set[str]:
+    def find_parent_studies(self, resource_ids: Iterable[str]) -> set[str]:
         """The studies to which these patients, studies, series or instances belong; the deleted are left out."""
         ids = list(dict.fromkeys(resource_ids))
         found: set[str] = set()
-        for start in range(0, len(ids), PAGE):
-            query = {"Resources": ids[start : start + PAGE], "Level": "Study", "Metadata": False}
-            found.update(str(entry["ID"]) for entry in self._json("POST", "/tools/bulk-content", json=query))
+        for start in range(0, len(ids), PAGE_SIZE):
+            query = {"Resources": ids[start : start + PAGE_SIZE], "Level": "Study", "Metadata": False}
+            found.update(str(entry["ID"]) for entry in self._request_json("POST", "/tools/bulk-content", json=query))
         return found
 
-    def study_id(self, study_instance_uid: str) -> str:
+    def find_study_id(self, study_instance_uid: str) -> str:
         """Orthanc's identifier of a study; raises `NotInArchive`."""
-        found = self.find("Study", study_instance_uid)
+        found = self.find_ids("Study", study_instance_uid)
         if not found:
             raise NotInArchive(f"The archive has no study {study_instance_uid}.", "Send it, or check the UID.")
         return found[0]
 
-    def find(self, level: str, uid: str) -> list[str]:
-        """Orthanc's identifiers of what bears this UID; `level` is Study, Series or Instance."""
-        found = self._json("POST", "/tools/lookup", content=uid)
+    def find_ids(self, level: str, uid: str) -> list[str]:
+        """Orthanc's identifiers of the resources with this UID; `level` is Study, Series or Instance."""
+        found = self._request_json("POST", "/tools/lookup", content=uid)
         return [str(e["ID"]) for e in found if e["Type"] == level]
 
     def find_studies(self, text: str, limit: int = 20) -> dict[str, ArchivedStudy]:
-        """Studies whose UID, PatientID, accession number or patient's name this is, by Study Instance UID.
+        """Studies whose UID, PatientID, accession number or patient's name is `text`, by Study Instance UID.
 
         A name matches in its middle, the rest whole; case does not count.
         """
         plain = text.strip().replace("*", "?")
-        asked = [{"StudyInstanceUID": plain}, {"PatientID": plain}, {"AccessionNumber": plain}]
-        asked.append({"PatientName": "*" + "*".join(plain.split()) + "*"})
+        queries = [{"StudyInstanceUID": plain}, {"PatientID": plain}, {"AccessionNumber": plain}]
+        queries.append({"PatientName": "*" + "*".join(plain.split()) + "*"})
         found: dict[str, ArchivedStudy] = {}
-        for query in asked if plain else ():
+        for query in queries if plain else ():
             body = {"Level": "Study", "Expand": True, "CaseSensitive": False, "Limit": limit, "Query": query}
-            for entry in self._json("POST", "/tools/find", json=body):
+            for entry in self._request_json("POST", "/tools/find", json=body):
                 uid = str(entry["MainDicomTags"].get("StudyInstanceUID", ""))
                 last = datetime.strptime(str(entry["LastUpdate"]), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
                 patient = str(entry.get("PatientMainDicomTags", {}).get("PatientID", ""))
@@ -152,91 +152,92 @@ class Archive:
 
     def is_stable(self, study_id: str) -> bool:
         """Whether Orthanc calls the study stable; forgotten when Orthanc stops before that."""
-        return bool(self._json("GET", f"/studies/{study_id}")["IsStable"])
+        return bool(self._request_json("GET", f"/studies/{study_id}")["IsStable"])
 
-    def number_of_series(self, study_id: str) -> int:
+    def count_series(self, study_id: str) -> int:
         """How many series the study has at this moment."""
-        return len(self._json("GET", f"/studies/{study_id}")["Series"])
+        return len(self._request_json("GET", f"/studies/{study_id}")["Series"])
 
-    def study(self, study_id: str) -> StudyContent:
+    def read_study(self, study_id: str) -> StudyContent:
         """What the study holds, without pixels."""
-        study = self._json("GET", f"/studies/{study_id}")
+        study = self._request_json("GET", f"/studies/{study_id}")
         instances: dict[str, list[tuple[str, str]]] = {}
-        for entry in self._json("GET", f"/studies/{study_id}/instances?expand"):
+        for entry in self._request_json("GET", f"/studies/{study_id}/instances?expand"):
             uid = str(entry["MainDicomTags"].get("SOPInstanceUID", ""))
             instances.setdefault(str(entry["ParentSeries"]), []).append((uid, str(entry["ID"])))
         series = [
-            _series(s, instances.get(str(s["ID"]), [])) for s in self._json("GET", f"/studies/{study_id}/series?expand")
+            _parse_series(s, instances.get(str(s["ID"]), []))
+            for s in self._request_json("GET", f"/studies/{study_id}/series?expand")
         ]
         uid = str(study["MainDicomTags"].get("StudyInstanceUID", ""))
         return StudyContent(study_id, uid, tuple(sorted(series, key=lambda s: s.series_instance_uid)))
 
-    def series(self, series_id: str) -> tuple[str, SeriesContent]:
+    def read_series(self, series_id: str) -> tuple[str, SeriesContent]:
         """The Study Instance UID of a series, and what it holds, without pixels."""
-        series = self._json("GET", f"/series/{series_id}")
-        study = self._json("GET", f"/studies/{series['ParentStudy']}")
+        series = self._request_json("GET", f"/series/{series_id}")
+        study = self._request_json("GET", f"/studies/{series['ParentStudy']}")
         instances = [
             (str(entry["MainDicomTags"].get("SOPInstanceUID", "")), str(entry["ID"]))
-            for entry in self._json("GET", f"/series/{series_id}/instances?expand")
+            for entry in self._request_json("GET", f"/series/{series_id}/instances?expand")
         ]
-        return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _series(series, instances)
+        return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _parse_series(series, instances)
 
-    def instances(self) -> list[str]:
+    def list_instance_ids(self) -> list[str]:
         """Orthanc's identifiers of all instances, as they are at one moment."""
-        return [str(i) for i in self._json("GET", "/instances")]
+        return [str(i) for i in self._request_json("GET", "/instances")]
 
     def stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
-        """How these instances are kept; those deleted meanwhile are left out."""
+        """The files of these instances in Orthanc's storage; instances deleted meanwhile are left out."""
         ids = list(instance_ids)
-        for start in range(0, len(ids), PAGE):
-            query = {"Resources": ids[start : start + PAGE], "Level": "Instance", "Metadata": False}
-            for entry in self._json("POST", "/tools/bulk-content", json=query):
+        for start in range(0, len(ids), PAGE_SIZE):
+            query = {"Resources": ids[start : start + PAGE_SIZE], "Level": "Instance", "Metadata": False}
+            for entry in self._request_json("POST", "/tools/bulk-content", json=query):
                 yield StoredFile(str(entry["ID"]), str(entry["FileUuid"]), int(entry["FileSize"]))
 
     def count_instances(self) -> int:
         """How many instances it holds."""
-        return int(self._json("GET", "/statistics")["CountInstances"])
+        return int(self._request_json("GET", "/statistics")["CountInstances"])
 
-    # -- taking and giving --------------------------------------------------------------------------
-    def file(self, instance_id: str) -> bytes:
+    # -- instances --------------------------------------------------------------------------
+    def read_file(self, instance_id: str) -> bytes:
         """The instance as a DICOM file (PS3.10)."""
-        return self._call("GET", f"/instances/{instance_id}/file").content
+        return self._request("GET", f"/instances/{instance_id}/file").content
 
-    def dataset(self, instance_id: str) -> pydicom.Dataset:
+    def read_dataset(self, instance_id: str) -> pydicom.Dataset:
         """The instance, read by pydicom."""
-        return pydicom.dcmread(BytesIO(self.file(instance_id)), force=True)
+        return pydicom.dcmread(BytesIO(self.read_file(instance_id)), force=True)
 
-    def datasets(self, instance_ids: Iterable[str]) -> Iterator[pydicom.Dataset]:
-        """The instances, one after the other, in the order asked for."""
-        return (self.dataset(i) for i in instance_ids)
+    def read_datasets(self, instance_ids: Iterable[str]) -> Iterator[pydicom.Dataset]:
+        """The instances, one after the other, in the given order."""
+        return (self.read_dataset(i) for i in instance_ids)
 
     def store(self, file: bytes) -> str:
         """Store a DICOM file; its identifier. Stored already: the same answer, nothing changes."""
-        answer = self._json("POST", "/instances", content=file)
+        answer = self._request_json("POST", "/instances", content=file)
         return str(answer["ID"])
 
     def delete_series(self, series_id: str) -> None:
         """Delete a series; what is gone already is no error."""
         try:
-            self._call("DELETE", f"/series/{series_id}")
+            self._request("DELETE", f"/series/{series_id}")
         except NotInArchive:
             return
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
 
-    # -- the wire -----------------------------------------------------------------------------------
-    def _json(self, method: str, path: str, **options: Any) -> Any:
-        return self._call(method, path, **options).json()
+    # -- requests -----------------------------------------------------------------------------------
+    def _request_json(self, method: str, path: str, **options: Any) -> Any:
+        return self._request(method, path, **options).json()
 
-    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request; httpx's and Orthanc's ways of saying no become our errors."""
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; errors of httpx and Orthanc become errors of ours."""
         try:
             try:
-                response = self._send(method, path, **options)
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):  # a stale connection: ask once more;
-                response = self._send(method, path, **options)  # every request of ours may be made twice
+                response = self._send_request(method, path, **options)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):  # a stale connection: send again;
+                response = self._send_request(method, path, **options)  # every request of ours may be sent twice
         except httpx.TransportError as error:
             raise ArchiveUnreachable(
                 f"Orthanc does not answer at {self.url} ({type(error).__name__}).", "Start it with scripts/up."
@@ -251,13 +252,13 @@ class Archive:
             )
         return response
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _send_request(self, method: str, path: str, **options: Any) -> httpx.Response:
         response: httpx.Response = self._client.request(method, self.url + path, **options)
         return response
 
 
-def _series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
-    """Orthanc's description of a series in our words."""
+def _parse_series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
+    """Orthanc's description of a series as a `SeriesContent`."""
     tags = series["MainDicomTags"]
     return SeriesContent(
         series_id=str(series["ID"]),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 MANUFACTURER = "minipacs"
-"""Manufacturer (0008,0070) of every object we make: how our own objects are known again."""
+"""Manufacturer (0008,0070) of every object that minipacs creates: by it we recognise our own objects."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class SeriesContent:
     """(SOP Instance UID, Orthanc's identifier) of each instance, sorted by UID."""
 
     @property
-    def ours(self) -> bool:
-        """Whether we made it: our objects never trigger segmentation."""
+    def is_ours(self) -> bool:
+        """Whether minipacs created it: our objects never start a segmentation."""
         return self.manufacturer == MANUFACTURER
 
     @property
@@ -41,9 +41,9 @@ class StudyContent:
     study_instance_uid: str
     series: tuple[SeriesContent, ...]
 
-    def digest(self, *, ours: bool) -> str:
-        """Of the sorted SOP Instance UIDs; `ours` says whether objects we made count."""
-        return uids_digest(uid for s in self.series if ours or not s.ours for uid, _ in s.instances)
+    def digest(self, *, include_ours: bool) -> str:
+        """Of the sorted SOP Instance UIDs; `include_ours`: with the objects that minipacs created."""
+        return uids_digest(uid for s in self.series if include_ours or not s.is_ours for uid, _ in s.instances)
 
 
 def uids_digest(uids: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> Backu
     """Make the backup at `path`; its manifest. `say` is called with each sentence of progress."""
     archive, database = Archive(settings), Database(settings.database_url)
     try:
-        archive.version()
+        archive.read_version()
         return BackupWriter(settings, open_target(path), say).write(archive, database)
     finally:
         archive.close()
@@ -104,7 +104,7 @@ class BackupWriter:
         return counts
 
     def _write_instances(self, archive: Archive) -> int:
-        ids = archive.instances()
+        ids = archive.list_instance_ids()
         count = 0
         for stored in archive.stored_files(ids):
             name = f"instances/{stored.uuid[:2]}/{stored.uuid[2:4]}/{stored.uuid}"
@@ -132,7 +132,7 @@ class BackupWriter:
             except FileNotFoundError:
                 pass
         try:
-            return archive.file(stored.instance_id)
+            return archive.read_file(stored.instance_id)
         except NotInArchive:
             return None
 

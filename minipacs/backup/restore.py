@@ -177,7 +177,7 @@ def _open_archive(settings: Settings) -> Iterator[Archive]:
     try:
         if not _answers(archive):
             if not runs_here(settings):
-                archive.version()
+                archive.read_version()
             environment = {**settings.as_environment(), **local_orthanc.ENVIRONMENT}
             orthanc = ChildProcess(local_orthanc.command(settings), environment, settings.home / "log" / "orthanc.log")
             orthanc.start()
@@ -191,7 +191,7 @@ def _open_archive(settings: Settings) -> Iterator[Archive]:
 
 def _answers(archive: Archive) -> bool:
     try:
-        return bool(archive.version())
+        return bool(archive.read_version())
     except ArchiveUnreachable:
         return False
 

@@ -127,7 +127,7 @@ def check_orthanc_installation(settings: Settings) -> Finding:
 def check_archive(settings: Settings) -> Finding:
     """The archive answers, is ours, has the plugins it needs and not the one that kills it."""
     with closing(Archive(settings, timeout_s=ANSWER_TIMEOUT_S)) as archive:
-        system, plugins = archive.system(), archive.plugins()
+        system, plugins = archive.read_system_info(), archive.list_plugins()
 
     if "gdcm" in plugins:
         return failure("the gdcm plugin is loaded; its transcoding can kill Orthanc", "apt-get remove orthanc-gdcm")

@@ -92,7 +92,7 @@ def check_change_log(settings: Settings) -> Finding:
         return ok("not read yet")
 
     with closing(Archive(settings, timeout_s=ARCHIVE_TIMEOUT_S)) as archive:
-        last = archive.last_change()
+        last = archive.read_last_change_number()
     with closing(Database(settings.database_url)) as database, database.reading() as session:
         if not migrations.current(session.connection()):
             return ok("not read yet")

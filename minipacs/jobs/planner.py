@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from sqlalchemy import Double, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from minipacs.archive.client import Archive, Changes
+from minipacs.archive.client import Archive, ChangePage
 from minipacs.archive.content import StudyContent
-from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
+from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import kinds_of_work
@@ -71,7 +71,7 @@ class Planner:
         `notified_studies`: Orthanc's identifiers of studies that the plugin called stable.
         """
         self.read_change_log()
-        self._set_stable(self.archive.studies_of(notified_studies))
+        self._set_stable(self.archive.find_parent_studies(notified_studies))
         if time.monotonic() - self._reconciled_at > self.settings.reconcile_s:
             self.reconcile()
             self._reconciled_at = time.monotonic()
@@ -80,8 +80,8 @@ class Planner:
     def read_change_log(self) -> None:
         """Move the cursor to the end of the change log, setting due times in the same transactions."""
         for page in read_change_log(self.archive, self._cursor):
-            new = self.archive.studies_of(new_resources(page))
-            stable = self.archive.studies_of(_find_stable_studies(page))
+            new = self.archive.find_parent_studies(find_new_resources(page))
+            stable = self.archive.find_parent_studies(_find_stable_studies(page))
             with self.database.writing() as session:
                 self._set_due(session, new, after_s=self.settings.quiet_s, is_stable=False)
                 self._set_due(session, stable, after_s=0, is_stable=True)
@@ -118,7 +118,7 @@ class Planner:
             if is_stable and not self.archive.is_stable(study_id):  # instances came after the notification
                 self._postpone_study(study_id)
                 return 0
-            study = self.archive.study(study_id)
+            study = self.archive.read_study(study_id)
         except NotInArchive:
             self._forget_study(study_id)
             return 0
@@ -139,7 +139,7 @@ class Planner:
 
     def reconcile(self) -> None:
         """Compare the archive's studies with ours: plan what was never planned, forget what is gone."""
-        archived = set(self.archive.studies())
+        archived = set(self.archive.list_study_ids())
         with self.database.reading() as session:
             followed = set(session.scalars(select(FollowedStudy.study_id)))
         for study_id in sorted(followed - archived):
@@ -162,6 +162,6 @@ class Planner:
             session.delete(followed)
 
 
-def _find_stable_studies(page: Changes) -> list[str]:
+def _find_stable_studies(page: ChangePage) -> list[str]:
     """Orthanc's identifiers of the studies that a page of the change log calls stable."""
     return [entry.resource_id for entry in page.entries if entry.type == "StableStudy"]

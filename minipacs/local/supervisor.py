@@ -138,7 +138,7 @@ class Stack:
 
     def _orthanc_answers(self) -> bool:
         try:
-            return bool(self._archive.version()) and not _is_port_free(self.settings.dicom_port)
+            return bool(self._archive.read_version()) and not _is_port_free(self.settings.dicom_port)
         except ArchiveUnreachable:
             return False
         except ArchiveRefused as error:

@@ -97,7 +97,7 @@ def work_key(study: StudyContent, engine: str, version: str, made_of: str) -> st
 
     `made_of`: `parameters_digest` of the engine's parameters, or of the rules.
     """
-    return f"{KIND}/{study.study_instance_uid}/{study.digest(ours=False)}/{engine}/{version}/{made_of}"
+    return f"{KIND}/{study.study_instance_uid}/{study.digest(include_ours=False)}/{engine}/{version}/{made_of}"
 
 
 def engines(settings: Settings) -> list[EngineStatus]:
@@ -112,7 +112,7 @@ def check_rules(text: str, settings: Settings) -> None:
 
 def is_candidate(series: SeriesContent) -> bool:
     """Whether a series may be worth segmenting: images, and not ours."""
-    return not series.ours and series.modality not in NO_IMAGES and bool(series.instances)
+    return not series.is_ours and series.modality not in NO_IMAGES and bool(series.instances)
 
 
 def _has_candidates(study: StudyContent) -> bool:
@@ -133,7 +133,7 @@ def run(task: Task) -> StudyResult:
     A series that is no volume is skipped with its reason; an engine that fails fails the job, after the
     other series had their turn.
     """
-    study = task.archive.study(task.archive.study_id(task.args["study_instance_uid"]))
+    study = task.archive.read_study(task.archive.find_study_id(task.args["study_instance_uid"]))
     rules = read_rules(task.settings)
     if engine := task.args.get("engine"):
         rules = replace(rules, rules=(Rule(engine),))
@@ -254,7 +254,7 @@ def _download(task: Task, series: SeriesContent, folder: Path, report: Progress)
         for start in range(0, total, DOWNLOADS_PER_STEP):
             report("download", start, total)
             step = slice(start, start + DOWNLOADS_PER_STEP)
-            contents = pool.map(lambda instance: task.archive.file(instance[1]), series.instances[step])
+            contents = pool.map(lambda instance: task.archive.read_file(instance[1]), series.instances[step])
             for file, content in zip(files[step], contents, strict=True):
                 file.write_bytes(content)
 
@@ -263,4 +263,4 @@ def _download(task: Task, series: SeriesContent, folder: Path, report: Progress)
 
 def _read_body_part(task: Task, series: SeriesContent) -> str:
     """Body Part Examined (0018,0015) of the first instance."""
-    return str(task.archive.dataset(series.instances[0][1]).get("BodyPartExamined") or "")
+    return str(task.archive.read_dataset(series.instances[0][1]).get("BodyPartExamined") or "")

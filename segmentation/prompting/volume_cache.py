@@ -118,11 +118,11 @@ class VolumeCache:
         if entry.series is not None and monotonic() - entry.checked_at < MAX_AGE_S:
             return entry.series
 
-        found = self._archive.find("Series", uid)
+        found = self._archive.find_ids("Series", uid)
         if not found:
             raise NotInArchive(f"The archive has no series {uid}.", "Send it, or check the UID.")
 
-        study_uid, content = self._archive.series(found[0])
+        study_uid, content = self._archive.read_series(found[0])
         if entry.series is None or entry.series.content != content:
             entry.series = self._fetch(study_uid, content)
 
@@ -132,7 +132,7 @@ class VolumeCache:
 
     def _fetch(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            files = pool.map(lambda instance: BytesIO(self._archive.file(instance[1])), content.instances)
+            files = pool.map(lambda instance: BytesIO(self._archive.read_file(instance[1])), content.instances)
             slices = stack_images(read_images(files), minimum=MIN_SLICES)
 
         volume = load_volume(slices)

@@ -68,14 +68,14 @@ def store_in_archive(folder: Path, manifest: Manifest, archive: Archive) -> None
     objects = {"seg.dcm": manifest.get("seg_sop_instance_uid"), "sr.dcm": manifest.get("sr_sop_instance_uid")}
 
     for name, uid in objects.items():
-        if uid and not archive.find("Instance", uid):
+        if uid and not archive.find_ids("Instance", uid):
             archive.store((folder / name).read_bytes())
 
 
 def remove_from_archive(series_instance_uids: list[str], archive: Archive) -> None:
     """Delete these series, where the archive has them."""
     for uid in series_instance_uids:
-        for series_id in archive.find("Series", uid):
+        for series_id in archive.find_ids("Series", uid):
             archive.delete_series(series_id)
 
 

@@ -170,8 +170,8 @@ def test_what_ohif_saves_is_read_back(page: Page, stack: RunningStack, tmp_path:
     page.wait_for_function(HAS_REPRESENTATION)
     page.wait_for_function(ALL_LOADED)
     instance, _series = page.evaluate(SAVE)
-    (held,) = until(lambda: stack.archive.find("Instance", instance), what="the saved SEG in the archive")
-    saved = hd.seg.segread(BytesIO(stack.archive.file(held)))
+    (held,) = until(lambda: stack.archive.find_ids("Instance", instance), what="the saved SEG in the archive")
+    saved = hd.seg.segread(BytesIO(stack.archive.read_file(held)))
     assert saved.SegmentationType == "BINARY"
     ours = hd.seg.Segmentation.from_dataset(seg)
     names = {int(s.SegmentNumber): str(s.SegmentLabel) for s in saved.SegmentSequence}

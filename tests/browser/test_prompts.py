@@ -154,8 +154,8 @@ def test_two_clicks_and_a_box_become_a_stored_segment(
     show(page, MIDDLE)
     page.screenshot(path=artefacts / "prompts-stored.png")
 
-    (instance,) = stack.archive.find("Instance", stored["sop_instance_uid"])
-    seg = hd.seg.segread(BytesIO(stack.archive.file(instance)))
+    (instance,) = stack.archive.find_ids("Instance", stored["sop_instance_uid"])
+    seg = hd.seg.segread(BytesIO(stack.archive.read_file(instance)))
     assert seg.SeriesInstanceUID == stored["series_instance_uid"]
     assert (seg.StudyInstanceUID, seg.FrameOfReferenceUID) == (study, files[0].FrameOfReferenceUID)
     segment = seg.get_segment_description(1)

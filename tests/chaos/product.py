@@ -72,7 +72,7 @@ class Product:
     def is_ready(self) -> bool:
         """Whether the archive answers and the front door with it."""
         try:
-            self.archive.version()
+            self.archive.read_version()
             with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http_port}/healthz", timeout=LOOK_S):
                 return True
         except (MinipacsError, OSError):

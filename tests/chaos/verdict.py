@@ -70,10 +70,10 @@ def ended_jobs(product: Product) -> int:
 def is_complete(product: Product, study: SmallStudy) -> bool:
     """Whether the archive holds all of the study and a SEG and an SR of the whole."""
     try:
-        content = product.archive.study(product.archive.study_id(study.study_instance_uid))
+        content = product.archive.read_study(product.archive.find_study_id(study.study_instance_uid))
     except NotInArchive:
         return False
-    made = Counter(s.modality for s in content.series if s.ours)
+    made = Counter(s.modality for s in content.series if s.is_ours)
     return _held(content, study) and all(made[modality] for modality in RESULTS)
 
 
@@ -86,19 +86,19 @@ def _results(product: Product, study: SmallStudy, verdict: Verdict) -> None:
     """Exactly one SEG and one SR, of exactly the images that were acknowledged."""
     uid = study.study_instance_uid
     try:
-        content = product.archive.study(product.archive.study_id(uid))
+        content = product.archive.read_study(product.archive.find_study_id(uid))
     except NotInArchive:
         verdict.lost.append(f"study {uid}")
         return
     if not _held(content, study):
         verdict.lost.append(f"images of {uid}")
     for modality in RESULTS:
-        made = [i for s in content.series if s.ours and s.modality == modality for i in s.instances]
+        made = [i for s in content.series if s.is_ours and s.modality == modality for i in s.instances]
         if not made:
             verdict.lost.append(f"{modality} of {uid}")
         elif len(made) > 1:
             verdict.doubled.append(f"{len(made)} {modality} of {uid}")
-        elif modality == "SEG" and _referred(product.archive.dataset(made[0][1])) != set(study.sop_instance_uids):
+        elif modality == "SEG" and _referred(product.archive.read_dataset(made[0][1])) != set(study.sop_instance_uids):
             verdict.lost.append(f"SEG of {uid} is of a part of it")
 
 
@@ -111,7 +111,7 @@ def _rows(product: Product, study: SmallStudy, verdict: Verdict) -> None:
     """A row for each object of the archive, a picture for each image, and no more."""
     uid = study.study_instance_uid
     try:
-        content = product.archive.study(product.archive.study_id(uid))
+        content = product.archive.read_study(product.archive.find_study_id(uid))
     except NotInArchive:
         return
     held = {i for s in content.series for i, _ in s.instances}

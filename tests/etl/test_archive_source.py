@@ -54,7 +54,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
     def answers() -> bool:
         try:
-            return bool(archive.version())
+            return bool(archive.read_version())
         except ArchiveError:
             return False
 
@@ -72,8 +72,8 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def archive(orthanc: Settings) -> Iterator[Archive]:
     """The archive, empty."""
     opened = Archive(orthanc)
-    for study_id in opened.studies():
-        for series in opened.study(study_id).series:
+    for study_id in opened.list_study_ids():
+        for series in opened.read_study(study_id).series:
             opened.delete_series(series.series_id)
     yield opened
     opened.close()
@@ -102,11 +102,11 @@ def job(orthanc: Settings, archive: Archive, database: Database, tmp_path: Path)
     settings = replace(orthanc, output=tmp_path / "output")
 
     def run() -> dict[str, Any]:
-        (study_id,) = archive.studies()
-        (order,) = work.orders(archive.study(study_id), settings)
+        (study_id,) = archive.list_study_ids()
+        (order,) = work.orders(archive.read_study(study_id), settings)
         task = FakeTask(settings, archive, database, order.args)
         result = work.run(task)
-        number = sum(len(series.instances) for series in archive.study(study_id).series)
+        number = sum(len(series.instances) for series in archive.read_study(study_id).series)
         assert task.said[-1] == ("cataloguing", number, number)
         return json.loads(json.dumps(result))
 
@@ -134,7 +134,7 @@ def test_a_late_instance_changes_the_key_of_the_order(archive: Archive, orthanc:
     keys = []
     for number in (1, 1, 2):
         archive.store(as_file(image(PIXELS, number)))
-        (order,) = work.orders(archive.study(archive.studies()[0]), orthanc)
+        (order,) = work.orders(archive.read_study(archive.list_study_ids()[0]), orthanc)
         keys.append(order.key)
         assert order.kind == "catalogue"
     assert keys[0] == keys[1] != keys[2]
@@ -145,7 +145,9 @@ def test_a_series_that_left_the_archive_leaves_the_catalogue(job: Job, archive: 
     archive.store(as_file(image(PIXELS, 1)))
     archive.store(as_file(image(PIXELS, 2, SeriesInstanceUID=f"{ROOT}.1.2")))
     job()
-    gone = next(s for s in archive.study(archive.studies()[0]).series if s.series_instance_uid == f"{ROOT}.1.2")
+    gone = next(
+        s for s in archive.read_study(archive.list_study_ids()[0]).series if s.series_instance_uid == f"{ROOT}.1.2"
+    )
     archive.delete_series(gone.series_id)
     assert job()["removed"] == 1
     with database.reading() as session:
@@ -157,7 +159,7 @@ def test_a_deleted_study_is_removed_by_its_job(
 ) -> None:
     archive.store(as_file(image(PIXELS, 1)))
     job()
-    study = archive.study(archive.studies()[0])
+    study = archive.read_study(archive.list_study_ids()[0])
     (order,) = work.orders(study, orthanc)
     archive.delete_series(study.series[0].series_id)
     assert work.run(FakeTask(orthanc, archive, database, order.args))["removed"] == 1
@@ -180,8 +182,8 @@ def test_the_change_log_is_read_from_its_cursor(
     with database.reading() as session:
         assert totals(session) == Counts(1, 2, 2, 2)
     assert remove_instances_missing_from_archive(archive, database) == 0
-    for study_id in archive.studies():
-        archive.delete_series(archive.study(study_id).series[0].series_id)
+    for study_id in archive.list_study_ids():
+        archive.delete_series(archive.read_study(study_id).series[0].series_id)
     assert remove_instances_missing_from_archive(archive, database) == 2
 
 
@@ -197,7 +199,7 @@ def test_an_error_leaves_the_cursor_where_it_was(
         raise ArchiveUnreachable("Orthanc does not answer.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Archive, "file", away)
+        broken.setattr(Archive, "read_file", away)
         with pytest.raises(ArchiveUnreachable):
             follower.catch_up()
     assert follower.cursor.read() == before
@@ -239,4 +241,4 @@ def test_the_command_takes_a_study_a_series_the_log_and_rebuilds(
     assert "has no study 1.2.3" in capsys.readouterr().err
     assert command.HELP
     with pytest.raises(NotInArchive):
-        archive.study_id("1.2.3")
+        archive.find_study_id("1.2.3")

@@ -104,7 +104,7 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
         assert back_up(stack.settings, file, print)["instances"] == second["instances"]
         with pytest.raises(BadRequest, match="exists"):
             back_up(stack.settings, file, print)
-        originals = {i: stack.archive.file(i) for i in stack.archive.instances()}
+        originals = {i: stack.archive.read_file(i) for i in stack.archive.list_instance_ids()}
         catalogue, files, done = (
             rows(stack.database, stack.settings),
             outputs(stack.settings),
@@ -127,10 +127,10 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
 
     again = {"MINIPACS_DATABASE_URL": url, **settings.as_environment()}
     with running(settings.home, database_url=again["MINIPACS_DATABASE_URL"]) as stack:
-        last = stack.archive.last_change()
+        last = stack.archive.read_last_change_number()
         until(lambda: cursor(stack.database) >= last, what="the change log read again")
         until(lambda: idle(stack.database, STUDIES + 1))
-        assert {i: stack.archive.file(i) for i in stack.archive.instances()} == originals
+        assert {i: stack.archive.read_file(i) for i in stack.archive.list_instance_ids()} == originals
         assert jobs_done(stack.database) == done, "nothing is done again"
         assert len(stack.segs(study)) == 1
 

@@ -115,7 +115,7 @@ def test_the_index_is_in_postgresql_and_nowhere_else(cluster: Cluster) -> None:
         (count,) = connection.execute("SELECT count(*) FROM resources WHERE resourcetype = 3").fetchone() or (0,)
     assert count == stack.archive.count_instances() > 0
     assert not list((stack.settings.home / "orthanc" / "storage").glob("index*"))
-    assert stack.archive.system()["DatabaseBackendPlugin"]
+    assert stack.archive.read_system_info()["DatabaseBackendPlugin"]
 
 
 def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:

@@ -25,7 +25,7 @@ def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
 
     def answers() -> bool:
         try:
-            return bool(archive.version())
+            return bool(archive.read_version())
         except ArchiveError:
             return False
 
@@ -38,7 +38,7 @@ def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
             sent = send_folder(tmp_path / "study", settings)
             assert sent.stored == 0
             assert [why for _, why in sent.left_out] == ["refused with status 0xa700"] * 2
-            assert not list(archive.studies())
+            assert not list(archive.list_study_ids())
         finally:
             archive.close()
             process.terminate()

@@ -50,7 +50,7 @@ def test_a_study_that_became_stable_while_we_were_away_is_processed(tmp_path: Pa
     try:
         until(stack.orthanc_answers)
         send_folder(source, settings)
-        study_id = stack.archive.study_id(study_uid(source))
+        study_id = stack.archive.find_study_id(study_uid(source))
         until(lambda: stack.archive.is_stable(study_id), what="the study to be stable with nobody at the door")
     finally:
         alone.terminate()
@@ -95,4 +95,4 @@ def test_an_unknown_peer_is_refused_in_one_sentence_where_peers_are_named(tmp_pa
     with running(tmp_path / "home", peers="CT1=SCANNER@127.0.0.1:104") as stack:
         with pytest.raises(ArchiveRefused, match="MINIPACS_PEERS"):
             stack.send(tmp_path / "source")
-        assert stack.archive.studies() == []
+        assert stack.archive.list_study_ids() == []

@@ -28,7 +28,7 @@ def has_read_the_change_log(stack: RunningStack) -> bool:
     database = sqlite3.connect(stack.settings.home / "catalogue.sqlite")
     (last,) = database.execute("SELECT last FROM letter_box").fetchone()
     database.close()
-    return bool(last == stack.archive.last_change())
+    return bool(last == stack.archive.read_last_change_number())
 
 
 def test_the_product_goes_on_where_the_old_version_stopped(tmp_path: Path) -> None:

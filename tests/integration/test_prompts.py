@@ -100,8 +100,8 @@ def test_two_prompts_become_a_seg_whose_mask_is_the_answer(stack: RunningStack, 
     status, stored = ask(stack, f"/prompts/{answer['session']}/accept", BONE)
     assert status == 201, stored
     assert stored["study_instance_uid"] == str(image.StudyInstanceUID)
-    (instance,) = stack.archive.find("Instance", stored["sop_instance_uid"])
-    seg = highdicom.seg.Segmentation.from_dataset(stack.archive.dataset(instance))
+    (instance,) = stack.archive.find_ids("Instance", stored["sop_instance_uid"])
+    seg = highdicom.seg.Segmentation.from_dataset(stack.archive.read_dataset(instance))
     assert seg.SeriesInstanceUID == stored["series_instance_uid"]
     assert seg.Manufacturer == MANUFACTURER
     assert seg.ContentCreatorName == "token:tests"

@@ -72,12 +72,12 @@ def test_sending_the_same_study_again_changes_nothing(stack: RunningStack, tmp_p
     write_chest_ct(tmp_path, patient_id="TWICE")
 
     (study,) = stack.send(tmp_path)
-    study_id = stack.archive.study_id(study)
+    study_id = stack.archive.find_study_id(study)
 
     def content() -> tuple[int, int, list[int], list[str]]:
         """Of this study alone: others of the same product may still be worked on."""
-        held = {identifier for s in stack.archive.study(study_id).series for _, identifier in s.instances}
-        changes = stack.archive.changes(0, limit=100_000).entries
+        held = {identifier for s in stack.archive.read_study(study_id).series for _, identifier in s.instances}
+        changes = stack.archive.read_changes(0, limit=100_000).entries
         arrivals = [c for c in changes if c.type == "NewInstance" and c.resource_id in held]
         catalogued = stack.get_json("/patients/TWICE/counts")["image_count"]
         return len(arrivals), catalogued, [job.id for job in stack.jobs(study)], stack.segs(study)
@@ -97,7 +97,7 @@ def test_our_own_result_starts_no_second_segmentation(stack: RunningStack, tmp_p
     study = study_uid(tmp_path)
     stack.wait_segmented(study)
     segmentations = [job.id for job in stack.jobs(study) if job.kind == "segment"]
-    study_id = stack.archive.study_id(study)
+    study_id = stack.archive.find_study_id(study)
     until(lambda: stack.archive.is_stable(study_id), what="the study to be stable with its result")
     jobs = stack.wait_jobs(study, "segment", "catalogue")
     assert [job.id for job in jobs if job.kind == "segment"] == segmentations
@@ -130,10 +130,10 @@ def test_a_real_chest_ct_comes_back_segmented(stack: RunningStack) -> None:
 
 
 def _seg_dataset(stack: RunningStack, study: str) -> pydicom.Dataset:
-    content = stack.archive.study(stack.archive.study_id(study))
+    content = stack.archive.read_study(stack.archive.find_study_id(study))
     (uid,) = stack.segs(study)
     (series,) = [s for s in content.series if s.series_instance_uid == uid]
-    return stack.archive.dataset(series.instances[0][1])
+    return stack.archive.read_dataset(series.instances[0][1])
 
 
 def test_a_study_that_is_no_volume_ends_in_a_sentence(stack: RunningStack) -> None:

@@ -1,8 +1,8 @@
 """Reading the archive's change log from a cursor, page by page."""
 
-from minipacs.archive.client import Change, Changes
+from minipacs.archive.client import Change, ChangePage
 from minipacs.catalogue import Cursor
-from minipacs.change_log import ChangeLogCursor, new_resources, read_change_log
+from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 
 PAGE = 2
@@ -14,18 +14,18 @@ class ArchiveWithLog:
     def __init__(self, entries: int) -> None:
         self.entries = [Change(number, "NewInstance", f"instance-{number}") for number in range(1, entries + 1)]
 
-    def changes(self, since: int) -> Changes:
+    def read_changes(self, since: int) -> ChangePage:
         after = [entry for entry in self.entries if entry.number > since]
         page = tuple(after[:PAGE])
         last = page[-1].number if page else len(self.entries)
-        return Changes(page, last, done=len(after) <= PAGE)
+        return ChangePage(page, last, done=len(after) <= PAGE)
 
 
 def read_all(archive: ArchiveWithLog, database: Database) -> list[str]:
     cursor = ChangeLogCursor(database, Cursor, "test")
     found: list[str] = []
     for page in read_change_log(archive, cursor):  # type: ignore[arg-type]
-        found += new_resources(page)
+        found += find_new_resources(page)
         with database.writing() as session:
             cursor.move(session, page.last)
     return found
@@ -41,7 +41,7 @@ def test_a_page_whose_cursor_was_not_moved_is_read_again(database: Database) -> 
     archive = ArchiveWithLog(3)
     cursor = ChangeLogCursor(database, Cursor, "test")
     pages = read_change_log(archive, cursor)  # type: ignore[arg-type]
-    assert new_resources(next(pages)) == ["instance-1", "instance-2"]
+    assert find_new_resources(next(pages)) == ["instance-1", "instance-2"]
     assert read_all(archive, database) == ["instance-1", "instance-2", "instance-3"]
 
 

@@ -27,7 +27,7 @@ class AnArchive:
 
     series: int | None = len(ROWS)
 
-    def number_of_series(self, study_id: str) -> int:
+    def count_series(self, study_id: str) -> int:
         assert study_id == "orthanc's"
         if self.series is None:
             raise ArchiveUnreachable("The archive does not answer.")

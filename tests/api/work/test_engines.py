@@ -15,12 +15,12 @@ CT = SeriesContent("s", "1.2.3.4.1.1", "CT", "Maker", "Chest", (("1.2.3.4.1.1.1"
 class AnArchive:
     """Holds one study with one CT series."""
 
-    def study_id(self, study_instance_uid: str) -> str:
+    def find_study_id(self, study_instance_uid: str) -> str:
         if study_instance_uid != STUDY:
             raise NotInArchive(f"The archive has no study {study_instance_uid}.")
         return "s"
 
-    def study(self, study_id: str) -> StudyContent:
+    def read_study(self, study_id: str) -> StudyContent:
         return StudyContent(study_id, STUDY, (CT,))
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from sqlalchemy import select
 
-from minipacs.archive.client import Change, Changes
+from minipacs.archive.client import Change, ChangePage
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
@@ -32,20 +32,20 @@ class ArchiveInMemory:
     def happens(self, type_: str, resource_id: str) -> None:
         self.log.append(Change(len(self.log) + 1, type_, resource_id))
 
-    def changes(self, since: int) -> Changes:
+    def read_changes(self, since: int) -> ChangePage:
         entries = tuple(change for change in self.log if change.number > since)
-        return Changes(entries, len(self.log), done=True)
+        return ChangePage(entries, len(self.log), done=True)
 
-    def studies(self) -> list[str]:
+    def list_study_ids(self) -> list[str]:
         return list(self.held)
 
-    def studies_of(self, resource_ids: Iterable[str]) -> set[str]:
+    def find_parent_studies(self, resource_ids: Iterable[str]) -> set[str]:
         return {r for r in resource_ids if r in self.held}
 
     def is_stable(self, study_id: str) -> bool:
         return study_id in self.stable
 
-    def study(self, study_id: str) -> StudyContent:
+    def read_study(self, study_id: str) -> StudyContent:
         if study_id not in self.held:
             raise NotInArchive("gone")
         return self.held[study_id]
@@ -55,7 +55,7 @@ class Counting:
     """A kind of work that wants every study once for each content."""
 
     def orders(self, study: StudyContent, settings: Settings) -> list[Order]:
-        key = f"count/{study.study_instance_uid}/{study.digest(ours=False)}"
+        key = f"count/{study.study_instance_uid}/{study.digest(include_ours=False)}"
         return [Order(kind="count", key=key, study_instance_uid=study.study_instance_uid)]
 
 
@@ -179,7 +179,7 @@ def test_reconcile_tells_of_deleted_studies(
     study_planner.step(notified={"study-a"})
     archive.held.clear()
     study_planner.reconcile()
-    empty = StudyContent("study-a", "1.2.3", ()).digest(ours=False)
+    empty = StudyContent("study-a", "1.2.3", ()).digest(include_ours=False)
     assert jobs(database)[-1] == f"count/1.2.3/{empty}"
     with database.reading() as session:
         assert session.get(FollowedStudy, "study-a") is None

@@ -28,25 +28,25 @@ class FakeArchive:
         self.files.setdefault(uid, file)
         return uid
 
-    def file(self, instance_id):
+    def read_file(self, instance_id):
         return self.files[instance_id]
 
     def headers(self):
         return [dcmread(BytesIO(f), stop_before_pixels=True) for f in self.files.values()]
 
-    def dataset(self, instance_id):
+    def read_dataset(self, instance_id):
         return dcmread(BytesIO(self.files[instance_id]))
 
-    def study_id(self, uid):
+    def find_study_id(self, uid):
         return uid
 
-    def study(self, uid):
+    def read_study(self, uid):
         series = {}
         for h in self.headers():
             series.setdefault(h.SeriesInstanceUID, []).append(h)
         return StudyContent(uid, uid, tuple(content(of) for _, of in sorted(series.items())))
 
-    def find(self, level, uid):
+    def find_ids(self, level, uid):
         return (
             [uid]
             if any(h.get(f"{'SOP' if level == 'Instance' else level}InstanceUID") == uid for h in self.headers())
@@ -110,7 +110,7 @@ def put(archive, images):
 
 
 def the_study(archive):
-    return archive.study("1.2.826.0.1.3680043.8.498.1")
+    return archive.read_study("1.2.826.0.1.3680043.8.498.1")
 
 
 # -- orders -----------------------------------------------------------------------------------------

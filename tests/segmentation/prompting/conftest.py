@@ -29,17 +29,17 @@ class Shelf:
         self.content[uid] = images
         return uid
 
-    def find(self, level: str, uid: str) -> list[str]:
+    def find_ids(self, level: str, uid: str) -> list[str]:
         return [uid] if level == "Series" and uid in self.content else []
 
-    def series(self, uid: str) -> tuple[str, SeriesContent]:
+    def read_series(self, uid: str) -> tuple[str, SeriesContent]:
         uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
         return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
 
     def store(self, content: bytes) -> None:
         self.stored.append(content)
 
-    def file(self, instance: str) -> bytes:
+    def read_file(self, instance: str) -> bytes:
         with self.lock:
             self.taken += 1
         uid, _, sop = instance.partition("|")
