@@ -90,7 +90,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
     """A fresh Orthanc with a listener for its notifications, stopped and removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix="minipacs-ingest-"))
     settings = settings_on_free_ports(home, stable_age_s=1)
-    command = local_orthanc.command(settings)
+    command = local_orthanc.prepare_start_command(settings)
     if not variant.plugin:
         machine = Path(command[1], "machine.json")
         configuration = json.loads(machine.read_text())

@@ -100,7 +100,9 @@ def run_orthanc(home: Path, index: str) -> Iterator[Archive]:
     archive = Archive(settings)
     with (home / "log").open("w") as log:
         environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
-        process = subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            local_orthanc.prepare_start_command(settings), env=environment, stdout=log, stderr=log
+        )
     try:
         until(lambda: is_answering(archive) or process.poll() is not None, 60, what="Orthanc")
         yield archive

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from minipacs.archive.local_orthanc import machine_configuration
+from minipacs.archive.local_orthanc import build_machine_configuration
 from minipacs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +89,7 @@ def test_everything_copied_into_the_image_exists() -> None:
 def test_orthanc_gets_what_the_native_start_gives_it(file: Path, compose: dict[str, Any], tmp_path: Path) -> None:
     shared = json.loads((ROOT / "orthanc.json").read_text())
     given = {"MINIPACS_HOME": str(tmp_path), "MINIPACS_ORTHANC_DATABASE_URL": FILES[file.name]}
-    machine = machine_configuration(Settings.from_env(given), tmp_path)
+    machine = build_machine_configuration(Settings.from_env(given), tmp_path)
     for key in machine.pop("PostgreSQL", {}):
         assert f"ORTHANC__POSTGRESQL__{variable(key)}" in compose["services"]["orthanc"]["environment"], key
     assert not set(shared) & set(machine), "a key in both files is an error for Orthanc"

@@ -84,7 +84,7 @@ def measure_frames(seconds: float) -> None:
         headers = {"Authorization": f"Bearer {accounts.create_token(state.database, 'benchmark', 'viewer')}"}
         state.close()
         Path(home, "front_door_app.py").write_text(FRONT_DOOR_APP)
-        with run_server(local_orthanc.command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
+        with run_server(local_orthanc.prepare_start_command(settings), port, Path(home), local_orthanc.ENVIRONMENT):
             archive = Archive(settings)
             paths = []
             for file in write_chest_ct(Path(home, "ct"), slices=60):

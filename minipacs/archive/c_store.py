@@ -18,21 +18,21 @@ from pynetdicom.presentation import PresentationContext, build_context
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest
 from minipacs.settings import Settings
 
-CONTEXTS_MAX = 128
+MAX_CONTEXTS = 128
 """Presentation contexts in one association (PS3.8 9.3.2.2: odd numbers 1 to 255)."""
-ANSWER_S = 120.0
-"""Longest wait for one answer; after that the association is given up and the instance sent again."""
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Pauses before further associations; when none of them brought a confirmation, sending ends."""
-ENDINGS_MOST = 3
+ANSWER_TIMEOUT_S = 120.0
+"""Longest wait for one answer; then the association is ended and the instance sent again."""
+RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits before further associations; when the last of them brought no confirmation either, sending ends."""
+MAX_UNCONFIRMED_ASSOCIATIONS = 3
 """An archive that ends so many associations before it has confirmed anything does not want our instances."""
 REJECTED_PERMANENT = 0x01
 """Result of an A-ASSOCIATE-RJ that another attempt would only repeat (PS3.8 9.3.4)."""
 
 
 @dataclass
-class Sent:
-    """What became of a folder: studies met, instances stored, files left out with the reason."""
+class SendReport:
+    """The outcome of sending a folder: studies sent, instances stored, files left out with the reason."""
 
     studies: set[str] = field(default_factory=set)
     stored: int = 0
@@ -40,8 +40,8 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file to be sent, and what an association and a person need to know of it."""
+class _FileToSend:
+    """A DICOM file that will be sent, and the UIDs that its association needs."""
 
     path: Path
     study_instance_uid: str
@@ -56,7 +56,7 @@ def send_folder(
     host: str = "127.0.0.1",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     say: Callable[[str], None] = lambda _sentence: None,
-) -> Sent:
+) -> SendReport:
     """C-STORE every DICOM file below `folder`; a file that is not DICOM is left out and named.
 
     `on_progress(done, total)` is called after each answer, `say(sentence)` when something is sent again.
@@ -64,35 +64,35 @@ def send_folder(
     """
     if not folder.exists():
         raise BadRequest(f"There is no folder {folder}.", "Name a folder with DICOM files.")
-    sent = Sent()
-    files = [file for path in _paths(folder) if (file := _read_header(path, sent)) is not None]
+    report = SendReport()
+    files = [file for path in _find_files(folder) if (file := _read_header(path, report)) is not None]
     if not files:
         raise BadRequest(f"{folder} holds no DICOM file.", "Name a folder with DICOM files.")
-    contexts = _presentation_contexts(folder, files)
+    contexts = _build_presentation_contexts(folder, files)
 
-    waiting: Sequence[_File] = files
-    pauses, address, associations = iter(PAUSES_S), (host, settings.dicom_port), 0
+    waiting: Sequence[_FileToSend] = files
+    delays, address, associations = iter(RETRY_DELAYS_S), (host, settings.dicom_port), 0
     while waiting:
         association = _associate(address, contexts, settings)
         associations += association.is_established
         if not associations:
-            raise _unreachable(address)
+            raise _unreachable_error(address)
         before = len(waiting)
-        waiting = _send_over(association, waiting, sent, lambda left: on_progress(len(files) - left, len(files)))
+        waiting = _send_files(association, waiting, report, lambda left: on_progress(len(files) - left, len(files)))
         if len(waiting) < before:
-            pauses = iter(PAUSES_S)
+            delays = iter(RETRY_DELAYS_S)
         if waiting:
-            if not sent.stored and associations >= ENDINGS_MOST:
-                raise _refusal(sent)
-            _wait_before_next(pauses, association, address, sent)
+            if not report.stored and associations >= MAX_UNCONFIRMED_ASSOCIATIONS:
+                raise _refused_error(report)
+            _wait_before_next_association(delays, association, address, report)
             say(f"the archive did not confirm in time; sending {len(waiting)} of {len(files)} instances again")
-    return sent
+    return report
 
 
 def _associate(address: tuple[str, int], contexts: list[PresentationContext], settings: Settings) -> Association:
-    """An association, established or not; raises `ArchiveRefused` when it was refused for good."""
+    """Request an association, which is established or not; raises `ArchiveRefused` when it is refused for good."""
     entity = AE(ae_title="MINIPACS_DEMO")
-    entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = ANSWER_S
+    entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = ANSWER_TIMEOUT_S
     entity.network_timeout = None  # it would end an association whose answer is late
     association = entity.associate(*address, contexts=contexts, ae_title=settings.aet)
     answer = association.acceptor.primitive
@@ -101,20 +101,20 @@ def _associate(address: tuple[str, int], contexts: list[PresentationContext], se
     return association
 
 
-def _send_over(
-    association: Association, files: Sequence[_File], sent: Sent, on_answer: Callable[[int], None]
-) -> Sequence[_File]:
-    """Send until the association ends; the files that got no answer. `on_answer` learns how many are left."""
+def _send_files(
+    association: Association, files: Sequence[_FileToSend], report: SendReport, on_answer: Callable[[int], None]
+) -> Sequence[_FileToSend]:
+    """Send files until the association ends; those without an answer. `on_answer` gets how many are left."""
     try:
         for index, file in enumerate(files):
             status = _store(association, file)
             if status is None:
                 return files[index:]
             if status == 0:
-                sent.stored += 1
-                sent.studies.add(file.study_instance_uid)
+                report.stored += 1
+                report.studies.add(file.study_instance_uid)
             else:
-                sent.left_out.append((file.path, f"refused with status {status:#06x}"))
+                report.left_out.append((file.path, f"refused with status {status:#06x}"))
             on_answer(len(files) - index - 1)
     finally:
         if association.is_established:
@@ -122,8 +122,8 @@ def _send_over(
     return []
 
 
-def _store(association: Association, file: _File) -> int | None:
-    """The status of one C-STORE (PS3.4 B.2.3); `None` without an answer."""
+def _store(association: Association, file: _FileToSend) -> int | None:
+    """Send one file; the status of its C-STORE (PS3.4 B.2.3), `None` without an answer."""
     if not association.is_established:
         return None
     try:
@@ -133,50 +133,52 @@ def _store(association: Association, file: _File) -> int | None:
     return int(status.Status) if status else None
 
 
-def _wait_before_next(pauses: Iterator[float], association: Association, address: tuple[str, int], sent: Sent) -> None:
-    """Wait for the archive; raises when it was waited for long enough."""
-    pause_s = next(pauses, None)
-    if pause_s is not None:
-        time.sleep(pause_s)
+def _wait_before_next_association(
+    delays: Iterator[float], association: Association, address: tuple[str, int], report: SendReport
+) -> None:
+    """Wait for the next of `delays`; raises when none is left."""
+    delay_s = next(delays, None)
+    if delay_s is not None:
+        time.sleep(delay_s)
         return
     if association.is_aborted or association.is_rejected:
-        raise _refusal(sent)
-    raise _unreachable(address)
+        raise _refused_error(report)
+    raise _unreachable_error(address)
 
 
-def _refusal(sent: Sent) -> ArchiveRefused:
+def _refused_error(report: SendReport) -> ArchiveRefused:
     return ArchiveRefused(
-        f"The archive ended the association after {sent.stored} instances.",
+        f"The archive ended the association after {report.stored} instances.",
         "Check MINIPACS_AET and MINIPACS_PEERS, and the archive's log.",
     )
 
 
-def _unreachable(address: tuple[str, int]) -> ArchiveUnreachable:
+def _unreachable_error(address: tuple[str, int]) -> ArchiveUnreachable:
     host, port = address
     return ArchiveUnreachable(f"Nobody answers DICOM at {host}:{port}.", "Start the archive with scripts/up.")
 
 
-def _presentation_contexts(folder: Path, files: Sequence[_File]) -> list[PresentationContext]:
-    """One for each kind of object, with its own transfer syntax alone: nothing is transcoded on the way."""
+def _build_presentation_contexts(folder: Path, files: Sequence[_FileToSend]) -> list[PresentationContext]:
+    """One for each kind of object, with its own transfer syntax alone: nothing is transcoded."""
     pairs = sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files})
-    if len(pairs) > CONTEXTS_MAX:
-        raise BadRequest(f"{folder} mixes {len(pairs)} kinds of objects.", f"Send at most {CONTEXTS_MAX} at once.")
+    if len(pairs) > MAX_CONTEXTS:
+        raise BadRequest(f"{folder} mixes {len(pairs)} kinds of objects.", f"Send at most {MAX_CONTEXTS} at once.")
     return [build_context(*pair) for pair in pairs]
 
 
-def _paths(folder: Path) -> Iterator[Path]:
+def _find_files(folder: Path) -> Iterator[Path]:
     return (p for p in sorted(folder.rglob("*") if folder.is_dir() else [folder]) if p.is_file())
 
 
-def _read_header(path: Path, sent: Sent) -> _File | None:
-    """What is to be sent; `None`, and a reason in `sent`, when it cannot be."""
+def _read_header(path: Path, report: SendReport) -> _FileToSend | None:
+    """The file to send; `None`, and a reason in `report`, when it cannot be sent."""
     try:
         ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SOPInstanceUID"])
     except (InvalidDicomError, EOFError, ValueError):
-        sent.left_out.append((path, "not a DICOM file"))
+        report.left_out.append((path, "not a DICOM file"))
         return None
     meta = ds.file_meta
     if not (ds.get("StudyInstanceUID") and ds.get("SOPInstanceUID") and "TransferSyntaxUID" in meta):
-        sent.left_out.append((path, "has no UIDs"))
+        report.left_out.append((path, "has no UIDs"))
         return None
-    return _File(path, str(ds.StudyInstanceUID), str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+    return _FileToSend(path, str(ds.StudyInstanceUID), str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))

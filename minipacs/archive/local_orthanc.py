@@ -29,55 +29,55 @@ ENVIRONMENT = {"TCP_NODELAY": "1", "LC_ALL": "C.UTF-8"}
 """TCP_NODELAY makes DCMTK answer a C-STORE at once: 19 → 54 to 163 instances/s."""
 
 
-def command(settings: Settings) -> list[str]:
-    """The command line that starts Orthanc; writes its configuration first."""
+def prepare_start_command(settings: Settings) -> list[str]:
+    """Write Orthanc's configuration; the command line that starts it."""
     binary = find_binary()
     if binary is None:
         raise SettingsError("Orthanc is not installed.", "apt-get install orthanc orthanc-dicomweb orthanc-python")
     return [binary, str(write_configuration(settings))]
 
 
-def runs_here(settings: Settings) -> bool:
-    """Whether Orthanc is the one `minipacs up` starts on this machine."""
+def is_orthanc_local(settings: Settings) -> bool:
+    """Whether Orthanc is the one that `minipacs up` starts on this machine."""
     return settings.orthanc_url == f"http://127.0.0.1:{settings.orthanc_port}"
 
 
 def find_binary() -> str | None:
-    """Where Orthanc's program is."""
+    """Path of Orthanc's program; `None` where it is not installed."""
     return next((found for name in BINARIES if (found := shutil.which(name))), None)
 
 
-def find_changed_keys(settings: Settings) -> list[str] | None:
-    """Keys in which the last start's configuration differs from what the settings make now; `None`: never started."""
+def find_changed_configuration_keys(settings: Settings) -> list[str] | None:
+    """Keys in which the configuration of the last start differs from today's settings; `None`: never started."""
     folder = settings.home / "orthanc"
     try:
         last = json.loads((folder / "configuration" / "machine.json").read_text("utf-8"))
     except FileNotFoundError:
         return None
-    now = machine_configuration(settings, folder)
+    now = build_machine_configuration(settings, folder)
     return sorted(key for key in {*last, *now} if last.get(key) != now.get(key))
 
 
 def write_configuration(settings: Settings) -> Path:
-    """The folder of Orthanc's configuration files, owner-readable, because it holds the password."""
+    """Write Orthanc's configuration files; their folder, which only its owner can read: it holds the password."""
     folder = settings.home / "orthanc"
     configuration = folder / "configuration"
     for path in (folder, configuration, folder / "storage"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "orthanc.json", configuration / "orthanc.json")
     file = configuration / "machine.json"
-    write_private(file, json.dumps(machine_configuration(settings, folder), indent=2).encode())
+    write_private(file, json.dumps(build_machine_configuration(settings, folder), indent=2).encode())
     return configuration
 
 
-def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
-    """What depends on this machine and its settings."""
+def build_machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
+    """The part of Orthanc's configuration that depends on this machine and its settings."""
     peers = parse_peers(settings.peers)
     return {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
         "TemporaryDirectory": str(_make_folder(folder / "temporary")),
-        "Plugins": _plugins(settings),
+        "Plugins": _find_plugin_files(settings),
         "PythonScript": str(ROOT / "orthanc_plugin" / "plugin.py"),
         "HttpPort": settings.orthanc_port,
         "RemoteAccessAllowed": False,
@@ -88,12 +88,12 @@ def machine_configuration(settings: Settings, folder: Path) -> dict[str, Any]:
         "DicomAlwaysAllowStore": not peers,
         "DicomCheckModalityHost": bool(peers),
         "StableAge": settings.stable_age_s,
-        **index_database(settings.orthanc_database_url),
+        **build_index_configuration(settings.orthanc_database_url),
     }
 
 
-def index_database(url: str) -> dict[str, Any]:
-    """Orthanc's index in PostgreSQL, the files still in the storage folder; empty without a URL."""
+def build_index_configuration(url: str) -> dict[str, Any]:
+    """The configuration of Orthanc's index in PostgreSQL (files stay in the storage folder); empty without a URL."""
     if not url:
         return {}
     parts = make_url(url)
@@ -112,14 +112,14 @@ def index_database(url: str) -> dict[str, Any]:
     }
 
 
-def plugins_of(settings: Settings) -> dict[str, str]:
-    """Plugin files and the Debian packages that bring them, for these settings."""
+def required_plugins(settings: Settings) -> dict[str, str]:
+    """The plugin files that these settings need, and the Debian packages that bring them."""
     return {**PLUGINS, **(INDEX_PLUGIN if settings.orthanc_database_url else {})}
 
 
-def _plugins(settings: Settings) -> list[str]:
+def _find_plugin_files(settings: Settings) -> list[str]:
     found = []
-    for name, package in plugins_of(settings).items():
+    for name, package in required_plugins(settings).items():
         path = next((p for folder in PLUGIN_FOLDERS if (p := Path(folder, name)).exists()), None)
         if path is None:
             raise SettingsError(f"Orthanc's plugin {name} is not installed.", f"apt-get install {package}")

@@ -18,7 +18,7 @@ from typing import IO
 
 from minipacs import __version__, migrations
 from minipacs.archive.client import Archive, StoredFile
-from minipacs.archive.local_orthanc import runs_here
+from minipacs.archive.local_orthanc import is_orthanc_local
 from minipacs.backup.store import BackupManifest, FileEntry, Target, open_target
 from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
@@ -123,7 +123,7 @@ class BackupWriter:
 
     def _read_instance(self, archive: Archive, stored: StoredFile) -> bytes | None:
         """The DICOM file, from the storage folder of this machine (much quicker) or from Orthanc; None: deleted."""
-        if runs_here(self._settings):
+        if is_orthanc_local(self._settings):
             storage = self._settings.home / "orthanc" / "storage"
             try:
                 content = (storage / stored.uuid[:2] / stored.uuid[2:4] / stored.uuid).read_bytes()

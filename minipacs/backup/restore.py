@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table, func, literal, select, update
 from minipacs import migrations
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
-from minipacs.archive.local_orthanc import runs_here
+from minipacs.archive.local_orthanc import is_orthanc_local
 from minipacs.backup.backup import FORMAT
 from minipacs.backup.store import BackupManifest, FileEntry, Source, open_source, read_lines
 from minipacs.backup.tables import insert_rows, reflect_tables
@@ -176,10 +176,12 @@ def _open_archive(settings: Settings) -> Iterator[Archive]:
     orthanc = None
     try:
         if not _answers(archive):
-            if not runs_here(settings):
+            if not is_orthanc_local(settings):
                 archive.read_version()
             environment = {**settings.as_environment(), **local_orthanc.ENVIRONMENT}
-            orthanc = ChildProcess(local_orthanc.command(settings), environment, settings.home / "log" / "orthanc.log")
+            orthanc = ChildProcess(
+                local_orthanc.prepare_start_command(settings), environment, settings.home / "log" / "orthanc.log"
+            )
             orthanc.start()
             _wait_for_answer(archive, orthanc)
         yield archive

@@ -17,7 +17,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from minipacs.archive.client import Archive
-from minipacs.archive.local_orthanc import PLUGIN_FOLDERS, find_binary, find_changed_keys, plugins_of, runs_here
+from minipacs.archive.local_orthanc import (
+    PLUGIN_FOLDERS,
+    find_binary,
+    find_changed_configuration_keys,
+    is_orthanc_local,
+    required_plugins,
+)
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
     check_change_log,
@@ -110,11 +116,11 @@ def check_engines(settings: Settings) -> Finding:
 
 def check_orthanc_installation(settings: Settings) -> Finding:
     """Orthanc and its plugins are installed, where we start it ourselves."""
-    if not runs_here(settings):
+    if not is_orthanc_local(settings):
         return ok(f"runs elsewhere ({settings.orthanc_url})")
     missing = [
         package
-        for file, package in plugins_of(settings).items()
+        for file, package in required_plugins(settings).items()
         if not any(Path(folder, file).exists() for folder in PLUGIN_FOLDERS)
     ]
     if find_binary() is None:
@@ -139,7 +145,7 @@ def check_archive(settings: Settings) -> Finding:
     if system.get("OverwriteInstances"):
         return warning("OverwriteInstances is on: repeats are stored again", "Set it to false in Orthanc.")
     index = "PostgreSQL" if system.get("DatabaseBackendPlugin") else "SQLite"
-    if bool(settings.orthanc_database_url) != (index == "PostgreSQL") and runs_here(settings):
+    if bool(settings.orthanc_database_url) != (index == "PostgreSQL") and is_orthanc_local(settings):
         return warning(f"its index is in {index}, not where the settings say", "Restart it: scripts/up.")
     return ok(f"Orthanc {system['Version']}, index in {index}")
 
@@ -153,7 +159,7 @@ def check_dicomweb(settings: Settings) -> Finding:
 
 def check_dicom_port(settings: Settings) -> Finding:
     """C-ECHO (PS3.7 9.1.5) is answered, as a modality would send it."""
-    if not runs_here(settings):
+    if not is_orthanc_local(settings):
         return ok("runs elsewhere: not asked")
     here = ("127.0.0.1", settings.dicom_port)
     try:
@@ -178,9 +184,9 @@ def check_dicom_port(settings: Settings) -> Finding:
 
 def check_stable_age(settings: Settings) -> Finding:
     """Orthanc was started with the configuration that our settings would make now."""
-    if not runs_here(settings):
+    if not is_orthanc_local(settings):
         return ok("runs elsewhere: not known")
-    differing = find_changed_keys(settings)
+    differing = find_changed_configuration_keys(settings)
     if differing is None:
         return warning("was never started here", "Start everything with scripts/up.")
     if differing:

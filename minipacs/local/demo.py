@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minipacs.archive.c_store import Sent, send_folder
+from minipacs.archive.c_store import SendReport, send_folder
 from minipacs.database import Database
 from minipacs.errors import MinipacsError, NotAVolume, SettingsError
 from minipacs.jobs.contract import segmentation_uids
@@ -47,7 +47,7 @@ def follow_demo(folder: Path | None, settings: Settings, stop: threading.Event, 
         _wait_for_segmentation(study, settings, stop, say)
 
 
-def _send(folder: Path, settings: Settings, say: Say) -> Sent:
+def _send(folder: Path, settings: Settings, say: Say) -> SendReport:
     started = time.monotonic()
     sent = send_folder(folder, settings, on_progress=partial(_show_quarters, say, "sending"), say=say)
     say(f"sent {sent.stored} instances of {len(sent.studies)} studies in {time.monotonic() - started:.1f} s")

@@ -100,7 +100,9 @@ class Stack:
 
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
-        self._add("Orthanc", local_orthanc.command(settings), self._orthanc_answers, local_orthanc.ENVIRONMENT)
+        self._add(
+            "Orthanc", local_orthanc.prepare_start_command(settings), self._orthanc_answers, local_orthanc.ENVIRONMENT
+        )
         self._add("job service", [*ours, "service"], self._service_is_ready)
         self._add("prompt service", [*ours, "prompts"], self._prompts_answer)
         self._add("front door", [*ours, "api"], self._front_door_answers)

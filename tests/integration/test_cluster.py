@@ -126,5 +126,5 @@ def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
 
 
 def test_a_password_with_signs_reaches_orthanc_as_it_is() -> None:
-    made = local_orthanc.index_database("postgresql://me:p%40ss%2Fword@db/index")["PostgreSQL"]
+    made = local_orthanc.build_index_configuration("postgresql://me:p%40ss%2Fword@db/index")["PostgreSQL"]
     assert (made["Password"], made["Port"], made["Host"]) == ("p@ss/word", 5432, "db")

@@ -31,7 +31,9 @@ def test_below_the_reserve_orthanc_refuses_a_c_store(tmp_path: Path) -> None:
 
     with (
         (tmp_path / "log").open("w") as log,
-        subprocess.Popen(local_orthanc.command(settings), env=environment, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            local_orthanc.prepare_start_command(settings), env=environment, stdout=log, stderr=log
+        ) as process,
     ):
         try:
             until(answers, what="Orthanc")

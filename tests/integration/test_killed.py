@@ -46,7 +46,9 @@ def test_a_study_that_became_stable_while_we_were_away_is_processed(tmp_path: Pa
     settings = settings_for(tmp_path / "home")
     settings.home.mkdir()
     stack = RunningStack(settings)
-    alone = subprocess.Popen(local_orthanc.command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    alone = subprocess.Popen(
+        local_orthanc.prepare_start_command(settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         until(stack.orthanc_answers)
         send_folder(source, settings)

@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests need not wait; an archive that aborts is no error of pynetdicom's."""
-    monkeypatch.setattr(c_store, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(c_store, "RETRY_DELAYS_S", (0.0,) * 5)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     yield
     logging.getLogger("pynetdicom").setLevel(logging.NOTSET)
@@ -101,8 +101,10 @@ def test_what_was_not_confirmed_is_sent_again(
     answer: Answer,
 ) -> None:
     if answer is be_late_at_the_third:
-        monkeypatch.setattr(c_store, "ANSWER_S", 2.0)
-        monkeypatch.setattr(c_store, "PAUSES_S", (0.0,) * 100)  # a busy machine may be later than that several times
+        monkeypatch.setattr(c_store, "ANSWER_TIMEOUT_S", 2.0)
+        monkeypatch.setattr(
+            c_store, "RETRY_DELAYS_S", (0.0,) * 100
+        )  # a busy machine may be later than that several times
     archive = serve(settings, answer, request)
     progress: list[int] = []
     said: list[str] = []
@@ -138,7 +140,7 @@ def test_an_archive_that_never_confirms_is_said(
     archive = serve(settings, abort, request)
     with pytest.raises(ArchiveRefused, match=r"ended the association after 0 instances.*MINIPACS_PEERS"):
         send_folder(folder, settings)
-    assert archive.associations == c_store.ENDINGS_MOST
+    assert archive.associations == c_store.MAX_UNCONFIRMED_ASSOCIATIONS
 
 
 def test_an_archive_that_ends_in_the_middle_is_said_after_all_pauses(
@@ -152,7 +154,7 @@ def test_an_archive_that_ends_in_the_middle_is_said_after_all_pauses(
     archive = serve(settings, abort, request)
     with pytest.raises(ArchiveRefused, match=r"ended the association after 2 instances"):
         send_folder(folder, settings)
-    assert archive.associations == 1 + len(c_store.PAUSES_S)
+    assert archive.associations == 1 + len(c_store.RETRY_DELAYS_S)
 
 
 def test_a_port_where_nobody_answers_is_said_at_once(settings: Settings, folder: Path) -> None:
