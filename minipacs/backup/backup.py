@@ -1,8 +1,8 @@
 """`minipacs backup PATH`: archive, catalogue, results and secrets, while everything runs.
 
 First all tables at one moment, then the files, then the instances the archive lists at one moment: so the
-backup's archive holds whatever its catalogue tells of, and what came between is catalogued after a restore
-like any other new study. Instances never change once stored (a new one has a new identifier), so they are
+backup's archive holds every object of its catalogue, and what arrived in between is catalogued after a
+restore like any other new study. Instances never change once stored (a new one has a new identifier), so they are
 copied without a lock; one that is deleted meanwhile is left out.
 """
 
@@ -19,7 +19,7 @@ from typing import IO
 from minipacs import __version__, migrations
 from minipacs.archive.client import Archive, StoredFile
 from minipacs.archive.local_orthanc import is_orthanc_local
-from minipacs.backup.store import BackupManifest, FileEntry, Target, open_target
+from minipacs.backup.store import BackupManifest, BackupTarget, FileEntry, open_target
 from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotInArchive
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Write the backup; say what it holds."""
+    """Write the backup; print what it holds."""
     manifest = back_up(settings, arguments.path, lambda sentence: print(sentence, flush=True))
     rows = sum(manifest["rows"].values())
     print(f"{arguments.path}: {manifest['instances']} instances, {manifest['files']} files, {rows} rows")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> BackupManifest:
-    """Make the backup at `path`; its manifest. `say` is called with each sentence of progress."""
+    """Write the backup to `path`; its manifest. `say` is called with each sentence of progress."""
     archive, database = Archive(settings), Database(settings.database_url)
     try:
         archive.read_version()
@@ -60,8 +60,8 @@ def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> Backu
 class BackupWriter:
     """Writes one backup."""
 
-    def __init__(self, settings: Settings, into: Target, say: Callable[[str], None]) -> None:
-        self._settings, self._into, self._say = settings, into, say
+    def __init__(self, settings: Settings, target: BackupTarget, say: Callable[[str], None]) -> None:
+        self._settings, self._target, self._say = settings, target, say
         self._entries: list[FileEntry] = []
         self._snapshot = f"snapshot-{time.time_ns()}"
         self._unchanged = 0
@@ -71,7 +71,7 @@ class BackupWriter:
         manifest: BackupManifest = {
             "format": FORMAT,
             "minipacs": __version__,
-            "schema": read_schema(database),
+            "schema": read_schema_version(database),
             "made": time.time(),
             "snapshot": self._snapshot,
             "rows": self._write_tables(database),
@@ -88,7 +88,7 @@ class BackupWriter:
         names = {entry["name"] for entry in self._entries}
         listing = f"{self._snapshot}/files.jsonl"
         self._write_bytes(listing, b"".join(json.dumps(entry).encode() + b"\n" for entry in self._entries))
-        self._into.finish(manifest, names | {listing})
+        self._target.finish(manifest, names | {listing})
         return manifest
 
     def _write_tables(self, database: Database) -> dict[str, int]:
@@ -96,7 +96,7 @@ class BackupWriter:
         with Snapshot(database) as snapshot:
             for table in snapshot.tables:
                 with tempfile.TemporaryFile() as rows:
-                    counts[table.name] = sum(rows.write(line) > 0 for line in snapshot.rows(table))
+                    counts[table.name] = sum(rows.write(line) > 0 for line in snapshot.read_json_lines(table))
                     size = rows.tell()
                     rows.seek(0)
                     self._write_stream(f"{self._snapshot}/tables/{table.name}.jsonl", rows, size)
@@ -108,7 +108,7 @@ class BackupWriter:
         count = 0
         for stored in archive.stored_files(ids):
             name = f"instances/{stored.uuid[:2]}/{stored.uuid[2:4]}/{stored.uuid}"
-            digest = self._into.find_earlier_digest(name, stored.size)
+            digest = self._target.find_earlier_digest(name, stored.size)
             if digest:
                 self._unchanged += 1
                 self._entries.append({"name": name, "size": stored.size, "sha256": digest, "id": stored.instance_id})
@@ -140,7 +140,7 @@ class BackupWriter:
         try:
             size = file.stat().st_size
             digest = (
-                self._into.find_earlier_digest(name, size)
+                self._target.find_earlier_digest(name, size)
                 if name.startswith("output/") and name.endswith(".png")
                 else ""
             )
@@ -156,24 +156,24 @@ class BackupWriter:
         self._write_stream(name, io.BytesIO(content), len(content), instance_id)
 
     def _write_stream(self, name: str, stream: IO[bytes], size: int, instance_id: str = "") -> None:
-        digest = self._into.add(name, stream, size)
+        digest = self._target.add(name, stream, size)
         entry: FileEntry = {"name": name, "size": size, "sha256": digest}
         if instance_id:
             entry["id"] = instance_id
         self._entries.append(entry)
 
 
-def read_schema(database: Database) -> str:
-    """The step the database stands at. A backup changes nothing, so that one can be made before an update."""
+def read_schema_version(database: Database) -> str:
+    """The migration step of the database, which is not upgraded: a backup can be made before an update."""
     with database.engine.connect() as connection:
-        now = migrations.current(connection)
-    if not now:
+        schema = migrations.current(connection)
+    if not schema:
         raise BadRequest("The database was never upgraded.", "Start minipacs once, then make the backup.")
-    return now
+    return schema
 
 
 def _walk_files(folder: Path, settings: Settings) -> Iterator[Path]:
-    """Files below HOME that are not made anew by themselves, or below OUTPUT; half-written ones are left out."""
+    """Files below HOME that a start does not create again, or below OUTPUT; half-written ones are left out."""
     database = Path(settings.database_url.removeprefix("sqlite:///")).name
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -21,7 +21,7 @@ from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.archive.local_orthanc import is_orthanc_local
 from minipacs.backup.backup import FORMAT
-from minipacs.backup.store import BackupManifest, FileEntry, Source, open_source, read_lines
+from minipacs.backup.store import BackupManifest, BackupSource, FileEntry, open_source, read_lines
 from minipacs.backup.tables import insert_rows, reflect_tables
 from minipacs.child_process import ChildProcess
 from minipacs.database import Database
@@ -57,25 +57,25 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def restore(settings: Settings, path: Path) -> BackupManifest:
-    """Put everything back and compare the counts; the manifest."""
-    found, manifest = open_source(path)
-    with closing(found):
-        _restore(settings, path, found, manifest)
+    """Restore everything and compare the counts; the manifest."""
+    source, manifest = open_source(path)
+    with closing(source):
+        _restore_everything(settings, path, source, manifest)
     return manifest
 
 
-def _restore(settings: Settings, path: Path, found: Source, manifest: BackupManifest) -> None:
+def _restore_everything(settings: Settings, path: Path, source: BackupSource, manifest: BackupManifest) -> None:
     if manifest["format"] != FORMAT or manifest["schema"] > migrations.head():
         raise BadRequest(f"{path} was made by a newer minipacs ({manifest['minipacs']}).", "Update minipacs first.")
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.database_url)
     try:
         _check_empty(database)
-        entries = [cast(FileEntry, line) for line in read_lines(found, f"{manifest['snapshot']}/files.jsonl")]
-        _restore_files(settings, found, manifest, entries)
-        with _open_archive(settings) as archive:
-            _restore_instances(archive, found, entries, settings.home / INTERRUPTED_MARK, manifest["snapshot"])
-        _restore_rows(database, found, manifest, settings)
+        entries = [cast(FileEntry, line) for line in read_lines(source, f"{manifest['snapshot']}/files.jsonl")]
+        _restore_files(settings, source, manifest, entries)
+        with _open_or_start_archive(settings) as archive:
+            _restore_instances(archive, source, entries, settings.home / INTERRUPTED_MARK, manifest["snapshot"])
+        _restore_rows(database, source, manifest, settings)
     finally:
         database.close()
     (settings.home / INTERRUPTED_MARK).unlink()
@@ -92,18 +92,21 @@ def _check_empty(database: Database) -> None:
                 )
 
 
-def _restore_files(settings: Settings, found: Source, manifest: BackupManifest, entries: list[FileEntry]) -> None:
-    """HOME and OUTPUT; the backup's settings beside them, to be read by a person."""
+def _restore_files(
+    settings: Settings, source: BackupSource, manifest: BackupManifest, entries: list[FileEntry]
+) -> None:
+    """Write the files of HOME and OUTPUT; the backup's settings go into HOME, to be read by a person."""
     places = {"home": settings.home, "output": settings.output}
     for entry in entries:
         base, _, rest = entry["name"].partition("/")
         if base in places:
-            _write(places[base], rest, _read_and_verify(found, entry))
+            _write_below(places[base], rest, _read_and_verify(source, entry))
         elif rest == "settings.env" and base == manifest["snapshot"]:
-            _write(settings.home, RESTORED_SETTINGS, _read_and_verify(found, entry))
+            _write_below(settings.home, RESTORED_SETTINGS, _read_and_verify(source, entry))
 
 
-def _write(folder: Path, name: str, content: bytes) -> None:
+def _write_below(folder: Path, name: str, content: bytes) -> None:
+    """Write a file of the backup; raises `BadRequest` when its name leads out of the folder."""
     if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
         raise BadRequest(f"The backup names a file outside its place ({name}).", "Somebody changed it: name another.")
     path = folder / name
@@ -111,24 +114,26 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     write_private(path, content)
 
 
-def _read_and_verify(found: Source, entry: FileEntry) -> bytes:
-    with found.open(entry["name"]) as stream:
+def _read_and_verify(source: BackupSource, entry: FileEntry) -> bytes:
+    with source.open(entry["name"]) as stream:
         content = stream.read()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise BadRequest(f"{entry['name']} of the backup is damaged.", "Name another backup.")
     return content
 
 
-def _restore_instances(archive: Archive, found: Source, entries: list[FileEntry], mark: Path, snapshot: str) -> None:
-    """Store each; an archive that holds others is refused, unless this very restore was interrupted there."""
+def _restore_instances(
+    archive: Archive, source: BackupSource, entries: list[FileEntry], interrupted_mark: Path, snapshot: str
+) -> None:
+    """Store each instance. An archive that is not empty is refused, unless this restore was interrupted there."""
     wanted = [entry for entry in entries if "id" in entry]
-    if archive.count_instances() and not (mark.exists() and mark.read_text() == snapshot):
+    if archive.count_instances() and not (interrupted_mark.exists() and interrupted_mark.read_text() == snapshot):
         raise BadRequest(f"The archive at {archive.url} is not empty.", "Set MINIPACS_HOME to an empty folder.")
-    mark.write_text(snapshot)
+    interrupted_mark.write_text(snapshot)
     with ThreadPoolExecutor(INSTANCES_AT_ONCE) as pool:
         for start in range(0, len(wanted), INSTANCES_AT_ONCE):  # a few in memory at once
             some = wanted[start : start + INSTANCES_AT_ONCE]
-            stored = pool.map(archive.store, [_read_and_verify(found, entry) for entry in some])
+            stored = pool.map(archive.store, [_read_and_verify(source, entry) for entry in some])
             for entry, instance_id in zip(some, stored, strict=True):
                 if instance_id != entry["id"]:
                     raise BadRequest(f"The archive stored {entry['name']} under another name.", "Name another backup.")
@@ -138,31 +143,31 @@ def _restore_instances(archive: Archive, found: Source, entries: list[FileEntry]
         )
 
 
-def _restore_rows(database: Database, found: Source, manifest: BackupManifest, settings: Settings) -> None:
-    """Tables of the backup's schema, their rows, then today's schema; unfinished work is queued."""
+def _restore_rows(database: Database, source: BackupSource, manifest: BackupManifest, settings: Settings) -> None:
+    """Create the tables of the backup's schema, insert their rows, upgrade to today's schema; queue unfinished jobs."""
     database.create(manifest["schema"])
     with database.writing() as session:
         connection = session.connection()
         tables = reflect_tables(connection)
         for table in reversed(tables):
-            connection.execute(table.delete())  # what a first step may have put there
+            connection.execute(table.delete())  # rows that a migration may have inserted
         for table in tables:
             if table.name in manifest["rows"] and table.name not in CURSORS:
                 count = insert_rows(
-                    connection, table, read_lines(found, f"{manifest['snapshot']}/tables/{table.name}.jsonl")
+                    connection, table, read_lines(source, f"{manifest['snapshot']}/tables/{table.name}.jsonl")
                 )
                 if count != manifest["rows"][table.name]:
                     raise BadRequest(f"The backup's table {table.name} is not whole.", "Name another backup.")
         by_name = {table.name: table for table in tables}
-        _move_pictures(connection, by_name["rendering"], settings)
+        _update_rendering_paths(connection, by_name["rendering"], settings)
         job = by_name["job"]
         running = update(job).where(job.c.state == "running")
         connection.execute(running.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
     database.create()
 
 
-def _move_pictures(connection: Connection, rendering: Table, settings: Settings) -> None:
-    """Rows of PNGs hold absolute paths: what lay below the backup's OUTPUT lies below ours now."""
+def _update_rendering_paths(connection: Connection, rendering: Table, settings: Settings) -> None:
+    """Change the absolute paths of PNGs in the catalogue from the backup's OUTPUT to ours."""
     before = read_env_file(settings.home / RESTORED_SETTINGS)["MINIPACS_OUTPUT"]
     moved = literal(str(settings.output)) + func.substr(rendering.c.png_path, len(before) + 1)
     below = rendering.c.png_path.startswith(before + "/", autoescape=True)
@@ -170,12 +175,12 @@ def _move_pictures(connection: Connection, rendering: Table, settings: Settings)
 
 
 @contextmanager
-def _open_archive(settings: Settings) -> Iterator[Archive]:
-    """The archive that answers, or our own, started for this and stopped after."""
+def _open_or_start_archive(settings: Settings) -> Iterator[Archive]:
+    """The archive when it answers; otherwise our own, started for the restore and stopped afterwards."""
     archive = Archive(settings)
     orthanc = None
     try:
-        if not _answers(archive):
+        if not _is_answering(archive):
             if not is_orthanc_local(settings):
                 archive.read_version()
             environment = {**settings.as_environment(), **local_orthanc.ENVIRONMENT}
@@ -191,7 +196,7 @@ def _open_archive(settings: Settings) -> Iterator[Archive]:
             orthanc.stop(STOP_TIMEOUT_S)
 
 
-def _answers(archive: Archive) -> bool:
+def _is_answering(archive: Archive) -> bool:
     try:
         return bool(archive.read_version())
     except ArchiveUnreachable:
@@ -200,7 +205,7 @@ def _answers(archive: Archive) -> bool:
 
 def _wait_for_answer(archive: Archive, orthanc: ChildProcess) -> None:
     deadline = time.monotonic() + READY_S
-    while not _answers(archive):
+    while not _is_answering(archive):
         if not orthanc.is_running() or time.monotonic() > deadline:
             raise ArchiveUnreachable("Orthanc did not start.", "See HOME/log/orthanc.log.")
         time.sleep(0.05)

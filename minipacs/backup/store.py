@@ -54,17 +54,17 @@ class BackupManifest(TypedDict):
     instances: int
 
 
-class Target(Protocol):
-    """What a backup is written to."""
+class BackupTarget(Protocol):
+    """A folder or a tar file that a backup is written to."""
 
     def find_earlier_digest(self, name: str, size: int) -> str:
-        """SHA-256 of this file of an earlier backup, when it can stay; otherwise empty."""
+        """SHA-256 of this file when an earlier backup has it unchanged; otherwise empty."""
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
         """Write a file; its SHA-256."""
 
     def finish(self, manifest: BackupManifest, names: set[str]) -> None:
-        """Write the manifest; from now on this is the backup. What is not named goes."""
+        """Write the manifest, with which the backup is complete; remove files that are not in `names`."""
 
 
 class HashingStream:
@@ -111,7 +111,7 @@ class FolderTarget:
     def finish(self, manifest: BackupManifest, names: set[str]) -> None:
         """The manifest is replaced in one step; then what only the earlier backup had is removed."""
         os.sync()
-        self.add(MANIFEST, io.BytesIO(_as_json(manifest)), 0)
+        self.add(MANIFEST, io.BytesIO(_manifest_as_json(manifest)), 0)
         for path in sorted(self._folder.rglob("*"), reverse=True):
             if path.is_file() and path.relative_to(self._folder).as_posix() not in names | {MANIFEST}:
                 path.unlink()
@@ -124,7 +124,7 @@ class TarTarget:
 
     def __init__(self, file: Path) -> None:
         if file.exists():
-            raise BadRequest(f"{file} exists.", "Name a new file, or a folder: that is brought up to date.")
+            raise BadRequest(f"{file} exists.", "Name a new file, or a folder, which is brought up to date.")
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file, self._partial = file, file.with_name(f".{file.name}.partial")
         self._stream = open_private(self._partial)
@@ -144,7 +144,7 @@ class TarTarget:
 
     def finish(self, manifest: BackupManifest, names: set[str]) -> None:
         """The manifest is the last entry."""
-        content = _as_json(manifest)
+        content = _manifest_as_json(manifest)
         self.add(MANIFEST, io.BytesIO(content), len(content))
         self._tar.close()
         self._stream.flush()
@@ -153,8 +153,8 @@ class TarTarget:
         self._partial.rename(self._file)
 
 
-class Source(Protocol):
-    """What a backup is read from."""
+class BackupSource(Protocol):
+    """A folder or a tar file that a backup is read from."""
 
     def open(self, name: str) -> IO[bytes]:
         """A file of it; raises `BadRequest` when there is none."""
@@ -174,7 +174,7 @@ class FolderSource:
         try:
             return (self._folder / name).open("rb")
         except FileNotFoundError as error:
-            raise _incomplete(self._folder, name) from error
+            raise _incomplete_error(self._folder, name) from error
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -195,7 +195,7 @@ class TarSource:
         """A file of the tar file."""
         stream = self._tar.extractfile(self._entries[name]) if name in self._entries else None
         if stream is None:
-            raise _incomplete(self._file, name)
+            raise _incomplete_error(self._file, name)
         return stream
 
     def close(self) -> None:
@@ -203,35 +203,35 @@ class TarSource:
         self._tar.close()
 
 
-def open_target(path: Path) -> Target:
+def open_target(path: Path) -> BackupTarget:
     """`.tar`: one file; anything else: a folder."""
     return TarTarget(path) if path.suffix == ".tar" else FolderTarget(path)
 
 
-def open_source(path: Path) -> tuple[Source, BackupManifest]:
+def open_source(path: Path) -> tuple[BackupSource, BackupManifest]:
     """A backup and its manifest."""
     if not path.exists():
         raise BadRequest(f"There is no {path}.", "Name the file or folder `minipacs backup` made.")
-    found: Source = FolderSource(path) if path.is_dir() else TarSource(path)
-    with found.open(MANIFEST) as stream:
-        return found, cast(BackupManifest, json.load(stream))
+    source: BackupSource = FolderSource(path) if path.is_dir() else TarSource(path)
+    with source.open(MANIFEST) as stream:
+        return source, cast(BackupManifest, json.load(stream))
 
 
-def read_lines(found: Source, name: str) -> Iterator[dict[str, Any]]:
-    """Objects of a `.jsonl` file."""
-    with found.open(name) as stream:
+def read_lines(source: BackupSource, name: str) -> Iterator[dict[str, Any]]:
+    """The objects of a `.jsonl` file of the backup."""
+    with source.open(name) as stream:
         yield from (json.loads(line) for line in stream)
 
 
-def _read_digests(found: FolderSource) -> Iterator[tuple[str, str]]:
-    with found.open(MANIFEST) as stream:
+def _read_digests(source: FolderSource) -> Iterator[tuple[str, str]]:
+    with source.open(MANIFEST) as stream:
         snapshot = json.load(stream)["snapshot"]
-    return ((entry["name"], entry["sha256"]) for entry in read_lines(found, f"{snapshot}/files.jsonl"))
+    return ((entry["name"], entry["sha256"]) for entry in read_lines(source, f"{snapshot}/files.jsonl"))
 
 
-def _as_json(manifest: BackupManifest) -> bytes:
+def _manifest_as_json(manifest: BackupManifest) -> bytes:
     return json.dumps(manifest, indent=1).encode() + b"\n"
 
 
-def _incomplete(where: Path, name: str) -> BadRequest:
+def _incomplete_error(where: Path, name: str) -> BadRequest:
     return BadRequest(f"{where} has no {name}: it is no backup, or not a whole one.", "Name another backup.")

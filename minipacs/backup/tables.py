@@ -42,10 +42,10 @@ class Snapshot:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def rows(self, table: Table) -> Iterator[bytes]:
+    def read_json_lines(self, table: Table) -> Iterator[bytes]:
         """Each row of the table as a line of JSON."""
         found = self.connection.execution_options(yield_per=ROWS_A_BATCH).execute(select(table))
-        return (json.dumps(dict(row), default=_as_text).encode() + b"\n" for row in found.mappings())
+        return (json.dumps(dict(row), default=_value_as_text).encode() + b"\n" for row in found.mappings())
 
 
 def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> int:
@@ -53,7 +53,7 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, A
     readers = {c.name: read for c in table.columns for kind, read in PARSERS.items() if isinstance(c.type, kind)}
     count, batch = 0, []
     for row in rows:
-        batch.append({name: _parse(readers.get(name), value) for name, value in row.items()})
+        batch.append({name: _parse_value(readers.get(name), value) for name, value in row.items()})
         if len(batch) == ROWS_A_BATCH:
             connection.execute(insert(table), batch)
             count, batch = count + len(batch), []
@@ -63,11 +63,11 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, A
     return count + len(batch)
 
 
-def _parse(reader: Any, value: Any) -> Any:
+def _parse_value(reader: Any, value: Any) -> Any:
     return reader(value) if reader is not None and value is not None else value
 
 
-def _as_text(value: Any) -> str:
+def _value_as_text(value: Any) -> str:
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     raise TypeError(f"a column holds a {type(value).__name__}")

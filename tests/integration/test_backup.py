@@ -68,7 +68,7 @@ def rows(database: Database, settings: Settings) -> dict[str, list[bytes]]:
     output = str(settings.output).encode()
     with Snapshot(database) as snapshot:
         tables = [table for table in snapshot.tables if table.name in PROJECTION]
-        return {t.name: sorted(row.replace(output, b"OUTPUT") for row in snapshot.rows(t)) for t in tables}
+        return {t.name: sorted(row.replace(output, b"OUTPUT") for row in snapshot.read_json_lines(t)) for t in tables}
 
 
 def outputs(settings: Settings) -> dict[str, bytes]:

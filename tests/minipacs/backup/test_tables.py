@@ -50,7 +50,7 @@ def test_rows_are_the_same_afterwards(kind: str, other: str, tmp_path: Path) -> 
         with Snapshot(one) as snapshot, two.writing() as session:
             into = {table.name: table for table in reflect_tables(session.connection())}
             for table in snapshot.tables:
-                lines = [json.loads(line) for line in snapshot.rows(table)]
+                lines = [json.loads(line) for line in snapshot.read_json_lines(table)]
                 assert insert_rows(session.connection(), into[table.name], lines) == len(lines)
         for model in (Patient, Study, Series, Instance, Job):
             with one.reading() as before, two.reading() as after:
@@ -71,4 +71,4 @@ def test_writers_do_not_change_what_a_snapshot_sees(tmp_path: Path) -> None:
             table = next(t for t in snapshot.tables if t.name == "job")
             with database.writing() as session:
                 JobQueue(database).submit(session, order("second"))
-            assert len(list(snapshot.rows(table))) == 1
+            assert len(list(snapshot.read_json_lines(table))) == 1
