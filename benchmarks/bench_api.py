@@ -20,7 +20,7 @@ from api import create_app
 from api.auth import accounts
 from benchmarks.lib.file_load import measure_files, measure_frames
 from benchmarks.lib.http_load import measure_in_turns, serve_app
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
+from minipacs.catalogue import Instance, Patient, Rendering, RowCount, Series, Study
 from minipacs.settings import Settings
 from postgres import new_url
 
@@ -72,7 +72,7 @@ def fill_catalogue(database: object, images: int) -> None:
             connection.execute(insert(Instance), rows)
         connection.execute(insert(Rendering), [rendering_row(n) for n in range(series)])
         totals = {"patient": series, "study": series, "series": series, "instance": images}
-        connection.execute(insert(Total), [{"name": k, "number": v} for k, v in totals.items()])
+        connection.execute(insert(RowCount), [{"name": k, "number": v} for k, v in totals.items()])
 
 
 def rendering_row(n: int) -> dict[str, object]:

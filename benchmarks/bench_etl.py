@@ -31,7 +31,7 @@ from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.options import Options
 from etl.rendering.png import encode_png
-from minipacs.catalogue import Counts, Instance, Patient, Series, Study, Total, totals
+from minipacs.catalogue import CatalogueCounts, Instance, Patient, RowCount, Series, Study, read_catalogue_counts
 from minipacs.database import Database
 
 WINDOW = (40.0, 400.0)
@@ -155,12 +155,12 @@ def time_counts(rows: int) -> None:
                     [(f"1.1.1.{n}", "1.1.1", str(n)) for n in range(start, min(start + 10_000, rows))],
                 )
             names = {"patient": 1, "study": 1, "series": 1, "instance": rows}
-            session.execute(insert(Total), [{"name": name, "number": number} for name, number in names.items()])
+            session.execute(insert(RowCount), [{"name": name, "number": number} for name, number in names.items()])
         with database.reading() as session:
-            totals(session)
+            read_catalogue_counts(session)
             started = time.perf_counter()
             for _ in range(200):
-                check_counts(totals(session), rows)
+                check_counts(read_catalogue_counts(session), rows)
                 session.expire_all()
             kept = (time.perf_counter() - started) / 200
             started = time.perf_counter()
@@ -170,9 +170,9 @@ def time_counts(rows: int) -> None:
     print(f"\n{rows} instances: counts kept {kept * 1e3:.2f} ms, scanned {scanned * 1e3:.0f} ms")
 
 
-def check_counts(found: Counts, rows: int) -> None:
+def check_counts(found: CatalogueCounts, rows: int) -> None:
     """The counts must be right before they may be fast."""
-    if found != Counts(1, 1, 1, rows):
+    if found != CatalogueCounts(1, 1, 1, rows):
         raise SystemExit(f"wrong counts: {found}")
 
 

@@ -38,7 +38,7 @@ from benchmarks.lib.catalogue_rows import (
     without_indexes,
 )
 from chaos.cluster import postgres
-from minipacs.catalogue import Instance, Patient, Study, Total, patient_counts, totals
+from minipacs.catalogue import Instance, Patient, RowCount, Study, read_catalogue_counts, read_patient_counts
 from minipacs.database import Database
 
 QUERY_REPEATS = 200
@@ -90,7 +90,7 @@ def measure_database(url: str, sizes: list[int]) -> Iterator[Figures]:
     database.create()
     with database.writing() as session:
         for one in TABLES:
-            zero = database.insert(Total).values(name=one.__tablename__, number=0)
+            zero = database.insert(RowCount).values(name=one.__tablename__, number=0)
             session.execute(zero.on_conflict_do_nothing())
     for wanted in sizes:
         patients = fill_database(database, wanted // PER_PATIENT)
@@ -112,7 +112,7 @@ def fill_database(database: Database, wanted: int) -> int:
     PostgreSQL builds its indexes after the first filling.
     """
     with database.reading() as session:
-        patients = session.get_one(Total, Patient.__tablename__).number
+        patients = session.get_one(RowCount, Patient.__tablename__).number
     with without_indexes(database) if database.is_postgresql and not patients else nullcontext():
         for first in range(patients, wanted - TIMED_PATIENTS, PATIENTS_PER_TRANSACTION):
             patients = min(first + PATIENTS_PER_TRANSACTION, wanted - TIMED_PATIENTS)
@@ -145,8 +145,8 @@ def catalogue_queries(patients: int) -> dict[str, Callable[[Session], Any]]:
     newest = select(Study).order_by(Study.study_date.desc(), Study.study_instance_uid).limit(25)
     named = select(Study.study_instance_uid).join(Patient, Patient.patient_key == Study.patient_key)
     return {
-        "global counts": totals,
-        "counts of a patient": lambda session: patient_counts(session, patient_key(some())),
+        "global counts": read_catalogue_counts,
+        "counts of a patient": lambda session: read_patient_counts(session, patient_key(some())),
         "instance by UID": lambda session: session.get_one(Instance, uid(some(), 1, 2, 3)),
         "125 instances of a series": lambda session: session.scalars(series()).all(),
         "25 newest studies": lambda session: session.scalars(newest).all(),

@@ -10,7 +10,7 @@ from etl.options import Options
 from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
-from minipacs.catalogue import Cursor
+from minipacs.catalogue import CatalogueCursorRow
 from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
@@ -27,7 +27,7 @@ class ArchiveFollower:
         self._archive = archive
         self._database = database
         self._options = options
-        self.cursor = ChangeLogCursor(database, Cursor, CURSOR_NAME)
+        self.cursor = ChangeLogCursor(database, CatalogueCursorRow, CURSOR_NAME)
 
     def catch_up(
         self,

@@ -1,8 +1,8 @@
-"""The catalogue: what the archive holds, described once, in tables that people can open and ask.
+"""The catalogue: what the archive holds, described once, in tables that people can open and query.
 
     patient ─< study ─< series ─< instance ─< rendering (a PNG)
                                        └───< segment   (of a SEG object)
-    rejection: what could not be catalogued or rendered, and why        cursor: how far a reader came
+    rejection: what could not be catalogued or rendered, and why        cursor: how far a reader has come
     total: the four global counts
 
 A column takes its type from the VR (PS3.6) of the DICOM keyword it names; its name is that keyword in
@@ -30,19 +30,19 @@ TYPES: dict[str, type[TypeEngine[Any]]] = {
 """Column type by VR (PS3.5 6.2); every other VR is text."""
 
 
-def element(keyword: str, *options: Any, one: bool = False, **named: Any) -> MappedColumn[Any]:
-    """A column that holds this data element. `one`: of several values the catalogue keeps one."""
+def element(keyword: str, *options: Any, single_value: bool = False, **named: Any) -> MappedColumn[Any]:
+    """A column that holds this data element. `single_value`: one value, though the element may have several."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise ValueError(f"{keyword} is not a keyword of PS3.6")
-    several = dictionary_VM(tag) != "1" and not one
+    several = dictionary_VM(tag) != "1" and not single_value
     kind = JSON(none_as_null=True) if several else TYPES.get(dictionary_VR(tag).partition(" ")[0], String)()
     named.setdefault("nullable", not named.get("primary_key", False))
     return mapped_column(kind, *options, info={"keyword": keyword}, comment=f"{tag:08X} {keyword}", **named)
 
 
 def counter(keyword: str) -> MappedColumn[Any]:
-    """A count that is kept, never scanned; named as QIDO-RS names it (PS3.18 table 10.6.3-3)."""
+    """A column that holds a kept count; `keyword` is its name in QIDO-RS (PS3.18 table 10.6.3-3)."""
     return mapped_column(Integer, default=0, nullable=False, comment=f"kept: {keyword}")
 
 
@@ -51,7 +51,7 @@ class Patient(Base):
 
     __tablename__ = "patient"
     patient_key: Mapped[str] = mapped_column(primary_key=True)
-    """PatientID, or `study:` + StudyInstanceUID when the object bears none."""
+    """PatientID, or `study:` + StudyInstanceUID when the object has none."""
     patient_id: Mapped[str | None] = element("PatientID", index=True)
     patient_name: Mapped[str | None] = element("PatientName")
     patient_birth_date: Mapped[date | None] = element("PatientBirthDate")
@@ -156,15 +156,15 @@ class Instance(Base):
     source_size: Mapped[int | None] = mapped_column(BigInteger)
     source_mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     content_checksum: Mapped[int | None] = mapped_column(BigInteger)
-    """CRC-32 of the stored values of all frames, or of the file when there are none: tells copies from conflicts."""
+    """CRC-32 of the stored values of all frames, or of a file without frames: a copy has the same, a conflict not."""
     rendered_with: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     """Digests of the rendering options under which all pictures exist; an unchanged object is not read again."""
     remarks: Mapped[str | None]
-    """What was found wrong with it, in sentences, though it could be catalogued."""
+    """Faults of the object that did not keep it from being catalogued, in sentences."""
 
 
 class Rendering(Base):
-    """A PNG of one frame through one window, and all that is needed to make it again."""
+    """A PNG of one frame through one window, and everything needed to render it again."""
 
     __tablename__ = "rendering"
     rendering_id: Mapped[str] = mapped_column(primary_key=True)
@@ -183,8 +183,8 @@ class Rendering(Base):
     """8: as shown on a screen; 16: modality values, = value × `rescale_slope` + `rescale_intercept`."""
     rows: Mapped[int] = element("Rows", nullable=False)
     columns: Mapped[int] = element("Columns", nullable=False)
-    window_center: Mapped[float | None] = element("WindowCenter", one=True)
-    window_width: Mapped[float | None] = element("WindowWidth", one=True)
+    window_center: Mapped[float | None] = element("WindowCenter", single_value=True)
+    window_width: Mapped[float | None] = element("WindowWidth", single_value=True)
     voi_lut_function: Mapped[str | None] = element("VOILUTFunction")
     window_source: Mapped[str]
     """Where the window came from: header, lut, given, computed, or none (colour, modality values)."""
@@ -194,7 +194,7 @@ class Rendering(Base):
     rescale_slope: Mapped[float | None] = element("RescaleSlope")
     rescale_intercept: Mapped[float | None] = element("RescaleIntercept")
     modality_lut: Mapped[bool] = mapped_column(default=False)
-    """Whether a Modality LUT Sequence took the place of slope and intercept."""
+    """Whether a Modality LUT Sequence was used instead of slope and intercept."""
     inverted: Mapped[bool] = mapped_column(default=False)
     """MONOCHROME1 or Presentation LUT Shape INVERSE: the picture shows low values white."""
     pixel_aspect: Mapped[float] = mapped_column(default=1.0)
@@ -224,8 +224,8 @@ class Segment(Base):
     """Volume in mL: voxels above zero (FRACTIONAL: their sum of fractions) × voxel volume."""
 
 
-class Result(Base):
-    """A segmentation that was made and stored: its manifest, and the series that took its place since.
+class SegmentationResult(Base):
+    """A segmentation that was stored in the archive: its manifest, and the result that replaced it since.
 
     Not a projection of the archive's objects, but of the result folders' manifests; a redo writes it anew.
     """
@@ -251,7 +251,7 @@ class Rejection(Base):
     source: Mapped[str] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str | None] = element("SOPInstanceUID", index=True)
     code: Mapped[str] = mapped_column(index=True)
-    """The kind of trouble in one word, for counting."""
+    """The kind of fault in one word, for counting."""
     reason: Mapped[str]
     """A sentence: the thing and the rule it breaks."""
     remedy: Mapped[str]
@@ -261,15 +261,15 @@ class Rejection(Base):
     """Digest of the rendering options under which it was rejected."""
 
 
-class Cursor(Base):
-    """How far a reader of the archive's change log came."""
+class CatalogueCursorRow(Base):
+    """The row that holds the cursor of one reader of the archive's change log."""
 
     __tablename__ = "cursor"
     name: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
-class Total(Base):
+class RowCount(Base):
     """How many rows a table has: kept, never scanned."""
 
     __tablename__ = "total"
@@ -278,7 +278,7 @@ class Total(Base):
 
 
 @dataclass(frozen=True)
-class Counts:
+class CatalogueCounts:
     """How many there are. `images` are instances of any kind, as the older clients' routes call them."""
 
     patients: int = 0
@@ -287,18 +287,18 @@ class Counts:
     images: int = 0
 
 
-def totals(session: Session) -> Counts:
+def read_catalogue_counts(session: Session) -> CatalogueCounts:
     """The counts of the whole catalogue, in constant time."""
-    found = {total.name: total.number for total in session.scalars(select(Total))}
-    return Counts(*(found.get(name, 0) for name in ("patient", "study", "series", "instance")))
+    found = {total.name: total.number for total in session.scalars(select(RowCount))}
+    return CatalogueCounts(*(found.get(name, 0) for name in ("patient", "study", "series", "instance")))
 
 
-def patient_counts(session: Session, patient_id: str) -> Counts | None:
+def read_patient_counts(session: Session, patient_id: str) -> CatalogueCounts | None:
     """The counts of one patient, in constant time; None when there is no such patient."""
     patient = session.get(Patient, patient_id)
     if patient is None:
         return None
-    return Counts(
+    return CatalogueCounts(
         1,
         patient.number_of_patient_related_studies,
         patient.number_of_patient_related_series,
@@ -307,5 +307,5 @@ def patient_counts(session: Session, patient_id: str) -> Counts | None:
 
 
 def patient_key(patient_id: str | None, study_instance_uid: str) -> str:
-    """Which person an object belongs to: PatientID, or its study when it bears none."""
+    """The key of the patient an object belongs to: its PatientID, or `study:` + its study when it has none."""
     return patient_id.strip() if patient_id and patient_id.strip() else f"study:{study_instance_uid}"

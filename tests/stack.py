@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from minipacs.archive.c_store import send_folder
 from minipacs.archive.client import Archive
-from minipacs.catalogue import Result
+from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
 from minipacs.errors import ArchiveError
 from minipacs.jobs.queue import JobQueue
@@ -161,9 +161,8 @@ class RunningStack:
         """Series Instance UIDs of the SEG series the archive holds of a study, less those that others superseded."""
         study = self.archive.read_study(self.archive.find_study_id(study_instance_uid))
         with self.database.reading() as session:
-            superseded = set(
-                session.scalars(select(Result.seg_series_instance_uid).where(Result.superseded_by.is_not(None)))
-            )
+            results = select(SegmentationResult.seg_series_instance_uid)
+            superseded = set(session.scalars(results.where(SegmentationResult.superseded_by.is_not(None))))
         return [
             series.series_instance_uid
             for series in study.series

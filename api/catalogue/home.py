@@ -11,7 +11,7 @@ from api.web.describe_route import answers, takes_query
 from api.web.paging import PageParameters
 from api.web.responses import render_page, wants_page
 from minipacs import __version__
-from minipacs.catalogue import totals
+from minipacs.catalogue import read_catalogue_counts
 
 blueprint = Blueprint("welcome", __name__)
 LINKS = ("patients", "studies", "series", "images", "jobs", "files", "docs", "ohif/")
@@ -44,7 +44,7 @@ def greeting_or_studies(query: PageParameters) -> ResponseReturnValue:
         return render_page(read_study_overview(query, {}))
 
     with context().database.reading() as session:
-        counts = totals(session)
+        counts = read_catalogue_counts(session)
     return {
         "message": "Welcome to minipacs!",
         "version": __version__,

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Select, bindparam, select
 from api.results import files
 from api.web.row_json import HIDDEN, JsonRow, json_key, to_json_value
 from minipacs.archive.content import MANUFACTURER
-from minipacs.catalogue import Instance, Patient, Rendering, Segment, Series, Study, Total
+from minipacs.catalogue import Instance, Patient, Rendering, RowCount, Segment, Series, Study
 from minipacs.database import Database
 from minipacs.formats.sop_classes import SEGMENTATIONS
 
@@ -50,7 +50,7 @@ class Lookup:
 
 
 VALUE: BindParameter[str] = bindparam("value")
-TOTALS = select(Total.name, Total.number)
+TOTALS = select(RowCount.name, RowCount.number)
 
 PATIENT = Lookup(select(Patient).where(Patient.patient_key == VALUE))
 

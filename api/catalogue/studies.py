@@ -28,7 +28,7 @@ from api.web.paging import (
 from api.web.responses import render_page, send_json_or_page, wants_page
 from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
-from minipacs.catalogue import Instance, Result, Segment, Series, Study
+from minipacs.catalogue import Instance, Segment, SegmentationResult, Series, Study
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("studies", __name__)
@@ -111,9 +111,9 @@ def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
     with context().database.reading() as session:
         one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
         segments = (
-            select(Segment, Instance.series_instance_uid, Result.superseded_by)
+            select(Segment, Instance.series_instance_uid, SegmentationResult.superseded_by)
             .join(Instance, Instance.sop_instance_uid == Segment.sop_instance_uid)
-            .outerjoin(Result, Result.seg_series_instance_uid == Instance.series_instance_uid)
+            .outerjoin(SegmentationResult, SegmentationResult.seg_series_instance_uid == Instance.series_instance_uid)
             .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
             .where(Series.study_instance_uid == study_instance_uid)
             .order_by(Segment.sop_instance_uid, Segment.segment_number)

@@ -11,7 +11,7 @@ from api.results import files
 from api.web.paging import PageParameters, apply_filters, read_page
 from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, totals
+from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, read_catalogue_counts
 from minipacs.jobs.record import Job
 
 
@@ -62,4 +62,4 @@ def read_study_overview(which: PageParameters, given: Mapping[str, str]) -> Json
             study["results"] = files.read_results(context().settings, uid)
             shown = find_series_pictures(session, uid)
             study["picture"] = next(iter(shown.values()), None)
-        return {**page, "wanted": given, "counts": totals(session)}
+        return {**page, "wanted": given, "counts": read_catalogue_counts(session)}

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.context import context
 from api.web.describe_route import answers
 from minipacs import __version__
-from minipacs.catalogue import Rejection, totals
+from minipacs.catalogue import Rejection, read_catalogue_counts
 from minipacs.jobs.record import STATES, Job
 from minipacs.notifications.outbox import Notification
 
@@ -23,7 +23,7 @@ def metrics() -> Response:
     """Gauges; the same in every process, because they come from the database."""
     settings = context().settings
     with context().database.reading() as session:
-        counts = vars(totals(session))
+        counts = vars(read_catalogue_counts(session))
         states = dict.fromkeys(STATES, 0)
         states |= {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
         oldest = session.scalar(select(func.min(Job.created)).where(Job.state == "queued"))

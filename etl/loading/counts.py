@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from minipacs.catalogue import Instance, Patient, Rendering, Result, Series, Study, Total
+from minipacs.catalogue import Instance, Patient, Rendering, RowCount, SegmentationResult, Series, Study
 from minipacs.database import Database
 
 __all__ = ["CatalogueCounts"]
@@ -113,7 +113,7 @@ class CatalogueCounts:
         )
         removed_studies = session.execute(empty_studies.returning(Study.study_instance_uid, Study.patient_key)).all()
         removed_uids = [uid for uid, _patient_key in removed_studies]
-        session.execute(delete(Result).where(Result.study_instance_uid.in_(removed_uids)))
+        session.execute(delete(SegmentationResult).where(SegmentationResult.study_instance_uid.in_(removed_uids)))
 
         studies_by_patient = Counter(patient_key for _uid, patient_key in removed_studies)
         for key, number in sorted(studies_by_patient.items()):
@@ -130,8 +130,8 @@ class CatalogueCounts:
         for name, number in sorted(self._total_changes.items()):
             if not number:
                 continue
-            new = self._database.insert(Total).values(name=name, number=number)
-            changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": Total.number + number})
+            new = self._database.insert(RowCount).values(name=name, number=number)
+            changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": RowCount.number + number})
             self._session.execute(changed)
 
     def _find_study_of_series(self, series_instance_uid: str) -> str:

@@ -7,7 +7,17 @@ from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
 from etl.loading.counts import CatalogueCounts
-from minipacs.catalogue import Cursor, Instance, Patient, Rejection, Rendering, Segment, Series, Study, Total
+from minipacs.catalogue import (
+    CatalogueCursorRow,
+    Instance,
+    Patient,
+    Rejection,
+    Rendering,
+    RowCount,
+    Segment,
+    Series,
+    Study,
+)
 from minipacs.database import Database
 
 __all__ = ["CURSOR_NAME", "clear_catalogue", "delete_pngs", "remove_instances"]
@@ -46,9 +56,9 @@ def clear_catalogue(database: Database) -> None:
             delete_pngs(paths)
 
     with database.writing() as session:
-        for table in (Rendering, Segment, Instance, Series, Study, Patient, Rejection, Total):
+        for table in (Rendering, Segment, Instance, Series, Study, Patient, Rejection, RowCount):
             session.execute(delete(table))
-        session.execute(delete(Cursor).where(Cursor.name == CURSOR_NAME))
+        session.execute(delete(CatalogueCursorRow).where(CatalogueCursorRow.name == CURSOR_NAME))
 
 
 def delete_pngs(paths: Iterable[str]) -> None:

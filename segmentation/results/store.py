@@ -11,7 +11,7 @@ from typing import TypedDict
 from sqlalchemy import update
 
 from minipacs.archive.client import Archive
-from minipacs.catalogue import Result
+from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
@@ -94,12 +94,12 @@ def record_in_catalogue(manifest: Manifest, database: Database) -> None:
         "superseded_by": None,
         "manifest": manifest,
     }
-    older = Result.seg_series_instance_uid.in_(manifest.get("supersedes", []))
+    older = SegmentationResult.seg_series_instance_uid.in_(manifest.get("supersedes", []))
 
     with database.writing() as session:
-        insert = database.insert(Result).values(seg_series_instance_uid=series, **row)
+        insert = database.insert(SegmentationResult).values(seg_series_instance_uid=series, **row)
         session.execute(insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row))
-        session.execute(update(Result).where(older).values(superseded_by=series))
+        session.execute(update(SegmentationResult).where(older).values(superseded_by=series))
 
 
 def summarise(manifest: Manifest) -> SeriesResult:

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from api import create_app
 from api.auth import accounts
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, Total
+from minipacs.catalogue import Instance, Patient, Rendering, RowCount, Series, Study
 from minipacs.jobs.contract import Order
 from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
@@ -118,7 +118,7 @@ def fill(session: Any, settings: Settings) -> None:
         )
     )  # fmt: skip
     for name, number in (("patient", 2), ("study", 3), ("series", 3), ("instance", 6)):
-        session.add(Total(name=name, number=number))
+        session.add(RowCount(name=name, number=number))
 
 
 def write_result(folder: Path) -> None:

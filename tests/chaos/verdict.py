@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from chaos.product import Product
 from chaos.studies import SmallStudy
 from minipacs.archive.content import StudyContent
-from minipacs.catalogue import Instance, Rendering, Series, Study, Total
+from minipacs.catalogue import Instance, Rendering, RowCount, Series, Study
 from minipacs.errors import MinipacsError, NotInArchive
 from minipacs.jobs.record import Job
 
@@ -139,7 +139,7 @@ def _same_series():  # type: ignore[no-untyped-def]  # an SQL expression
 def _counters(product: Product, verdict: Verdict) -> None:
     """The kept counts are the true ones."""
     with product.database.reading() as session:
-        kept = {total.name: total.number for total in session.scalars(select(Total))}
+        kept = {total.name: total.number for total in session.scalars(select(RowCount))}
         for name, table in (("study", Study), ("series", Series), ("instance", Instance)):
             true = session.scalars(select(func.count()).select_from(table)).one()
             if kept.get(name, 0) != true:

@@ -18,7 +18,7 @@ from etl.changes import ArchiveFollower
 from etl.loading.prune import remove_instances_missing_from_archive
 from etl.options import Options
 from minipacs.archive.client import Archive
-from minipacs.catalogue import Counts, Instance, Rendering, totals
+from minipacs.catalogue import CatalogueCounts, Instance, Rendering, read_catalogue_counts
 from minipacs.cli import main
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, ArchiveUnreachable, NotInArchive
@@ -125,7 +125,7 @@ def test_a_job_catalogues_its_study_once(job: Job, archive: Archive, database: D
     archive.store(as_file(image(PIXELS, 4)))
     assert job()["added"] == 1
     with database.reading() as session:
-        assert totals(session) == Counts(1, 1, 2, 4)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 2, 4)
         paths = list(session.scalars(select(Rendering.png_path)))
     assert sorted(paths) == sorted(str(p) for p in (tmp_path / "output" / "png").rglob("*.png"))
 
@@ -151,7 +151,7 @@ def test_a_series_that_left_the_archive_leaves_the_catalogue(job: Job, archive: 
     archive.delete_series(gone.series_id)
     assert job()["removed"] == 1
     with database.reading() as session:
-        assert totals(session) == Counts(1, 1, 1, 1)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 1)
 
 
 def test_a_deleted_study_is_removed_by_its_job(
@@ -164,7 +164,7 @@ def test_a_deleted_study_is_removed_by_its_job(
     archive.delete_series(study.series[0].series_id)
     assert work.run(FakeTask(orthanc, archive, database, order.args))["removed"] == 1
     with database.reading() as session:
-        assert totals(session) == Counts()
+        assert read_catalogue_counts(session) == CatalogueCounts()
 
 
 def test_the_change_log_is_read_from_its_cursor(
@@ -180,7 +180,7 @@ def test_the_change_log_is_read_from_its_cursor(
     assert follower.catch_up().added == 1
     assert follower.cursor.read() > before
     with database.reading() as session:
-        assert totals(session) == Counts(1, 2, 2, 2)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 2, 2, 2)
     assert remove_instances_missing_from_archive(archive, database) == 0
     for study_id in archive.list_study_ids():
         archive.delete_series(archive.read_study(study_id).series[0].series_id)
@@ -216,7 +216,7 @@ def test_a_copy_in_a_folder_gives_way_to_the_archive(
     assert job()["rejected"] == 0
     with database.reading() as session:
         assert session.scalars(select(Instance.source)).one().startswith("archive:")
-        assert totals(session).images == 1
+        assert read_catalogue_counts(session).images == 1
 
 
 def invoke(settings: Settings, monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> int:

@@ -23,7 +23,16 @@ from etl.extract import FileReader, FolderSource
 from etl.loading.prune import remove_instances_missing_from_folder
 from etl.options import Options
 from etl.tally import Tally
-from minipacs.catalogue import Counts, Instance, Patient, Rejection, Rendering, Series, Study, totals
+from minipacs.catalogue import (
+    CatalogueCounts,
+    Instance,
+    Patient,
+    Rejection,
+    Rendering,
+    Series,
+    Study,
+    read_catalogue_counts,
+)
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
 
@@ -44,7 +53,7 @@ def read_everything(database: Database, target: Path) -> tuple[object, ...]:
         for table in (Patient, Study, Series, Instance, Rendering, Rejection):
             columns = [c for c in table.__table__.columns if c.name != "source_mtime_ns"]
             rows.append(sorted(repr(tuple(row)) for row in session.execute(select(*columns))))
-        rows.append(repr(totals(session)))
+        rows.append(repr(read_catalogue_counts(session)))
     files = {str(p): sha256(p.read_bytes()).hexdigest() for p in sorted(target.rglob("*")) if p.is_file()}
     return (*rows, files)
 
@@ -59,7 +68,7 @@ def test_every_shared_file_ends_as_pictures_an_object_or_a_reason(database: Data
         with_pictures = session.scalar(select(func.count(Rendering.sop_instance_uid.distinct())))
         instances = session.scalar(select(func.count()).select_from(Instance))
         pngs = {Path(path) for path in session.scalars(select(Rendering.png_path))}
-        counts = totals(session)
+        counts = read_catalogue_counts(session)
     assert len(reasons) == sum(first.rejected.values())
     assert all(reason.reason.endswith(".") or ":" in reason.reason for reason in reasons)
     assert with_pictures == first.images
@@ -101,7 +110,7 @@ def test_late_instances_are_added_and_counted(run: Run, source: Path, database: 
     tally = run()
     assert (tally.added, tally.unchanged) == (1, 2)
     with database.reading() as session:
-        assert totals(session) == Counts(1, 1, 1, 3)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 3)
         assert session.get_one(Study, f"{ROOT}.1").number_of_study_related_instances == 3
 
 
@@ -114,7 +123,7 @@ def test_a_changed_file_replaces_its_pictures(run: Run, source: Path, database: 
     with database.reading() as session:
         (rendering,) = session.scalars(select(Rendering))
         assert rendering.window_source == "computed"
-        assert totals(session).images == 1
+        assert read_catalogue_counts(session).images == 1
     assert [str(p) for p in options.target.rglob("*.png")] == [rendering.png_path]
 
 
@@ -126,7 +135,7 @@ def test_a_file_that_holds_another_object_now_replaces_the_row(run: Run, source:
     with database.reading() as session:
         assert list(session.scalars(select(Instance.sop_instance_uid))) == [f"{ROOT}.1.1.9"]
         assert list(session.scalars(select(Series.series_instance_uid))) == [f"{ROOT}.1.2"]
-        assert totals(session) == Counts(1, 1, 1, 1)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 1)
 
 
 def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, source: Path, database: Database) -> None:
@@ -137,12 +146,12 @@ def test_an_object_that_moves_to_another_series_is_counted_there(run: Run, sourc
     with database.reading() as session:
         counts = select(Series.series_instance_uid, Series.number_of_series_related_instances)
         assert dict(session.execute(counts).all()) == {f"{ROOT}.1.1": 1, f"{ROOT}.1.2": 1}
-        assert totals(session) == Counts(1, 1, 2, 2)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 2, 2)
     write_images(source, 1, SeriesInstanceUID=f"{ROOT}.1.2", SeriesNumber=2)
     run()
     with database.reading() as session:
         assert dict(session.execute(counts).all()) == {f"{ROOT}.1.2": 2}
-        assert totals(session) == Counts(1, 1, 1, 2)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 2)
 
 
 def test_other_windows_add_pictures_and_keep_the_old(run: Run, source: Path, options: Options) -> None:
@@ -185,7 +194,7 @@ def test_prune_removes_what_is_gone_and_looks_at_copies_again(
         (source / name).unlink()
     assert remove_instances_missing_from_folder(database, FolderSource(source)) == 2
     with database.reading() as session:
-        assert totals(session) == Counts()
+        assert read_catalogue_counts(session) == CatalogueCounts()
         assert session.scalar(select(func.count()).select_from(Rejection)) == 0
     assert not list(options.target.rglob("*.png"))
     assert run().added == 1
@@ -226,7 +235,7 @@ def test_a_killed_run_repeated_ends_in_the_same_rows_and_files(
         ended = subprocess.run([sys.executable, str(script), wanted], start_new_session=True, check=False)
         assert ended.returncode == -signal.SIGKILL
         with database.reading() as session:
-            assert 0 < totals(session).images < 699
+            assert 0 < read_catalogue_counts(session).images < 699
     load_source_into_catalogue(FolderSource(source), database, options)
     resumed = read_everything(database, options.target)
     assert not list(options.target.glob(".partial*"))
@@ -251,7 +260,7 @@ def test_a_full_disk_stops_the_run_with_a_sentence_and_nothing_half_written(
         run()
     monkeypatch.undo()
     with database.reading() as session:
-        assert totals(session) == Counts()
+        assert read_catalogue_counts(session) == CatalogueCounts()
     assert run().added == 1
 
 

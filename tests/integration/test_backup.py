@@ -16,7 +16,7 @@ from minipacs.backup.backup import back_up
 from minipacs.backup.restore import restore
 from minipacs.backup.store import open_source, open_target, read_lines
 from minipacs.backup.tables import Snapshot
-from minipacs.catalogue import Instance, totals
+from minipacs.catalogue import Instance, read_catalogue_counts
 from minipacs.database import Database
 from minipacs.errors import BadRequest
 from minipacs.jobs.record import Job
@@ -60,7 +60,7 @@ def send_all(stack: RunningStack, started: threading.Event, backed_up: threading
 def idle(database: Database, studies: int) -> bool:
     with database.reading() as session:
         open_jobs = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running"))))
-        return open_jobs == 0 and totals(session).studies == studies
+        return open_jobs == 0 and read_catalogue_counts(session).studies == studies
 
 
 def rows(database: Database, settings: Settings) -> dict[str, list[bytes]]:

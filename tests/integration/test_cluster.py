@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from chaos.cluster import Pool
 from dicom_objects import ROOT, as_file, image
 from minipacs.archive import local_orthanc
-from minipacs.catalogue import Instance, totals
+from minipacs.catalogue import Instance, read_catalogue_counts
 from minipacs.doctor import machine_checks
 from minipacs.jobs.record import Job
 from minipacs.local.phantom import write_chest_ct
@@ -88,7 +88,7 @@ def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Clu
     def ended() -> bool:
         with stack.database.reading() as session:
             open_jobs = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running"))))
-            return open_jobs == 0 and totals(session).studies == studies + 1
+            return open_jobs == 0 and read_catalogue_counts(session).studies == studies + 1
 
     until(ended, what="the end of all jobs")
     stack.wait_jobs(study, "catalogue", "segment")

@@ -9,25 +9,25 @@ from sqlalchemy import JSON, Date, Double, Integer, String, Time, inspect
 from sqlalchemy.exc import IntegrityError
 
 from minipacs.catalogue import (
-    Counts,
-    Cursor,
+    CatalogueCounts,
+    CatalogueCursorRow,
     Instance,
     Patient,
     Rejection,
     Rendering,
+    RowCount,
     Segment,
     Series,
     Study,
-    Total,
     element,
-    patient_counts,
     patient_key,
-    totals,
+    read_catalogue_counts,
+    read_patient_counts,
 )
 from minipacs.tables import Base
 from postgres import new_database
 
-TABLES = (Patient, Study, Series, Instance, Rendering, Segment, Rejection, Cursor, Total)
+TABLES = (Patient, Study, Series, Instance, Rendering, Segment, Rejection, CatalogueCursorRow, RowCount)
 
 
 def test_the_tables_have_the_names_that_people_ask_for() -> None:
@@ -77,9 +77,9 @@ def test_dates_times_and_names_come_back_as_they_were(kind: str, tmp_path: Path)
             patient, study = session.get_one(Patient, "P"), session.get_one(Study, "1")
             assert (patient.patient_name, patient.patient_birth_date) == ("山田^太郎=やまだ^たろう", born)
             assert study.study_time == at
-            assert totals(session) == Counts()
-            assert patient_counts(session, "P") == Counts(1, 0, 0, 0)
-            assert patient_counts(session, "nobody") is None
+            assert read_catalogue_counts(session) == CatalogueCounts()
+            assert read_patient_counts(session, "P") == CatalogueCounts(1, 0, 0, 0)
+            assert read_patient_counts(session, "nobody") is None
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

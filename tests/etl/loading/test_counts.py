@@ -17,7 +17,16 @@ from etl.loading import counts
 from etl.loading.removal import remove_instances
 from etl.options import Options
 from etl.tally import Tally
-from minipacs.catalogue import Counts, Instance, Patient, Rendering, Result, Series, Study, totals
+from minipacs.catalogue import (
+    CatalogueCounts,
+    Instance,
+    Patient,
+    Rendering,
+    SegmentationResult,
+    Series,
+    Study,
+    read_catalogue_counts,
+)
 from minipacs.database import Database
 from waiting import PATIENCE_S
 
@@ -27,7 +36,7 @@ PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
 def check_counts(session: Session) -> None:
     """Scan, and compare with what is kept."""
     scanned = [session.scalar(select(func.count()).select_from(t)) for t in (Patient, Study, Series, Instance)]
-    assert totals(session) == Counts(*(number or 0 for number in scanned))
+    assert read_catalogue_counts(session) == CatalogueCounts(*(number or 0 for number in scanned))
     for series in session.scalars(select(Series)):
         found = select(func.count()).where(Instance.series_instance_uid == series.series_instance_uid)
         assert series.number_of_series_related_instances == session.scalar(found) > 0
@@ -67,7 +76,7 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
     run()
     with database.reading() as session:
         check_counts(session)
-        assert totals(session) == Counts(3, 6, 12, 36)
+        assert read_catalogue_counts(session) == CatalogueCounts(3, 6, 12, 36)
     chance = random.Random(7)
     chance.shuffle(uids)
     while uids:
@@ -76,7 +85,7 @@ def test_counts_follow_every_addition_and_removal(run: Callable[..., Tally], sou
         with database.reading() as session:
             check_counts(session)
     with database.reading() as session:
-        assert totals(session) == Counts()
+        assert read_catalogue_counts(session) == CatalogueCounts()
         assert session.scalar(select(func.count()).select_from(Rendering)) == 0
 
 
@@ -88,11 +97,20 @@ def test_results_leave_the_catalogue_with_their_study(
     kept, gone = f"{ROOT}.0.0", f"{ROOT}.1.1"
     with database.writing() as session:
         for study in (kept, gone):
-            session.add(Result(seg_series_instance_uid=f"{study}.9", study_instance_uid=study, series_instance_uid="1",
-                               engine="e", version="1", created="2026-01-01T00:00:00+00:00", manifest={}))  # fmt: skip
+            session.add(
+                SegmentationResult(
+                    seg_series_instance_uid=f"{study}.9",
+                    study_instance_uid=study,
+                    series_instance_uid="1",
+                    engine="e",
+                    version="1",
+                    created="2026-01-01T00:00:00+00:00",
+                    manifest={},
+                )
+            )
     remove_instances(database, [uid for uid in uids if uid.startswith(gone)])
     with database.reading() as session:
-        assert [row.study_instance_uid for row in session.scalars(select(Result))] == [kept]
+        assert [row.study_instance_uid for row in session.scalars(select(SegmentationResult))] == [kept]
 
 
 def test_writers_at_the_same_time_count_right(source: Path, database: Database, options: Options) -> None:
@@ -171,7 +189,7 @@ def test_two_patients_in_one_study_do_not_leak_into_each_other_s_split(
     run()
     with database.reading() as session:
         check_counts(session)
-        assert totals(session) == Counts(1, 1, 1, 2)
+        assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 2)
         splits = dict(session.execute(select(Rendering.sop_instance_uid, Rendering.split)).all())
         assert splits == {f"{ROOT}.1.1.1": assign_split("P1"), f"{ROOT}.1.1.2": assign_split(other)}
         assert "Patient ID" in session.get_one(Instance, f"{ROOT}.1.1.2").remarks

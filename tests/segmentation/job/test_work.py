@@ -8,7 +8,7 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
-from minipacs.catalogue import Result
+from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
 from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume
 from minipacs.jobs.contract import Cancelled
@@ -212,7 +212,7 @@ def test_late_slices_supersede_the_result(archive, settings, engines, series, ph
     newer = work.run(task)["segmentations"][0]["seg_series_instance_uid"]
     assert len({seg.SeriesInstanceUID for seg in archive.ours()}) == 2
     with task.database.reading() as session:
-        rows = {row.seg_series_instance_uid: row for row in session.scalars(select(Result))}
+        rows = {row.seg_series_instance_uid: row for row in session.scalars(select(SegmentationResult))}
     (older,) = set(rows) - {newer}
     assert (rows[older].superseded_by, rows[newer].superseded_by) == (newer, None)
     assert rows[newer].manifest["images"] == 13
