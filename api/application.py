@@ -19,7 +19,7 @@ from api.results import files as result_files
 from api.uploads import upload
 from api.web import cors, read_request, responses
 from api.work import engines, job_events, jobs, prompts, rules, signed_files
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 from minipacs.settings import Settings
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -73,7 +73,7 @@ def build_app(settings: Settings) -> Flask:
     app = Flask("api", static_folder="static")
     app.json = JsonProvider(app)
     app.session_interface = SessionInterface()
-    app.secret_key = secret(settings.home, "session_key")
+    app.secret_key = get_or_create_secret(settings.home, "session_key")
     app.config.update(
         SESSION_COOKIE_NAME="minipacs",
         SESSION_COOKIE_HTTPONLY=True,
@@ -84,7 +84,7 @@ def build_app(settings: Settings) -> Flask:
     )
 
     context = AppContext(settings)
-    context.database.create()
+    context.database.upgrade_schema()
     app.extensions["minipacs"] = context
 
     responses.install(app)

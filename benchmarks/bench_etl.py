@@ -82,7 +82,7 @@ def run_product(workers: int, again: bool = False) -> Callable[[list[Path], Path
 
     def run(files: list[Path], out: Path) -> None:
         database = Database(f"sqlite:///{out / 'catalogue.sqlite'}")
-        database.create()
+        database.upgrade_schema()
         tally = load_source_into_catalogue(
             FolderSource(files[0].parent), database, Options(target=out / "png"), workers=workers
         )
@@ -144,7 +144,7 @@ def time_counts(rows: int) -> None:
     """Print the time of the global counts with this many instances in the catalogue, against a scan."""
     with tempfile.TemporaryDirectory() as temporary:
         database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
-        database.create()
+        database.upgrade_schema()
         with database.writing() as session:
             session.execute(insert(Patient), [{"patient_key": "P"}])
             session.execute(insert(Study), [{"study_instance_uid": "1.1", "patient_key": "P"}])
@@ -193,7 +193,7 @@ def print_peak_memory(number: int) -> None:
         for n in range(1, number + 1):
             (source / f"{n:06d}").write_bytes(as_file(nothing(n)))
         database = Database(f"sqlite:///{temporary}/catalogue.sqlite")
-        database.create()
+        database.upgrade_schema()
         tally = load_source_into_catalogue(FolderSource(source), database, Options(target=Path(temporary, "png")))
         if tally.added != number:
             raise SystemExit(f"not every object was catalogued: {tally}")

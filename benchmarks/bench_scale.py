@@ -87,10 +87,10 @@ def temporary_databases(stack: ExitStack) -> Iterator[str]:
 def measure_database(url: str, sizes: list[int]) -> Iterator[Figures]:
     """Fill a database to each size; yields the figures there."""
     database = Database(url)
-    database.create()
+    database.upgrade_schema()
     with database.writing() as session:
         for one in TABLES:
-            zero = database.insert(RowCount).values(name=one.__tablename__, number=0)
+            zero = database.build_insert(RowCount).values(name=one.__tablename__, number=0)
             session.execute(zero.on_conflict_do_nothing())
     for wanted in sizes:
         patients = fill_database(database, wanted // PER_PATIENT)

@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.lib.free_ports import settings_on_free_ports
 from minipacs.archive.c_store import send_folder
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 from minipacs.settings import ROOT, Settings
 from stack import free_ports
 
@@ -124,7 +124,7 @@ def run_product(settings: Settings) -> Iterator[None]:
 def run_nginx(program: str, settings: Settings, folder: Path) -> Iterator[str]:
     """Run nginx over the same build and the same Orthanc, its files in `folder`; yields its address."""
     (port,) = free_ports(1)
-    password = settings.orthanc_password or secret(settings.home, "orthanc_password")
+    password = settings.orthanc_password or get_or_create_secret(settings.home, "orthanc_password")
     configuration = NGINX.format(
         folder=folder,
         port=port,

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
     started = time.monotonic()
 
     try:
-        database.create()
+        database.upgrade_schema()
         if arguments.rebuild:
             clear_catalogue(database)
         if arguments.folder:

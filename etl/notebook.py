@@ -50,7 +50,7 @@ def catalogue_folder(
     folder = FolderSource(Path(source_dir))
 
     try:
-        database.create()
+        database.upgrade_schema()
         if delete_db:
             clear_catalogue(database)
         removed = remove_instances_missing_from_folder(database, folder) if prune else 0

@@ -38,7 +38,7 @@ class ChangeLogCursor:
 
     def move(self, session: Session, position: int) -> None:
         """Set the position, in the transaction of what was made of the entries up to it."""
-        insert = self._database.insert(self._table).values(name=self._name, position=position)
+        insert = self._database.build_insert(self._table).values(name=self._name, position=position)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
 
 

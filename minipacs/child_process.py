@@ -28,7 +28,7 @@ class ChildProcess:
         """Added to our own environment."""
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
-        """`None` before the first start, and from an end that was noted to the next start."""
+        """`None` before the first start, and between an end that was detected and the next start."""
         self.exit_status: int | None = None
         """Of the last process that ended by itself; negative for a signal."""
         self._ends: list[float] = []
@@ -62,8 +62,8 @@ class ChildProcess:
         """Whether the process was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
-    def note_end(self) -> bool:
-        """Whether the process ended by itself since this was last asked."""
+    def detect_end(self) -> bool:
+        """Whether the process has ended by itself since the last call; record when, and its exit status."""
         if self.process is None or self.process.poll() is None:
             return False
         now = time.monotonic()
@@ -72,7 +72,7 @@ class ChildProcess:
         return True
 
     def restart_when_due(self) -> bool:
-        """Start a process whose end was noted again, once its delay is over; whether it was started."""
+        """Start again a process whose end was detected, once its delay is over; whether it was started."""
         if self.process is not None or not self._ends:
             return False
         delay_s = RESTART_DELAYS_S[min(len(self._ends), len(RESTART_DELAYS_S)) - 1]
@@ -82,7 +82,7 @@ class ChildProcess:
         return True
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM; `wait_or_kill` waits for what comes of it."""
+        """Send SIGTERM; `wait_or_kill` waits for the end."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
 

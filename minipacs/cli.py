@@ -1,7 +1,7 @@
 """`minipacs …`: every command is a module found under the entry point group `minipacs.commands`.
 
-A command module has `HELP`, `configure(parser)` and `run(arguments, settings) -> exit code`. The one that is
-asked for is imported alone; help needs them all. An error of ours becomes one sentence on stderr and exit code 1.
+A command module has `HELP`, `configure(parser)` and `run(arguments, settings) -> exit code`. Only the
+command in use is imported; help needs them all. An error of ours becomes one sentence on stderr and exit code 1.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
-from minipacs.settings import Settings, read_environment, renamed_settings
+from minipacs.settings import Settings, describe_renamed_settings, read_environment
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +27,22 @@ class Command(Protocol):
         """Declare the arguments."""
 
     def run(self, arguments: argparse.Namespace, settings: Settings) -> int:
-        """Do it; the exit code."""
+        """Run the command; its exit code."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn an error of ours into a sentence."""
+    """Run the command that `argv` names; print an error of ours as one sentence. The exit code."""
     parser = argparse.ArgumentParser(prog="minipacs", description="A mini-PACS that thinks.")
     parser.add_argument("--version", action="version", version=f"minipacs {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands = _commands((sys.argv[1:] if argv is None else argv)[:1])
+    commands = _load_commands((sys.argv[1:] if argv is None else argv)[:1])
     for name, command in commands.items():
         command.configure(subparsers.add_parser(name, help=command.HELP, description=command.HELP))
     arguments = parser.parse_args(argv)
     try:
         settings = Settings.from_env()
         logging_setup.set_up(settings)
-        for sentence in renamed_settings(read_environment()):
+        for sentence in describe_renamed_settings(read_environment()):
             log.warning("%s", sentence)
         return commands[arguments.command].run(arguments, settings)
     except MinipacsError as error:
@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _commands(asked: Sequence[str]) -> dict[str, Command]:
-    """The command asked for, else all; what cannot be imported is left out with a word."""
+def _load_commands(names: Sequence[str]) -> dict[str, Command]:
+    """The commands of these names; all where there is none. One that cannot be imported is left out, and said."""
     found: dict[str, Command] = {}
     points = sorted(entry_points(group="minipacs.commands"), key=lambda p: p.name)
-    for point in [p for p in points if p.name in asked] or points:
+    for point in [p for p in points if p.name in names] or points:
         try:
             found[point.name] = point.load()
         except ImportError as error:

@@ -42,19 +42,19 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = _open(url)
+        self.engine = _open_engine(url)
         self._writing = self.engine.execution_options(minipacs_writing=True)
-        self._autocommit = _open_autocommit(url)
+        self._autocommit = _open_autocommit_engine(url)
 
     @property
     def is_postgresql(self) -> bool:
-        """Whether the other dialect than SQLite's is spoken."""
+        """Whether the database is PostgreSQL, not SQLite."""
         return self.engine.dialect.name == "postgresql"
 
-    def create(self, step: str = "") -> None:
-        """Bring the schema to the newest step (or to this one), in one transaction.
+    def upgrade_schema(self, step: str = "") -> None:
+        """Upgrade the schema to the newest step (or to `step`), in one transaction; an empty database gets all tables.
 
-        Processes that do it at once wait for each other.
+        Processes that do it at the same time wait for each other.
         """
         step = step or migrations.head()
         with _translate_errors(), self.engine.connect() as connection:
@@ -85,7 +85,7 @@ class Database:
             yield session
 
     def look_up(self, statement: Select[*tuple[Any, ...]], **values: str) -> Sequence[Row[*tuple[Any, ...]]]:
-        """Run one SELECT with these values, outside of any transaction: one round trip, and what was committed last.
+        """Run one SELECT with these values, outside of any transaction: one round trip, and the last committed rows.
 
         A connection that the server has closed is replaced once.
         """
@@ -101,23 +101,23 @@ class Database:
         with self._autocommit.connect() as connection:
             return connection.execute(statement, values).all()
 
-    def insert(self, table: Any) -> Any:
-        """`INSERT` with `on_conflict_do_…`, which both dialects have under their own names."""
+    def build_insert(self, table: Any) -> Any:
+        """An `INSERT` statement with `on_conflict_do_…`, which each dialect has in a module of its own."""
         return (postgresql if self.is_postgresql else sqlite).insert(table)
 
     def now(self) -> ColumnElement[float]:
-        """The database's clock, in seconds since 1970 (UTC): the one clock of leases and times."""
+        """An expression of the database's clock, seconds since 1970 (UTC): the one clock of leases and times."""
         if self.is_postgresql:
             return cast(extract("epoch", func.clock_timestamp()), Double)
         return (func.julianday("now") - JULIAN_DAY_1970) * 86400.0
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
         self._autocommit.dispose()
 
 
-def _open(url: str) -> Engine:
+def _open_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True, pool_size=5)
     file = make_url(url).database
@@ -148,7 +148,7 @@ def _open(url: str) -> Engine:
     return engine
 
 
-def _open_autocommit(url: str) -> Engine:
+def _open_autocommit_engine(url: str) -> Engine:
     """An engine that sends neither BEGIN nor ROLLBACK around a statement."""
     arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
     return create_engine(url, isolation_level="AUTOCOMMIT", connect_args=arguments)
@@ -156,7 +156,7 @@ def _open_autocommit(url: str) -> Engine:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """The database's own trouble becomes one of our errors; a full disk is named."""
+    """Errors of the database become `CatalogueUnavailable`; a full disk is named."""
     try:
         yield
     except OperationalError as error:

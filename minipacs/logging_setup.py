@@ -21,7 +21,7 @@ NOISY_LOGGERS = ("httpx", "pynetdicom", "distributed", "alembic.runtime.plugins"
 _log_context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
 
 
-class JsonLines(logging.Formatter):
+class JsonLineFormatter(logging.Formatter):
     """Formats each record as one JSON object on a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -45,7 +45,7 @@ def set_up(settings: Settings, level: int = logging.INFO) -> None:
     """Set logging up for the whole process. Call it once, at its start."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if settings.log_format == "json" else text)
+    handler.setFormatter(JsonLineFormatter() if settings.log_format == "json" else text)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

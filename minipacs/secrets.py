@@ -1,4 +1,4 @@
-"""Secrets made once on this machine and kept in HOME/secrets.json, readable by its owner alone."""
+"""Secrets that are generated once on this machine and kept in HOME/secrets.json, readable by its owner alone."""
 
 import json
 import secrets
@@ -9,29 +9,29 @@ from minipacs.files import replace_private
 from minipacs.settings import Settings
 
 
-def secret(home: Path, name: str) -> str:
-    """The secret of this name, made at the first call: 32 random bytes as URL-safe text."""
+def get_or_create_secret(home: Path, name: str) -> str:
+    """The secret of this name, generated at the first call: 32 random bytes as URL-safe text."""
     file = home / "secrets.json"
-    kept = _read(file)
+    kept = _read_secrets(file)
     if name not in kept:
         home.mkdir(parents=True, exist_ok=True)
-        kept = {name: secrets.token_urlsafe(32), **_read(file)}
+        kept = {name: secrets.token_urlsafe(32), **_read_secrets(file)}
         with replace_private(file) as stream:
             stream.write(json.dumps(kept, indent=1).encode())
     return kept[name]
 
 
 def orthanc_password(settings: Settings) -> str:
-    """Our password at Orthanc: the one that is set, or the one made on this machine."""
-    return settings.orthanc_password or secret(settings.home, "orthanc_password")
+    """Our password at Orthanc: that of the settings, or the one generated on this machine."""
+    return settings.orthanc_password or get_or_create_secret(settings.home, "orthanc_password")
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read_secrets(file: Path) -> dict[str, str]:
     try:
         return dict(json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise SettingsError(
-            f"{file} is not JSON.", "Restore it from a backup, or remove it to make new secrets."
+            f"{file} is not JSON.", "Restore it from a backup, or remove it: new secrets are generated."
         ) from error

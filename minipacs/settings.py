@@ -101,7 +101,7 @@ class Settings:
             environ = read_environment()
         values: dict[str, Any] = {}
         for name, setting in describe_settings().items():
-            variable, text = _find(environ, name)
+            variable, text = _find_variable(environ, name)
             if text == "":
                 continue
             try:
@@ -178,8 +178,8 @@ class Settings:
         return frozenset(part.strip().rstrip("/") for part in self.cors_origins.split(",") if part.strip())
 
     @property
-    def address(self) -> str:
-        """The front door as a person on this machine types it."""
+    def front_door_url(self) -> str:
+        """The front door's URL as a person on this machine types it."""
         return f"http://localhost:{self.http_port}"
 
     @property
@@ -212,7 +212,7 @@ def variable_name(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+def _find_variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     """The variable that holds a setting, by its name or an older one, and its text; empty where none is set."""
     for variable in (variable_name(name), *(old for old, new in RENAMED.items() if new == name)):
         if text := environ.get(variable, ""):
@@ -220,7 +220,7 @@ def _find(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     return variable_name(name), ""
 
 
-def renamed_settings(environ: Mapping[str, str]) -> list[str]:
+def describe_renamed_settings(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each older name of a setting that is still in use."""
     return [
         f"{old} is called {variable_name(new)} now; the old name is still read."

@@ -1,7 +1,7 @@
 """A file offered to another server for a while: a signed link of the front door that opens it without login.
 
 A server that segments (VISTA-3D) fetches its image by URL. The link names one file in a folder of its
-own, ends at a time, and the folder is removed when its maker is done.
+own, ends at a time, and the folder is removed when the engine is done.
 """
 
 import hashlib
@@ -15,38 +15,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipacs.errors import Gone, NotFound
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 from minipacs.settings import Settings
 
 FOLDER = "exchange"
 
 
 @dataclass(frozen=True)
-class Offer:
-    """Where the file is to be written, and the path of its link."""
+class OfferedFile:
+    """The path at which the file is to be written, and the path of its link."""
 
     file: Path
     link: str
 
 
 @contextmanager
-def offer_file(settings: Settings, name: str, seconds: int) -> Iterator[Offer]:
-    """A place for a file called `name`, reachable for `seconds` at most, gone afterwards."""
+def offer_file(settings: Settings, name: str, seconds: int) -> Iterator[OfferedFile]:
+    """Offer a file called `name` for at most `seconds`; it and its folder are deleted at the end."""
     root = settings.home / FOLDER
-    _sweep(root)
+    _delete_expired_folders(root)
     ends = int(time.time()) + seconds
     folder = f"{ends}-{secrets.token_urlsafe(16)}"
     (root / folder).mkdir(parents=True, mode=0o700)
     try:
-        link = f"/{FOLDER}/{folder}/{ends}/{_signature(settings, folder, ends, name)}/{name}"
-        yield Offer(root / folder / name, link)
+        link = f"/{FOLDER}/{folder}/{ends}/{_sign_link(settings, folder, ends, name)}/{name}"
+        yield OfferedFile(root / folder / name, link)
     finally:
         shutil.rmtree(root / folder, ignore_errors=True)
 
 
 def find_offered_file(settings: Settings, folder: str, ends: int, signature: str, name: str) -> Path:
     """The file of a link. Raises `NotFound` for a link we did not make, `Gone` for one that has ended."""
-    expected = _signature(settings, folder, ends, name)
+    expected = _sign_link(settings, folder, ends, name)
     if not hmac.compare_digest(expected.encode(), signature.encode()):
         raise NotFound("There is no such link.", "Ask for a new one.")
     file = settings.home / FOLDER / folder / name  # signed by us: these are the names we chose
@@ -55,13 +55,13 @@ def find_offered_file(settings: Settings, folder: str, ends: int, signature: str
     return file
 
 
-def _signature(settings: Settings, folder: str, ends: int, name: str) -> str:
-    key = secret(settings.home, "exchange_key").encode()
+def _sign_link(settings: Settings, folder: str, ends: int, name: str) -> str:
+    key = get_or_create_secret(settings.home, "exchange_key").encode()
     return hmac.new(key, f"{folder}/{ends}/{name}".encode(), hashlib.sha256).hexdigest()
 
 
-def _sweep(root: Path) -> None:
-    """Take away what killed processes left behind: every folder whose time is over."""
+def _delete_expired_folders(root: Path) -> None:
+    """Delete the folders whose time is over, which killed processes left behind."""
     for folder in root.iterdir() if root.is_dir() else ():
         if int(folder.name.partition("-")[0]) < time.time():
             shutil.rmtree(folder, ignore_errors=True)

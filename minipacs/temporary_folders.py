@@ -1,7 +1,7 @@
 """Temporary folders for unfinished work. What a killed process leaves behind, the next one removes.
 
 Each folder has a lock file beside it, which its process holds (flock) as long as it lives: a folder whose
-lock is free belongs to nobody.
+lock is free belongs to no living process.
 """
 
 import fcntl
@@ -20,28 +20,28 @@ LOCK = ".lock"
 def temporary_folder(root: Path) -> Iterator[Path]:
     """A new folder below `root`, removed at the end. Folders of processes that have ended are removed first."""
     root.mkdir(parents=True, exist_ok=True)
-    sweep(root)
+    delete_abandoned_folders(root)
     folder = root / f"{PREFIX}{uuid4().hex}"
     lock = folder.with_name(folder.name + LOCK)
-    held = _hold(lock)
+    descriptor = _create_locked_file(lock)
     try:
         folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.unlink(missing_ok=True)
-        os.close(held)
+        os.close(descriptor)
 
 
-def sweep(root: Path) -> None:
+def delete_abandoned_folders(root: Path) -> None:
     """Remove the folders below `root` whose process has ended."""
     for lock in root.glob(f"{PREFIX}*{LOCK}"):
         try:
-            held = os.open(lock, os.O_RDWR)
-        except FileNotFoundError:  # its owner, or another sweeper, was faster
+            descriptor = os.open(lock, os.O_RDWR)
+        except FileNotFoundError:  # its owner, or another process that cleans up, was faster
             continue
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
         else:
@@ -50,14 +50,14 @@ def sweep(root: Path) -> None:
             if not folder.exists():
                 lock.unlink(missing_ok=True)
         finally:
-            os.close(held)
+            os.close(descriptor)
 
 
-def _hold(lock: Path) -> int:
-    """Make and hold a lock file; made again when a sweeper took it in the moment between."""
+def _create_locked_file(lock: Path) -> int:
+    """Create a lock file and lock it; the open file. If another process deleted it before it was locked: once more."""
     while True:
-        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if lock.exists():  # nobody else makes this name
-            return held
-        os.close(held)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if lock.exists():  # nobody else creates this name
+            return descriptor
+        os.close(descriptor)

@@ -50,7 +50,7 @@ def own_logging() -> Iterator[None]:
 def database(tmp_path: Path) -> Iterator[Database]:
     """A fresh SQLite database with every table."""
     database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
-    database.create()
+    database.upgrade_schema()
     yield database
     database.close()
 

@@ -65,7 +65,7 @@ def new_url(kind: str, folder: Path) -> str:
 def new_database(kind: str, folder: Path) -> Iterator[Database]:
     """A new database with every table."""
     database = Database(new_url(kind, folder))
-    database.create()
+    database.upgrade_schema()
     try:
         yield database
     finally:

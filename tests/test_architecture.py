@@ -168,7 +168,7 @@ def test_signs_between_lps_and_ras_are_turned_in_one_place() -> None:
 
 def test_every_change_of_a_table_has_its_step(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'new.sqlite'}")
-    database.create()
+    database.upgrade_schema()
     with database.engine.connect() as connection:
         lacking = compare_metadata(MigrationContext.configure(connection), load_tables())
     database.close()

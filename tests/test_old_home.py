@@ -58,7 +58,7 @@ def old(tmp_path: Path) -> OldHome:
 @pytest.fixture
 def database(old: OldHome) -> Iterator[Database]:
     database = Database(old.settings.database_url)
-    database.create()
+    database.upgrade_schema()
     yield database
     database.close()
 

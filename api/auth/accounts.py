@@ -98,7 +98,7 @@ def create_or_change_user(
         raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
     values = {"role": role, "password_hash": HASHER.hash(password), "must_change": must_change}
     with database.writing() as session:
-        insert = database.insert(User).values(name=name, created=database.now(), **values)
+        insert = database.build_insert(User).values(name=name, created=database.now(), **values)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
@@ -164,7 +164,7 @@ def create_token(database: Database, name: str, role: str, user_name: str | None
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
     token = "mp_" + secrets.token_urlsafe(32)
     with database.writing() as session:
-        insert = database.insert(Token).values(
+        insert = database.build_insert(Token).values(
             name=name, token_hash=hash_token(token), role=role, user_name=user_name, created=database.now()
         )
         if session.execute(insert.on_conflict_do_nothing().returning(Token.name)).first() is None:

@@ -129,7 +129,7 @@ class AuditWriter:
             patients = {str(row[0]): str(row[1]) for row in session.execute(known)}
             for entry in entries:
                 entry["patient_key"] = entry["patient_key"] or patients.get(entry["study_instance_uid"] or "")
-            session.execute(self._database.insert(AuditEntry), entries)
+            session.execute(self._database.build_insert(AuditEntry), entries)
 
     def _run(self) -> None:
         while not self._stop.wait(WRITE_S):

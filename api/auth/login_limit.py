@@ -41,7 +41,7 @@ def count_failure(database: Database, name: str, address: str) -> None:
     """Count a failure, and delete those older than the window."""
     with database.writing() as session:
         session.execute(delete(LoginFailure).where(LoginFailure.at < database.now() - WINDOW_S))
-        session.execute(database.insert(LoginFailure).values(name=name[:64], address=address, at=database.now()))
+        session.execute(database.build_insert(LoginFailure).values(name=name[:64], address=address, at=database.now()))
 
 
 def forget_failures(database: Database, name: str, address: str) -> None:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.database import Database
 
     with closing(Database(settings.database_url)) as database:
-        database.create()
+        database.upgrade_schema()
         match arguments.action:
             case "create":
                 print(accounts.create_token(database, arguments.name, arguments.role))

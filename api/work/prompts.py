@@ -22,7 +22,7 @@ from api.work.prompt_types import (
     Terms,
 )
 from minipacs.errors import EngineUnavailable
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 
 blueprint = Blueprint("prompts", __name__)
 CONNECTIONS = 16
@@ -93,7 +93,7 @@ def request_prompt_service(method: str, path: str, body: bytes | None = None) ->
     settings = context().settings
     host, port = settings.prompts_address
     headers = {
-        "Authorization": f"Bearer {secret(settings.home, 'prompts_key')}",
+        "Authorization": f"Bearer {get_or_create_secret(settings.home, 'prompts_key')}",
         "X-Minipacs-User": quote(g.user.name, safe=""),
         "Content-Type": "application/json",
     }

@@ -14,7 +14,7 @@ from benchmarks.lib.http_load import free_port, measure_in_turns, run_server, se
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.local.phantom import write_chest_ct
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 from minipacs.settings import Settings
 
 NGINX = """
@@ -94,7 +94,7 @@ def measure_frames(seconds: float) -> None:
                     f"/dicom-web/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
                     f"/instances/{ds.SOPInstanceUID}/frames/1"
                 )
-            password = secret(settings.home, "orthanc_password")
+            password = get_or_create_secret(settings.home, "orthanc_password")
             basic = urllib3.make_headers(basic_auth=f"{settings.orthanc_user}:{password}")
             with serve_app(Path(home), "front_door_app:app", settings.as_environment()) as front_door:
                 print(f"\n{'frames':<10}{'clients':>8}{'per s':>9}{'p95 ms':>9}{'Orthanc':>9}{'of Orthanc':>12}")

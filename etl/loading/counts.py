@@ -130,7 +130,7 @@ class CatalogueCounts:
         for name, number in sorted(self._total_changes.items()):
             if not number:
                 continue
-            new = self._database.insert(RowCount).values(name=name, number=number)
+            new = self._database.build_insert(RowCount).values(name=name, number=number)
             changed = new.on_conflict_do_update(index_elements=["name"], set_={"number": RowCount.number + number})
             self._session.execute(changed)
 

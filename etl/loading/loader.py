@@ -65,13 +65,13 @@ class Loader:
     def _make_insert_new_statement(self, model: type[Base]) -> Any:
         """A statement that inserts the rows whose key is new, and returns those keys."""
         table = cast(Table, model.__table__)
-        return self.database.insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+        return self.database.build_insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
     def _make_upsert_statement(self, model: type[Base]) -> Any:
         """A statement that inserts rows, or writes them over those with their key."""
         table = cast(Table, model.__table__)
         keys = [column.name for column in table.primary_key.columns]
-        new = self.database.insert(table)
+        new = self.database.build_insert(table)
         values = {column.name: new.excluded[column.name] for column in table.columns if column.name not in keys}
         return new.on_conflict_do_update(index_elements=keys, set_=values)
 
@@ -177,7 +177,7 @@ class Loader:
                     }
                 )
         if rows:
-            session.execute(self.database.insert(Rejection).on_conflict_do_nothing(), rows)
+            session.execute(self.database.build_insert(Rejection).on_conflict_do_nothing(), rows)
 
 
 def _update_instance(session: Session, row: Row) -> tuple[dict[str, int], list[str]]:

@@ -145,7 +145,7 @@ def _restore_instances(
 
 def _restore_rows(database: Database, source: BackupSource, manifest: BackupManifest, settings: Settings) -> None:
     """Create the tables of the backup's schema, insert their rows, upgrade to today's schema; queue unfinished jobs."""
-    database.create(manifest["schema"])
+    database.upgrade_schema(manifest["schema"])
     with database.writing() as session:
         connection = session.connection()
         tables = reflect_tables(connection)
@@ -163,7 +163,7 @@ def _restore_rows(database: Database, source: BackupSource, manifest: BackupMani
         job = by_name["job"]
         running = update(job).where(job.c.state == "running")
         connection.execute(running.values(state="queued", attempt=job.c.attempt - 1, worker=None, lease_until=None))
-    database.create()
+    database.upgrade_schema()
 
 
 def _update_rendering_paths(connection: Connection, rendering: Table, settings: Settings) -> None:

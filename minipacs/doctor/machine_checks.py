@@ -37,9 +37,9 @@ from minipacs.settings import (
     PREFIX,
     RENAMED,
     Settings,
+    describe_renamed_settings,
     describe_settings,
     read_environment,
-    renamed_settings,
     variable_name,
 )
 
@@ -56,7 +56,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str] | None = None)
     unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
     if unknown:
         return warning(f"{', '.join(unknown)}: no such setting", "Correct the name (README.md, Settings) or remove it.")
-    if renamed := renamed_settings(given):
+    if renamed := describe_renamed_settings(given):
         return warning(" ".join(renamed), "Write the new name in .env or in the environment.")
     return ok(f"{sum(name in known for name in given)} set, the rest by default")
 
@@ -219,13 +219,13 @@ def check_front_door(settings: Settings) -> Finding:
     host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host
     try:
         with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=ANSWER_TIMEOUT_S):
-            return ok(f"answers at {settings.address}")
+            return ok(f"answers at {settings.front_door_url}")
     except urllib.error.HTTPError as error:
         return failure(
             f"port {settings.http_port} answers {error.code}: another program?", "Stop it, or set MINIPACS_HTTP_PORT."
         )
     except (urllib.error.URLError, OSError):
-        return failure(f"nobody answers at {settings.address}", "Start it with scripts/up.")
+        return failure(f"nobody answers at {settings.front_door_url}", "Start it with scripts/up.")
 
 
 @dataclass(frozen=True)

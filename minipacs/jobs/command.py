@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """List the jobs, or cancel or retry one; 0 then."""
     database = Database(settings.database_url)
-    database.create()
+    database.upgrade_schema()
     jobs = JobQueue(database)
     try:
         if arguments.verb == "list":

@@ -95,7 +95,7 @@ class Planner:
     def _set_due(self, session: Session, study_ids: Iterable[str], *, after_s: float, is_stable: bool) -> None:
         due = self.database.now() + after_s
         for study_id in sorted(study_ids):
-            insert = self.database.insert(FollowedStudy).values(
+            insert = self.database.build_insert(FollowedStudy).values(
                 study_id=study_id, due=due, is_stable=is_stable, study_instance_uid=""
             )
             session.execute(

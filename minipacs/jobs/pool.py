@@ -98,7 +98,7 @@ class EmbeddedPool:
     def maintain(self) -> bool:
         """Start workers that ended again."""
         for worker in self._workers:
-            if worker.note_end():
+            if worker.detect_end():
                 log.warning("a worker of the pool ended (%s); another is started", worker.exit_status)
             worker.restart_when_due()
         return True

@@ -21,7 +21,7 @@ class JobQueue:
 
     def submit(self, session: Session, order: Order) -> bool:
         """Queue an order in the caller's transaction; `False` when its row is there already."""
-        insert = self.database.insert(Job).values(
+        insert = self.database.build_insert(Job).values(
             key=order.key,
             kind=order.kind,
             study_instance_uid=order.study_instance_uid,

@@ -83,7 +83,7 @@ def _open_listener(settings: Settings) -> StableStudyListener:
 def _try_to_start(database: Database, runner: Runner) -> bool:
     """Upgrade the tables and open the pool; `False` when the database or the scheduler does not answer."""
     try:
-        database.create()
+        database.upgrade_schema()
         runner.start()
     except (CatalogueUnavailable, PoolUnavailable) as error:
         log.warning("%s", error)

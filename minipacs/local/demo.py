@@ -71,7 +71,7 @@ def _wait_for_segmentation(study: str, settings: Settings, stop: threading.Event
                 last_line = line
             if jobs and all(job.state in ENDED_STATES for job in jobs):
                 _check_outcome(study, jobs, settings)
-                say(f"segmented: {settings.address}/ohif/viewer?StudyInstanceUIDs={study}")
+                say(f"segmented: {settings.front_door_url}/ohif/viewer?StudyInstanceUIDs={study}")
                 return
     raise MinipacsError(
         f"Study {study} was not finished.", "Stopped, or out of time; minipacs jobs tells how far it is."

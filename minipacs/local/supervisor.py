@@ -85,14 +85,14 @@ class Stack:
     def check(self) -> None:
         """Start parts that ended by themselves again; raises when that does not help."""
         for part in self._parts:
-            if part.child.note_end():
-                self._note_end(part)
+            if part.child.detect_end():
+                self._handle_end(part)
             if part.child.restart_when_due():
                 part.was_ready = False
             if part.child.is_running() and not part.was_ready and part.is_ready():
                 part.was_ready, part.unready_ends = True, 0
 
-    def _note_end(self, part: Part) -> None:
+    def _handle_end(self, part: Part) -> None:
         part.unready_ends += not part.was_ready
         if part.unready_ends >= MAX_UNREADY_ENDS:
             raise MinipacsError(f"{part.name} ended before it was ready.", part.describe_failure())

@@ -71,7 +71,7 @@ def say_addresses(settings: Settings) -> None:
     """Say where everything is, and how to log in."""
     first_login = settings.home / "first-login.txt"
     say("ready")
-    say(f"  front door   {settings.address}/   (studies in OHIF: {settings.address}/ohif/)")
+    say(f"  front door   {settings.front_door_url}/   (studies in OHIF: {settings.front_door_url}/ohif/)")
     say(f"  C-STORE      {settings.aet}@<this machine>:{settings.dicom_port}")
     say(f"  log files    {settings.home / 'log'}")
     if settings.admin_password:

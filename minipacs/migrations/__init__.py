@@ -1,6 +1,6 @@
 """The schema's history: each file in `versions/` takes a database one step further (Alembic).
 
-`Database.create()` upgrades at every start, one process at a time. A database of before this folder
+`Database.upgrade_schema()` upgrades at every start, one process at a time. A database of before this folder
 existed has some of the first step's tables; that step makes those it lacks. After changing a model, make
 the next step with `python -m minipacs.migrations WHAT`, read it, and commit it with the change.
 """

@@ -18,7 +18,7 @@ def main(what: str, url: str) -> None:
     load_tables()
     database = Database(url)
     try:
-        database.create()
+        database.upgrade_schema()
         with database.engine.connect() as connection:
             configured = configuration(connection)
             number = f"{int(head()) + 1:04d}"

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from minipacs.errors import NotDelivered
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 from minipacs.settings import Settings
 
 TIMEOUT_S = 10.0
@@ -60,7 +60,7 @@ OPENER = urllib.request.build_opener(NoRedirect)
 def post_webhook(settings: Settings, url: str, delivery: int, event: JobEvent) -> None:
     """POST the event, signed: `t` and the body under HMAC-SHA256, so that an old one cannot be sent again."""
     body, now = json.dumps(event).encode(), int(time.time())
-    key = settings.webhook_secret or secret(settings.home, "webhook_secret")
+    key = settings.webhook_secret or get_or_create_secret(settings.home, "webhook_secret")
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "minipacs",

@@ -111,13 +111,13 @@ class Notifier:
 
             since = max(mark.first, mark.seen - OVERLAP_S)
             ended = select(Job).where(Job.state.in_(self._states), Job.finished >= since).order_by(Job.finished)
-            jobs, address = session.scalars(ended), self._settings.address
+            jobs, address = session.scalars(ended), self._settings.front_door_url
             rows = [_outbox_row(job, receiver, now, address) for job in jobs for receiver in self._deliver]
             if not rows:
                 return 0
 
             mark.seen = max(mark.seen, *(row["ended"] for row in rows))
-            new = self._database.insert(Notification).on_conflict_do_nothing().returning(Notification.id)
+            new = self._database.build_insert(Notification).on_conflict_do_nothing().returning(Notification.id)
             return len(session.scalars(new, rows).all())
 
     def deliver_due(self) -> int:

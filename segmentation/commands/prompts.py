@@ -21,17 +21,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     from minipacs.archive.client import Archive
     from minipacs.database import Database
-    from minipacs.secrets import secret
+    from minipacs.secrets import get_or_create_secret
     from segmentation.prompting.http_server import Server
     from segmentation.prompting.service import Service
 
     stop = make_stop_event()
     archive, database = Archive(settings), Database(settings.database_url)
-    database.create()
+    database.upgrade_schema()
     service = Service(settings, archive, database)
 
     try:
-        server = Server(settings.prompts_address, service, secret(settings.home, "prompts_key"))
+        server = Server(settings.prompts_address, service, get_or_create_secret(settings.home, "prompts_key"))
     except OSError as error:
         raise SettingsError(
             f"The prompt service's port {settings.prompts_address[1]} is not free ({error.strerror}).",

@@ -162,7 +162,7 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
     from segmentation.job import work
 
     archive, database = Archive(settings), Database(settings.database_url)
-    database.create()
+    database.upgrade_schema()
     options = {"mrb": arguments.mrb} | ({"type": arguments.type} if arguments.type else {})
     args = {"study_instance_uid": uid, "options": options}
 

@@ -98,7 +98,7 @@ class Vista3d:
         ):
             progress("hand over")
             foreign.write_volume(volume, offer.file)
-            address = (self._settings.vista3d_address or self._settings.address).rstrip("/")
+            address = (self._settings.vista3d_address or self._settings.front_door_url).rstrip("/")
 
             progress(TITLE)
             content = _infer(self._settings, {"image": address + offer.link, "prompts": wanted}, limit_s)

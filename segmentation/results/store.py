@@ -97,7 +97,7 @@ def record_in_catalogue(manifest: Manifest, database: Database) -> None:
     older = SegmentationResult.seg_series_instance_uid.in_(manifest.get("supersedes", []))
 
     with database.writing() as session:
-        insert = database.insert(SegmentationResult).values(seg_series_instance_uid=series, **row)
+        insert = database.build_insert(SegmentationResult).values(seg_series_instance_uid=series, **row)
         session.execute(insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row))
         session.execute(update(SegmentationResult).where(older).values(superseded_by=series))
 

@@ -40,7 +40,7 @@ def test_every_reason_is_described(code: str) -> None:
 def test_the_query_in_the_text_runs(tmp_path: Path) -> None:
     (query,) = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
     database = Database(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
-    database.create()
+    database.upgrade_schema()
     with database.reading() as session:
         assert session.execute(text(query)).all() == []
     database.close()

@@ -31,8 +31,8 @@ def test_what_a_child_writes_is_in_its_log(tmp_path: Path) -> None:
 
 def test_an_end_is_noted_once_with_its_status() -> None:
     child = run_python("raise SystemExit(3)")
-    until(child.note_end)
-    assert not child.note_end()
+    until(child.detect_end)
+    assert not child.detect_end()
     assert child.exit_status == 3
 
 
@@ -40,9 +40,9 @@ def test_a_child_that_ended_is_started_again_at_once_and_later_with_delay(monkey
     monkeypatch.setattr(child_process, "RESTART_DELAYS_S", (0.0, FOREVER_S))
     child = run_python("raise SystemExit(1)")
     assert not child.restart_when_due()
-    until(child.note_end)
+    until(child.detect_end)
     assert child.restart_when_due()
-    until(child.note_end)
+    until(child.detect_end)
     assert not child.restart_when_due()
     assert not child.is_running()
 

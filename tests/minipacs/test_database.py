@@ -11,7 +11,7 @@ from minipacs.errors import CatalogueUnavailable
 CREATE = """
 import sys
 from minipacs.database import Database
-Database(sys.argv[1]).create()
+Database(sys.argv[1]).upgrade_schema()
 """
 
 

@@ -39,12 +39,12 @@ def differences(database: Database) -> list[Any]:
 
 
 def test_the_steps_make_exactly_what_the_models_say(empty: Database) -> None:
-    empty.create()
+    empty.upgrade_schema()
     assert differences(empty) == []
 
 
 def test_a_database_of_before_the_steps_keeps_its_rows(empty: Database) -> None:
-    empty.create("0001")
+    empty.upgrade_schema("0001")
     with empty.writing() as session:  # as `minipacs etl` alone left it: no steps, no tables of the front door
         for table in ("api_token", "api_user", "api_share", "api_audit", "api_login_failure", "alembic_version"):
             session.execute(text(f"DROP TABLE {table}"))
@@ -54,7 +54,7 @@ def test_a_database_of_before_the_steps_keeps_its_rows(empty: Database) -> None:
                 " number_of_patient_related_instances) VALUES ('P1', 1, 1, 1)"
             )
         )
-    empty.create()
+    empty.upgrade_schema()
     assert differences(empty) == []
     with empty.reading() as session:
         assert session.scalar(text("SELECT patient_key FROM patient")) == "P1"
@@ -68,13 +68,13 @@ def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, m
         with operations.batch_alter_table("api_user", recreate="auto") as table:
             table.alter_column("role", new_column_name="duty")
 
-    empty.create()
+    empty.upgrade_schema()
     with empty.writing() as session:
         session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0)"))
         session.execute(text("INSERT INTO api_token VALUES ('t', 'x', 'admin', 'a', 0)"))
     monkeypatch.setattr(migrations, "head", lambda: "9998")  # a step to come
     monkeypatch.setattr(migrations, "upgrade", rebuild)
-    empty.create()
+    empty.upgrade_schema()
     with empty.reading() as session:
         assert session.scalar(text("SELECT duty FROM api_user")) == "admin"
         assert session.scalar(text("SELECT count(*) FROM api_token")) == 1
@@ -92,20 +92,20 @@ def test_an_upgrade_in_the_middle_of_a_failure_leaves_the_database_as_it_was(
     upgrade = migrations.upgrade
     monkeypatch.setattr(migrations, "upgrade", fail)
     with pytest.raises(ZeroDivisionError):
-        empty.create()
+        empty.upgrade_schema()
     with empty.engine.connect() as connection:
         assert migrations.current(connection) == ""
     monkeypatch.undo()
-    empty.create()
+    empty.upgrade_schema()
     assert differences(empty) == []
 
 
 def test_a_database_of_a_newer_version_is_refused(empty: Database) -> None:
-    empty.create()
+    empty.upgrade_schema()
     with empty.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SettingsError, match="Update minipacs"):
-        empty.create()
+        empty.upgrade_schema()
 
 
 def test_the_file_names_tell_the_newest_step() -> None:

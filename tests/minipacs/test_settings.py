@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from minipacs.errors import SettingsError
-from minipacs.settings import Settings, describe_settings, read_env_file, renamed_settings
+from minipacs.settings import Settings, describe_renamed_settings, describe_settings, read_env_file
 
 
 def test_the_environment_fills_the_settings(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_secrets_are_left_out_of_what_is_handed_on() -> None:
 def test_the_older_name_of_a_setting_is_still_read_and_said() -> None:
     old = {"MINIPACS_DOORBELL": "127.0.0.1:1"}
     assert Settings.from_env(old).stable_study_host_and_port == ("127.0.0.1", 1)
-    (sentence,) = renamed_settings(old)
+    (sentence,) = describe_renamed_settings(old)
     assert "MINIPACS_DOORBELL is called MINIPACS_STABLE_STUDY_ADDRESS now" in sentence
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipacs.temporary_folders import sweep, temporary_folder
+from minipacs.temporary_folders import delete_abandoned_folders, temporary_folder
 from waiting import FOREVER_S
 
 WORKS_FOR_EVER = """
@@ -28,14 +28,14 @@ def test_a_folder_is_gone_at_the_end_whatever_happened(tmp_path: Path) -> None:
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_what_the_dead_leave_is_swept_and_what_the_living_use_is_not(tmp_path: Path) -> None:
+def test_folders_of_killed_processes_are_deleted_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WORKS_FOR_EVER, str(tmp_path), str(FOREVER_S)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         folder = Path(other.stdout.readline().strip())
         try:
-            sweep(tmp_path)
+            delete_abandoned_folders(tmp_path)
             assert (folder / "half").is_file()
         finally:
             other.kill()
@@ -47,20 +47,20 @@ def test_what_the_dead_leave_is_swept_and_what_the_living_use_is_not(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_taken_by_a_sweeper_in_the_moment_of_its_making_is_made_again(
+def test_a_lock_file_that_another_process_deletes_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl
 
     real, calls = fcntl.flock, []
 
-    def swept_before(held: int, operation: int) -> None:
+    def delete_before_locking(descriptor: int, operation: int) -> None:
         if not calls:
             next(tmp_path.glob("*.lock")).unlink()
         calls.append(operation)
-        real(held, operation)
+        real(descriptor, operation)
 
-    monkeypatch.setattr(fcntl, "flock", swept_before)
+    monkeypatch.setattr(fcntl, "flock", delete_before_locking)
     with temporary_folder(tmp_path) as folder:
         assert folder.with_name(folder.name + ".lock").exists()
     assert len(calls) == 2

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from flask import Flask
 
-from minipacs.secrets import secret
+from minipacs.secrets import get_or_create_secret
 
 SEEN: list[dict[str, Any]] = []
 
@@ -62,7 +62,7 @@ def test_a_prompt_goes_to_the_service_with_the_users_name_and_our_secret(
     assert (answer.status_code, answer.get_json()["session"]) == (200, "abcdefgh")
     (seen,) = service
     assert unquote(seen["headers"]["X-Minipacs-User"]) == "token:a annotator"
-    key = secret(app.extensions["minipacs"].settings.home, "prompts_key")
+    key = get_or_create_secret(app.extensions["minipacs"].settings.home, "prompts_key")
     assert seen["headers"]["Authorization"] == f"Bearer {key}"
     assert json.loads(seen["body"]) == {"series": "1.2"}
 

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
 def database(settings: Settings) -> Iterator[Database]:
     """The database of these settings, with every table."""
     database = Database(settings.database_url)
-    database.create()
+    database.upgrade_schema()
     yield database
     database.close()
 

@@ -83,7 +83,7 @@ class FakeTask:
         self.args = {"study_instance_uid": "1.2.826.0.1.3680043.8.498.1"}
         settings.home.mkdir(exist_ok=True)
         self.database = Database(settings.database_url)
-        self.database.create()
+        self.database.upgrade_schema()
         self.stages = []
 
     def progress(self, stage, done=0, total=0, note=""):

@@ -70,7 +70,7 @@ def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Cal
 def database(settings: Settings) -> Iterator[Database]:
     settings.home.mkdir(exist_ok=True)
     database = Database(settings.database_url)
-    database.create()
+    database.upgrade_schema()
     yield database
     database.close()
 
