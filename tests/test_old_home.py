@@ -286,4 +286,4 @@ def test_the_uids_of_a_result_follow_from_the_same_parts(old: OldHome, database:
 
 
 def test_nobody_is_notified_twice(old: OldHome, database: Database) -> None:
-    assert Notifier(old.settings, database).fill() == 0
+    assert Notifier(old.settings, database).fill_outbox() == 0

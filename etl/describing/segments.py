@@ -9,7 +9,7 @@ from etl.records import SegmentRow
 from etl.rendering.frames import count_frames, decode_frames
 from minipacs.errors import NoPicture
 from minipacs.formats.grey import Array
-from minipacs.formats.grey_header import functional_group, read_numbers
+from minipacs.formats.grey_header import find_functional_group, read_numbers
 from minipacs.formats.sop_classes import LABELMAP_SEGMENTATION
 
 __all__ = ["describe_segments"]
@@ -79,7 +79,7 @@ def _count_voxels(
         numbers, counts = np.unique(frame, return_counts=True)
         return [(int(number), int(count)) for number, count in zip(numbers, counts, strict=True)]
 
-    item = functional_group(dataset, index, "SegmentIdentificationSequence")
+    item = find_functional_group(dataset, index, "SegmentIdentificationSequence")
     number = int(item.get("ReferencedSegmentNumber") or 0)
     return [(number, float(frame.sum(dtype=np.float64)) / whole_voxel)]
 
@@ -100,7 +100,7 @@ def _measure_voxel_ml(dataset: Dataset, index: int) -> float:
 
     Its depth is Spacing Between Slices, else the distance of the planes, else Slice Thickness.
     """
-    measures = functional_group(dataset, index, "PixelMeasuresSequence")
+    measures = find_functional_group(dataset, index, "PixelMeasuresSequence")
     spacing_mm = read_numbers(measures, "PixelSpacing") or [0.0, 0.0]
     depth_mm = (
         read_numbers(measures, "SpacingBetweenSlices")
@@ -113,14 +113,14 @@ def _measure_voxel_ml(dataset: Dataset, index: int) -> float:
 
 def _measure_smallest_plane_distance_mm(dataset: Dataset) -> list[float]:
     """Smallest distance of two frames' planes along their normal; empty when there is only one plane."""
-    orientation = read_numbers(functional_group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
+    orientation = read_numbers(find_functional_group(dataset, 0, "PlaneOrientationSequence"), "ImageOrientationPatient")
     if len(orientation) != 6:
         return []
 
     normal = np.cross(orientation[:3], orientation[3:])
     offsets = set()
     for index in range(count_frames(dataset)):
-        position = read_numbers(functional_group(dataset, index, "PlanePositionSequence"), "ImagePositionPatient")
+        position = read_numbers(find_functional_group(dataset, index, "PlanePositionSequence"), "ImagePositionPatient")
         if len(position) == 3:
             offsets.add(round(float(np.dot(normal, position)), 3))
 

@@ -19,8 +19,8 @@ from minipacs.formats.grey import (
     Voi,
     Window,
     as_unsigned,
-    grey_by_word,
-    modality_range,
+    build_grey_table,
+    find_modality_range,
     window_of_range,
 )
 
@@ -107,19 +107,19 @@ def _render_grey(dataset: Dataset, index: int, words: Array, options: Options) -
     pipeline = grey_header.read_pipeline(dataset, index)
     stored = read_stored_format(dataset, words.dtype)
 
-    windows, luts, remarks = grey_header.windows_and_luts(dataset, index)
+    windows, luts, remarks = grey_header.read_windows_and_luts(dataset, index)
     selected = select_windows(parse_window(options.window), windows, luts)
     if not selected:
-        selected = [window_of_range(*modality_range(words, stored, pipeline))]
+        selected = [window_of_range(*find_modality_range(words, stored, pipeline))]
 
     pictures = []
     for voi in selected:
         label, provenance = _make_window_label(voi), _make_provenance(pipeline, voi)
         if stored.fits_table:
-            table = grey_by_word(stored, pipeline, voi)
+            table = build_grey_table(stored, pipeline, voi)
             pictures.append(Picture(index + 1, label, as_unsigned(words), provenance, table))
         else:
-            grey = pipeline.to_grey(stored.values(words), voi)
+            grey = pipeline.to_grey(stored.decode(words), voi)
             pictures.append(Picture(index + 1, label, grey, provenance))
 
     return RenderedFrame(words, pictures, remarks)
@@ -146,7 +146,7 @@ def _render_modality_values(dataset: Dataset, index: int, words: Array) -> Pictu
 
 def _scale_to_16_bits(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[Array, float, float]:
     """Pixels, slope and intercept, such that modality value = pixel × slope + intercept."""
-    values = stored.values(words)
+    values = stored.decode(words)
 
     if pipeline.modality_lut is not None:
         return pipeline.to_modality(values), 1.0, 0.0
@@ -155,7 +155,7 @@ def _scale_to_16_bits(words: Array, stored: StoredFormat, pipeline: GreyPipeline
         lowest = -(2.0 ** (stored.bits_stored - 1)) if stored.signed else 0.0
         return values - lowest, pipeline.slope, pipeline.intercept + pipeline.slope * lowest
 
-    low, high = modality_range(words, stored, pipeline)
+    low, high = find_modality_range(words, stored, pipeline)
     slope = (high - low) / MAX_16_BIT or 1.0
     return np.floor((pipeline.to_modality(values) - low) / slope + 0.5), slope, low
 
@@ -193,7 +193,7 @@ def _make_provenance(pipeline: GreyPipeline, voi: Voi) -> Provenance:
 
 def read_pixel_aspect(dataset: Dataset) -> float:
     """Height of a pixel divided by its width (PS3.3 C.7.6.3.1.7); 1 when the object does not say."""
-    measures = grey_header.functional_group(dataset, 0, "PixelMeasuresSequence")
+    measures = grey_header.find_functional_group(dataset, 0, "PixelMeasuresSequence")
 
     for keyword in ASPECT_KEYWORDS:
         pair = grey_header.read_numbers(measures, keyword) or grey_header.read_numbers(dataset, keyword)

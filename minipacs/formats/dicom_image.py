@@ -1,4 +1,4 @@
-"""A classic image object, one frame a file (PS3.3 A.3, A.4, A.8), in three steps: new, placed, with pixels."""
+"""A classic image object, one frame a file (PS3.3 A.3, A.4, A.8), in three steps: new image, position, pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Decimals = Sequence[str | float]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageUids:
-    """What an image is called, and where it belongs."""
+    """The UIDs of an image, of its series and its study."""
 
     sop_class: str
     instance: str
@@ -55,7 +55,7 @@ def place_image(
     pixel_spacing: Decimals,
     slice_thickness: str | float,
 ) -> None:
-    """Say where an image lies in the patient, LPS mm (PS3.3 C.7.4.1, C.7.6.2).
+    """Set where an image lies in the patient, LPS mm (PS3.3 C.7.4.1, C.7.6.2).
 
     `position`: of the first voxel; `orientation`: the cosines along a row, then along a column;
     `pixel_spacing`: between rows, then between columns (PS3.3 10.7.1.3).
@@ -66,7 +66,7 @@ def place_image(
 
 
 def set_pixels(image: Dataset, pixels: np.ndarray[Any, Any]) -> None:
-    """Put in the pixels (PS3.3 C.7.6.3): (rows, columns) of whole numbers as grey, (rows, columns, 3) uint8 as RGB."""
+    """Set the pixels (PS3.3 C.7.6.3): (rows, columns) of whole numbers as grey, (rows, columns, 3) uint8 as RGB."""
     bits = 8 * pixels.dtype.itemsize
     image.Rows, image.Columns = pixels.shape[:2]
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"

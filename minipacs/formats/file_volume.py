@@ -1,4 +1,4 @@
-"""What a NIfTI or NRRD file says of itself: voxels, and the place of each in the patient."""
+"""The volume of a NIfTI or NRRD file: its voxels, and the place of each in the patient."""
 
 from dataclasses import dataclass
 from math import prod
@@ -26,7 +26,7 @@ class FileVolume:
 
 
 def check_shape(shape: "tuple[int, ...]") -> None:
-    """Raise `Unreadable` for a shape that is none, or that is too large for memory."""
+    """Raise `Unreadable` for a shape that is not valid, or that is too large for memory."""
     if not shape or min(shape) < 0:
         raise Unreadable(f"The volume has the shape {shape}.", "Check the file.")
     if prod(shape) > MAX_VOXELS:
@@ -36,7 +36,7 @@ def check_shape(shape: "tuple[int, ...]") -> None:
 
 
 def as_volume(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> FileVolume:
-    """The volume; raises `Unreadable` for voxels that are no real numbers, and for an affine that has holes."""
+    """A checked `FileVolume`; raises `Unreadable` for voxels that are no real numbers or an affine without spacing."""
     import numpy as np
 
     while array.ndim > 3 and array.shape[-1] == 1:

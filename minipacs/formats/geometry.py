@@ -1,8 +1,8 @@
-"""Between DICOM's patient coordinates and those of NIfTI, NRRD and 3D Slicer: nowhere else are signs turned.
+"""Between DICOM's patient coordinates and those of NIfTI, NRRD and 3D Slicer: signs change nowhere else.
 
 DICOM counts x towards the patient's left and y towards the back (LPS, PS3.3 C.7.6.2.1.1); NIfTI and 3D
 Slicer count them towards right and front (RAS). Both are mm, and z leads to the head in both. So the
-change is its own inverse; it has two names here, that a line of code says which way it goes.
+change is its own inverse; it has two names here, so that a call says in which direction it converts.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["lps_to_ras", "points_lps_to_ras", "ras_to_lps", "reverse_index_order", "space_to_lps"]
 
 SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "LAS": (1.0, -1.0, 1.0)}
-"""Of x, y and z in LPS, by the three letters of another world: where its axes lead to."""
+"""Signs of x, y and z in LPS, by the three letters that say where the axes of another space lead to."""
 
 
 def space_to_lps(affine: "ArrayLike", space: str) -> "Affine":

@@ -1,7 +1,7 @@
 """The grey pipeline of PS3.3 C.11 as pure functions on float64: modality → VOI → presentation → 8 bit.
 
 A frame of up to 16 bits has at most 65536 stored values: the pipeline is computed once for those
-(`grey_by_word`) and the frame is looked up in it. So exactness costs nothing per pixel.
+(`build_grey_table`) and the frame is looked up in it. So exactness costs nothing per pixel.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ROUNDING_GUARD = 1e-6
 
 @dataclass(frozen=True)
 class StoredFormat:
-    """How stored values stand in their words (PS3.5 8.1.1)."""
+    """How a stored value lies in its word (PS3.5 8.1.1)."""
 
     dtype: str
     """Kind and size of a decoded word as numpy names it: u1, u2, i2, u4, f4, …"""
@@ -28,14 +28,14 @@ class StoredFormat:
     """Bits below the value: High Bit + 1 − Bits Stored."""
     signed: bool = False
     masked: bool = False
-    """Whether bits beside the value may hold something else (native words: overlays of old)."""
+    """Whether other bits of the word may hold something else (native words: overlays of old)."""
 
     @property
     def fits_table(self) -> bool:
-        """Whether all words can stand in one table."""
+        """Whether one table can have an entry for every word."""
         return self.dtype[1:] in ("1", "2") and self.dtype[0] in "ui"
 
-    def values(self, words: Array) -> Array:
+    def decode(self, words: Array) -> Array:
         """Stored values of words, as float64: shifted, masked, sign-extended."""
         if self.dtype[0] == "f":
             real = words.astype(np.float64)
@@ -82,7 +82,7 @@ class Window:
     explanation: str = ""
 
     @property
-    def valid(self) -> bool:
+    def is_valid(self) -> bool:
         """C.11.2.1.2.1: Width shall be ≥ 1 for LINEAR; C.11.2.1.3: > 0 for the other functions."""
         finite = np.isfinite(self.center) and np.isfinite(self.width)
         return bool(finite and (self.width >= 1 if self.function == "LINEAR" else self.width > 0))
@@ -93,7 +93,7 @@ Voi = Window | Lut
 
 @dataclass(frozen=True)
 class GreyPipeline:
-    """What a frame's header says about its way from stored values to grey."""
+    """The steps from stored values to grey, as the header of a frame says."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -157,43 +157,43 @@ def render_values(values: Array, window: Window, *, inverted: bool = False) -> A
     stored = StoredFormat(native.dtype.str[1:], 8 * native.dtype.itemsize, signed=native.dtype.kind == "i")
     pipeline = GreyPipeline(inverted=inverted)
     if stored.fits_table:
-        return grey_by_word(stored, pipeline, window)[as_unsigned(native)]
-    return pipeline.to_grey(stored.values(native), window)
+        return build_grey_table(stored, pipeline, window)[as_unsigned(native)]
+    return pipeline.to_grey(stored.decode(native), window)
 
 
 def window_of_range(low: float, high: float) -> Window:
-    """The window under which LINEAR takes low to black and high to white: what OHIF shows when none is given."""
+    """The window under which LINEAR maps low to black and high to white; OHIF's default where there is none."""
     return Window((low + high + 1) / 2, high - low + 1, "LINEAR", "computed")
 
 
 @lru_cache(maxsize=16)
-def values_of_all_words(stored: StoredFormat) -> tuple[Array, Array | None]:
-    """Every stored value there is, and for each word the place of its value (None: the word itself)."""
+def decode_all_words(stored: StoredFormat) -> tuple[Array, Array | None]:
+    """Every possible stored value, and for each word the index of its value (None: the word is the index)."""
     size = int(stored.dtype[1:])
     words = np.arange(2 ** (8 * size), dtype=f"u{size}")
     if not stored.masked:
-        return stored.values(words.view(stored.dtype)), None
+        return stored.decode(words.view(stored.dtype)), None
     codes = np.arange(1 << stored.bits_stored, dtype=f"u{size}")
     plain = replace(stored, shift=0)
-    return plain.values(codes), (words >> stored.shift) & ((1 << stored.bits_stored) - 1)
+    return plain.decode(codes), (words >> stored.shift) & ((1 << stored.bits_stored) - 1)
 
 
 @lru_cache(maxsize=32)
-def grey_by_word(stored: StoredFormat, pipeline: GreyPipeline, voi: Voi) -> Array:
-    """Grey by word (as an unsigned number), uint8: the pipeline, once for every value there is."""
-    values, places = values_of_all_words(stored)
+def build_grey_table(stored: StoredFormat, pipeline: GreyPipeline, voi: Voi) -> Array:
+    """A table of grey values, uint8, indexed by word (as an unsigned number): the pipeline, once for every value."""
+    values, places = decode_all_words(stored)
     grey = pipeline.to_grey(values, voi)
     return grey if places is None else grey.take(places)
 
 
 def as_unsigned(words: Array) -> Array:
-    """The words as unsigned numbers: how they index a table."""
+    """The words as unsigned numbers, with which a table is indexed."""
     return words.view(f"u{words.dtype.itemsize}")
 
 
-def modality_range(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[float, float]:
+def find_modality_range(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[float, float]:
     """Lowest and highest modality value of a frame, without padding (C.7.5.1.1.2) and what is no number."""
-    values = stored.values(_words_with_extremes(words, stored, pipeline))
+    values = stored.decode(_words_with_extremes(words, stored, pipeline))
     if pipeline.padding is not None:
         low, high = pipeline.padding
         real = values[(values < low) | (values > high)]

@@ -1,6 +1,6 @@
-"""What a header says about a frame's grey: modality LUT, windows, VOI LUTs, padding, presentation.
+"""Read the grey pipeline from a header: modality LUT, windows, VOI LUTs, padding, presentation.
 
-Enhanced multi-frame objects say it in functional groups: the frame's own before the shared one
+Enhanced multi-frame objects have it in functional groups: the frame's own before the shared one
 (PS3.3 C.7.6.16), and before the top level.
 """
 
@@ -13,12 +13,19 @@ from pydicom.multival import MultiValue
 
 from minipacs.formats.grey import FUNCTIONS, GreyPipeline, Lut, Window
 
-__all__ = ["first_window", "functional_group", "is_inverted", "read_numbers", "read_pipeline", "windows_and_luts"]
+__all__ = [
+    "find_functional_group",
+    "is_inverted",
+    "read_first_window",
+    "read_numbers",
+    "read_pipeline",
+    "read_windows_and_luts",
+]
 
 
 def read_pipeline(dataset: Dataset, frame: int) -> GreyPipeline:
     """The grey pipeline of a frame (from 0), but for the VOI."""
-    transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
+    transformation = find_functional_group(dataset, frame, "PixelValueTransformationSequence")
     lut = _read_luts(dataset.get("ModalityLUTSequence"))
     return GreyPipeline(
         slope=_first_number(transformation, "RescaleSlope", 1.0) or 1.0,
@@ -29,32 +36,32 @@ def read_pipeline(dataset: Dataset, frame: int) -> GreyPipeline:
     )
 
 
-def windows_and_luts(dataset: Dataset, frame: int) -> tuple[list[Window], list[Lut], list[str]]:
-    """Windows and VOI LUTs of a frame (from 0), valid ones only, numbered from 1; and what is wrong with others."""
-    item = functional_group(dataset, frame, "FrameVOILUTSequence")
+def read_windows_and_luts(dataset: Dataset, frame: int) -> tuple[list[Window], list[Lut], list[str]]:
+    """Windows and VOI LUTs of a frame (from 0), valid ones only, numbered from 1; and the faults of others."""
+    item = find_functional_group(dataset, frame, "FrameVOILUTSequence")
     function = str(item.get("VOILUTFunction") or "LINEAR").upper()
     remarks = []
     if function not in FUNCTIONS:
         remarks.append(f"VOI LUT Function {function[:16]} is unknown (PS3.3 C.11.2.1.3): LINEAR was used.")
         function = "LINEAR"
-    said = _read_texts(item, "WindowCenterWidthExplanation")
+    explanations = _read_texts(item, "WindowCenterWidthExplanation")
     pairs = zip(read_numbers(item, "WindowCenter"), read_numbers(item, "WindowWidth"), strict=False)
     windows = [
-        Window(center, width, function, "header", n, said[n - 1] if n <= len(said) else "")
+        Window(center, width, function, "header", n, explanations[n - 1] if n <= len(explanations) else "")
         for n, (center, width) in enumerate(pairs, 1)
     ]
     remarks += [
         f"Window Width must be {'≥ 1' if function == 'LINEAR' else '> 0'} for {function}, not {w.width:g} "
         "(PS3.3 C.11.2.1.2): this window was not used."
         for w in windows
-        if not w.valid
+        if not w.is_valid
     ]
-    return [w for w in windows if w.valid], _read_luts(item.get("VOILUTSequence")), remarks
+    return [w for w in windows if w.is_valid], _read_luts(item.get("VOILUTSequence")), remarks
 
 
-def first_window(dataset: Dataset) -> tuple[float, float] | None:
+def read_first_window(dataset: Dataset) -> tuple[float, float] | None:
     """Center and width of the first valid window of an image of one frame, or None."""
-    windows, _, _ = windows_and_luts(dataset, 0)
+    windows, _, _ = read_windows_and_luts(dataset, 0)
     return (windows[0].center, windows[0].width) if windows else None
 
 
@@ -64,16 +71,16 @@ def is_inverted(dataset: Dataset) -> bool:
     return bool(photometric == "MONOCHROME1" or shape == "INVERSE")
 
 
-def functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
-    """The item that holds for this frame: per frame, shared, or the dataset itself."""
-    for groups in _functional_groups(dataset, frame):
+def find_functional_group(dataset: Dataset, frame: int, sequence: str) -> Dataset:
+    """The item of this sequence that applies to this frame: per frame, shared, or the dataset itself."""
+    for groups in _iterate_functional_groups(dataset, frame):
         items = groups.get(sequence)
         if items:
             return items[0]  # type: ignore[no-any-return]
     return dataset
 
 
-def _functional_groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:
+def _iterate_functional_groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if frame < len(per_frame):
         yield per_frame[frame]
@@ -97,13 +104,13 @@ def _read_luts(items: Any) -> list[Lut]:
         if descriptor is None or len(descriptor) != 3 or data is None:
             continue
         count, first, bits = (int(v) for v in descriptor)
-        entries = _lut_entries(data, count or 65536, bits)  # C.11.1.1.1: 0 stands for 2^16 entries
+        entries = _read_lut_entries(data, count or 65536, bits)  # C.11.1.1.1: 0 stands for 2^16 entries
         if len(entries):
             found.append(Lut(first, bits, entries.tobytes(), str(item.get("LUTExplanation") or ""), number))
     return found
 
 
-def _lut_entries(data: Any, count: int, bits: int) -> np.ndarray[Any, Any]:
+def _read_lut_entries(data: Any, count: int, bits: int) -> np.ndarray[Any, Any]:
     """LUT Data as uint16: words, or, when 8 bits are packed two a word, bytes (C.11.1.1.1)."""
     if isinstance(data, bytes):
         packed = bits <= 8 and len(data) < 2 * count

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 by nibabel: one reader, one way of writing where voxels lie. NIfTI's world is RAS, mm.
+"""NIfTI-1 and NIfTI-2 by nibabel: reading them, and images with an affine. NIfTI's coordinates are RAS, mm.
 
 Of the two transforms a file may hold, the sform comes before the qform, as nibabel has it.
 """
@@ -43,17 +43,17 @@ def read_nifti(stream: IO[bytes]) -> FileVolume:
     """The volume of a NIfTI file, packed by gzip or not; raises `Unreadable`."""
     import numpy as np
 
-    with _refusals():
-        image = _open(stream)
+    with _translate_errors():
+        image = _open_image(stream)
         check_shape(image.shape)
-        return as_volume(np.asanyarray(image.dataobj), ras_to_lps(_affine_mm(image)))
+        return as_volume(np.asanyarray(image.dataobj), ras_to_lps(_read_affine_mm(image)))
 
 
 def read_grid(path: Path) -> "tuple[tuple[int, ...], NDArray[np.float64]]":
     """Shape, and affine from indices to RAS mm, of a NIfTI file whose voxels are not read; raises `Unreadable`."""
-    with path.open("rb") as stream, _refusals():
-        image = _open(stream)
-        return tuple(image.shape), _affine_mm(image)
+    with path.open("rb") as stream, _translate_errors():
+        image = _open_image(stream)
+        return tuple(image.shape), _read_affine_mm(image)
 
 
 def read_layout(raw: bytes | bytearray) -> VoxelLayout:
@@ -64,9 +64,9 @@ def read_layout(raw: bytes | bytearray) -> VoxelLayout:
     """
     import nibabel as nib
 
-    if len(raw) < NIFTI1_HEADER or NIFTI1_HEADER not in _header_sizes(raw):
+    if len(raw) < NIFTI1_HEADER or NIFTI1_HEADER not in _possible_header_sizes(raw):
         raise Unreadable("The file is not NIfTI-1: its header does not begin with 348.", "Choose a `.nii.gz`.")
-    with _refusals():
+    with _translate_errors():
         header = nib.Nifti1Header(bytes(raw[:NIFTI1_HEADER]), check=False)
         slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
         is_scaled = slope == slope and slope != 0 and (slope, intercept) != (1, 0)
@@ -88,7 +88,7 @@ def new_image(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> Any:
     return image
 
 
-def _open(stream: IO[bytes]) -> Any:
+def _open_image(stream: IO[bytes]) -> Any:
     """A nibabel image whose voxels are still in the stream: they are unpacked where they will stay."""
     import nibabel as nib
     from isal import igzip
@@ -96,18 +96,18 @@ def _open(stream: IO[bytes]) -> Any:
     packed = stream.read(2) == GZIP
     stream.seek(0)
     plain: Any = igzip.IGzipFile(fileobj=stream) if packed else stream
-    sizes = _header_sizes(plain.read(4))
+    sizes = _possible_header_sizes(plain.read(4))
     plain.seek(0)
     return (nib.Nifti2Image if NIFTI2_HEADER in sizes else nib.Nifti1Image).from_stream(plain)
 
 
-def _header_sizes(beginning: bytes | bytearray) -> tuple[int, int]:
-    """The first word, read in either byte order."""
+def _possible_header_sizes(beginning: bytes | bytearray) -> tuple[int, int]:
+    """The size of the header, which is the first word of the file, in either byte order."""
     return int.from_bytes(beginning[:4], "little"), int.from_bytes(beginning[:4], "big")
 
 
-def _affine_mm(image: Any) -> "NDArray[np.float64]":
-    """Indices to RAS mm, whatever the file's unit of length is."""
+def _read_affine_mm(image: Any) -> "NDArray[np.float64]":
+    """The affine from indices to RAS mm, whatever the file's unit of length is."""
     import numpy as np
 
     try:
@@ -119,16 +119,25 @@ def _affine_mm(image: Any) -> "NDArray[np.float64]":
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Every way in which nibabel and gzip refuse a file becomes `Unreadable`."""
+def _translate_errors() -> Iterator[None]:
+    """Errors of nibabel and gzip become `Unreadable`."""
     from isal import igzip_lib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
     damaged: Any = igzip_lib.IsalError  # its own types call it an instance
-    theirs = (ImageFileError, HeaderDataError, WrapStructError, damaged, zlib.error)
+    library_errors = (ImageFileError, HeaderDataError, WrapStructError, damaged, zlib.error)
     try:
         yield
-    except (*theirs, ValueError, OSError, EOFError, LookupError, TypeError, OverflowError, MemoryError) as error:
+    except (
+        *library_errors,
+        ValueError,
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise Unreadable(f"The file is not NIfTI, or it is broken ({error}).", "Check the file.") from error

@@ -1,4 +1,4 @@
-"""NRRD by pynrrd: voxels and their affine. Its `space` names the axes of its world, mostly LPS."""
+"""NRRD by pynrrd: voxels and their affine. The field `space` names the axes of its coordinates, mostly LPS."""
 
 import re
 import zlib
@@ -28,12 +28,12 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
     import nrrd
 
     try:
-        header = nrrd.read_header(_header_lines(stream))
+        header = nrrd.read_header(_read_header_lines(stream))
         if path is None and ("data file" in header or "datafile" in header):
             raise Unreadable("The NRRD's voxels lie in another file.", "Send it with its data attached.")
         check_shape(tuple(int(n) for n in header["sizes"]))
         array = nrrd.read_data(header, stream, str(path or ""), index_order="F")
-        return as_volume(_without_lists(array, header), _affine(header, array.ndim))
+        return as_volume(_drop_list_axes(array, header), _read_affine(header, array.ndim))
     except (
         nrrd.NRRDError,
         zlib.error,
@@ -47,7 +47,7 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
         raise Unreadable(f"The file is not NRRD, or it is broken ({error}).", "Check the file.") from error
 
 
-def _header_lines(stream: IO[bytes]) -> Iterator[bytes]:
+def _read_header_lines(stream: IO[bytes]) -> Iterator[bytes]:
     """The lines up to the empty one, after which the voxels begin; vectors without the blanks pynrrd stumbles over."""
     while line := stream.readline():
         yield re.sub(rb"\s+(?=[^()]*\))", b"", line)
@@ -55,8 +55,8 @@ def _header_lines(stream: IO[bytes]) -> Iterator[bytes]:
             return
 
 
-def _without_lists(array: "NDArray[Any]", header: Any) -> "NDArray[Any]":
-    """The voxels without axes that are none of space (`none`) and have one entry."""
+def _drop_list_axes(array: "NDArray[Any]", header: Any) -> "NDArray[Any]":
+    """The voxels without axes that are not spatial (`none`) and have one entry."""
     import numpy as np
 
     directions = header.get("space directions")
@@ -66,8 +66,8 @@ def _without_lists(array: "NDArray[Any]", header: Any) -> "NDArray[Any]":
     return array.squeeze(tuple(k for k in np.flatnonzero(lists) if array.shape[k] == 1))
 
 
-def _affine(header: Any, axes: int) -> "NDArray[np.float64]":
-    """Indices to LPS mm. A file without directions has its axes along x, y and z."""
+def _read_affine(header: Any, axes: int) -> "NDArray[np.float64]":
+    """The affine from indices to LPS mm. A file without directions has its axes along x, y and z."""
     import numpy as np
 
     directions = header.get("space directions")
@@ -75,7 +75,7 @@ def _affine(header: Any, axes: int) -> "NDArray[np.float64]":
         spacings = np.nan_to_num(np.asarray(header.get("spacings", np.ones(axes)), float), nan=1.0)
         directions = np.diag(spacings[:3])
     directions = np.asarray(directions, float)
-    directions = directions[~np.isnan(directions).any(axis=1)]  # axes that are none of space: `none`
+    directions = directions[~np.isnan(directions).any(axis=1)]  # axes that are not spatial: `none`
     affine = np.eye(4)
     affine[:3, :3] = directions[:3].T
     affine[:3, 3] = header.get("space origin", np.zeros(3))

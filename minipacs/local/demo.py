@@ -32,7 +32,7 @@ POLL_INTERVAL_S = 0.5
 TOKEN_NAME = "demo"
 
 
-def follow_demo(folder: Path | None, settings: Settings, stop: threading.Event, say: Say) -> None:
+def send_and_follow_study(folder: Path | None, settings: Settings, stop: threading.Event, say: Say) -> None:
     """Send the study (a synthetic one without `folder`) and wait; raises when no segmentation comes of it."""
     if folder is None:
         from minipacs.local.phantom import write_chest_ct
@@ -40,16 +40,16 @@ def follow_demo(folder: Path | None, settings: Settings, stop: threading.Event, 
         with tempfile.TemporaryDirectory() as temporary:
             say("making a synthetic chest CT")
             write_chest_ct(Path(temporary))
-            sent = _send(Path(temporary), settings, say)
+            sent = _send_study(Path(temporary), settings, say)
     else:
-        sent = _send(folder, settings, say)
+        sent = _send_study(folder, settings, say)
     for study in sorted(sent.studies):
         _wait_for_segmentation(study, settings, stop, say)
 
 
-def _send(folder: Path, settings: Settings, say: Say) -> SendReport:
+def _send_study(folder: Path, settings: Settings, say: Say) -> SendReport:
     started = time.monotonic()
-    sent = send_folder(folder, settings, on_progress=partial(_show_quarters, say, "sending"), say=say)
+    sent = send_folder(folder, settings, on_progress=partial(_say_each_quarter, say, "sending"), say=say)
     say(f"sent {sent.stored} instances of {len(sent.studies)} studies in {time.monotonic() - started:.1f} s")
     for path, reason in sent.left_out:
         say(f"left out {path.name}: {reason}")
@@ -65,7 +65,7 @@ def _wait_for_segmentation(study: str, settings: Settings, stop: threading.Event
     with closing(Database(settings.database_url)) as database:
         while time.monotonic() < deadline and not stop.wait(POLL_INTERVAL_S):
             jobs = JobQueue(database).find_jobs_of_study(study)
-            line = "; ".join(_describe(job) for job in jobs)
+            line = "; ".join(_describe_job(job) for job in jobs)
             if line and line != last_line:
                 say(line)
                 last_line = line
@@ -126,7 +126,7 @@ def _run_token_command(settings: Settings, verb: str) -> str:
     return done.stdout.strip()
 
 
-def _describe(job: Job) -> str:
+def _describe_job(job: Job) -> str:
     """A job's state in a few words."""
     if job.state == "running":
         share = f" {100 * job.done // job.total} %" if job.total else ""
@@ -134,7 +134,7 @@ def _describe(job: Job) -> str:
     return f"{job.kind}: {job.state}" + (f", {job.summary}" if job.state != "queued" and job.summary else "")
 
 
-def _show_quarters(say: Say, verb: str, done: int, total: int) -> None:
+def _say_each_quarter(say: Say, verb: str, done: int, total: int) -> None:
     """Say how many are done, at each quarter."""
     if total and (done * 4 // total) > ((done - 1) * 4 // total):
         say(f"{verb} {done}/{total}")

@@ -28,7 +28,7 @@ def write_chest_ct(folder: Path, *, patient_id: str = "DEMO-1", slices: int = SL
     paths = []
     for index in range(slices):
         path = folder / f"CT{index:04d}.dcm"
-        _slice(volume[index], index, slices, patient_id).save_as(path, enforce_file_format=True)
+        _build_slice(volume[index], index, slices, patient_id).save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
 
@@ -44,36 +44,42 @@ def chest_hounsfield(slices: int = SLICES) -> NDArray[np.int16]:
     )
     noise = np.random.default_rng(20260101)
     hounsfield = np.full((slices, ROWS, COLUMNS), -1000.0, np.float32)
-    outline = _ellipse(x, y, 0, 0, 178, 122)
+    outline = _ellipse_mask(x, y, 0, 0, 178, 122)
     hounsfield[np.broadcast_to(outline, hounsfield.shape)] = -105  # subcutaneous fat
-    hounsfield[np.broadcast_to(_ellipse(x, y, 0, 0, 160, 104), hounsfield.shape)] = 45  # muscle
+    hounsfield[np.broadcast_to(_ellipse_mask(x, y, 0, 0, 160, 104), hounsfield.shape)] = 45  # muscle
     taper = np.sqrt(np.clip(1.1 - z**2, 0.02, 1))
-    right = _ellipse(x, y, -72, -4, 58 * taper, 78 * taper) & (z > -0.85)
-    left = _ellipse(x, y, 74, 0, 50 * taper, 74 * taper) & (z > -0.75)
-    heart = _ellipse(x, y, 22, -30, 48, 44) & (z < 0.1) & (z > -0.8)
+    right = _ellipse_mask(x, y, -72, -4, 58 * taper, 78 * taper) & (z > -0.85)
+    left = _ellipse_mask(x, y, 74, 0, 50 * taper, 74 * taper) & (z > -0.75)
+    heart = _ellipse_mask(x, y, 22, -30, 48, 44) & (z < 0.1) & (z > -0.8)
     lungs = (right | left) & ~heart
     hounsfield[lungs] = -850
     vessels = noise.random(hounsfield.shape, np.float32) > 0.985
     hounsfield[lungs & vessels] = -150
     hounsfield[np.broadcast_to(heart, hounsfield.shape)] = 40
-    trachea = _ellipse(x, y, 0, 10, 9, 9) & (z > 0.05)
-    hounsfield[np.broadcast_to(_ellipse(x, y, 0, 10, 12, 12) & (z > 0.05), hounsfield.shape)] = 40
+    trachea = _ellipse_mask(x, y, 0, 10, 9, 9) & (z > 0.05)
+    hounsfield[np.broadcast_to(_ellipse_mask(x, y, 0, 10, 12, 12) & (z > 0.05), hounsfield.shape)] = 40
     hounsfield[trachea] = -995
-    hounsfield[np.broadcast_to(_ellipse(x, y, 0, 72, 22, 20), hounsfield.shape)] = 220  # vertebral bodies
-    hounsfield[np.broadcast_to(_ellipse(x, y, 0, 72, 22, 20) & ~_ellipse(x, y, 0, 72, 19, 17), hounsfield.shape)] = 600
-    ribs = _ellipse(x, y, 0, 0, 150, 96) & ~_ellipse(x, y, 0, 0, 141, 87) & (np.sin(z * 40 + np.abs(x) / 30) > 0.4)
+    hounsfield[np.broadcast_to(_ellipse_mask(x, y, 0, 72, 22, 20), hounsfield.shape)] = 220  # vertebral bodies
+    hounsfield[
+        np.broadcast_to(_ellipse_mask(x, y, 0, 72, 22, 20) & ~_ellipse_mask(x, y, 0, 72, 19, 17), hounsfield.shape)
+    ] = 600
+    ribs = (
+        _ellipse_mask(x, y, 0, 0, 150, 96)
+        & ~_ellipse_mask(x, y, 0, 0, 141, 87)
+        & (np.sin(z * 40 + np.abs(x) / 30) > 0.4)
+    )
     hounsfield[ribs] = 500
     hounsfield += noise.normal(0, 12, hounsfield.shape).astype(np.float32)
     return np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
 
 
-def _ellipse(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, rx: Radius, ry: Radius) -> Mask:
+def _ellipse_mask(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, rx: Radius, ry: Radius) -> Mask:
     """Inside an ellipse with its centre and radii in mm."""
     inside: Mask = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1
     return inside
 
 
-def _slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: str) -> Dataset:
+def _build_slice(hounsfield: NDArray[np.int16], index: int, slices: int, patient_id: str) -> Dataset:
     def uid(*parts: object) -> str:
         return generate_uid(entropy_srcs=["minipacs demo", patient_id, str(slices), *map(str, parts)])
 

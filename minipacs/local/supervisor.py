@@ -82,7 +82,7 @@ class Stack:
             child.wait_or_kill(max(deadline - time.monotonic(), 0.1))
         self._archive.close()
 
-    def check(self) -> None:
+    def restart_ended_parts(self) -> None:
         """Start parts that ended by themselves again; raises when that does not help."""
         for part in self._parts:
             if part.child.detect_end():
@@ -100,19 +100,19 @@ class Stack:
 
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
-        self._add(
-            "Orthanc", local_orthanc.prepare_start_command(settings), self._orthanc_answers, local_orthanc.ENVIRONMENT
+        self._add_part(
+            "Orthanc", local_orthanc.prepare_start_command(settings), self._is_orthanc_ready, local_orthanc.ENVIRONMENT
         )
-        self._add("job service", [*ours, "service"], self._service_is_ready)
-        self._add("prompt service", [*ours, "prompts"], self._prompts_answer)
-        self._add("front door", [*ours, "api"], self._front_door_answers)
+        self._add_part("job service", [*ours, "service"], self._is_job_service_ready)
+        self._add_part("prompt service", [*ours, "prompts"], self._is_prompt_service_ready)
+        self._add_part("front door", [*ours, "api"], self._is_front_door_ready)
         for part in self._parts:
             self._say(f"starting {part.name}")
             part.child.start()
         for part in self._parts:
             self._wait_until_ready(part)
 
-    def _add(
+    def _add_part(
         self, name: str, command: list[str], is_ready: Callable[[], bool], environment: Mapping[str, str] = NOTHING
     ) -> None:
         log = self.settings.home / "log" / f"{name.replace(' ', '-').lower()}.log"
@@ -122,7 +122,7 @@ class Stack:
     def _wait_until_ready(self, part: Part) -> None:
         started, is_named = time.monotonic(), False
         while not part.is_ready() and not self._stop.is_set():
-            self.check()
+            self.restart_ended_parts()
             waited_s = time.monotonic() - started
             if waited_s > SLOW_START_S and not is_named:
                 self._say(f"{part.name} starts slowly; still waiting for it ({part.log})")
@@ -131,14 +131,14 @@ class Stack:
                 raise MinipacsError(f"{part.name} is not ready after {READY_TIMEOUT_S:.0f} s.", part.describe_failure())
             time.sleep(0.05)
 
-    def _service_is_ready(self) -> bool:
+    def _is_job_service_ready(self) -> bool:
         try:
             ready_pid = ready_file_path(self.settings).read_text()
         except FileNotFoundError:
             return False
         return any(str(part.child.pid) == ready_pid for part in self._parts)
 
-    def _orthanc_answers(self) -> bool:
+    def _is_orthanc_ready(self) -> bool:
         try:
             return bool(self._archive.read_version()) and not _is_port_free(self.settings.dicom_port)
         except ArchiveUnreachable:
@@ -148,10 +148,10 @@ class Stack:
                 f"Another Orthanc answers at {self.settings.orthanc_url}.", "Stop it, or set MINIPACS_ORTHANC_PORT."
             ) from error
 
-    def _front_door_answers(self) -> bool:
+    def _is_front_door_ready(self) -> bool:
         return _is_healthy(f"http://127.0.0.1:{self.settings.http_port}/healthz")
 
-    def _prompts_answer(self) -> bool:
+    def _is_prompt_service_ready(self) -> bool:
         host, port = self.settings.prompts_address
         return _is_healthy(f"http://{host}:{port}/healthz")
 

@@ -45,17 +45,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             if arguments.exit or stop.is_set():
                 return outcome
         while not stop.wait(CHECK_INTERVAL_S):
-            stack.check()
+            stack.restart_ended_parts()
     say("stopped")
     return 0
 
 
 def run_demo(folder: str, settings: Settings, stop: threading.Event) -> int:
     """Run the demo; 1 when it failed. The reason is said, not raised, so that the system stays up without --exit."""
-    from minipacs.local.demo import follow_demo
+    from minipacs.local.demo import send_and_follow_study
 
     try:
-        follow_demo(Path(folder) if folder else None, settings, stop, say)
+        send_and_follow_study(Path(folder) if folder else None, settings, stop, say)
     except MinipacsError as error:
         say(f"demo failed: {error}")
         return 1

@@ -47,14 +47,14 @@ class JobEvent(TypedDict):
     job: EndedJob
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
+class NoRedirectHandler(urllib.request.HTTPRedirectHandler):
     """Follows no redirection: only the configured address is notified."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         """Refuse, so that the answer counts as an error."""
 
 
-OPENER = urllib.request.build_opener(NoRedirect)
+OPENER = urllib.request.build_opener(NoRedirectHandler)
 
 
 def post_webhook(settings: Settings, url: str, delivery: int, event: JobEvent) -> None:
@@ -65,7 +65,7 @@ def post_webhook(settings: Settings, url: str, delivery: int, event: JobEvent) -
         "Content-Type": "application/json",
         "User-Agent": "minipacs",
         "X-Minipacs-Delivery": str(delivery),
-        "X-Minipacs-Signature": f"t={now},v1={signature(key, now, body)}",
+        "X-Minipacs-Signature": f"t={now},v1={compute_signature(key, now, body)}",
     }
     try:
         with OPENER.open(urllib.request.Request(url, body, headers, method="POST"), timeout=TIMEOUT_S) as response:
@@ -78,7 +78,7 @@ def post_webhook(settings: Settings, url: str, delivery: int, event: JobEvent) -
         raise NotDelivered(why, "Check MINIPACS_WEBHOOK_URL.") from error
 
 
-def signature(key: str, now: int, body: bytes) -> str:
+def compute_signature(key: str, now: int, body: bytes) -> str:
     """HMAC-SHA256 of `now.body`, in hexadecimal digits."""
     return hmac.new(key.encode(), str(now).encode() + b"." + body, sha256).hexdigest()
 

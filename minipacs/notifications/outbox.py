@@ -36,7 +36,7 @@ OVERLAP_S = 300.0
 JOIN_TIMEOUT_S = 2.0
 RETENTION_S = 30 * 86400.0
 """How long a notification is kept after it was delivered or given up."""
-POLLS_PER_PRUNING = 1800
+POLLS_PER_DELETION = 1800
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Notification(Base):
     error: Mapped[str] = mapped_column(default="")
 
 
-class OutboxRow(TypedDict):
+class NewNotification(TypedDict):
     """The columns of a new notification."""
 
     job_id: int
@@ -100,7 +100,7 @@ class Notifier:
         """Whom the settings name, each with how it is reached."""
         return list(self._deliver)
 
-    def fill(self) -> int:
+    def fill_outbox(self) -> int:
         """Put jobs that ended since the last call into the outbox; how many rows. The first call only sets the mark."""
         with self._database.writing() as session:
             now = session.scalar(select(self._database.now())) or 0.0
@@ -112,7 +112,7 @@ class Notifier:
             since = max(mark.first, mark.seen - OVERLAP_S)
             ended = select(Job).where(Job.state.in_(self._states), Job.finished >= since).order_by(Job.finished)
             jobs, address = session.scalars(ended), self._settings.front_door_url
-            rows = [_outbox_row(job, receiver, now, address) for job in jobs for receiver in self._deliver]
+            rows = [_build_notification(job, receiver, now, address) for job in jobs for receiver in self._deliver]
             if not rows:
                 return 0
 
@@ -158,7 +158,7 @@ class Notifier:
             session.execute(tried.values(error=message, not_before=next_try))
         return not message
 
-    def prune(self) -> None:
+    def delete_old_notifications(self) -> None:
         """Delete what was delivered or given up long ago."""
         with self._database.writing() as session:
             old = and_(Notification.not_before.is_(None), Notification.ended < self._database.now() - RETENTION_S)
@@ -180,16 +180,16 @@ class Notifier:
         polls = 0
         while not stop.wait(POLL_INTERVAL_S):
             try:
-                self.fill()
+                self.fill_outbox()
                 self.deliver_due()
-                if polls % POLLS_PER_PRUNING == 0:
-                    self.prune()
+                if polls % POLLS_PER_DELETION == 0:
+                    self.delete_old_notifications()
                 polls += 1
             except CatalogueUnavailable as error:
                 log.warning("%s", error)
 
 
-def _outbox_row(job: Job, receiver: str, now: float, address: str) -> OutboxRow:
+def _build_notification(job: Job, receiver: str, now: float, address: str) -> NewNotification:
     """The row of an ended job for one receiver, due now; `address` is that of the front door."""
     ended = job.finished or now
     event: JobEvent = {

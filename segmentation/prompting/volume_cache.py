@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent
 from minipacs.errors import NotInArchive
-from minipacs.formats.grey_header import first_window, is_inverted
+from minipacs.formats.grey_header import is_inverted, read_first_window
 from segmentation.prompter import PromptedSeries
 from segmentation.series_volume import Slices, load_volume, read_images, stack_images
 
@@ -62,7 +62,7 @@ class LoadedSeries:
             self.volume,
             str(images[0].get("Modality", "")),
             [str(image.SOPInstanceUID) for image in images],
-            [first_window(image) for image in images],
+            [read_first_window(image) for image in images],
             is_inverted(images[0]),
         )
 

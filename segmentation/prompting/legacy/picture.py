@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from minipacs.errors import Unreadable
-from minipacs.formats.grey_header import first_window, is_inverted
+from minipacs.formats.grey_header import is_inverted, read_first_window
 from segmentation.prompter import Mask, PromptedSeries
 from segmentation.series_volume import modality_values
 
@@ -99,7 +99,7 @@ def _read_dicom(content: bytes) -> Picture:
     if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
 
-    plane, modality, window = modality_values(image), str(image.get("Modality", "")), first_window(image)
+    plane, modality, window = modality_values(image), str(image.get("Modality", "")), read_first_window(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
     picture.shown[:] = picture.series.grey(0, picture.series.window(0))[..., None]
 

@@ -103,7 +103,7 @@ def test_dcmtk_loses_a_level_where_the_result_is_whole(tmp_path: Path) -> None:
 def test_dcmtk_3_6_7_takes_linear_exact_for_linear(tmp_path: Path) -> None:
     path = shared_data("derived/voi_linear_exact.dcm")
     dataset = pydicom.dcmread(path)
-    window = grey_header.windows_and_luts(dataset, 0)[0][0]
+    window = grey_header.read_windows_and_luts(dataset, 0)[0][0]
     assert window.function == "LINEAR_EXACT"
     x = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     picture = render_with_dcmtk(path, tmp_path, "+Wi", "1")

@@ -17,7 +17,7 @@ from minipacs.formats.grey import Array
 def decode_stored_values(dataset: Dataset) -> list[Array]:
     """Stored values of every frame."""
     read = dcmread(DicomBytesIO(as_file(dataset)))
-    return [read_stored_format(read, words.dtype).values(words) for words in decode_frames(read)]
+    return [read_stored_format(read, words.dtype).decode(words) for words in decode_frames(read)]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4"])

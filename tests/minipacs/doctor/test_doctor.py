@@ -123,13 +123,13 @@ def test_a_job_whose_worker_fell_silent_is_a_failure(settings: Settings, databas
 def test_notifications_that_nobody_takes_are_named(settings: Settings, database: Database) -> None:
     told = replace(settings, webhook_url="http://127.0.0.1:9/", database_url=database.url)
     notifier = Notifier(told, database)
-    notifier.fill()
+    notifier.fill_outbox()
     with database.writing() as session:
         session.execute(text("UPDATE notification_watermark SET first = 0"))
     add_job(database, state="failed", finished=1.0)
     with database.writing() as session:
         session.execute(text("UPDATE notification_watermark SET seen = 0"))
-    assert notifier.fill() == 1
+    assert notifier.fill_outbox() == 1
     assert work_checks.check_notifications(told).state == "ok"
     notifier.deliver_due()
     assert "does not answer" in work_checks.check_notifications(told).seen

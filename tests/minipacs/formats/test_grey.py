@@ -13,11 +13,11 @@ from minipacs.formats.grey import (
     StoredFormat,
     Voi,
     Window,
-    grey_by_word,
+    build_grey_table,
+    decode_all_words,
+    find_modality_range,
     linear,
-    modality_range,
     render_values,
-    values_of_all_words,
     window_of_range,
 )
 
@@ -32,13 +32,13 @@ def expected(stored: StoredFormat, pipeline: GreyPipeline, window: Window) -> np
     c, w = Fraction(window.center), Fraction(window.width)
     slope, intercept = Fraction(pipeline.slope), Fraction(pipeline.intercept)
     of = oracle.FUNCTIONS[window.function]
-    values = [int(v) for v in values_of_all_words(stored)[0]]
+    values = [int(v) for v in decode_all_words(stored)[0]]
     return np.array([oracle.grey(of(v * slope + intercept, c, w), inverted=pipeline.inverted) for v in values])
 
 
 def ours(stored: StoredFormat, pipeline: GreyPipeline, voi: Voi) -> np.ndarray:
     """Grey by stored value, by the product."""
-    return pipeline.to_grey(values_of_all_words(stored)[0], voi)
+    return pipeline.to_grey(decode_all_words(stored)[0], voi)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -93,7 +93,7 @@ def test_a_modality_lut_takes_the_place_of_slope_and_intercept() -> None:
 def test_the_table_of_words_ignores_bits_beside_the_value() -> None:
     """Overlays of old lie above the value (PS3.5 8.1.2): they change nothing."""
     stored = StoredFormat("u2", 10, shift=2, masked=True)
-    by_word = grey_by_word(stored, GreyPipeline(), window_of_range(0, 1023))
+    by_word = build_grey_table(stored, GreyPipeline(), window_of_range(0, 1023))
     assert len(by_word) == 65536
     for value in (0, 1, 511, 1023):
         word = (value << 2) | 0b1111_0000_0000_0011
@@ -101,29 +101,29 @@ def test_the_table_of_words_ignores_bits_beside_the_value() -> None:
 
 
 def test_signed_words_are_found_by_their_bits() -> None:
-    by_word = grey_by_word(SIGNED, GreyPipeline(), window_of_range(-2048, 2047))
+    by_word = build_grey_table(SIGNED, GreyPipeline(), window_of_range(-2048, 2047))
     assert by_word[np.array([-2048, -1, 0, 2047], "i2").view("u2")].tolist() == [0, 127, 127, 255]
 
 
 @pytest.mark.parametrize("stored", [TWELVE, StoredFormat("u2", 16), StoredFormat("i2", 16, signed=True)])
 def test_the_computed_range_is_that_of_modality_values_without_padding(stored: StoredFormat) -> None:
     words = np.array([[5, 7, 2000], [9, 100, 2000]], stored.dtype)
-    assert modality_range(words, stored, CT) == (-1019.0, 976.0)
+    assert find_modality_range(words, stored, CT) == (-1019.0, 976.0)
     padded = GreyPipeline(1.0, -1024.0, padding=(2000.0, 2000.0))
-    assert modality_range(words, stored, padded) == (-1019.0, -924.0)
-    assert modality_range(words, stored, GreyPipeline(-1.0, 0.0)) == (-2000.0, -5.0)
+    assert find_modality_range(words, stored, padded) == (-1019.0, -924.0)
+    assert find_modality_range(words, stored, GreyPipeline(-1.0, 0.0)) == (-2000.0, -5.0)
 
 
 def test_a_frame_of_nothing_but_padding_has_a_range_all_the_same() -> None:
     words = np.full((2, 3), 7, "u2")
-    assert modality_range(words, StoredFormat("u2", 16), GreyPipeline(padding=(7.0, 7.0))) == (7.0, 7.0)
+    assert find_modality_range(words, StoredFormat("u2", 16), GreyPipeline(padding=(7.0, 7.0))) == (7.0, 7.0)
 
 
 def test_what_is_no_number_is_black() -> None:
     stored = StoredFormat("f4", 32)
     words = np.array([[np.nan, 0.0, 1.0]], "f4")
-    assert modality_range(words, stored, GreyPipeline()) == (0.0, 1.0)
-    assert GreyPipeline().to_grey(stored.values(words), Window(0.5, 1.0, "LINEAR_EXACT")).tolist() == [[0, 0, 255]]
+    assert find_modality_range(words, stored, GreyPipeline()) == (0.0, 1.0)
+    assert GreyPipeline().to_grey(stored.decode(words), Window(0.5, 1.0, "LINEAR_EXACT")).tolist() == [[0, 0, 255]]
 
 
 @pytest.mark.parametrize("inverted", [False, True])

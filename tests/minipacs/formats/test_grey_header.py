@@ -5,7 +5,7 @@ import pytest
 from pydicom import Dataset
 
 from minipacs.formats.grey import GreyPipeline
-from minipacs.formats.grey_header import first_window, is_inverted, read_pipeline, windows_and_luts
+from minipacs.formats.grey_header import is_inverted, read_first_window, read_pipeline, read_windows_and_luts
 
 
 def of(**elements: object) -> Dataset:
@@ -18,8 +18,8 @@ def of(**elements: object) -> Dataset:
 
 def test_an_empty_header_changes_nothing() -> None:
     assert read_pipeline(Dataset(), 0) == GreyPipeline()
-    assert windows_and_luts(Dataset(), 0) == ([], [], [])
-    assert first_window(Dataset()) is None
+    assert read_windows_and_luts(Dataset(), 0) == ([], [], [])
+    assert read_first_window(Dataset()) is None
 
 
 def test_a_frame_s_own_group_comes_before_the_shared_one_and_the_top_level() -> None:
@@ -33,8 +33,8 @@ def test_a_frame_s_own_group_comes_before_the_shared_one_and_the_top_level() -> 
 
 def test_the_first_valid_window_is_the_first_window() -> None:
     header = of(WindowCenter=[10, 40, 50], WindowWidth=[0, 400, 350])
-    assert first_window(header) == (40.0, 400.0)
-    windows, _, remarks = windows_and_luts(header, 0)
+    assert read_first_window(header) == (40.0, 400.0)
+    windows, _, remarks = read_windows_and_luts(header, 0)
     assert [w.number for w in windows] == [2, 3]
     assert len(remarks) == 1
 

@@ -79,7 +79,7 @@ def test_a_part_that_is_killed_is_started_again_however_often(tmp_path: Path, mo
     try:
         for _ in range(2 * stack_module.MAX_UNREADY_ENDS):
             stack.flag.unlink(missing_ok=True)
-            until(lambda: stack.check() or part.was_ready)
+            until(lambda: stack.restart_ended_parts() or part.was_ready)
             part.child.kill()
     finally:
         stack.__exit__()
@@ -104,5 +104,5 @@ def test_a_part_that_starts_slowly_is_named_once_and_waited_for(
 def test_a_part_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_path: Path) -> None:
     stack = StackOfOnePart(tmp_path, "raise SystemExit('this cannot be')")
     with pytest.raises(MinipacsError, match=r"part ended before it was ready\..*last words: this cannot be"):
-        until(stack.check)
+        until(stack.restart_ended_parts)
     stack.__exit__()

@@ -121,9 +121,9 @@ def test_the_webhook_is_told_once_and_can_check_who_speaks(database: Database, s
     with web_server() as receiver:
         notifier = Notifier(replace(settings, webhook_url=receiver.url), database)
         end_job(database, "older")
-        assert notifier.fill() == 0, "what ended before somebody asked is not news"
+        assert notifier.fill_outbox() == 0, "what ended before somebody asked is not news"
         job = end_job(database, "k", error="The disk is full.", hint="Free some.")
-        assert (notifier.fill(), notifier.fill()) == (1, 0)
+        assert (notifier.fill_outbox(), notifier.fill_outbox()) == (1, 0)
         assert (notifier.deliver_due(), notifier.deliver_due()) == (1, 0)
         ((headers, body),) = receiver.heard
     event = json.loads(body)
@@ -137,9 +137,9 @@ def test_the_webhook_is_told_once_and_can_check_who_speaks(database: Database, s
 def test_trouble_is_tried_again_with_the_same_delivery(database: Database, settings: Settings) -> None:
     with web_server() as receiver:
         notifier = Notifier(replace(settings, webhook_url=receiver.url), database)
-        notifier.fill()
+        notifier.fill_outbox()
         end_job(database, "k")
-        notifier.fill()
+        notifier.fill_outbox()
         receiver.status = 503
         assert notifier.deliver_due() == 0
         assert notifier.deliver_due() == 0
@@ -156,9 +156,9 @@ def test_a_receiver_that_stays_away_is_given_up(
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_TRIES", 2)
     notifier = Notifier(replace(settings, webhook_url="http://127.0.0.1:9/"), database)
-    notifier.fill()
+    notifier.fill_outbox()
     end_job(database, "k")
-    notifier.fill()
+    notifier.fill_outbox()
     for _ in range(3):
         notifier.deliver_due()
         make_due(database)
@@ -179,39 +179,39 @@ def test_a_redirect_is_not_followed(settings: Settings) -> None:
 
 def test_a_job_done_again_is_told_again(database: Database, settings: Settings) -> None:
     notifier = Notifier(replace(settings, webhook_url="http://127.0.0.1:9/"), database)
-    notifier.fill()
+    notifier.fill_outbox()
     job = end_job(database, "k")
-    assert notifier.fill() == 1
+    assert notifier.fill_outbox() == 1
     with database.writing() as session:
         session.execute(update(Job).where(Job.id == job).values(state="done", finished=database.now()))
-    assert notifier.fill() == 1
+    assert notifier.fill_outbox() == 1
 
 
 def test_a_commit_that_came_late_is_not_missed(database: Database, settings: Settings) -> None:
     notifier = Notifier(replace(settings, webhook_url="http://127.0.0.1:9/"), database)
-    notifier.fill()
+    notifier.fill_outbox()
     with database.writing() as session:
         session.execute(update(outbox.Watermark).values(first=0.0))
     end_job(database, "k")
-    assert notifier.fill() == 1
+    assert notifier.fill_outbox() == 1
     end_job(database, "earlier", ago_s=60)
-    assert notifier.fill() == 1
+    assert notifier.fill_outbox() == 1
 
 
 def test_only_the_ends_that_were_asked_for_are_told(database: Database, settings: Settings) -> None:
     notifier = Notifier(replace(settings, notify_on="failed", webhook_url="http://127.0.0.1:9/"), database)
-    notifier.fill()
+    notifier.fill_outbox()
     end_job(database, "k", state="done")
-    assert notifier.fill() == 0
+    assert notifier.fill_outbox() == 0
 
 
 def test_two_notifiers_tell_once(database: Database, settings: Settings) -> None:
     with web_server() as receiver:
         two = [Notifier(replace(settings, webhook_url=receiver.url), database) for _ in range(2)]
-        two[0].fill()
+        two[0].fill_outbox()
         for number in range(10):
             end_job(database, f"k{number}")
-        two[0].fill()
+        two[0].fill_outbox()
         threads = [threading.Thread(target=notifier.deliver_due) for notifier in two]
         for thread in threads:
             thread.start()
@@ -223,9 +223,9 @@ def test_two_notifiers_tell_once(database: Database, settings: Settings) -> None
 def test_a_mail_says_what_failed_and_what_to_do(database: Database, settings: Settings) -> None:
     with mail_server() as (url, mails):
         notifier = Notifier(replace(settings, mail_to="a@example.org, b@example.org", smtp_url=url), database)
-        notifier.fill()
+        notifier.fill_outbox()
         job = end_job(database, "k", error="The disk is full.", hint="Free some.")
-        assert notifier.fill() == 2
+        assert notifier.fill_outbox() == 2
         assert notifier.deliver_due() == 2
     assert {mail["To"] for mail in mails} == {"a@example.org", "b@example.org"}
     assert mails[0]["Subject"] == "minipacs: segment failed"
@@ -257,7 +257,7 @@ def test_the_thread_tells_while_it_runs_and_ends_when_asked(
     stop = threading.Event()
     with web_server() as receiver:
         notifier = Notifier(replace(settings, webhook_url=receiver.url), database)
-        notifier.fill()
+        notifier.fill_outbox()
         notifier.start(stop)
         end_job(database, "k")
         until(lambda: receiver.heard)
