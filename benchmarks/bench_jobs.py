@@ -232,7 +232,7 @@ def time_catalogue_jobs(ground: Ground, source: Path) -> float:
 
     with Product(ground.settings) as product:
         for file in source.rglob("*.dcm"):
-            product.archive.store(file.read_bytes())
+            product.archive.store_file(file.read_bytes())
         studies = [product.archive.read_study(study_id) for study_id in product.archive.list_study_ids()]
         jobs = JobQueue(product.database)
         with product.database.writing() as session:

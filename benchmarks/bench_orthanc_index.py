@@ -84,7 +84,7 @@ def measure_index(name: str, sizes: list[int], home: Path, url: str, measure: Ca
             for start in range(done, wanted, INSTANCES_PER_BATCH):
                 batch = list(make_instances(start, min(start + INSTANCES_PER_BATCH, wanted)))
                 began = time.perf_counter()
-                list(pool.map(archive.store, batch))
+                list(pool.map(archive.store_file, batch))
                 seconds += time.perf_counter() - began
             rate, done = (wanted - done) / seconds, wanted
             look_up_ms, study_ms = time_look_ups(archive, wanted)

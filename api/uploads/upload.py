@@ -150,7 +150,7 @@ def store_file(name: str, file: bytes, modality: str) -> Verdict:
         return Verdict(name, "refused", found.reason)
     try:
         for instance in found.instances:
-            context().archive.store(instance)
+            context().archive.store_file(instance)
     except MinipacsError as error:
         if error.status == 503:
             raise

@@ -88,7 +88,7 @@ def measure_frames(seconds: float) -> None:
             archive = Archive(settings)
             paths = []
             for file in write_chest_ct(Path(home, "ct"), slices=60):
-                archive.store(file.read_bytes())
+                archive.store_file(file.read_bytes())
                 ds = dcmread(file, stop_before_pixels=True)
                 paths.append(
                     f"/dicom-web/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"

@@ -186,7 +186,7 @@ class Archive:
         """Orthanc's identifiers of all instances, as they are at one moment."""
         return [str(i) for i in self._request_json("GET", "/instances")]
 
-    def stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
+    def list_stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
         """The files of these instances in Orthanc's storage; instances deleted meanwhile are left out."""
         ids = list(instance_ids)
         for start in range(0, len(ids), PAGE_SIZE):
@@ -211,7 +211,7 @@ class Archive:
         """The instances, one after the other, in the given order."""
         return (self.read_dataset(i) for i in instance_ids)
 
-    def store(self, file: bytes) -> str:
+    def store_file(self, file: bytes) -> str:
         """Store a DICOM file; its identifier. Stored already: the same answer, nothing changes."""
         answer = self._request_json("POST", "/instances", content=file)
         return str(answer["ID"])

@@ -106,7 +106,7 @@ class BackupWriter:
     def _write_instances(self, archive: Archive) -> int:
         ids = archive.list_instance_ids()
         count = 0
-        for stored in archive.stored_files(ids):
+        for stored in archive.list_stored_files(ids):
             name = f"instances/{stored.uuid[:2]}/{stored.uuid[2:4]}/{stored.uuid}"
             digest = self._target.find_earlier_digest(name, stored.size)
             if digest:

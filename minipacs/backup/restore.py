@@ -133,7 +133,7 @@ def _restore_instances(
     with ThreadPoolExecutor(INSTANCES_AT_ONCE) as pool:
         for start in range(0, len(wanted), INSTANCES_AT_ONCE):  # a few in memory at once
             some = wanted[start : start + INSTANCES_AT_ONCE]
-            stored = pool.map(archive.store, [_read_and_verify(source, entry) for entry in some])
+            stored = pool.map(archive.store_file, [_read_and_verify(source, entry) for entry in some])
             for entry, instance_id in zip(some, stored, strict=True):
                 if instance_id != entry["id"]:
                     raise BadRequest(f"The archive stored {entry['name']} under another name.", "Name another backup.")

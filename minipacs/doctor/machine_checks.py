@@ -182,7 +182,7 @@ def check_dicom_port(settings: Settings) -> Finding:
     return ok(f"{settings.aet} answers C-ECHO on port {settings.dicom_port}")
 
 
-def check_stable_age(settings: Settings) -> Finding:
+def check_orthanc_configuration(settings: Settings) -> Finding:
     """Orthanc was started with the configuration that our settings would make now."""
     if not is_orthanc_local(settings):
         return ok("runs elsewhere: not known")
@@ -245,7 +245,7 @@ CHECKS = (
     Check("engines", check_engines),
     Check("orthanc", check_orthanc_installation),
     Check("archive", check_archive),
-    Check("stable age", check_stable_age),
+    Check("stable age", check_orthanc_configuration),
     Check("dicomweb", check_dicomweb),
     Check("dicom", check_dicom_port),
     Check("job service", check_job_service),

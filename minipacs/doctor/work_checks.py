@@ -9,7 +9,7 @@ from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.doctor.finding import Finding, failure, ok, warning
-from minipacs.jobs.planner import planner_cursor
+from minipacs.jobs.planner import open_planner_cursor
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
 from minipacs.settings import Settings
@@ -96,7 +96,7 @@ def check_change_log(settings: Settings) -> Finding:
     with closing(Database(settings.database_url)) as database, database.reading() as session:
         if not migrations.current(session.connection()):
             return ok("not read yet")
-        read = planner_cursor(database).read_in(session)
+        read = open_planner_cursor(database).read_in(session)
 
     if last - read > MAX_UNREAD_CHANGES:
         return warning(f"{last - read} entries are unread", "Is the job service running? See HOME/log/job-service.log.")

@@ -193,7 +193,7 @@ def as_unsigned(words: Array) -> Array:
 
 def find_modality_range(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> tuple[float, float]:
     """Lowest and highest modality value of a frame, without padding (C.7.5.1.1.2) and what is no number."""
-    values = stored.decode(_words_with_extremes(words, stored, pipeline))
+    values = stored.decode(_select_words_with_extremes(words, stored, pipeline))
     if pipeline.padding is not None:
         low, high = pipeline.padding
         real = values[(values < low) | (values > high)]
@@ -202,7 +202,7 @@ def find_modality_range(words: Array, stored: StoredFormat, pipeline: GreyPipeli
     return (float(modality.min()), float(modality.max())) if modality.size else (0.0, 0.0)
 
 
-def _words_with_extremes(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> Array:
+def _select_words_with_extremes(words: Array, stored: StoredFormat, pipeline: GreyPipeline) -> Array:
     """Words among which are the extremes of a frame: two when the pipeline is a line, else all that occur."""
     low, high = words.min(), words.max()
     line = pipeline.padding is None and pipeline.modality_lut is None and stored.dtype[0] != "f"

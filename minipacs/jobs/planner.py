@@ -51,7 +51,7 @@ class PlannerCursorRow(Base):
     position: Mapped[int] = mapped_column("last", key="position")
 
 
-def planner_cursor(database: Database) -> ChangeLogCursor:
+def open_planner_cursor(database: Database) -> ChangeLogCursor:
     """The cursor that says how far the planner has read the change log."""
     return ChangeLogCursor(database, PlannerCursorRow, "follow")
 
@@ -62,7 +62,7 @@ class Planner:
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
         self.settings, self.archive, self.database = settings, archive, database
         self.jobs = JobQueue(database, attempt_limit=settings.attempts)
-        self._cursor = planner_cursor(database)
+        self._cursor = open_planner_cursor(database)
         self._reconciled_at = -float("inf")
 
     def step(self, notified_studies: Iterable[str] = ()) -> int:
@@ -71,11 +71,11 @@ class Planner:
         `notified_studies`: Orthanc's identifiers of studies that the plugin called stable.
         """
         self.read_change_log()
-        self._set_stable(self.archive.find_parent_studies(notified_studies))
+        self._mark_stable(self.archive.find_parent_studies(notified_studies))
         if time.monotonic() - self._reconciled_at > self.settings.reconcile_s:
             self.reconcile()
             self._reconciled_at = time.monotonic()
-        return sum(self.plan(study_id) for study_id in self._find_due_studies())
+        return sum(self.plan_study(study_id) for study_id in self._find_due_studies())
 
     def read_change_log(self) -> None:
         """Move the cursor to the end of the change log, setting due times in the same transactions."""
@@ -87,7 +87,7 @@ class Planner:
                 self._set_due(session, stable, after_s=0, is_stable=True)
                 self._cursor.move(session, page.last)
 
-    def _set_stable(self, study_ids: set[str]) -> None:
+    def _mark_stable(self, study_ids: set[str]) -> None:
         if study_ids:
             with self.database.writing() as session:
                 self._set_due(session, study_ids, after_s=0, is_stable=True)
@@ -109,7 +109,7 @@ class Planner:
             due = select(FollowedStudy.study_id).where(FollowedStudy.due <= self.database.now())
             return list(session.scalars(due.order_by(FollowedStudy.due)))
 
-    def plan(self, study_id: str) -> int:
+    def plan_study(self, study_id: str) -> int:
         """Ask every kind of work what this study needs, and queue it; how many rows are new."""
         with self.database.reading() as session:
             followed = session.get_one(FollowedStudy, study_id)

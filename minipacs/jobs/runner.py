@@ -63,7 +63,7 @@ class Runner:
 
     def start(self) -> None:
         """Queue again the jobs of dead workers of this machine, then open the pool."""
-        self._requeue_from_dead_workers()
+        self._requeue_jobs_of_dead_workers()
         self._pool = RemotePool(self.settings) if self.settings.scheduler else EmbeddedPool(self.settings)
 
     def stop(self) -> None:
@@ -89,14 +89,14 @@ class Runner:
             return 0
 
         self._last_complete_step_at = now
-        self._requeue_from_dead_workers()
-        self._requeue_from_silent_workers()
-        if not self._open_pool.maintain():
+        self._requeue_jobs_of_dead_workers()
+        self._requeue_jobs_of_silent_workers()
+        if not self._started_pool.maintain():
             self._submissions.clear()
         self._forget_ended_submissions()
-        if self._disk_is_low():
+        if self._is_disk_low():
             return 0
-        slots = self._open_pool.count_slots()
+        slots = self._started_pool.count_slots()
         self._note_and_retry_jobs(list(slots))
         return sum(self._submit(needs, count) for needs, count in slots.items())
 
@@ -107,7 +107,7 @@ class Runner:
         due = self.leases.find_due_jobs(needs, free, list(self._submissions))
         for job_id in due:
             name = f"job-{job_id}-{time.monotonic_ns()}"
-            future = self._open_pool.client.submit(
+            future = self._started_pool.client.submit(
                 run_job, self.settings, job_id, key=name, resources={needs: 1}, retries=0, pure=False
             )
             future.add_done_callback(lambda _future: self.wake.set())
@@ -123,7 +123,7 @@ class Runner:
                 submission.future.cancel()
                 del self._submissions[job_id]
 
-    def _requeue_from_dead_workers(self) -> None:
+    def _requeue_jobs_of_dead_workers(self) -> None:
         """Queue again the jobs of workers of this machine whose process has ended."""
         for worker in self._find_dead_workers():
             self.leases.requeue_jobs_of_worker(worker, "The worker process ended unexpectedly.")
@@ -134,7 +134,7 @@ class Runner:
         workers_here = [worker for worker in self.leases.find_busy_workers() if worker.startswith(here)]
         return {worker for worker in workers_here if not is_worker_alive(worker)}
 
-    def _requeue_from_silent_workers(self) -> None:
+    def _requeue_jobs_of_silent_workers(self) -> None:
         """Queue again the jobs whose lease is over; their workers on this machine hang, so they are killed.
 
         After a pause (the database did not answer, the machine slept) every lease is over although its worker lives:
@@ -165,12 +165,12 @@ class Runner:
                 log.info("%d failed jobs of kind %s are queued again after %g s", number, kind, after_s)
 
     @property
-    def _open_pool(self) -> Pool:
+    def _started_pool(self) -> Pool:
         if self._pool is None:
             raise ValueError("the runner was not started")
         return self._pool
 
-    def _disk_is_low(self) -> bool:
+    def _is_disk_low(self) -> bool:
         """Below the reserve no new work starts: results could not be written."""
         free_mb = shutil.disk_usage(self.settings.home).free // 2**20
         is_low = free_mb < self.settings.reserve_mb

@@ -69,7 +69,7 @@ def store_in_archive(folder: Path, manifest: Manifest, archive: Archive) -> None
 
     for name, uid in objects.items():
         if uid and not archive.find_ids("Instance", uid):
-            archive.store((folder / name).read_bytes())
+            archive.store_file((folder / name).read_bytes())
 
 
 def remove_from_archive(series_instance_uids: list[str], archive: Archive) -> None:

@@ -136,7 +136,7 @@ def test_each_segment_has_the_colour_and_name_of_the_seg(
     kind, _, background = form.partition(" with ")
     if seg.SegmentationType != kind or background:
         seg = another(result, kind, background=bool(background))
-        stack.archive.store(written(seg))
+        stack.archive.store_file(written(seg))
     series = f"{images[0].SeriesInstanceUID},{seg.SeriesInstanceUID}"
     page.goto(f"{stack.address}/ohif/viewer?StudyInstanceUIDs={images[0].StudyInstanceUID}&SeriesInstanceUIDs={series}")
     page.wait_for_function(HAS_IMAGE)

@@ -115,14 +115,14 @@ def job(orthanc: Settings, archive: Archive, database: Database, tmp_path: Path)
 
 def test_a_job_catalogues_its_study_once(job: Job, archive: Archive, database: Database, tmp_path: Path) -> None:
     for number in (1, 2):
-        archive.store(as_file(image(PIXELS + number, number)))
-    archive.store(as_file(nothing(3, SeriesInstanceUID=f"{ROOT}.1.2")))
+        archive.store_file(as_file(image(PIXELS + number, number)))
+    archive.store_file(as_file(nothing(3, SeriesInstanceUID=f"{ROOT}.1.2")))
     first = job()
     assert (first["added"], first["rendered"], first["rejected"]) == (3, 2, 0)
     assert first["summary"] == "3 added, 0 unchanged, 2 pictures."
     again = job()
     assert (again["added"], again["unchanged"], again["rendered"]) == (0, 3, 0)
-    archive.store(as_file(image(PIXELS, 4)))
+    archive.store_file(as_file(image(PIXELS, 4)))
     assert job()["added"] == 1
     with database.reading() as session:
         assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 2, 4)
@@ -133,7 +133,7 @@ def test_a_job_catalogues_its_study_once(job: Job, archive: Archive, database: D
 def test_a_late_instance_changes_the_key_of_the_order(archive: Archive, orthanc: Settings) -> None:
     keys = []
     for number in (1, 1, 2):
-        archive.store(as_file(image(PIXELS, number)))
+        archive.store_file(as_file(image(PIXELS, number)))
         (order,) = work.orders(archive.read_study(archive.list_study_ids()[0]), orthanc)
         keys.append(order.key)
         assert order.kind == "catalogue"
@@ -142,8 +142,8 @@ def test_a_late_instance_changes_the_key_of_the_order(archive: Archive, orthanc:
 
 
 def test_a_series_that_left_the_archive_leaves_the_catalogue(job: Job, archive: Archive, database: Database) -> None:
-    archive.store(as_file(image(PIXELS, 1)))
-    archive.store(as_file(image(PIXELS, 2, SeriesInstanceUID=f"{ROOT}.1.2")))
+    archive.store_file(as_file(image(PIXELS, 1)))
+    archive.store_file(as_file(image(PIXELS, 2, SeriesInstanceUID=f"{ROOT}.1.2")))
     job()
     gone = next(
         s for s in archive.read_study(archive.list_study_ids()[0]).series if s.series_instance_uid == f"{ROOT}.1.2"
@@ -157,7 +157,7 @@ def test_a_series_that_left_the_archive_leaves_the_catalogue(job: Job, archive: 
 def test_a_deleted_study_is_removed_by_its_job(
     job: Job, archive: Archive, database: Database, orthanc: Settings
 ) -> None:
-    archive.store(as_file(image(PIXELS, 1)))
+    archive.store_file(as_file(image(PIXELS, 1)))
     job()
     study = archive.read_study(archive.list_study_ids()[0])
     (order,) = work.orders(study, orthanc)
@@ -170,13 +170,13 @@ def test_a_deleted_study_is_removed_by_its_job(
 def test_the_change_log_is_read_from_its_cursor(
     archive: Archive, orthanc: Settings, database: Database, options: Options
 ) -> None:
-    archive.store(as_file(image(PIXELS, 1)))
+    archive.store_file(as_file(image(PIXELS, 1)))
     follower = ArchiveFollower(orthanc, archive, database, options)
     follower.catch_up()
     before = follower.cursor.read()
     assert before > 0
     assert follower.catch_up().items_done == 0
-    archive.store(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2", SeriesInstanceUID=f"{ROOT}.2.1")))
+    archive.store_file(as_file(image(PIXELS, 2, StudyInstanceUID=f"{ROOT}.2", SeriesInstanceUID=f"{ROOT}.2.1")))
     assert follower.catch_up().added == 1
     assert follower.cursor.read() > before
     with database.reading() as session:
@@ -193,7 +193,7 @@ def test_an_error_leaves_the_cursor_where_it_was(
     follower = ArchiveFollower(orthanc, archive, database, options)
     follower.catch_up()
     before = follower.cursor.read()
-    archive.store(as_file(image(PIXELS, 1)))
+    archive.store_file(as_file(image(PIXELS, 1)))
 
     def away(*_: object) -> bytes:
         raise ArchiveUnreachable("Orthanc does not answer.")
@@ -212,7 +212,7 @@ def test_a_copy_in_a_folder_gives_way_to_the_archive(
     data = as_file(image(PIXELS, 1))
     (source / "a").write_bytes(data)
     assert run().added == 1
-    archive.store(data)
+    archive.store_file(data)
     assert job()["rejected"] == 0
     with database.reading() as session:
         assert session.scalars(select(Instance.source)).one().startswith("archive:")
@@ -230,8 +230,8 @@ def invoke(settings: Settings, monkeypatch: pytest.MonkeyPatch, home: Path, *arg
 def test_the_command_takes_a_study_a_series_the_log_and_rebuilds(
     archive: Archive, orthanc: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    archive.store(as_file(image(PIXELS, 1)))
-    archive.store(as_file(image(PIXELS, 2, SeriesInstanceUID=f"{ROOT}.1.2")))
+    archive.store_file(as_file(image(PIXELS, 1)))
+    archive.store_file(as_file(image(PIXELS, 2, SeriesInstanceUID=f"{ROOT}.1.2")))
     added = []
     for arguments in (["--series", f"{ROOT}.1.2"], ["--study", f"{ROOT}.1"], ["--prune"], ["--rebuild"]):
         assert invoke(orthanc, monkeypatch, tmp_path, *arguments, "--json") == 0

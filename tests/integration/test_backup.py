@@ -54,7 +54,7 @@ def send_all(stack: RunningStack, started: threading.Event, backed_up: threading
         if number == STUDIES - AFTER_THE_BACKUP:
             backed_up.wait(PATIENCE_S)
         for file in small_study(number):
-            stack.archive.store(file)
+            stack.archive.store_file(file)
 
 
 def idle(database: Database, studies: int) -> bool:

@@ -76,7 +76,7 @@ def send_small_studies(stack: RunningStack, count: int) -> None:
         names = {"PatientID": f"CLUSTER-{number}", "StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1"}
         for i in range(1, 4):
             pixels = np.arange(35, dtype=np.uint16).reshape(5, 7) + i
-            stack.archive.store(as_file(image(pixels, i, SOPInstanceUID=f"{uid}.1.{i}", **names)))
+            stack.archive.store_file(as_file(image(pixels, i, SOPInstanceUID=f"{uid}.1.{i}", **names)))
 
 
 def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Cluster, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_wrong_password_at_orthanc_is_named(stack: RunningStack) -> None:
 def test_settings_changed_after_the_start_are_named(stack: RunningStack) -> None:
     changed = replace(stack.settings, stable_age_s=77, aet="OTHER")
     assert machine_checks.check_archive(changed).state == "warning"
-    assert "DicomAet, StableAge" in machine_checks.check_stable_age(changed).seen
+    assert "DicomAet, StableAge" in machine_checks.check_orthanc_configuration(changed).seen
 
 
 @pytest.mark.integration

@@ -81,7 +81,7 @@ def test_the_rest_of_the_archive_stays_shut(stack: RunningStack, path: str, meth
 def test_frames_that_orthanc_cannot_pass_raw_come_uncompressed(stack: RunningStack) -> None:
     file = get_testdata_file("MR_small_bigendian.dcm")
     assert isinstance(file, str)
-    stack.archive.store(Path(file).read_bytes())
+    stack.archive.store_file(Path(file).read_bytes())
     ds = pydicom.dcmread(file)
     path = f"/dicom-web/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
     anything = "multipart/related; type=application/octet-stream; transfer-syntax=*"

@@ -50,7 +50,7 @@ def put(stack: RunningStack, folder: Path, patient_id: str, slices: int) -> list
     """A made chest CT in the archive; its images from the feet to the head."""
     paths = write_chest_ct(folder, patient_id=patient_id, slices=slices)
     for path in paths:
-        stack.archive.store(path.read_bytes())
+        stack.archive.store_file(path.read_bytes())
     return sorted((pydicom.dcmread(path) for path in paths), key=lambda image: float(image.ImagePositionPatient[2]))
 
 

@@ -34,7 +34,7 @@ def store_by_storescu(stack: RunningStack, folder: Path) -> None:
 
 def store_by_rest(stack: RunningStack, folder: Path) -> None:
     for path in sorted(folder.rglob("*.dcm")):
-        stack.archive.store(path.read_bytes())
+        stack.archive.store_file(path.read_bytes())
 
 
 def store_by_stow(stack: RunningStack, folder: Path) -> None:

@@ -28,7 +28,7 @@ class FakeArchive:
 
     files: list[bytes] = field(default_factory=list)
 
-    def store(self, file: bytes) -> str:
+    def store_file(self, file: bytes) -> str:
         self.files.append(file)
         return "id"
 

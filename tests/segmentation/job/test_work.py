@@ -22,7 +22,7 @@ class FakeArchive:
         self.files = {}
         self.stored = 0
 
-    def store(self, file):
+    def store_file(self, file):
         uid = dcmread(BytesIO(file), stop_before_pixels=True).SOPInstanceUID
         self.stored += uid not in self.files
         self.files.setdefault(uid, file)
@@ -105,7 +105,7 @@ def put(archive, images):
     for image in images:
         buffer = BytesIO()
         image.save_as(buffer, enforce_file_format=True)
-        archive.store(buffer.getvalue())
+        archive.store_file(buffer.getvalue())
     archive.stored = 0
 
 

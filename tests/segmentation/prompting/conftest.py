@@ -36,7 +36,7 @@ class Shelf:
         uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
         return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
 
-    def store(self, content: bytes) -> None:
+    def store_file(self, content: bytes) -> None:
         self.stored.append(content)
 
     def read_file(self, instance: str) -> bytes:
