@@ -14,7 +14,7 @@ from minipacs.archive.client import Archive, ChangePage
 from minipacs.database import Database
 
 NEW_RESOURCES = ("NewInstance", "NewSeries", "NewStudy")
-"""Types of the entries that tell of new instances."""
+"""Types of the entries for new instances."""
 
 
 class ChangeLogCursor:
@@ -27,7 +27,7 @@ class ChangeLogCursor:
         self._database, self._table, self._name = database, table, name
 
     def read(self) -> int:
-        """The number of the last entry taken over; 0 before the first."""
+        """The number of the last entry that was read; 0 before the first."""
         with self._database.reading() as session:
             return self.read_in(session)
 
@@ -37,7 +37,7 @@ class ChangeLogCursor:
         return int(position or 0)
 
     def move(self, session: Session, position: int) -> None:
-        """Set the position, in the transaction of what was made of the entries up to it."""
+        """Set the position, in the transaction that writes what follows from the entries up to it."""
         insert = self._database.build_insert(self._table).values(name=self._name, position=position)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"position": position}))
 
@@ -45,7 +45,7 @@ class ChangeLogCursor:
 def read_change_log(archive: Archive, cursor: ChangeLogCursor) -> Iterator[ChangePage]:
     """The pages of the log after the cursor, to its end.
 
-    The caller moves the cursor before it asks for the next page; a page whose cursor was not moved is read
+    The caller moves the cursor before it takes the next page; a page whose cursor was not moved is read
     again the next time. When the log ends before the cursor, the archive is another one or was restored: its
     log is read from the beginning.
     """

@@ -1,7 +1,7 @@
-"""Every error the product raises on purpose, drawn first.
+"""Every error the product raises on purpose.
 
 MinipacsError
-├─ NotFound               404  asked for something that is not there
+├─ NotFound               404  the requested thing does not exist
 ├─ BadRequest             400  the caller's fault; the hint says what to send instead
 ├─ NotAllowed             403  this user may not do this
 ├─ Gone                   410  a link that has ended or was revoked
@@ -15,7 +15,7 @@ MinipacsError
 ├─ PoolUnavailable        503  the Dask scheduler does not answer
 ├─ ArchiveError           502
 │  ├─ ArchiveUnreachable  503  Orthanc does not answer
-│  ├─ ArchiveRefused           Orthanc answered, but not with what was asked
+│  ├─ ArchiveRefused           Orthanc answered, but refused the request
 │  └─ NotInArchive        404
 ├─ Unreadable             422  a file or object breaks a rule of the Standard
 │  ├─ NotAVolume          422  the series has no regular 3-D geometry
@@ -55,7 +55,7 @@ class MinipacsError(Exception):
 
 
 class NotFound(MinipacsError):
-    """Asked for something that is not there."""
+    """The requested thing does not exist."""
 
     status = 404
 
@@ -135,7 +135,7 @@ class ArchiveUnreachable(ArchiveError):
 
 
 class ArchiveRefused(ArchiveError):
-    """Orthanc answered, but not with what was asked."""
+    """Orthanc answered, but refused the request."""
 
 
 class NotInArchive(ArchiveError):

@@ -43,13 +43,13 @@ class Settings:
     http_workers: Annotated[int, "processes of the front door"] = 1
     http_threads: Annotated[int, "threads of each process of the front door"] = 24
     public_url: Annotated[str, "address of the front door for links and QR codes (default: detected)"] = ""
-    cors_origins: Annotated[str, "origins whose pages may ask with a token, comma-separated; empty: none"] = ""
+    cors_origins: Annotated[str, "origins whose pages may send a token, comma-separated; empty: none"] = ""
     browsing: Annotated[int, "1: result folders can be browsed below /output; 0: files by their address alone"] = 1
     upload_mb: Annotated[int, "MB one upload may have, and a ZIP may unpack to"] = 8192
     upload_files: Annotated[int, "files one upload, or one ZIP, may have"] = 20000
     upload_ratio: Annotated[int, "times its size a ZIP may unpack to"] = 200
     admin_user: Annotated[str, "name of the first administrator"] = "admin"
-    admin_password: Annotated[str, "password of the first administrator (default: made and printed once)", SECRET] = ""
+    admin_password: Annotated[str, "password of the first administrator (default: generated and printed)", SECRET] = ""
 
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
     dicom_port: Annotated[int, "DICOM port of the archive"] = 4242
@@ -58,7 +58,7 @@ class Settings:
     orthanc_url: Annotated[str, "address of Orthanc's HTTP server (default: this machine, ORTHANC_PORT)"] = ""
     orthanc_database_url: Annotated[str, "PostgreSQL URL of Orthanc's index (default: SQLite in HOME)", SECRET] = ""
     orthanc_user: Annotated[str, "user name at Orthanc"] = "minipacs"
-    orthanc_password: Annotated[str, "password at Orthanc (default: made once, kept in HOME)", SECRET] = ""
+    orthanc_password: Annotated[str, "password at Orthanc (default: generated once, kept in HOME)", SECRET] = ""
     stable_study_address: Annotated[str, "host:port (UDP) where the job service receives the plugin's notifications"] = "127.0.0.1:8043"  # noqa: E501
 
     stable_age_s: Annotated[int, "seconds without a new instance after which Orthanc calls a study stable"] = 15
@@ -71,26 +71,26 @@ class Settings:
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
     log_format: Annotated[str, "log lines as `text`, or as `json` for machines"] = "text"
-    notify_on: Annotated[str, "ends of jobs that are told, by comma: done, failed, cancelled"] = "failed"
-    webhook_url: Annotated[str, "address that is told of them, by POST (docs/operations.md); several by comma"] = ""
-    webhook_secret: Annotated[str, "key of the webhook's signature (default: made once, kept in HOME)", SECRET] = ""
-    mail_to: Annotated[str, "mail addresses that are told of them, by comma"] = ""
-    mail_from: Annotated[str, "sender of these mails"] = "minipacs@localhost"
+    notify_on: Annotated[str, "job states that are notified, comma-separated: done, failed, cancelled"] = "failed"
+    webhook_url: Annotated[str, "URLs that receive notifications by POST (docs/operations.md), comma-separated"] = ""
+    webhook_secret: Annotated[str, "key of webhook signatures (default: generated once, kept in HOME)", SECRET] = ""
+    mail_to: Annotated[str, "mail addresses that receive notifications, comma-separated"] = ""
+    mail_from: Annotated[str, "sender of the notification mails"] = "minipacs@localhost"
     smtp_url: Annotated[str, "mail server, smtp://user:password@host:587 or smtps://…", SECRET] = "smtp://127.0.0.1:25"
 
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
-    engine_stall_s: Annotated[int, "seconds an engine may neither tell progress nor use the processor"] = 300
+    engine_stall_s: Annotated[int, "seconds an engine may neither report progress nor use the processor"] = 300
     engine_memory_mb: Annotated[int, "MB of memory one segmentation may take; 0: no limit"] = 0
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
-    prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps at hand"] = 1024
+    prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps in memory"] = 1024
     sam_model: Annotated[str, "folder of a SAM or SAM 2 model (transformers); nothing is fetched"] = ""
     sam_python: Annotated[str, "Python of an environment that has torch and transformers, for SAM"] = ""
     sam_memory_mb: Annotated[int, "MB of image embeddings SAM's process keeps"] = 512
     slicer_executable: Annotated[str, "program of a full 3D Slicer, for the engine slicer-desktop"] = ""
     totalsegmentator_python: Annotated[str, "Python of an environment that has TotalSegmentator"] = ""
     totalsegmentator_weights: Annotated[str, "folder of TotalSegmentator's models; nothing is fetched"] = ""
-    vista3d_url: Annotated[str, "address of a self-hosted VISTA-3D NIM; no other server is asked"] = ""
+    vista3d_url: Annotated[str, "address of a self-hosted VISTA-3D NIM; no other server is contacted"] = ""
     vista3d_address: Annotated[str, "the front door as the VISTA-3D server reaches it (default: localhost)"] = ""
     # fmt: on
 

@@ -1,4 +1,4 @@
-"""The base class of every table, and the one list of the modules that have tables."""
+"""The base class of every table, and the import of the modules that have tables."""
 
 from importlib.metadata import entry_points
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Tells the job service when a study becomes stable, and refuses C-STORE when the disk is nearly full.
+"""Notifies the job service when a study becomes stable, and refuses C-STORE when the disk is nearly full.
 
-The notification is one UDP datagram: it never waits and never fails Orthanc. When it is lost, nothing else is: the
+The notification is one UDP datagram: it never waits and never fails Orthanc. When it is lost, no study is: the
 job service reads Orthanc's change log. Below MINIPACS_RESERVE_MB of free disk the sender keeps its image.
 """
 

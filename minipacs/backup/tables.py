@@ -74,7 +74,7 @@ def _value_as_text(value: Any) -> str:
 
 
 def _set_sequences(connection: Connection, table: Table) -> None:
-    """PostgreSQL numbers new rows by a sequence that knows nothing of the rows just brought."""
+    """PostgreSQL numbers new rows by a sequence that does not know the rows just inserted."""
     if connection.dialect.name != "postgresql":
         return
     for column in table.primary_key.columns:

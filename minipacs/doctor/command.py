@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from minipacs.settings import Settings
 
-HELP = "look at every part; say what is wrong and what to do"
+HELP = "check every part; say what is wrong and what to do"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What `minipacs doctor` checks: one function for each part, each with one finding.
+"""The checks of `minipacs doctor`: one function for each part, each with one finding.
 
 A finding says ok, warning or failed, what was seen, and the remedy. A check may raise: that is a
 failure in the error's own words.
@@ -160,7 +160,7 @@ def check_dicomweb(settings: Settings) -> Finding:
 def check_dicom_port(settings: Settings) -> Finding:
     """C-ECHO (PS3.7 9.1.5) is answered, as a modality would send it."""
     if not is_orthanc_local(settings):
-        return ok("runs elsewhere: not asked")
+        return ok("runs elsewhere: not checked")
     here = ("127.0.0.1", settings.dicom_port)
     try:
         socket.create_connection(here, ANSWER_TIMEOUT_S).close()
@@ -183,9 +183,9 @@ def check_dicom_port(settings: Settings) -> Finding:
 
 
 def check_orthanc_configuration(settings: Settings) -> Finding:
-    """Orthanc was started with the configuration that our settings would make now."""
+    """Orthanc was started with the configuration that follows from today's settings."""
     if not is_orthanc_local(settings):
-        return ok("runs elsewhere: not known")
+        return ok("runs elsewhere: not checked")
     differing = find_changed_configuration_keys(settings)
     if differing is None:
         return warning("was never started here", "Start everything with scripts/up.")

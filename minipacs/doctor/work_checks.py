@@ -1,4 +1,4 @@
-"""What `minipacs doctor` checks of the work: the database, the queue, the pool, the change log, notifications."""
+"""Checks of the work by `minipacs doctor`: the database, the queue, the pool, the change log, notifications."""
 
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +21,7 @@ MAX_UNREAD_CHANGES = 1000
 ARCHIVE_TIMEOUT_S = 30.0
 """Longest wait for the archive's answer."""
 SCHEDULER_TIMEOUT_S = 10.0
-"""Longest wait for a scheduler; Dask uses it up where nobody answers."""
+"""Longest wait for a scheduler; Dask waits so long where nobody answers."""
 
 
 def check_database(settings: Settings) -> Finding:
@@ -29,7 +29,7 @@ def check_database(settings: Settings) -> Finding:
     url = make_url(settings.database_url)
     where = f"{url.get_backend_name()} {url.host or Path(url.database or '').name}"
     if not _database_exists(settings):
-        return warning(f"{where} does not exist yet", "The first start makes it: scripts/up.")
+        return warning(f"{where} does not exist yet", "The first start creates it: scripts/up.")
 
     with closing(Database(settings.database_url)) as database, database.reading() as session:
         schema, newest = migrations.current(session.connection()), migrations.head()
@@ -73,7 +73,7 @@ def check_notifications(settings: Settings) -> Finding:
     with closing(Database(settings.database_url)) as database:
         receivers = Notifier(settings, database).receivers
         if not receivers:
-            return ok("nobody asked to be told of ended jobs")
+            return ok("no receiver is set: ended jobs are not notified")
         with database.reading() as session:
             if migrations.current(session.connection()) < migrations.head():
                 return ok(f"{len(receivers)} receivers")
@@ -81,7 +81,7 @@ def check_notifications(settings: Settings) -> Finding:
             error = session.scalar(select(Notification.error).where(Notification.error != "").limit(1))
 
     if undelivered:
-        seen = f"{undelivered} notifications were not taken: {error}"
+        seen = f"{undelivered} notifications were not delivered: {error}"
         return warning(seen, "Check MINIPACS_WEBHOOK_URL, MINIPACS_SMTP_URL.")
     return ok(f"{len(receivers)} receivers, nothing undelivered")
 
@@ -128,6 +128,6 @@ def check_scheduler(settings: Settings) -> Finding:
 
 
 def _database_exists(settings: Settings) -> bool:
-    """Whether there is a database; opening one of SQLite would make it."""
+    """Whether there is a database; opening an SQLite database would create it."""
     url = make_url(settings.database_url)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()

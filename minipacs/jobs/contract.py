@@ -1,7 +1,7 @@
-"""What work is: the contract between the job service and the boxes that do the work.
+"""The contract between the job service and the packages that do the work.
 
-A box registers a module under the entry point group `minipacs.work`; its name there is the job kind.
-The module has two functions (see `Work`). `orders` says, cheaply, what a study needs; `run` does
+A package registers a module under the entry point group `minipacs.work`; its name there is the job kind.
+The module has two functions (see `Work`). `orders` lists, cheaply, what a study needs; `run` does
 one of those orders in a pool worker. Its `TITLE`, if it has one, is what people call this kind of work
 (`kind_titles`). The job service knows nothing else about it.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """A piece of work to be queued; `key` is its natural identity: the same key is the same row."""
+    """Work to be queued as a job; `key` is its natural identity: the same key is the same row."""
 
     kind: str
     key: str
@@ -35,7 +35,7 @@ class Order:
 
 
 class Task(Protocol):
-    """What running work is given."""
+    """The arguments of running work, and how it reports progress."""
 
     settings: "Settings"
     database: "Database"
@@ -55,17 +55,17 @@ class Work(Protocol):
     def orders(self, study: StudyContent, settings: "Settings") -> Sequence[Order]:
         """What this study needs of this kind of work, as orders whose `kind` is the name of its entry point.
 
-        Called in the job service: no heavy imports. A deleted study is asked for once more, without series.
+        Called in the job service: no heavy imports. It is called once more for a deleted study, without series.
         """
 
     def run(self, task: Task) -> dict[str, Any]:
-        """Do it, in a pool worker. Doing it twice makes the same result. The answer must be JSON: its
+        """Do one order, in a pool worker. Doing it twice gives the same result. The answer must be JSON: its
         `summary`, if there is one, is a sentence for people; its `segmentations`, if there are any, name
         the series that were stored in the archive (`segmentation_uids`)."""
 
 
 class EngineStatus(TypedDict):
-    """A segmentation engine as people see it: available, or why not and what to do."""
+    """The status of a segmentation engine: available, or why not and what to do."""
 
     name: str
     available: bool

@@ -38,7 +38,7 @@ def send_and_follow_study(folder: Path | None, settings: Settings, stop: threadi
         from minipacs.local.phantom import write_chest_ct
 
         with tempfile.TemporaryDirectory() as temporary:
-            say("making a synthetic chest CT")
+            say("generating a synthetic chest CT")
             write_chest_ct(Path(temporary))
             sent = _send_study(Path(temporary), settings, say)
     else:
@@ -74,12 +74,12 @@ def _wait_for_segmentation(study: str, settings: Settings, stop: threading.Event
                 say(f"segmented: {settings.front_door_url}/ohif/viewer?StudyInstanceUIDs={study}")
                 return
     raise MinipacsError(
-        f"Study {study} was not finished.", "Stopped, or out of time; minipacs jobs tells how far it is."
+        f"Study {study} was not finished.", "Stopped, or out of time; minipacs jobs says how far it is."
     )
 
 
 def _check_outcome(study: str, jobs: Sequence[Job], settings: Settings) -> None:
-    """Raise unless every job is done and OHIF's own query lists the segmentation they made."""
+    """Raise unless every job is done and OHIF's own query lists their segmentation."""
     for job in jobs:
         if job.state != "done":
             raise MinipacsError(f"Job {job.id} ({job.kind}) {job.state}: {job.error}", job.hint)
@@ -96,7 +96,7 @@ def _check_outcome(study: str, jobs: Sequence[Job], settings: Settings) -> None:
 
 
 def _query_segmentations(study: str, settings: Settings) -> set[str]:
-    """SeriesInstanceUID of every SEG that the front door's QIDO-RS answers, asked as OHIF asks."""
+    """SeriesInstanceUID of every SEG that the front door's QIDO-RS answers, queried as OHIF does."""
     token = _run_token_command(settings, "create")
     address = f"http://127.0.0.1:{settings.http_port}/dicom-web/studies/{study}/series?includefield=00080060"
     request = urllib.request.Request(
@@ -122,7 +122,7 @@ def _run_token_command(settings: Settings, verb: str) -> str:
     environment = {**os.environ, **settings.as_environment()}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
-        raise SettingsError(f"No API token could be made ({done.stderr.strip()}).")
+        raise SettingsError(f"No API token could be created ({done.stderr.strip()}).")
     return done.stdout.strip()
 
 

@@ -1,7 +1,7 @@
-"""A study for trying out: a synthetic chest CT, made by code, the same every time.
+"""A study for trials: a synthetic chest CT, computed, the same every time.
 
 An elliptical torso with skin, fat, muscle, spine, ribs, two unequal lungs with vessels and a
-trachea, in Hounsfield units with noise; non-square pixels grid and anisotropic spacing.
+trachea, in Hounsfield units with noise; a grid that is not square and anisotropic spacing.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ Radius = float | NDArray[np.float64]
 
 
 def write_chest_ct(folder: Path, *, patient_id: str = "DEMO-1", slices: int = SLICES) -> list[Path]:
-    """Write the study as DICOM files; UIDs follow from `patient_id`, so that the same study is made twice."""
+    """Write the study as DICOM files; UIDs follow from `patient_id`, so that a second call writes the same study."""
     folder.mkdir(parents=True, exist_ok=True)
     volume = chest_hounsfield(slices)
     paths = []

@@ -1,7 +1,7 @@
 """The processes of one machine, started, watched and stopped together.
 
 A part that ends by itself is started again, after a wait that grows while that does not help. One that
-ends again and again without having been ready ends everything, with its last words. Each dies with us
+ends again and again without having been ready ends everything; its last log line is printed. Each dies with us
 (`child_process.py`).
 """
 
@@ -26,7 +26,7 @@ from minipacs.settings import Settings
 READY_TIMEOUT_S = 300.0
 """Longest wait for a part to become ready; on a busy machine everything starts slowly."""
 SLOW_START_S = 20.0
-"""A part that takes longer to become ready is named."""
+"""A part that takes longer to become ready is reported."""
 HEALTH_TIMEOUT_S = 10.0
 """Longest wait for one answer of a part's /healthz."""
 STOP_TIMEOUT_S = 15.0
@@ -170,7 +170,7 @@ class Stack:
             self.settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
-                f"{self.settings.home} cannot be made ({error.strerror}).", "Set MINIPACS_HOME."
+                f"{self.settings.home} cannot be created ({error.strerror}).", "Set MINIPACS_HOME."
             ) from error
         free_mb = shutil.disk_usage(self.settings.home).free // 2**20
         if free_mb < self.settings.reserve_mb:

@@ -22,7 +22,7 @@ TIMEOUT_S = 10.0
 
 
 class EndedJob(TypedDict):
-    """What a notification says of a job: UIDs and our own sentences, never a name. Times in seconds since 1970."""
+    """A job in a notification: UIDs and our own sentences, never a name. Times in seconds since 1970."""
 
     id: int
     kind: str

@@ -97,31 +97,31 @@ class Notifier:
 
     @property
     def receivers(self) -> list[str]:
-        """Whom the settings name, each with how it is reached."""
+        """The receivers of the settings: `webhook:` or `mail:` + address."""
         return list(self._deliver)
 
     def fill_outbox(self) -> int:
-        """Put jobs that ended since the last call into the outbox; how many rows. The first call only sets the mark."""
+        """Put jobs that ended since the last call into the outbox; how many rows. The first call sets the watermark."""
         with self._database.writing() as session:
             now = session.scalar(select(self._database.now())) or 0.0
-            mark = session.get(Watermark, 1)
-            if mark is None:
+            watermark = session.get(Watermark, 1)
+            if watermark is None:
                 session.add(Watermark(id=1, first=now, seen=now))
                 return 0
 
-            since = max(mark.first, mark.seen - OVERLAP_S)
+            since = max(watermark.first, watermark.seen - OVERLAP_S)
             ended = select(Job).where(Job.state.in_(self._states), Job.finished >= since).order_by(Job.finished)
             jobs, address = session.scalars(ended), self._settings.front_door_url
             rows = [_build_notification(job, receiver, now, address) for job in jobs for receiver in self._deliver]
             if not rows:
                 return 0
 
-            mark.seen = max(mark.seen, *(row["ended"] for row in rows))
+            watermark.seen = max(watermark.seen, *(row["ended"] for row in rows))
             new = self._database.build_insert(Notification).on_conflict_do_nothing().returning(Notification.id)
             return len(session.scalars(new, rows).all())
 
     def deliver_due(self) -> int:
-        """Deliver what is due, in the order it came; how many were delivered."""
+        """Deliver the notifications that are due, oldest first; how many were delivered."""
         with self._database.reading() as session:
             due = select(Notification).where(
                 Notification.not_before <= self._database.now(), Notification.receiver.in_(self._deliver)
@@ -141,7 +141,7 @@ class Notifier:
             return session.execute(claimed.returning(Notification.id)).first() is not None
 
     def _try_to_deliver(self, notification: Notification) -> bool:
-        """Deliver a claimed notification and record what came of it; whether it was delivered."""
+        """Deliver a claimed notification and record the outcome; whether it was delivered."""
         number, tries = notification.id, notification.tries + 1
         message, retry_s = "", None
         try:
@@ -159,7 +159,7 @@ class Notifier:
         return not message
 
     def delete_old_notifications(self) -> None:
-        """Delete what was delivered or given up long ago."""
+        """Delete notifications that were delivered or given up long ago."""
         with self._database.writing() as session:
             old = and_(Notification.not_before.is_(None), Notification.ended < self._database.now() - RETENTION_S)
             session.execute(delete(Notification).where(old))
@@ -171,12 +171,12 @@ class Notifier:
             self._thread.start()
 
     def join(self) -> None:
-        """Wait a little; what was not delivered is delivered after the next start."""
+        """Wait shortly for the thread; what is not delivered by then is delivered after the next start."""
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
 
     def run(self, stop: threading.Event) -> None:
-        """Fill and deliver until `stop`; a database that is away is tried again."""
+        """Fill and deliver until `stop`; a database that does not answer is tried again."""
         polls = 0
         while not stop.wait(POLL_INTERVAL_S):
             try:

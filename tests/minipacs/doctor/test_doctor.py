@@ -121,8 +121,8 @@ def test_a_job_whose_worker_fell_silent_is_a_failure(settings: Settings, databas
 
 
 def test_notifications_that_nobody_takes_are_named(settings: Settings, database: Database) -> None:
-    told = replace(settings, webhook_url="http://127.0.0.1:9/", database_url=database.url)
-    notifier = Notifier(told, database)
+    notified = replace(settings, webhook_url="http://127.0.0.1:9/", database_url=database.url)
+    notifier = Notifier(notified, database)
     notifier.fill_outbox()
     with database.writing() as session:
         session.execute(text("UPDATE notification_watermark SET first = 0"))
@@ -130,10 +130,10 @@ def test_notifications_that_nobody_takes_are_named(settings: Settings, database:
     with database.writing() as session:
         session.execute(text("UPDATE notification_watermark SET seen = 0"))
     assert notifier.fill_outbox() == 1
-    assert work_checks.check_notifications(told).state == "ok"
+    assert work_checks.check_notifications(notified).state == "ok"
     notifier.deliver_due()
-    assert "does not answer" in work_checks.check_notifications(told).seen
-    assert "nobody asked" in work_checks.check_notifications(settings).seen
+    assert "does not answer" in work_checks.check_notifications(notified).seen
+    assert "no receiver is set" in work_checks.check_notifications(settings).seen
 
 
 def test_a_scheduler_that_is_away_or_has_no_workers_is_named(settings: Settings) -> None:

@@ -39,7 +39,7 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
 
 def test_a_home_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SettingsError, match="cannot be made"):
+    with pytest.raises(SettingsError, match="cannot be created"):
         start(tmp_path / "file" / "home")
 
 
