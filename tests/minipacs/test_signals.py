@@ -1,4 +1,4 @@
-"""A command that is told to end, ends."""
+"""A command that gets a stop signal ends."""
 
 import os
 import signal

@@ -30,13 +30,13 @@ def test_every_no_of_orthanc_becomes_one_of_our_errors(status: int, error: type[
         archive(httpx.Response(status)).read_version()
 
 
-def test_a_stale_connection_is_asked_once_more() -> None:
-    asked = 0
+def test_a_request_over_a_stale_connection_is_sent_once_more() -> None:
+    requests = 0
 
     def handle(_request: httpx.Request) -> httpx.Response:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
             raise httpx.RemoteProtocolError("closed")
         return httpx.Response(200, json={"Version": "1.10.1"})
 

@@ -26,7 +26,7 @@ class ArchiveInMemory:
 
     def __init__(self) -> None:
         self.log: list[Change] = []
-        self.held: dict[str, StudyContent] = {}
+        self.studies: dict[str, StudyContent] = {}
         self.stable: set[str] = set()
 
     def happens(self, type_: str, resource_id: str) -> None:
@@ -37,18 +37,18 @@ class ArchiveInMemory:
         return ChangePage(entries, len(self.log), done=True)
 
     def list_study_ids(self) -> list[str]:
-        return list(self.held)
+        return list(self.studies)
 
     def find_parent_studies(self, resource_ids: Iterable[str]) -> set[str]:
-        return {r for r in resource_ids if r in self.held}
+        return {r for r in resource_ids if r in self.studies}
 
     def is_stable(self, study_id: str) -> bool:
         return study_id in self.stable
 
     def read_study(self, study_id: str) -> StudyContent:
-        if study_id not in self.held:
+        if study_id not in self.studies:
             raise NotInArchive("gone")
-        return self.held[study_id]
+        return self.studies[study_id]
 
 
 class Counting:
@@ -79,7 +79,7 @@ def jobs(database: Database) -> list[str]:
 
 
 def arrives(archive: ArchiveInMemory, study: StudyContent = STUDY) -> None:
-    archive.held[study.study_id] = study
+    archive.studies[study.study_id] = study
     archive.happens("NewInstance", study.study_id)
 
 
@@ -95,12 +95,12 @@ def test_a_study_waits_until_it_is_stable(archive: ArchiveInMemory, study_planne
 def test_a_notification_is_enough(archive: ArchiveInMemory, study_planner: Planner) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    assert study_planner.step(notified={"study-a"}) == 1
+    assert study_planner.step(notified_studies={"study-a"}) == 1
 
 
 def test_a_notification_of_a_study_that_grows_again_waits(archive: ArchiveInMemory, study_planner: Planner) -> None:
     arrives(archive)
-    assert study_planner.step(notified={"study-a"}) == 0
+    assert study_planner.step(notified_studies={"study-a"}) == 0
 
 
 def test_quiet_is_enough_without_a_notification(
@@ -119,7 +119,7 @@ def test_the_same_content_makes_no_second_job(
     arrives(archive)
     archive.stable.add("study-a")
     for _ in range(3):
-        study_planner.step(notified={"study-a"})
+        study_planner.step(notified_studies={"study-a"})
     assert len(jobs(database)) == 1
 
 
@@ -128,20 +128,20 @@ def test_our_own_result_starts_no_new_work(
 ) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     ours = SeriesContent("series-b", "2.25.1", "SEG", "minipacs", "slicer", (("2.25.2", "i2"),))
     arrives(archive, StudyContent("study-a", "1.2.3", (*STUDY.series, ours)))
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     assert len(jobs(database)) == 1
 
 
 def test_a_late_instance_makes_new_work(archive: ArchiveInMemory, study_planner: Planner, database: Database) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     grown = SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"), ("1.2.3.1.2", "i2")))
     arrives(archive, StudyContent("study-a", "1.2.3", (grown,)))
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     assert len(jobs(database)) == 2
 
 
@@ -165,19 +165,21 @@ def test_a_new_archive_is_read_from_the_beginning(
     assert study_planner.step() == 1
 
 
-def test_reconcile_finds_what_nobody_told(archive: ArchiveInMemory, study_planner: Planner) -> None:
-    archive.held["study-a"] = STUDY
+def test_reconcile_finds_studies_without_notification_or_log_entry(
+    archive: ArchiveInMemory, study_planner: Planner
+) -> None:
+    archive.studies["study-a"] = STUDY
     study_planner.reconcile()
     assert study_planner.step() == 1
 
 
-def test_reconcile_tells_of_deleted_studies(
+def test_reconcile_queues_work_for_deleted_studies(
     archive: ArchiveInMemory, study_planner: Planner, database: Database
 ) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    study_planner.step(notified={"study-a"})
-    archive.held.clear()
+    study_planner.step(notified_studies={"study-a"})
+    archive.studies.clear()
     study_planner.reconcile()
     empty = StudyContent("study-a", "1.2.3", ()).digest(include_ours=False)
     assert jobs(database)[-1] == f"count/1.2.3/{empty}"
@@ -190,13 +192,13 @@ def test_a_study_deleted_and_sent_again_is_new(
 ) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     ended(study_planner, {})
-    archive.held.clear()
+    archive.studies.clear()
     study_planner.reconcile()
     ended(study_planner, {})
     arrives(archive)
-    assert study_planner.step(notified={"study-a"}) == 1
+    assert study_planner.step(notified_studies={"study-a"}) == 1
 
 
 def test_work_whose_result_was_lost_with_its_study_is_done_again(
@@ -204,9 +206,9 @@ def test_work_whose_result_was_lost_with_its_study_is_done_again(
 ) -> None:
     arrives(archive)
     archive.stable.add("study-a")
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     ended(study_planner, {"segmentations": [{"seg_series_instance_uid": "2.25.1"}]})
-    study_planner.step(notified={"study-a"})
+    study_planner.step(notified_studies={"study-a"})
     assert [job.state for job in study_planner.jobs.find_jobs_of_study("1.2.3")] == ["queued"]
 
 

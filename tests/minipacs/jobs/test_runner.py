@@ -27,10 +27,10 @@ class FakeFuture:
 
     def __init__(self) -> None:
         self.finished = False
-        self.tell: Callable[[object], None] = lambda _future: None
+        self.done_callback: Callable[[object], None] = lambda _future: None
 
-    def add_done_callback(self, tell: Callable[[object], None]) -> None:
-        self.tell = tell
+    def add_done_callback(self, callback: Callable[[object], None]) -> None:
+        self.done_callback = callback
 
     def done(self) -> bool:
         return self.finished
@@ -191,7 +191,7 @@ def test_an_end_wakes_the_runner_at_once(runner: Runner, pool: FakePool) -> None
     submit(runner, "a")
     runner.step()
     assert not runner.wake.is_set()
-    pool.futures[0].tell(pool.futures[0])
+    pool.futures[0].done_callback(pool.futures[0])
     assert runner.wake.is_set()
 
 

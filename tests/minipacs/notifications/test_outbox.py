@@ -1,4 +1,4 @@
-"""Who asked is told of ended jobs: once each, signed, again after trouble, without names."""
+"""Receivers are notified of ended jobs: once each, signed, again after a failure, without names."""
 
 import hmac
 import json
@@ -30,7 +30,7 @@ from waiting import until
 
 @dataclass
 class Receiver:
-    """A web server that keeps what it is told, and answers what the test says."""
+    """A web server that records each request, and answers as the test says."""
 
     url: str = ""
     status: int = 200
@@ -89,8 +89,8 @@ def mail_server() -> Iterator[tuple[str, list[Message]]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    with new_database(request.param, tmp_path) as made:
-        yield made
+    with new_database(request.param, tmp_path) as database:
+        yield database
 
 
 @pytest.fixture
@@ -117,11 +117,11 @@ def make_due(database: Database) -> None:
         session.execute(update(Notification).where(Notification.not_before.is_not(None)).values(not_before=0.0))
 
 
-def test_the_webhook_is_told_once_and_can_check_who_speaks(database: Database, settings: Settings) -> None:
+def test_the_webhook_is_notified_once_and_can_verify_the_sender(database: Database, settings: Settings) -> None:
     with web_server() as receiver:
         notifier = Notifier(replace(settings, webhook_url=receiver.url), database)
         end_job(database, "older")
-        assert notifier.fill_outbox() == 0, "what ended before somebody asked is not news"
+        assert notifier.fill_outbox() == 0, "jobs that ended before notifications were switched on are not reported"
         job = end_job(database, "k", error="The disk is full.", hint="Free some.")
         assert (notifier.fill_outbox(), notifier.fill_outbox()) == (1, 0)
         assert (notifier.deliver_due(), notifier.deliver_due()) == (1, 0)
@@ -177,7 +177,7 @@ def test_a_redirect_is_not_followed(settings: Settings) -> None:
         assert len(receiver.heard) == 1
 
 
-def test_a_job_done_again_is_told_again(database: Database, settings: Settings) -> None:
+def test_a_job_done_again_is_notified_again(database: Database, settings: Settings) -> None:
     notifier = Notifier(replace(settings, webhook_url="http://127.0.0.1:9/"), database)
     notifier.fill_outbox()
     job = end_job(database, "k")
@@ -198,7 +198,7 @@ def test_a_commit_that_came_late_is_not_missed(database: Database, settings: Set
     assert notifier.fill_outbox() == 1
 
 
-def test_only_the_ends_that_were_asked_for_are_told(database: Database, settings: Settings) -> None:
+def test_only_the_states_of_the_setting_are_notified(database: Database, settings: Settings) -> None:
     notifier = Notifier(replace(settings, notify_on="failed", webhook_url="http://127.0.0.1:9/"), database)
     notifier.fill_outbox()
     end_job(database, "k", state="done")
@@ -244,7 +244,7 @@ def test_a_password_is_not_sent_without_encryption(settings: Settings) -> None:
 
 
 class Example(dict[str, str]):
-    """A job's words, whatever is asked."""
+    """The text of a job, whatever attribute is read."""
 
     def __missing__(self, name: str) -> str:
         return name
