@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import make_url, text
 
 from benchmarks.bench_scale import disk_bytes
-from chaos.cluster import postgres
+from chaos.cluster import running_postgres
 from dicom_objects import as_file, image
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="minipacs-scale-") as folder:
         storage = Path(folder, "sqlite", "orthanc", "storage")
         measure_index("SQLite", arguments.sizes, Path(folder, "sqlite"), "", lambda: index_bytes(storage))
-        with postgres() as server:
+        with running_postgres() as server:
             own, theirs = create_index_database(server.url)
             measure_index("PostgreSQL", arguments.sizes, Path(folder, "postgresql"), theirs, lambda: disk_bytes(own))
             own.close()

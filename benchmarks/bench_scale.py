@@ -37,7 +37,7 @@ from benchmarks.lib.catalogue_rows import (
     uid,
     without_indexes,
 )
-from chaos.cluster import postgres
+from chaos.cluster import running_postgres
 from minipacs.catalogue import Instance, Patient, RowCount, Study, read_catalogue_counts, read_patient_counts
 from minipacs.database import Database
 
@@ -81,7 +81,7 @@ def temporary_databases(stack: ExitStack) -> Iterator[str]:
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     yield f"sqlite:///{folder}/catalogue.sqlite"
     shutil.rmtree(folder)
-    yield stack.enter_context(postgres()).url
+    yield stack.enter_context(running_postgres()).url
 
 
 def measure_database(url: str, sizes: list[int]) -> Iterator[Figures]:

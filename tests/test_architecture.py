@@ -26,9 +26,9 @@ HEAVY = {"slicer", "vtk", "vtkmodules", "torch", "highdicom", "SimpleITK", "cv2"
 LONGEST = 400
 FULLEST = 18
 """Python files side by side in one folder."""
-GROUND = ("", "archive", "formats", "migrations")
-ROOMS_ABOVE = ("jobs", "notifications", "backup", "doctor", "local")
-"""Folders of minipacs/ that its ground never imports."""
+LOWER_FOLDERS = ("", "archive", "formats", "migrations")
+UPPER_FOLDERS = ("jobs", "notifications", "backup", "doctor", "local")
+"""Folders of minipacs/ that the lower ones never import."""
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
@@ -113,13 +113,13 @@ def test_a_circle_would_be_found() -> None:
     assert circles(graph) == [["b", "c"]]
 
 
-def test_the_ground_imports_no_room_above_it() -> None:
-    above = tuple(f"minipacs.{folder}" for folder in ROOMS_ABOVE)
+def test_lower_folders_of_minipacs_import_no_upper_one() -> None:
+    upper = tuple(f"minipacs.{folder}" for folder in UPPER_FOLDERS)
     for module, imported in import_graph().items():
         box, _, rest = module.partition(".")
         folder = rest.partition(".")[0] if (ROOT / "minipacs" / rest.partition(".")[0]).is_dir() else ""
-        if box == "minipacs" and folder in GROUND:
-            reached = {name for name in imported if name.startswith(above)}
+        if box == "minipacs" and folder in LOWER_FOLDERS:
+            reached = {name for name in imported if name.startswith(upper)}
             assert not reached, f"{module} imports {sorted(reached)}"
 
 

@@ -1,1 +1,1 @@
-"""Blows of every kind against the whole product: see `flow`."""
+"""Fault injection into the whole product: see `scenario`."""

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from chaos.killer import Blow
+from chaos.fault_injector import Fault
 from minipacs.settings import Settings
 from ports import free_ports
 from postgres import BINARIES, USER
 from waiting import PATIENCE_S, until
 
-AGAIN_S = 0.5
+RESTART_DELAY_S = 0.5
 
 
 class Postgres:
@@ -43,14 +43,14 @@ class Postgres:
         self._command("pg_ctl", "-D", self._data, *wait, "-l", str(self.folder / "log"), "-o", options, "start")
 
     def stop(self) -> None:
-        """For good."""
+        """Stop it and delete its folder."""
         self._command("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def kill(self, seconds: float) -> Blow:
-        """`kill -9` of the postmaster; it comes again after so long."""
+    def kill_fault(self, seconds: float) -> Fault:
+        """A fault: `kill -9` of the postmaster, which is started again after `seconds`."""
 
-        def blow() -> bool:
+        def inject() -> bool:
             postmaster = psutil.Process(int((self.folder / "data/postmaster.pid").read_text().split()[0]))
             backends = postmaster.children()
             postmaster.kill()
@@ -59,7 +59,7 @@ class Postgres:
             self.start()
             return True
 
-        return blow
+        return inject
 
     def _command(self, name: str, *arguments: str) -> None:
         command = ["runuser", "-u", USER, "--", str(BINARIES[-1] / name), *arguments]
@@ -67,8 +67,8 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """A running PostgreSQL, gone at the end."""
+def running_postgres() -> Iterator[Postgres]:
+    """Start a PostgreSQL; stop and delete it at the end."""
     database = Postgres()
     database.start()
     try:
@@ -111,12 +111,12 @@ class Pool:
             process.wait()
 
     def _supervise(self) -> None:
-        while not self._stop.wait(AGAIN_S):
+        while not self._stop.wait(RESTART_DELAY_S):
             for name, command in self._commands.items():
                 if name not in self._running or self._running[name].poll() is not None:
-                    self._running[name] = _started(command, self._environment, self._log)
+                    self._running[name] = _start_process(command, self._environment, self._log)
 
 
-def _started(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def _start_process(command: list[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("ab") as stream:
         return subprocess.Popen(command, env=dict(environment), stdout=stream, stderr=stream)

@@ -1,4 +1,4 @@
-"""The product under blows: `minipacs up`, started again when it ends, as a supervisor of services would."""
+"""The system under test: `minipacs up`, started again when it ends, as a supervisor of services would."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from minipacs.errors import MinipacsError
 from minipacs.settings import Settings
 from waiting import LOOK_S, PATIENCE_S, until
 
-AGAIN_S = 1.0
+RESTART_DELAY_S = 1.0
 PARTS = {
     "up": "minipacs.cli up",
     "service": "minipacs.cli service",
@@ -31,7 +31,7 @@ PARTS = {
 
 
 class Product:
-    """The stack of one folder; use with `with`."""
+    """The whole product with its data in one folder; use with `with`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -59,7 +59,7 @@ class Product:
         if self._up is not None:
             self._up.terminate()
             self._up.wait(PATIENCE_S)
-        for process in self.processes():
+        for process in self.find_processes():
             process.kill()
         self.archive.close()
         self.database.close()
@@ -78,13 +78,13 @@ class Product:
         except (MinipacsError, OSError):
             return False
 
-    def processes(self, part: str = "") -> list[psutil.Process]:
+    def find_processes(self, part: str = "") -> list[psutil.Process]:
         """Every process of this product, found by its environment: orphans too."""
         mark, words = f"MINIPACS_HOME={self.settings.home}", PARTS.get(part, part)
         found = []
         for process in psutil.process_iter():
             try:
-                if words in " ".join(process.cmdline()) and _environment(process, mark):
+                if words in " ".join(process.cmdline()) and _has_in_environment(process, mark):
                     found.append(process)
             except psutil.Error:
                 continue
@@ -94,7 +94,7 @@ class Product:
         while not self._stop.is_set():
             if self._up is None or self._up.poll() is not None:
                 self._start()
-            self._stop.wait(AGAIN_S)
+            self._stop.wait(RESTART_DELAY_S)
 
     def _start(self) -> None:
         self.starts += 1
@@ -104,7 +104,7 @@ class Product:
             self._up = subprocess.Popen(command, env=environment, cwd=self.settings.home, stdout=log, stderr=log)
 
 
-def _environment(process: psutil.Process, mark: str) -> bool:
+def _has_in_environment(process: psutil.Process, mark: str) -> bool:
     """Whether the process was started with this word in its environment, which never changes."""
     try:
         return mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")

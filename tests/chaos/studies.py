@@ -1,4 +1,4 @@
-"""Small studies that the engine really segments: the demo's chest, coarser, so that one takes a second."""
+"""Small studies that the engine really segments: the demo's chest with fewer voxels, segmented within a second."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.uid import CTImageStorage, generate_uid
 
 from dicom_objects import as_file, image
 from minipacs.local.phantom import SPACING_MM, chest_hounsfield
 
-COARSER = (6, 4, 4)
-"""Every so manieth slice, row and column of the demo: 12 slices of 72 × 88, 24 × 4.8 × 4.8 mm."""
+STEPS = (6, 4, 4)
+"""Steps between the slices, rows and columns taken from the demo: 12 slices of 72 × 88, 24 × 4.8 × 4.8 mm."""
 AXIAL = [1, 0, 0, 0, 1, 0]
 
 
 @dataclass(frozen=True)
 class SmallStudy:
-    """A study as a modality holds it."""
+    """The UIDs and files of a study that is to be sent."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -29,17 +28,17 @@ class SmallStudy:
 
 @cache
 def _hounsfield() -> np.ndarray[Any, Any]:
-    return np.ascontiguousarray(chest_hounsfield()[:: COARSER[0], :: COARSER[1], :: COARSER[2]])
+    return np.ascontiguousarray(chest_hounsfield()[:: STEPS[0], :: STEPS[1], :: STEPS[2]])
 
 
 def write_study(folder: Path, name: str) -> SmallStudy:
-    """A chest CT of one series; its UIDs follow from `name`."""
+    """Write a chest CT of one series; its UIDs follow from `name`."""
 
     def uid(*parts: object) -> str:
         return str(generate_uid(entropy_srcs=["minipacs chaos", name, *map(str, parts)]))
 
     folder.mkdir(parents=True, exist_ok=True)
-    step, row, column = (every * mm for every, mm in zip(COARSER, SPACING_MM, strict=True))
+    step, row, column = (factor * mm for factor, mm in zip(STEPS, SPACING_MM, strict=True))
     files, instances = [], []
     for index, pixels in enumerate(_hounsfield()):
         slice_ = image(
@@ -79,10 +78,5 @@ def write_study(folder: Path, name: str) -> SmallStudy:
 
 
 def write_studies(folder: Path, seed: int, count: int) -> list[SmallStudy]:
-    """So many studies, each in a folder of its own; another seed makes others."""
+    """Write `count` studies, each into a folder of its own; another seed gives other studies."""
     return [write_study(folder / f"{number:03d}", f"chaos-{seed}-{number:03d}") for number in range(count)]
-
-
-def in_archive(dataset: pydicom.Dataset) -> str:
-    """The series a result was made of, as a SEG (PS3.3 C.8.20.2) or SR of ours refers to it."""
-    return str(dataset.ReferencedSeriesSequence[0].SeriesInstanceUID)

@@ -1,4 +1,4 @@
-"""A modality: sends by C-STORE, and sends again what was not acknowledged, until everything was."""
+"""Sends studies by C-STORE as a modality does: again and again, until every instance was acknowledged."""
 
 import threading
 from collections.abc import Sequence
@@ -11,54 +11,57 @@ from pynetdicom.association import Association
 from chaos.studies import SmallStudy
 from minipacs.settings import Settings
 
-ANSWER_S = 30.0
-"""A modality gives up an association that is silent for so long, and sends again what was not acknowledged."""
-AGAIN_S = 0.5
+ANSWER_TIMEOUT_S = 30.0
+"""Longest wait for an answer; then the association is ended, and what was not acknowledged is sent again."""
+RETRY_DELAY_S = 0.5
 
 
-class Modality(threading.Thread):
+class StudySender(threading.Thread):
     """Sends the studies one after the other, `pace_s` apart; `acknowledged` counts instances."""
 
     def __init__(self, studies: Sequence[SmallStudy], settings: Settings, pace_s: float) -> None:
-        super().__init__(name="modality", daemon=True)
+        super().__init__(name="study sender", daemon=True)
         self.acknowledged, self.refused = 0, 0
         self._studies, self._settings, self._pace_s = studies, settings, pace_s
-        self._stop_asked = threading.Event()
+        self._stop_requested = threading.Event()
 
     def run(self) -> None:
-        """Until every instance of every study was acknowledged, or somebody stops it."""
+        """Send until every instance of every study was acknowledged, or `stop` is called."""
         for study in self._studies:
             left = list(study.files)
-            while left and not self._stop_asked.is_set():
+            while left and not self._stop_requested.is_set():
                 left = self._send(left)
-                self._stop_asked.wait(AGAIN_S if left else self._pace_s)
+                self._stop_requested.wait(RETRY_DELAY_S if left else self._pace_s)
 
     def stop(self) -> None:
-        """Give up; at most the answer under way is waited for."""
-        self._stop_asked.set()
-        self.join(3 * ANSWER_S)
+        """Stop sending; wait at most for the present answer."""
+        self._stop_requested.set()
+        self.join(3 * ANSWER_TIMEOUT_S)
 
     def _send(self, files: list[Path]) -> list[Path]:
-        """One association; the files that were not acknowledged."""
+        """Send files over one association; those that were not acknowledged."""
         entity = AE(ae_title="CHAOS")
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = ANSWER_S
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = (
+            ANSWER_TIMEOUT_S
+        )
         entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = entity.associate("127.0.0.1", self._settings.dicom_port, ae_title=self._settings.aet)
         if not association.is_established:
             self.refused += 1
             return files
         try:
-            return [file for file in files if not self._stored(association, file)]
+            return [file for file in files if not self._store(association, file)]
         finally:
             if association.is_established:
                 association.release()
 
-    def _stored(self, association: Association, file: Path) -> bool:
+    def _store(self, association: Association, file: Path) -> bool:
+        """Send one file; whether it was acknowledged."""
         if not association.is_established:
             return False
         try:
             status = association.send_c_store(file)
-        except RuntimeError:  # the association ended between the look and the sending
+        except RuntimeError:  # the association ended after the line above
             return False
         stored = bool(status) and int(status.Status) == 0
         self.acknowledged += stored

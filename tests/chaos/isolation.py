@@ -1,4 +1,4 @@
-"""A machine of the harness' own: a network that can be cut, a disk that can be full (as root)."""
+"""A network and a disk of the run's own (as root), and their faults: the network is cut, the disk is full."""
 
 import ctypes
 import os
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.killer import Blow
+from chaos.fault_injector import Fault
 
 CLONE_NEWNET = 0x40000000
-KEEP_B = 4096
-"""Bytes a full disk leaves."""
+FREE_BYTES = 4096
+"""Bytes that a full disk has free."""
 
 
-def is_ours() -> bool:
+def can_isolate() -> bool:
     """Whether this process may make network namespaces and mounts."""
     if os.geteuid() != 0:
         return False
@@ -27,38 +27,38 @@ def is_ours() -> bool:
 
 
 @contextmanager
-def own_network() -> Iterator[None]:
-    """This thread, and all that it starts, in a network of its own: a loopback device and nothing else."""
+def isolated_network() -> Iterator[None]:
+    """Move this thread, and what it starts, into a network of its own, which has a loopback device alone."""
     libc = ctypes.CDLL(None, use_errno=True)
     with Path("/proc/thread-self/ns/net").open() as before:
         if libc.unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "no network namespace")
         try:
-            _loopback("up")
+            _set_loopback("up")
             yield
         finally:
             libc.setns(before.fileno(), CLONE_NEWNET)
 
 
-def cut_network(seconds: float) -> Blow:
-    """Every packet between the parts is lost for so long."""
+def network_cut_fault(seconds: float) -> Fault:
+    """A fault: for `seconds` every packet between the parts is lost."""
 
-    def blow() -> bool:
-        _loopback("down")
+    def inject() -> bool:
+        _set_loopback("down")
         time.sleep(seconds)
-        _loopback("up")
+        _set_loopback("up")
         return True
 
-    return blow
+    return inject
 
 
-def _loopback(state: str) -> None:
+def _set_loopback(state: str) -> None:
     subprocess.run(["ip", "link", "set", "lo", state], check=True, capture_output=True)
 
 
 @contextmanager
-def own_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of this size at `folder`, gone at the end."""
+def isolated_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Mount a disk of this size at `folder`; unmount it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", str(folder)], check=True)
     try:
@@ -67,19 +67,19 @@ def own_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def fill_disk(disk: Path, seconds: float) -> Blow:
-    """The disk is full for so long: another program wrote a large file."""
+def full_disk_fault(disk: Path, seconds: float) -> Fault:
+    """A fault: for `seconds` the disk is full, as if another program had written a large file."""
 
-    def blow() -> bool:
+    def inject() -> bool:
         ballast = disk / "ballast"
-        room = os.statvfs(disk)
+        disk_space = os.statvfs(disk)
         try:
             with ballast.open("wb") as stream:
-                os.posix_fallocate(stream.fileno(), 0, max(room.f_bavail * room.f_frsize - KEEP_B, 1))
-        except OSError:  # somebody wrote meanwhile: it is full enough
+                os.posix_fallocate(stream.fileno(), 0, max(disk_space.f_bavail * disk_space.f_frsize - FREE_BYTES, 1))
+        except OSError:  # the product wrote meanwhile: there is no room for the file
             ballast.unlink(missing_ok=True)
             return False
         threading.Timer(seconds, ballast.unlink, kwargs={"missing_ok": True}).start()
         return True
 
-    return blow
+    return inject
