@@ -22,7 +22,7 @@ from PIL import Image
 from minipacs.settings import Settings
 from segmentation.engines.ct_mr.engine import create
 from segmentation.labelmap import Labelmap
-from segmentation.series_volume import load_file, load_volume, read_images, stack_images
+from segmentation.series_volume import load_volume, read_images, read_volume_and_modality, stack_images
 
 BONES = (
     "vertebrae",
@@ -76,7 +76,7 @@ def main() -> None:
         (*row, "20 slices of 2 mm, contrast") for row in compare(join_classes(total, names), labelmap, {"Bone": 0.70})
     ]
     if arguments.example:
-        volume, _ = load_file(arguments.example / "example_ct_sm.nii.gz", ("CT",), "CT")
+        volume, _ = read_volume_and_modality(arguments.example / "example_ct_sm.nii.gz", ("CT",), "CT")
         labelmap = create(Settings()).segment(volume, modality="CT")
         if arguments.overlays:
             draw_overlay(volume, labelmap, arguments.overlays / "example_ct_sm.png")

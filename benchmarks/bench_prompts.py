@@ -36,7 +36,7 @@ from segmentation.engines.geodesic import plane_cut as ours
 from segmentation.engines.geodesic import seeds as our_seeds
 from segmentation.engines.geodesic.propagation import propagate
 from segmentation.prompter import Pixel, SlicePrompts
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 from segmentation.series_volume import load_volume, read_images, stack_images
 
 STUDY = "ct_totalseg_20slices"
@@ -128,7 +128,7 @@ def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
     """Time the same prompts in the service: patient coordinates in, runs of pixels out."""
     with TemporaryDirectory() as home:
         settings = Settings(home=Path(home)).complete()
-        service = Service(settings, cast(Archive, FolderArchive(folder)), Database(settings.database_url))
+        service = PromptService(settings, cast(Archive, FolderArchive(folder)), Database(settings.database_url))
         service.preload()
         loaded = service.volumes.get("1.2.3")
         measured: dict[str, MethodFigures] = defaultdict(MethodFigures)
@@ -142,7 +142,7 @@ def measure_service(folder: Path, chosen: list[tuple[int, str, Mask]]) -> None:
             box, point = {"box": [at(top, left), at(bottom, right)]}, {"point": at(row, column)}
             for kind, prompts in (("box", [box]), ("box + 1", [box, point]), ("1 click", [point])):
                 with measured[kind].measure_time():
-                    service.prompt("ann", {"series": "1.2.3", "prompts": prompts})
+                    service.answer_prompts("ann", {"series": "1.2.3", "prompts": prompts})
     print("\n| a prompt on 512 × 512 in the service | ms median | ms p95 | CPU ms |")
     print("|---|---:|---:|---:|")
     everything = MethodFigures()

@@ -160,7 +160,7 @@ def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
 
-    engine = registry.create(arguments.engine, Settings().complete())
+    engine = registry.create_engine(arguments.engine, Settings().complete())
     files = sorted(arguments.folder.iterdir())
     with tempfile.TemporaryDirectory() as out:
         began = perf_counter()

@@ -19,7 +19,18 @@ from segmentation.prompts import Box, Point, Position, Prompt
 if TYPE_CHECKING:
     from highdicom import Volume
 
-__all__ = ["Box", "Engine", "Labelmap", "Point", "Position", "Progress", "Prompt", "Remote", "Segment", "no_progress"]
+__all__ = [
+    "Box",
+    "Engine",
+    "Labelmap",
+    "Point",
+    "Position",
+    "Progress",
+    "Prompt",
+    "RemoteEngine",
+    "Segment",
+    "no_progress",
+]
 """All that the author of an engine needs."""
 
 
@@ -98,7 +109,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Remote(Protocol):
+class RemoteEngine(Protocol):
     """An engine on another server, which may be away while its identity is known."""
 
     def check(self) -> None:

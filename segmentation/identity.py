@@ -26,23 +26,23 @@ class Identity:
     engine: str
     version: str
     parameters: str
-    """`parameters_digest` of the engine's parameters and the prompts."""
+    """`digest_parameters` of the engine's parameters and the prompts."""
 
-    def uid(self, kind: str) -> str:
+    def derive_uid(self, kind: str) -> str:
         """The UID of an object of this kind: `SEG series`, `SEG instance`, `SR series`, …"""
-        return derived_uid(self.series_instance_uid, self.digest, self.engine, self.version, self.parameters, kind)
+        return derive_uid(self.series_instance_uid, self.digest, self.engine, self.version, self.parameters, kind)
 
     def as_json(self) -> dict[str, str]:
         """For the manifest."""
         return asdict(self)
 
 
-def derived_uid(*parts: str) -> str:
+def derive_uid(*parts: str) -> str:
     """The UID of what is made of these parts, in this order."""
     return f"2.25.{uuid5(NAMESPACE, chr(10).join(parts)).int}"
 
 
-def parameters_digest(parameters: Mapping[str, Any]) -> str:
+def digest_parameters(parameters: Mapping[str, Any]) -> str:
     """The same for the same JSON values in any order; `-` for none."""
     if not parameters:
         return "-"

@@ -69,7 +69,7 @@ class Segment:
         return self.label.removesuffix(" (remainder)") if self.encloses else self.label
 
     @property
-    def voxel_segment(self) -> "Segment":
+    def segment_of_own_voxels(self) -> "Segment":
         """What the labelmap's voxels alone are: of a segment that encloses others, some tissue within it."""
         if not self.encloses:
             return self
@@ -172,7 +172,7 @@ def find_boxes(labels: LabelArray, highest: int) -> list[Extent | None]:
 
     for first in range(1, highest + 1, BITS_AT_ONCE):
         values = range(first, min(first + BITS_AT_ONCE, highest + 1))
-        boxes += _find_boxes_of(labels, highest, values)
+        boxes += _find_boxes_of_values(labels, highest, values)
 
     return boxes
 
@@ -186,7 +186,7 @@ def enclose_boxes(boxes: Sequence[Extent]) -> Extent | None:
     return i, j, k
 
 
-def _find_boxes_of(labels: LabelArray, highest: int, values: range) -> list[Extent | None]:
+def _find_boxes_of_values(labels: LabelArray, highest: int, values: range) -> list[Extent | None]:
     """One bit a value: which values each slice, row and column holds."""
     bits = np.zeros(highest + 1, np.min_scalar_type(2 ** len(values) - 1))
     bits[values.start : values.stop] = [1 << n for n in range(len(values))]
@@ -200,10 +200,10 @@ def _find_boxes_of(labels: LabelArray, highest: int, values: range) -> list[Exte
         np.bitwise_or(in_rows, row_bits, out=in_rows)
         np.bitwise_or(in_columns, np.bitwise_or.reduce(plane_bits, 0), out=in_columns)
 
-    return [_box_of([axis & bits[value] for axis in (in_slices, in_rows, in_columns)]) for value in values]
+    return [_make_box([axis & bits[value] for axis in (in_slices, in_rows, in_columns)]) for value in values]
 
 
-def _box_of(present: list[NDArray[np.unsignedinteger]]) -> Extent | None:
+def _make_box(present: list[NDArray[np.unsignedinteger]]) -> Extent | None:
     """The box from what each slice, row and column holds of one value; 0: nothing."""
     indices = [np.flatnonzero(axis) for axis in present]
     if not len(indices[0]):

@@ -41,7 +41,7 @@ def group_by_slice(
     for each in prompts:
         if isinstance(each.prompt, Point):
             (at,) = _to_indices([each.prompt.position], to_index)
-            number = _slice_of(at, at, each.slice, shape)
+            number = _choose_slice(at, at, each.slice, shape)
             before, pixel = by_slice.get(number, SlicePrompts()), _to_pixel(at, shape)
             if each.prompt.positive:
                 by_slice[number] = replace(before, positive=(*before.positive, pixel))
@@ -49,11 +49,11 @@ def group_by_slice(
                 by_slice[number] = replace(before, negative=(*before.negative, pixel))
         else:
             corner, opposite = _to_indices([each.prompt.corner, each.prompt.opposite], to_index)
-            number = _slice_of(corner, opposite, each.slice, shape)
+            number = _choose_slice(corner, opposite, each.slice, shape)
             before, box = by_slice.get(number, SlicePrompts()), _to_rectangle(corner, opposite, shape)
             by_slice[number] = replace(before, boxes=(*before.boxes, box))
 
-    if not any(prompts_here.wants_segment for prompts_here in by_slice.values()):
+    if not any(prompts_here.has_positive_prompt for prompts_here in by_slice.values()):
         raise WrongPrompts("There is no positive point and no box.", "Click on what is wanted, or draw a box.")
 
     return by_slice
@@ -80,7 +80,7 @@ def _to_indices(positions: Sequence[Position], to_index: NDArray[np.float64]) ->
     return np.asarray((points @ to_index.T)[:, :3], np.float64)
 
 
-def _slice_of(corner: Index, opposite: Index, named: int | None, shape: Shape) -> int:
+def _choose_slice(corner: Index, opposite: Index, named: int | None, shape: Shape) -> int:
     """The slice that the prompt names, else the one its middle lies in."""
     middle = float(corner[0] + opposite[0]) / 2
 
@@ -93,7 +93,7 @@ def _slice_of(corner: Index, opposite: Index, named: int | None, shape: Shape) -
         return named
 
     if not -0.5 <= middle <= shape[0] - 0.5:
-        raise _outside()
+        raise _make_outside_error()
 
     return int(np.clip(round(middle), 0, shape[0] - 1))
 
@@ -101,7 +101,7 @@ def _slice_of(corner: Index, opposite: Index, named: int | None, shape: Shape) -
 def _to_pixel(at: Index, shape: Shape) -> Pixel:
     row, column = round(float(at[1])), round(float(at[2]))
     if not (0 <= row < shape[1] and 0 <= column < shape[2]):
-        raise _outside()
+        raise _make_outside_error()
 
     return row, column
 
@@ -112,7 +112,7 @@ def _to_rectangle(corner: Index, opposite: Index, shape: Shape) -> Rectangle:
     bottom, right = (round(float(max(corner[axis], opposite[axis]))) for axis in (1, 2))
 
     if bottom < 0 or right < 0 or top >= shape[1] or left >= shape[2]:
-        raise _outside()
+        raise _make_outside_error()
 
     if bottom - top < MIN_BOX_STEPS or right - left < MIN_BOX_STEPS:
         raise WrongPrompts("A box is narrower than three pixels.", "Draw it around what is wanted.")
@@ -120,5 +120,5 @@ def _to_rectangle(corner: Index, opposite: Index, shape: Shape) -> Rectangle:
     return max(0, top), max(0, left), min(shape[1] - 1, bottom), min(shape[2] - 1, right)
 
 
-def _outside() -> WrongPrompts:
+def _make_outside_error() -> WrongPrompts:
     return WrongPrompts("A prompt lies outside of the series.", "Send patient coordinates (LPS, mm) of its images.")

@@ -38,12 +38,12 @@ class SlicePrompts:
     negative: tuple[Pixel, ...] = ()
 
     @property
-    def wants_segment(self) -> bool:
+    def has_positive_prompt(self) -> bool:
         """Whether anything is to be segmented here: a negative point alone only takes away."""
         return bool(self.positive or self.boxes)
 
     @property
-    def parts(self) -> list[tuple[Rectangle | None, list[Pixel]]]:
+    def boxes_with_points(self) -> list[tuple[Rectangle | None, list[Pixel]]]:
         """Every box with the positive points in it; those outside of boxes together are one more part."""
         boxed: list[tuple[Rectangle | None, list[Pixel]]] = [
             (box, [pixel for pixel in self.positive if is_within(pixel, box)]) for box in self.boxes
@@ -92,7 +92,7 @@ class PromptedSeries:
         low, high = np.percentile(sample, (1, 99))
         return float(low), float(max(high, low + 1))
 
-    def levels(self, index: int) -> Plane:
+    def get_levels(self, index: int) -> Plane:
         """A slice as the embedded method takes it: HU; of other modalities the range of values as 400 levels."""
         plane = np.asarray(self.volume.array[index], np.float32)
         if self.modality == "CT":
@@ -102,7 +102,7 @@ class PromptedSeries:
 
         return np.asarray((plane - low) * np.float32(LEVELS / (high - low)), np.float32)
 
-    def window(self, index: int) -> tuple[float, float]:
+    def get_window(self, index: int) -> tuple[float, float]:
         """The slice's own window; where it bears none, one that shows nearly all values."""
         own = self.windows[index] if self.windows else None
         if own and own[1] >= 1:
@@ -112,7 +112,7 @@ class PromptedSeries:
 
         return (low + high) / 2, high - low
 
-    def grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:
+    def render_grey(self, index: int, window: tuple[float, float]) -> NDArray[np.uint8]:
         """A slice as the viewer shows it: 8 bits through a window (PS3.3 C.11.2.1.2.1, LINEAR), inverted last."""
         return render_values(np.asarray(self.volume.array[index]), Window(*window), inverted=self.is_inverted)
 
@@ -128,7 +128,7 @@ class Prompter(Protocol):
     def version(self) -> str:
         """Changes whenever the same prompts may give another answer."""
 
-    def masks(self, series: PromptedSeries, prompts: PromptsInPixels) -> dict[int, Mask]:
+    def make_masks(self, series: PromptedSeries, prompts: PromptsInPixels) -> dict[int, Mask]:
         """The segment by slice index; slices without a pixel of it are left out."""
 
     def close(self) -> None:

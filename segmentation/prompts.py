@@ -36,11 +36,11 @@ def parse_prompt(value: Mapping[str, Any]) -> Prompt:
 
     if "box" in value:
         corner, opposite = value["box"]
-        return Box(_position(corner), _position(opposite), label)
+        return Box(_parse_position(corner), _parse_position(opposite), label)
 
-    return Point(_position(value["point"]), bool(value.get("positive", True)), label)
+    return Point(_parse_position(value["point"]), bool(value.get("positive", True)), label)
 
 
-def _position(values: Sequence[float]) -> Position:
+def _parse_position(values: Sequence[float]) -> Position:
     x, y, z = values
     return float(x), float(y), float(z)

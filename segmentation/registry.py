@@ -8,11 +8,11 @@ from typing import Any
 from minipacs.errors import EngineUnavailable
 from minipacs.jobs.contract import EngineStatus
 from minipacs.settings import Settings
-from segmentation.engine import Engine, Remote
+from segmentation.engine import Engine, RemoteEngine
 
 GROUP = "minipacs.engines"
 PROMPTERS = "minipacs.prompters"
-"""Those of them that answer prompts slice by slice (`segmentation.prompting.pixels.Prompter`)."""
+"""Those of them that answer prompts slice by slice (`segmentation.prompter.Prompter`)."""
 ABSENT_VERSION = "absent"
 """The version of an engine that is not available: when it becomes so, its work is another one."""
 
@@ -29,7 +29,7 @@ class EngineFacts:
     takes_prompts: bool = True
 
     @classmethod
-    def of(cls, engine: Engine) -> "EngineFacts":
+    def from_engine(cls, engine: Engine) -> "EngineFacts":
         """Read the engine's attributes; an engine of another package may lack the last three."""
         return cls(
             engine.name,
@@ -41,12 +41,14 @@ class EngineFacts:
         )
 
 
-def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None, group: str = GROUP) -> Engine:
+def create_engine(
+    name: str, settings: Settings, parameters: Mapping[str, Any] | None = None, group: str = GROUP
+) -> Engine:
     """Create the engine of this name, ready to use; raises `EngineUnavailable`.
 
     `parameters` (a rule's, or the command line's) reach the factory as keyword arguments.
     """
-    points = _entry_points(group)
+    points = _find_entry_points(group)
     if name not in points:
         raise EngineUnavailable(
             f"There is no engine {name!r}.", f"Set MINIPACS_ENGINE to one of: {', '.join(points) or 'none installed'}."
@@ -69,35 +71,35 @@ def create(name: str, settings: Settings, parameters: Mapping[str, Any] | None =
     return engine
 
 
-def read_facts(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None) -> EngineFacts:
+def read_engine_facts(name: str, settings: Settings, parameters: Mapping[str, Any] | None = None) -> EngineFacts:
     """The facts of the engine of this name; of one that is not available, `ABSENT_VERSION`."""
     try:
-        return EngineFacts.of(create(name, settings, parameters))
+        return EngineFacts.from_engine(create_engine(name, settings, parameters))
     except EngineUnavailable:
         return EngineFacts(name, ABSENT_VERSION, {})
 
 
 def list_engines(settings: Settings) -> list[EngineStatus]:
     """Every installed engine, available or not, by name."""
-    return [_status(name, settings) for name in engine_names()]
+    return [_read_status(name, settings) for name in list_engine_names()]
 
 
-def engine_names() -> list[str]:
+def list_engine_names() -> list[str]:
     """Names of all installed engines, available or not."""
-    return list(_entry_points(GROUP))
+    return list(_find_entry_points(GROUP))
 
 
-def prompter_names() -> list[str]:
+def list_prompter_names() -> list[str]:
     """Names of the engines that answer prompts, available or not."""
-    return list(_entry_points(PROMPTERS))
+    return list(_find_entry_points(PROMPTERS))
 
 
-def _status(name: str, settings: Settings) -> EngineStatus:
+def _read_status(name: str, settings: Settings) -> EngineStatus:
     status = EngineStatus(name=name, available=False, version="", modalities=[], reason="", hint="")
 
     try:
-        engine = create(name, settings)
-        if isinstance(engine, Remote):
+        engine = create_engine(name, settings)
+        if isinstance(engine, RemoteEngine):
             engine.check()
     except EngineUnavailable as error:
         return {**status, "reason": error.message, "hint": error.hint}
@@ -105,5 +107,5 @@ def _status(name: str, settings: Settings) -> EngineStatus:
     return {**status, "available": True, "version": engine.version, "modalities": sorted(engine.modalities)}
 
 
-def _entry_points(group: str) -> dict[str, EntryPoint]:
+def _find_entry_points(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda p: p.name)}

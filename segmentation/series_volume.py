@@ -22,17 +22,17 @@ from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
 from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.volume_file import is_volume_file, read_volume
-from segmentation.identity import derived_uid
+from segmentation.identity import derive_uid
 from segmentation.volume_rules import (
-    check_frames,
     check_grid,
     check_hounsfield,
+    check_single_grey_frames,
+    compute_normal,
     explain_irregularity,
     is_localiser,
-    keep_modality,
-    normal_of,
-    position_of,
-    refusal,
+    keep_images_of_modality,
+    make_refusal,
+    read_position,
     refuse,
 )
 
@@ -66,7 +66,7 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     for number, file in enumerate(files, 1):
         name = file.name if isinstance(file, Path) else f"instance {number}"
         try:
-            images.append(_complete_uids(dcmread(file)))
+            images.append(_fill_missing_uids(dcmread(file)))
         except (InvalidDicomError, EOFError, OSError) as error:
             raise Unreadable(f"{name} is not a whole DICOM file.", "Send the series again.") from error
         if "Rows" in images[-1] and "PixelData" not in images[-1]:
@@ -75,7 +75,7 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     return images
 
 
-def _complete_uids(image: Dataset) -> Dataset:
+def _fill_missing_uids(image: Dataset) -> Dataset:
     """Fill UIDs that careless anonymisers empty: from the file meta, and one frame of reference a series.
 
     Without a Frame of Reference UID a series still is one space of its own: it gets a derived UID.
@@ -86,7 +86,7 @@ def _complete_uids(image: Dataset) -> Dataset:
             setattr(image, keyword, meta.get(kept))
 
     if not image.get("FrameOfReferenceUID") and image.get("SeriesInstanceUID"):
-        image.FrameOfReferenceUID = derived_uid(str(image.SeriesInstanceUID), "frame of reference")
+        image.FrameOfReferenceUID = derive_uid(str(image.SeriesInstanceUID), "frame of reference")
 
     return image
 
@@ -98,8 +98,8 @@ def stack_images(images: Sequence[Dataset], modalities: Iterable[str] = (), mini
     """
     from highdicom.spatial import get_volume_positions
 
-    images = keep_modality(images, modalities)
-    check_frames(images)
+    images = keep_images_of_modality(images, modalities)
+    check_single_grey_frames(images)
 
     images = [image for image in images if not is_localiser(image)]
     if not images:
@@ -110,15 +110,15 @@ def stack_images(images: Sequence[Dataset], modalities: Iterable[str] = (), mini
     check_grid(images)
     check_hounsfield(images)
 
-    spacing, order = get_volume_positions([list(position_of(i)) for i in images], images[0].ImageOrientationPatient)
+    spacing, order = get_volume_positions([list(read_position(i)) for i in images], images[0].ImageOrientationPatient)
     if spacing is None or order is None:
-        raise refusal(explain_irregularity(images))
+        raise make_refusal(explain_irregularity(images))
 
     sorted_images = [image for _, image in sorted(zip(order, images, strict=True), key=lambda pair: pair[0])]
-    if float(np.dot(position_of(sorted_images[-1]) - position_of(sorted_images[0]), normal_of(images[0]))) < 0:
+    if float(np.dot(read_position(sorted_images[-1]) - read_position(sorted_images[0]), compute_normal(images[0]))) < 0:
         sorted_images.reverse()
 
-    return Slices(tuple(sorted_images), _affine(sorted_images))
+    return Slices(tuple(sorted_images), _compute_affine(sorted_images))
 
 
 def load_volume(slices: Slices) -> "Volume":
@@ -129,7 +129,7 @@ def load_volume(slices: Slices) -> "Volume":
     from highdicom import Volume
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        planes = list(pool.map(modality_values, slices.images))
+        planes = list(pool.map(decode_modality_values, slices.images))
 
     whole = all(plane.dtype == np.int16 for plane in planes)
     array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
@@ -137,14 +137,14 @@ def load_volume(slices: Slices) -> "Volume":
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
 
 
-def is_image_file(file: Path) -> bool:
+def is_single_volume_file(file: Path) -> bool:
     """Whether it is a volume in one file, NIfTI or NRRD, by its name."""
     return is_volume_file(file.name)
 
 
-def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
+def read_volume_and_modality(file: Path, modalities: Iterable[str] = (), modality: str = "") -> tuple["Volume", str]:
     """A NIfTI or NRRD volume in LPS mm, and its modality: the one given, else CT where values say so."""
-    volume = read_file(file)
+    volume = read_volume_file(file)
     found = modality or ("CT" if is_hounsfield(volume.array.min()) else "MR")
     taken = sorted(modalities)
     if taken and found not in taken:
@@ -153,7 +153,7 @@ def load_file(file: Path, modalities: Iterable[str] = (), modality: str = "") ->
     return volume, found
 
 
-def read_file(file: Path) -> "Volume":
+def read_volume_file(file: Path) -> "Volume":
     """A NIfTI or NRRD volume in LPS mm: array (slices, rows, columns) as the file has them.
 
     The affine may be left-handed. Raises `Unreadable` and `NotAVolume`.
@@ -171,23 +171,23 @@ def read_file(file: Path) -> "Volume":
     if read.array.ndim != 3:
         refuse(f"{file.name} is not one grey-scale volume")
 
-    array = np.ascontiguousarray(_narrow(read.array.T))
+    array = np.ascontiguousarray(_to_int16_or_float32(read.array.T))
     if min(array.shape) < 2:
         refuse(f"it has the shape {array.shape}")
 
     try:
         return Volume(array, reverse_index_order(read.affine), "PATIENT")
     except ValueError:
-        raise refusal("its axes are not at right angles") from None
+        raise make_refusal("its axes are not at right angles") from None
 
 
-def _affine(images: list[Dataset]) -> NDArray[np.float64]:
+def _compute_affine(images: list[Dataset]) -> NDArray[np.float64]:
     """PS3.3 C.7.6.2.1.1, with the slice step as the first column: indices are (slice, row, column)."""
     cosines = np.asarray(images[0].ImageOrientationPatient, float)
     between_rows, between_columns = (float(s) for s in images[0].PixelSpacing)
-    first = position_of(images[0])
+    first = read_position(images[0])
     affine = np.eye(4)
-    affine[:3, 0] = (position_of(images[-1]) - first) / (len(images) - 1)
+    affine[:3, 0] = (read_position(images[-1]) - first) / (len(images) - 1)
     affine[:3, 1] = cosines[3:] * between_rows
     affine[:3, 2] = cosines[:3] * between_columns
     affine[:3, 3] = first
@@ -195,7 +195,7 @@ def _affine(images: list[Dataset]) -> NDArray[np.float64]:
     return affine
 
 
-def modality_values(image: Dataset) -> NDArray[Any]:
+def decode_modality_values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
     from pydicom.pixels.utils import pixel_array
 
@@ -208,15 +208,15 @@ def modality_values(image: Dataset) -> NDArray[Any]:
 
     pipeline = read_pipeline(image, 0)
     if pipeline.modality_lut is not None:
-        return _narrow(pipeline.to_modality(stored).astype(np.int32))
+        return _to_int16_or_float32(pipeline.to_modality(stored).astype(np.int32))
 
     if pipeline.slope.is_integer() and pipeline.intercept.is_integer():  # the same without fractions: in half the time
-        return _narrow(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
+        return _to_int16_or_float32(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
 
     return pipeline.to_modality(stored).astype(np.float32)
 
 
-def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+def _to_int16_or_float32(values: NDArray[Any]) -> NDArray[Any]:
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and values.min(initial=0) >= -32768 and values.max(initial=0) <= 32767:
         return values.astype(np.int16)

@@ -26,17 +26,17 @@ SPACING_TOLERANCE = 1e-4
 """Of the spacing itself."""
 
 
-def refusal(reason: str) -> NotAVolume:
+def make_refusal(reason: str) -> NotAVolume:
     """The error that says why the series is no volume."""
     return NotAVolume(f"The series cannot be segmented: {reason}.")
 
 
 def refuse(reason: str) -> NoReturn:
     """Raise `NotAVolume`."""
-    raise refusal(reason)
+    raise make_refusal(reason)
 
 
-def keep_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
+def keep_images_of_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[Dataset]:
     """The objects that are images, of one of these modalities; empty: any."""
     images = [image for image in images if "Rows" in image and "Columns" in image]
     if not images:
@@ -53,7 +53,7 @@ def keep_modality(images: Sequence[Dataset], modalities: Iterable[str]) -> list[
     return images
 
 
-def check_frames(images: list[Dataset]) -> None:
+def check_single_grey_frames(images: list[Dataset]) -> None:
     """Every image is one grey-scale frame."""
     if any(int(i.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in i for i in images):
         refuse("its images are multi-frame objects, which are not supported")
@@ -109,8 +109,8 @@ def check_hounsfield(images: list[Dataset]) -> None:
 
 def explain_irregularity(images: list[Dataset]) -> str:
     """What is wrong with planes that are not one regular stack."""
-    positions = np.stack([position_of(i) for i in images])
-    along = positions @ normal_of(images[0])
+    positions = np.stack([read_position(i) for i in images])
+    along = positions @ compute_normal(images[0])
     order = np.argsort(along, kind="stable")
     along, positions = along[order], positions[order]
 
@@ -121,7 +121,7 @@ def explain_irregularity(images: list[Dataset]) -> str:
     if repeated:
         return f"{repeated} of its {len(images)} images lie where another one lies"
 
-    across = np.linalg.norm(np.diff(positions, axis=0) - steps[:, None] * normal_of(images[0]), axis=1)
+    across = np.linalg.norm(np.diff(positions, axis=0) - steps[:, None] * compute_normal(images[0]), axis=1)
     tilt = float(np.degrees(np.arctan2(np.median(across), typical)))
     if tilt > TILT_DEGREES:
         return f"its gantry is tilted by {tilt:.1f}°, so that the stack is sheared"
@@ -134,12 +134,12 @@ def explain_irregularity(images: list[Dataset]) -> str:
     return f"its images are unevenly spaced, {float(steps.min()):.2f} to {widest:.2f} mm"
 
 
-def position_of(image: Dataset) -> NDArray[np.float64]:
+def read_position(image: Dataset) -> NDArray[np.float64]:
     """Image Position (Patient) (0020,0032): LPS mm of the first voxel."""
     return np.asarray(image.ImagePositionPatient, float)
 
 
-def normal_of(image: Dataset) -> NDArray[np.float64]:
+def compute_normal(image: Dataset) -> NDArray[np.float64]:
     """Row cosine × column cosine."""
     cosines = np.asarray(image.ImageOrientationPatient, float)
     return np.cross(cosines[:3], cosines[3:])

@@ -20,7 +20,7 @@ NAMED_IN = {
     "minipacs/jobs/task.py": ("minipacs/jobs/runner.py", "run_job"),
     "segmentation/job/work.py": ("minipacs/jobs/task.py", "kinds_of_work()[job.kind].run(task)"),
     "segmentation/job/pipeline.py": ("segmentation/job/child.py", "segment_files"),
-    "segmentation/results/store.py": ("segmentation/job/work.py", "store.keep"),
+    "segmentation/results/store.py": ("segmentation/job/work.py", "store.store_and_record"),
 }
 """The file from which a station is reached, and the code that stands there."""
 

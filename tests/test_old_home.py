@@ -35,8 +35,8 @@ from minipacs.notifications.outbox import Notifier
 from minipacs.settings import describe_settings
 from minipacs.tables import Base
 from old_home import STUDY, OldHome, unpack
-from segmentation.engines.ct_mr.engine import SlicerEngine
-from segmentation.identity import Identity, parameters_digest
+from segmentation.engines.ct_mr.engine import CtMrEngine
+from segmentation.identity import Identity, digest_parameters
 
 CT, MR, NEW = f"{STUDY}.1", f"{STUDY}.2", f"{STUDY}.3"
 RESULT = f"{CT}/{CT}.1/slicer"
@@ -256,7 +256,7 @@ def test_waiting_work_can_be_claimed_and_ended(database: Database) -> None:
 def test_work_that_was_done_is_the_same_work_today(
     old: OldHome, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlicerEngine, "version", "2")  # a new version of an engine is new work, and means to be
+    monkeypatch.setattr(CtMrEngine, "version", "2")  # a new version of an engine is new work, and means to be
     ct, mr = content(database, CT), content(database, MR)
     assert orders(old, ct, "catalogue") == [KEYS["catalogue CT"]]
     assert orders(old, mr, "catalogue") == [KEYS["catalogue MR"]]
@@ -277,12 +277,12 @@ def test_work_that_was_done_is_the_same_work_today(
 def test_the_uids_of_a_result_follow_from_the_same_parts(old: OldHome, database: Database) -> None:
     manifest = json.loads((old.home / "output" / "results" / RESULT / "manifest.json").read_text("utf-8"))
     (series,) = [s for s in content(database, CT).series if s.modality == "CT"]
-    identity = Identity(series.series_instance_uid, series.digest, "slicer", "2", parameters_digest({}))
+    identity = Identity(series.series_instance_uid, series.digest, "slicer", "2", digest_parameters({}))
     assert identity.as_json() == manifest["identity"]
     for kind in ("SEG", "SR"):
-        assert identity.uid(f"{kind} series") == manifest[f"{kind.lower()}_series_instance_uid"]
-        assert identity.uid(f"{kind} instance") == manifest[f"{kind.lower()}_sop_instance_uid"]
-    assert identity.uid("SEG series") == SEG
+        assert identity.derive_uid(f"{kind} series") == manifest[f"{kind.lower()}_series_instance_uid"]
+        assert identity.derive_uid(f"{kind} instance") == manifest[f"{kind.lower()}_sop_instance_uid"]
+    assert identity.derive_uid("SEG series") == SEG
 
 
 def test_nobody_is_notified_twice(old: OldHome, database: Database) -> None:

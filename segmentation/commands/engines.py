@@ -23,12 +23,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         if arguments.json:
             print(json.dumps({**engine, "default": is_default}))
         else:
-            print(_line(engine, is_default=is_default))
+            print(_format_engine_line(engine, is_default=is_default))
 
     return 0
 
 
-def _line(engine: EngineStatus, *, is_default: bool) -> str:
+def _format_engine_line(engine: EngineStatus, *, is_default: bool) -> str:
     start = f"{'*' if is_default else ' '} {engine['name']:18s}"
     if engine["available"]:
         return f"{start} available   {engine['version']}   {', '.join(engine['modalities'])}"

@@ -22,16 +22,16 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.archive.client import Archive
     from minipacs.database import Database
     from minipacs.secrets import get_or_create_secret
-    from segmentation.prompting.http_server import Server
-    from segmentation.prompting.service import Service
+    from segmentation.prompting.http_server import PromptServer
+    from segmentation.prompting.service import PromptService
 
     stop = make_stop_event()
     archive, database = Archive(settings), Database(settings.database_url)
     database.upgrade_schema()
-    service = Service(settings, archive, database)
+    service = PromptService(settings, archive, database)
 
     try:
-        server = Server(settings.prompts_address, service, get_or_create_secret(settings.home, "prompts_key"))
+        server = PromptServer(settings.prompts_address, service, get_or_create_secret(settings.home, "prompts_key"))
     except OSError as error:
         raise SettingsError(
             f"The prompt service's port {settings.prompts_address[1]} is not free ({error.strerror}).",

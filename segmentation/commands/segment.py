@@ -64,29 +64,29 @@ class _FileGroup:
 
 def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.archive.content import uids_digest
-    from segmentation.series_volume import is_image_file
+    from segmentation.series_volume import is_single_volume_file
 
-    if is_image_file(source):
-        groups = {source.name: _FileGroup([source], uids_digest([_content_digest(source)]))}
+    if is_single_volume_file(source):
+        groups = {source.name: _FileGroup([source], uids_digest([_digest_content(source)]))}
     else:
-        groups = _find_series(source)
+        groups = _group_files_by_series(source)
 
     if not groups:
         raise BadRequest(f"{source.name} holds no DICOM images.", "Give a folder of DICOM files.")
 
-    segmented = [_segment_group(name, group, arguments, settings) for name, group in groups.items()]
+    segmented = [_segment_file_group(name, group, arguments, settings) for name, group in groups.items()]
 
     return 0 if any(segmented) else 1
 
 
-def _segment_group(name: str, group: _FileGroup, arguments: argparse.Namespace, settings: Settings) -> bool:
+def _segment_file_group(name: str, group: _FileGroup, arguments: argparse.Namespace, settings: Settings) -> bool:
     """Segment one series and print what was found; False, and the reason printed, where it is no volume."""
     from segmentation.job import parent
     from segmentation.job.request import Request
 
     folder = (arguments.out or Path("segmented")) / name
 
-    with _progress_bar(name) as progress, TemporaryDirectory(prefix="minipacs-") as temporary:
+    with _show_progress_bar(name) as progress, TemporaryDirectory(prefix="minipacs-") as temporary:
         request = Request(
             files=[file.resolve() for file in group.files],
             digest=group.digest,
@@ -95,7 +95,7 @@ def _segment_group(name: str, group: _FileGroup, arguments: argparse.Namespace, 
             options={"type": arguments.type, "modality": arguments.modality, "mrb": arguments.mrb},
         )
         try:
-            manifest = parent.run(request, settings, progress, Path(temporary, "log"))
+            manifest = parent.run_in_child(request, settings, progress, Path(temporary, "log"))
         except NotAVolume as refusal:
             print(f"{name}: {refusal.message}")
             return False
@@ -108,7 +108,7 @@ def _segment_group(name: str, group: _FileGroup, arguments: argparse.Namespace, 
     return True
 
 
-def _find_series(folder: Path) -> dict[str, _FileGroup]:
+def _group_files_by_series(folder: Path) -> dict[str, _FileGroup]:
     """The DICOM images below a folder that are not ours, by Series Instance UID."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
@@ -134,7 +134,7 @@ def _find_series(folder: Path) -> dict[str, _FileGroup]:
     }
 
 
-def _content_digest(file: Path) -> str:
+def _digest_content(file: Path) -> str:
     from hashlib import file_digest
 
     with file.open("rb") as stream:
@@ -167,7 +167,7 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
     args = {"study_instance_uid": uid, "options": options}
 
     try:
-        with _progress_bar(uid) as progress:
+        with _show_progress_bar(uid) as progress:
             answer = work.run(_CommandTask(settings, archive, database, args, progress))
     finally:
         archive.close()
@@ -187,7 +187,7 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
 
 # -- the terminal -----------------------------------------------------------------------------------
 @contextmanager
-def _progress_bar(name: str) -> Iterator["Progress"]:
+def _show_progress_bar(name: str) -> Iterator["Progress"]:
     """A progress bar on standard error; only stages are counted, where an engine does not know better."""
     from tqdm import tqdm
 

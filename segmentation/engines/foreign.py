@@ -82,7 +82,7 @@ def run_script(name: str, command: Sequence[str], folder: Path, environment: Map
 
     file = folder / ANSWER_FILE
     if not file.is_file():
-        raise EngineFailed(f"{name} {_describe_end(process.returncode)}.", "What it printed is kept with the failure.")
+        raise EngineFailed(f"{name} {_describe_exit(process.returncode)}.", "What it printed is kept with the failure.")
 
     answer: ScriptAnswer = json.loads(file.read_text("utf-8"))
     if "error" in answer:
@@ -92,7 +92,7 @@ def run_script(name: str, command: Sequence[str], folder: Path, environment: Map
     return answer
 
 
-def read_output(name: str, command: Sequence[str], hint: str) -> str:
+def read_program_output(name: str, command: Sequence[str], hint: str) -> str:
     """The last line that a program prints of its version, or of what it has. Raises `EngineUnavailable`."""
     try:
         process = subprocess.run(
@@ -140,7 +140,7 @@ def read_labels(name: str, path: Path, volume: "Volume") -> LabelArray:
     return np.ascontiguousarray(matched.array)
 
 
-def renumber(
+def renumber_labels(
     array: "NDArray[Any]", segments: Mapping[int, Segment], name: str
 ) -> tuple[LabelArray, tuple[Segment, ...]]:
     """The labels numbered 1, 2, 3 … in the order of their values, and their segments.
@@ -188,7 +188,7 @@ def _parse_code(value: CodeList | None) -> Code | None:
 
 def _parse_color(row: SegmentRow) -> Color:
     if not row.get("color"):
-        return anatomy.color(int(row["value"]))
+        return anatomy.choose_color(int(row["value"]))
 
     red, green, blue = (int(channel) for channel in row["color"])
     return red, green, blue
@@ -196,10 +196,10 @@ def _parse_color(row: SegmentRow) -> Color:
 
 def _read_whole_numbers(name: str, path: Path) -> "Volume":
     """Values and affine of the file; whole numbers from 0 to 65535, else `EngineFailed`."""
-    from segmentation.series_volume import read_file
+    from segmentation.series_volume import read_volume_file
 
     try:
-        volume = read_file(path)
+        volume = read_volume_file(path)
     except Unreadable as error:
         raise EngineFailed(f"{name} returned a file that cannot be read: {error.message}") from error
 
@@ -212,15 +212,15 @@ def _read_whole_numbers(name: str, path: Path) -> "Volume":
 
 
 def _is_same_box(one: "VolumeGeometry", other: "VolumeGeometry") -> bool:
-    return bool(np.abs(_corners(one) - _corners(other)).max() <= SAME_GRID_MM)
+    return bool(np.abs(_compute_corners(one) - _compute_corners(other)).max() <= SAME_GRID_MM)
 
 
-def _corners(geometry: "VolumeGeometry") -> "NDArray[np.float64]":
+def _compute_corners(geometry: "VolumeGeometry") -> "NDArray[np.float64]":
     """The eight outermost voxel centres, LPS mm, in an order that does not depend on the axes."""
     indices = np.array(np.meshgrid(*[(0, n - 1) for n in geometry.spatial_shape])).reshape(3, -1).T
     corners = np.asarray(geometry.map_indices_to_reference(indices))
     return corners[np.lexsort(np.round(corners, 2).T)]
 
 
-def _describe_end(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended without a result (exit code {code})"

@@ -32,7 +32,7 @@ def segment_volume(prompter: Prompter, volume: "Volume", prompts: Sequence[Promp
 
     array = np.zeros(series.shape, np.uint8)
 
-    for k, mask in prompter.masks(series, in_pixels).items():
+    for k, mask in prompter.make_masks(series, in_pixels).items():
         array[k] = mask
 
     return Labelmap(array, volume.get_geometry(), (PROMPTED,))

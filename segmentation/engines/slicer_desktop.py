@@ -72,7 +72,7 @@ class SlicerDesktop:
             labels = foreign.read_labels(TITLE, folder / "labels.nrrd", volume)
             files = {name: (folder / name).read_bytes() for name in answer["files"]}
 
-        array, segments = foreign.renumber(labels, foreign.parse_segments(answer["segments"]), TITLE)
+        array, segments = foreign.renumber_labels(labels, foreign.parse_segments(answer["segments"]), TITLE)
         if not segments:
             raise EngineFailed("TotalSegmentator in 3D Slicer found nothing in this series.")
 
@@ -93,13 +93,13 @@ def create(
     if quality not in QUALITIES:
         raise EngineUnavailable(f"The quality {quality!r} is none of {', '.join(QUALITIES)}.", "Correct the rule.")
 
-    command = _command_with_screen(program)
+    command = _make_command_with_display(program)
     parameters = {"task": task, "quality": quality, "cpu": bool(cpu), "open_anatomy": bool(open_anatomy)}
 
     return SlicerDesktop(command, _read_version(command, program.stat().st_mtime), parameters)
 
 
-def _command_with_screen(program: Path) -> tuple[str, ...]:
+def _make_command_with_display(program: Path) -> tuple[str, ...]:
     """Slicer needs a display even without its window: on a server, a virtual one."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return (str(program),)
@@ -115,5 +115,5 @@ def _read_version(command: tuple[str, ...], changed: float) -> str:
     """What `Slicer --version` prints, without the program's name; run once for each state of the file."""
     from segmentation.engines import foreign
 
-    output = foreign.read_output(TITLE, (*command, "--no-main-window", "--version"), HOW_TO_SET)
+    output = foreign.read_program_output(TITLE, (*command, "--no-main-window", "--version"), HOW_TO_SET)
     return output.removeprefix("Slicer").strip() or "unknown"

@@ -82,13 +82,13 @@ class TotalSegmentator:
             (folder / "request.json").write_text(json.dumps(request), "utf-8")
 
             progress(TITLE)
-            command = (*_script(self._settings), "segment", str(folder))
-            answer = foreign.run_script(TITLE, command, folder, _environment(self._settings))
+            command = (*_make_script_command(self._settings), "segment", str(folder))
+            answer = foreign.run_script(TITLE, command, folder, _make_environment(self._settings))
 
             progress("take back")
             labels = foreign.read_labels(TITLE, folder / "labels.nii.gz", volume)
 
-        array, segments = foreign.renumber(labels, foreign.parse_segments(answer["segments"]), TITLE)
+        array, segments = foreign.renumber_labels(labels, foreign.parse_segments(answer["segments"]), TITLE)
         if not segments:
             raise EngineFailed(f"{TITLE} found nothing of its task {self.parameters['task']} in this series.")
 
@@ -111,7 +111,7 @@ def create(settings: Settings, *, task: str = "total", speed: str = "", device: 
     if speed and speed not in SPEEDS:
         raise EngineUnavailable(f"The speed {speed!r} is none of {', '.join(SPEEDS)}.", "Correct the rule.")
 
-    description = _describe_task(_script(settings), task, speed)
+    description = _describe_task(_make_script_command(settings), task, speed)
     if "error" in description:
         raise EngineUnavailable(description["error"], "Correct the rule.")
 
@@ -122,12 +122,16 @@ def create(settings: Settings, *, task: str = "total", speed: str = "", device: 
             "Put them there: `totalseg_download_weights` fetches them.",
         )
 
-    parameters = {"task": task, "speed": description["speed"], "weights": _fingerprint(weights, description["weights"])}
+    parameters = {
+        "task": task,
+        "speed": description["speed"],
+        "weights": _compute_fingerprint(weights, description["weights"]),
+    }
 
     return TotalSegmentator(settings, description["version"], description["modality"], parameters, device)
 
 
-def _script(settings: Settings) -> tuple[str, str]:
+def _make_script_command(settings: Settings) -> tuple[str, str]:
     from segmentation.engines import foreign
 
     python = Path(settings.totalsegmentator_python).expanduser()
@@ -140,19 +144,21 @@ def _describe_task(script: tuple[str, str], task: str, speed: str) -> TaskDescri
     from segmentation.engines import foreign
 
     hint = f"Install it there: pip install TotalSegmentator. {SET_PYTHON}"
-    description: TaskDescription = json.loads(foreign.read_output(TITLE, (*script, "describe", task, speed), hint))
+    description: TaskDescription = json.loads(
+        foreign.read_program_output(TITLE, (*script, "describe", task, speed), hint)
+    )
 
     return description
 
 
-def _fingerprint(weights: Path, names: Sequence[str]) -> str:
+def _compute_fingerprint(weights: Path, names: Sequence[str]) -> str:
     """Changes when other models are put in place: of the files' names and sizes, not their gigabytes."""
     files = sorted(file for name in names for file in (weights / name).rglob("*") if file.is_file())
     text = "\n".join(f"{file.relative_to(weights).as_posix()} {file.stat().st_size}" for file in files)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _make_environment(settings: Settings) -> dict[str, str]:
     """Where it looks, and what it must not do; its configuration is written before its first run."""
     home = settings.home / NAME
     home.mkdir(parents=True, exist_ok=True)

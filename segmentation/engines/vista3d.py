@@ -74,7 +74,7 @@ class Vista3d:
 
     def check(self) -> None:
         """Raise `EngineUnavailable` while the server is not ready."""
-        response = _get(self._settings, "/v1/health/ready")
+        response = _send_get_request(self._settings, "/v1/health/ready")
         if not 200 <= response.status_code < 300:
             raise EngineUnavailable(f"{TITLE} is not ready (HTTP {response.status_code}).", "Wait, or look at its log.")
 
@@ -89,7 +89,7 @@ class Vista3d:
         """The classes of the rule, or the structures clicked at; names as the server has them, coded where known."""
         from segmentation.engines import foreign
 
-        wanted = self._to_request(prompts, volume)
+        wanted = self._make_request_body(prompts, volume)
         limit_s = self._settings.engine_limit_s
 
         with (
@@ -101,20 +101,20 @@ class Vista3d:
             address = (self._settings.vista3d_address or self._settings.front_door_url).rstrip("/")
 
             progress(TITLE)
-            content = _infer(self._settings, {"image": address + offer.link, "prompts": wanted}, limit_s)
+            content = _request_inference(self._settings, {"image": address + offer.link, "prompts": wanted}, limit_s)
 
             progress("take back")
-            labels = foreign.read_labels(TITLE, _unpack(content, Path(folder)), volume)
+            labels = foreign.read_labels(TITLE, _unpack_label_file(content, Path(folder)), volume)
 
         labels[labels == UNSEEN] = 0
-        known = {value: _segment(value, name, has_prompts=bool(prompts)) for value, name in self._labels.items()}
-        array, segments = foreign.renumber(labels, known, TITLE)
+        known = {value: _make_segment(value, name, has_prompts=bool(prompts)) for value, name in self._labels.items()}
+        array, segments = foreign.renumber_labels(labels, known, TITLE)
         if not segments:
             raise EngineFailed(f"{TITLE} found nothing of what was asked for in this series.")
 
         return Labelmap(array, volume.get_geometry(), segments)
 
-    def _to_request(self, prompts: Sequence[Prompt], volume: "Volume") -> dict[str, Any]:
+    def _make_request_body(self, prompts: Sequence[Prompt], volume: "Volume") -> dict[str, Any]:
         """`{"classes": […]}`, or `{"points": {label: [[i, j, k]]}}` in the indices of the file it fetches."""
         if not prompts:
             classes = self.parameters["classes"] or [name for value, name in sorted(self._labels.items()) if value]
@@ -160,13 +160,13 @@ def _read_server_info(settings: Settings, period: int) -> ServerInfo:
     file = settings.home / f"{NAME}.json"
 
     try:
-        response = _get(settings, "/v1/vista3d/info")
+        response = _send_get_request(settings, "/v1/vista3d/info")
         response.raise_for_status()
         answer = response.json()
         info = ServerInfo(
             url=settings.vista3d_url, version=str(answer["version"]), labels=_parse_labels(answer["labels"])
         )
-    except (EngineUnavailable, ValueError, KeyError, TypeError, _httpx().HTTPError) as error:
+    except (EngineUnavailable, ValueError, KeyError, TypeError, _import_httpx().HTTPError) as error:
         if last := _read_last_info(file, settings.vista3d_url):
             return last
         if isinstance(error, EngineUnavailable):
@@ -197,10 +197,12 @@ def _parse_labels(table: Any) -> dict[str, str]:
     return {str(int(value)): name for value, name in pairs.items() if int(value)}
 
 
-def _segment(value: int, name: str, *, has_prompts: bool) -> Segment:
+def _make_segment(value: int, name: str, *, has_prompts: bool) -> Segment:
     from segmentation.vocabulary import anatomy, codes
 
-    segment = anatomy.find(name) or Segment(name[:64], codes.TISSUE, codes.TISSUE, color=anatomy.color(value))
+    segment = anatomy.find_structure(name) or Segment(
+        name[:64], codes.TISSUE, codes.TISSUE, color=anatomy.choose_color(value)
+    )
     return replace(segment, algorithm="SEMIAUTOMATIC" if has_prompts else "AUTOMATIC")
 
 
@@ -216,13 +218,13 @@ def _to_file_index(point: Point, volume: "Volume") -> list[int]:
     return [i, j, k]
 
 
-def _infer(settings: Settings, body: Mapping[str, Any], limit_s: float) -> bytes:
+def _request_inference(settings: Settings, body: Mapping[str, Any], limit_s: float) -> bytes:
     """The label file or ZIP. A refusal (4xx) is final; no answer and 5xx are worth another attempt."""
-    httpx = _httpx()
+    httpx = _import_httpx()
 
     try:
         timeout = httpx.Timeout(CONNECT_S, read=limit_s)
-        response = httpx.post(_address(settings, "/v1/vista3d/inference"), json=body, timeout=timeout)
+        response = httpx.post(_make_url(settings, "/v1/vista3d/inference"), json=body, timeout=timeout)
     except httpx.HTTPError as error:
         raise EngineFailed(
             f"{TITLE} did not answer ({type(error).__name__}).", "Is it running? See its log."
@@ -241,7 +243,7 @@ def _infer(settings: Settings, body: Mapping[str, Any], limit_s: float) -> bytes
     return bytes(response.content)
 
 
-def _unpack(content: bytes, folder: Path) -> Path:
+def _unpack_label_file(content: bytes, folder: Path) -> Path:
     """The one label file, raw or out of a ZIP, under a name of ours. The bytes decide, not what they are called."""
     if content[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -257,21 +259,21 @@ def _unpack(content: bytes, folder: Path) -> Path:
     return path
 
 
-def _get(settings: Settings, path: str) -> "httpx.Response":
+def _send_get_request(settings: Settings, path: str) -> "httpx.Response":
     try:
-        response: httpx.Response = _httpx().get(_address(settings, path), timeout=CONNECT_S)
-    except _httpx().HTTPError as error:
+        response: httpx.Response = _import_httpx().get(_make_url(settings, path), timeout=CONNECT_S)
+    except _import_httpx().HTTPError as error:
         raise EngineUnavailable(f"{TITLE} does not answer ({type(error).__name__}).", HOW_TO_SET) from error
 
     return response
 
 
-def _address(settings: Settings, path: str) -> str:
+def _make_url(settings: Settings, path: str) -> str:
     """On the server that is set, and no other: redirects are not followed."""
     return settings.vista3d_url.rstrip("/") + path
 
 
-def _httpx() -> Any:
+def _import_httpx() -> Any:
     """The library, imported where it is needed: this module is light."""
     import httpx
 

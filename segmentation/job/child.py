@@ -32,42 +32,42 @@ def main() -> int:
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     request, settings = parse_request(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_kill_group_when_parent_ends, daemon=True).start()
 
     def progress(stage: str, done: int = 0, total: int = 0) -> None:
-        _write(channel, {"progress": [stage, done, total]})
+        _write_message(channel, {"progress": [stage, done, total]})
 
     try:
-        _write(channel, {"result": segment(request, settings, progress)})
+        _write_message(channel, {"result": run_request(request, settings, progress)})
     except MinipacsError as error:
-        _write(channel, error.as_json())
+        _write_message(channel, error.as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
         traceback.print_exc()
         at = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(at.filename).name}, line {at.lineno}"
         failure = EngineFailed(f"The engine {request.engine} broke: {type(error).__name__} in {where}.")
-        _write(channel, failure.as_json())
+        _write_message(channel, failure.as_json())
 
     return 0
 
 
-def segment(request: Request, settings: Settings, progress: Progress) -> "Manifest":
+def run_request(request: Request, settings: Settings, progress: Progress) -> "Manifest":
     """Do what the request says; the manifest of the result."""
     from segmentation import registry
     from segmentation.job.pipeline import segment_files
 
-    engine = registry.create(request.engine, settings, request.parameters)
+    engine = registry.create_engine(request.engine, settings, request.parameters)
     prompts = [parse_prompt(prompt) for prompt in request.prompts]
 
     return segment_files(request.files, request.digest, engine, request.out, prompts, progress, request.options)
 
 
-def _write(channel: TextIO, message: dict[str, Any]) -> None:
+def _write_message(channel: TextIO, message: dict[str, Any]) -> None:
     with _WRITE_LOCK:
         channel.write(json.dumps(message) + "\n")
 
 
-def _end_with_parent() -> None:
+def _kill_group_when_parent_ends() -> None:
     """Kill this process and all it has started when standard input closes: the parent has ended, however it did."""
     os.read(0, 1)
     os.killpg(os.getpgid(0), signal.SIGKILL)

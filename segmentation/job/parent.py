@@ -26,7 +26,7 @@ READ_BYTES = 65536
 """Of the child's output, at most at once."""
 
 
-def run(request: Request, settings: Settings, progress: Progress, log: Path) -> Manifest:
+def run_in_child(request: Request, settings: Settings, progress: Progress, log: Path) -> Manifest:
     """Segment in a child process; its manifest. Raises what it raised, `EngineFailed` when it crashed or took too long.
 
     `progress(stage, done, total)` is called at every progress and at least once a second; whatever it
@@ -35,13 +35,13 @@ def run(request: Request, settings: Settings, progress: Progress, log: Path) -> 
     log.parent.mkdir(parents=True, exist_ok=True)
     stage = "start"
 
-    with log.open("wb") as printed, _child(printed) as child:
-        _send(child, request.as_json(settings))
+    with log.open("wb") as printed, _start_child(printed) as child:
+        _send_request(child, request.as_json(settings))
         deadline = monotonic() + settings.engine_limit_s
         watchdog = Watchdog(child.pid)
         steps = [0, 0]
 
-        for message in _messages(child, deadline):
+        for message in _read_messages(child, deadline):
             if "result" in message:
                 log.unlink(missing_ok=True)
                 manifest: Manifest = message["result"]
@@ -54,9 +54,11 @@ def run(request: Request, settings: Settings, progress: Progress, log: Path) -> 
                 stage, *steps = message["progress"]
 
             progress(stage, *steps)
-            _check_standstill(request, settings, watchdog.still_s(has_progress="progress" in message), stage, log)
+            _check_standstill(
+                request, settings, watchdog.measure_standstill_s(has_progress="progress" in message), stage, log
+            )
             if settings.engine_memory_mb:
-                _check_memory(request, settings, watchdog.memory_mb(), stage)
+                _check_memory(request, settings, watchdog.measure_memory_mb(), stage)
 
         if monotonic() >= deadline:
             raise EngineFailed(
@@ -64,7 +66,7 @@ def run(request: Request, settings: Settings, progress: Progress, log: Path) -> 
                 "Raise MINIPACS_ENGINE_LIMIT_S, or use a faster engine.",
             )
 
-        ending = _describe_end(child.wait())
+        ending = _describe_exit(child.wait())
         raise EngineFailed(f"The engine {request.engine} {ending}, while at: {stage}.", f"See {log}.")
 
 
@@ -93,7 +95,7 @@ def _parse_error(value: Mapping[str, str]) -> MinipacsError:
     return by_code.get(value["code"], EngineFailed)(value["message"], value["hint"])
 
 
-def _describe_end(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code < 0:
         return f"crashed ({signal.Signals(-code).name})"
 
@@ -102,7 +104,7 @@ def _describe_end(code: int) -> str:
 
 # -- the process ------------------------------------------------------------------------------------
 @contextmanager
-def _child(printed: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+def _start_child(printed: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     """A child in a session of its own; it and all it started are gone at the end."""
     child = subprocess.Popen(
         [sys.executable, "-m", "segmentation.job.child"],
@@ -124,7 +126,7 @@ def _child(printed: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
                 pipe.close()
 
 
-def _send(child: "subprocess.Popen[bytes]", line: str) -> None:
+def _send_request(child: "subprocess.Popen[bytes]", line: str) -> None:
     """Write the request and leave the pipe open: its end says that the parent has gone."""
     if child.stdin is None:
         raise ValueError("the child needs a pipe as standard input")
@@ -136,7 +138,7 @@ def _send(child: "subprocess.Popen[bytes]", line: str) -> None:
         return  # it ended at once: reading its output says how
 
 
-def _messages(child: "subprocess.Popen[bytes]", deadline: float) -> Iterator[dict[str, Any]]:
+def _read_messages(child: "subprocess.Popen[bytes]", deadline: float) -> Iterator[dict[str, Any]]:
     """The child's JSON lines, and an empty message each second; until it closes its output or time is up."""
     if child.stdout is None:
         raise ValueError("the child needs a pipe as standard output")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import EngineFailed, WrongPrompts
 from segmentation.engine import Engine, Progress, no_progress
-from segmentation.identity import Identity, parameters_digest
+from segmentation.identity import Identity, digest_parameters
 from segmentation.job.request import ResultOptions
 from segmentation.labelmap import Labelmap
 from segmentation.prompts import Prompt
@@ -21,12 +21,19 @@ from segmentation.registry import EngineFacts
 from segmentation.results.dicom_seg import encode_seg
 from segmentation.results.dicom_sr import encode_sr, measure_segments
 from segmentation.results.label_table import write_labels
-from segmentation.results.manifest import Manifest, Run, write_manifest
+from segmentation.results.manifest import Manifest, RunFacts, write_manifest
 from segmentation.results.nifti import write_nifti
 from segmentation.results.preview import write_preview
 from segmentation.results.seg_type import DEFAULT_SEG_TYPE
-from segmentation.results.surface_process import surface_process
-from segmentation.series_volume import Slices, is_image_file, load_file, load_volume, read_images, stack_images
+from segmentation.results.surface_process import start_surface_process
+from segmentation.series_volume import (
+    Slices,
+    is_single_volume_file,
+    load_volume,
+    read_images,
+    read_volume_and_modality,
+    stack_images,
+)
 
 if TYPE_CHECKING:
     from highdicom import Volume
@@ -36,7 +43,7 @@ SAME_GRID_MM = 1e-3
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceVolume:
     """What is segmented."""
 
     volume: "Volume"
@@ -57,7 +64,7 @@ class Stopwatch:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def time_stage(self, name: str) -> Iterator[None]:
         """Time the block."""
         self.progress(name)
         began = perf_counter()
@@ -83,31 +90,31 @@ def segment_files(
     options = options or ResultOptions()
     watch = Stopwatch(progress)
 
-    with surface_process() as surfaces:
-        with watch.stage("read"):
-            source = _read(files, engine, options.get("modality") or "")
+    with start_surface_process() as surfaces:
+        with watch.time_stage("read"):
+            source = _read_source(files, engine, options.get("modality") or "")
 
-        with watch.stage("segment"):
+        with watch.time_stage("segment"):
             labelmap = run_engine(engine, source.volume, prompts, progress, modality=source.modality)
 
-        identity = identify(source.name, digest, engine, prompts)
+        identity = make_identity(source.name, digest, engine, prompts)
         out.mkdir(parents=True, exist_ok=True)
-        surfaces.send(labelmap, out, identity.series_instance_uid, options.get("mrb", False))
+        surfaces.send_labelmap(labelmap, out, identity.series_instance_uid, options.get("mrb", False))
         write_forms(source, labelmap, identity, out, watch, options.get("type") or DEFAULT_SEG_TYPE)
-        watch.seconds |= surfaces.receive()
+        watch.seconds |= surfaces.wait_for_durations()
 
-    run = Run(dict(engine.parameters), watch.seconds, round(perf_counter() - watch.began, 3))
+    run = RunFacts(dict(engine.parameters), watch.seconds, round(perf_counter() - watch.began, 3))
 
     return write_manifest(out, identity, labelmap, source.slices, run, has_report=True)
 
 
-def identify(series_instance_uid: str, digest: str, engine: Engine, prompts: Sequence[Prompt] = ()) -> Identity:
+def make_identity(series_instance_uid: str, digest: str, engine: Engine, prompts: Sequence[Prompt] = ()) -> Identity:
     """The identity of what this engine will make of this series."""
     made_of: dict[str, Any] = dict(engine.parameters)
     if prompts:
         made_of["prompts"] = [repr(prompt) for prompt in prompts]
 
-    return Identity(series_instance_uid, digest, engine.name, engine.version, parameters_digest(made_of))
+    return Identity(series_instance_uid, digest, engine.name, engine.version, digest_parameters(made_of))
 
 
 def run_engine(
@@ -123,13 +130,13 @@ def run_engine(
     Raises `WrongPrompts` for an engine that takes none, `EngineFailed` where it finds nothing or answers on
     another grid.
     """
-    if prompts and not EngineFacts.of(engine).takes_prompts:
+    if prompts and not EngineFacts.from_engine(engine).takes_prompts:
         raise WrongPrompts(
             f"The engine {engine.name} takes no prompts.", "Leave them out, or choose an engine that does."
         )
 
     labelmap = engine.segment(volume, prompts, progress, modality=modality)
-    check_grid(labelmap, volume)
+    check_same_grid(labelmap, volume)
 
     labelmap = labelmap.compact()
     if not labelmap.segments:
@@ -138,7 +145,7 @@ def run_engine(
     return labelmap
 
 
-def check_grid(labelmap: Labelmap, volume: "Volume") -> None:
+def check_same_grid(labelmap: Labelmap, volume: "Volume") -> None:
     """Raise `EngineFailed` unless every corner of the labelmap's grid is the volume's, to `SAME_GRID_MM`."""
     import numpy as np
 
@@ -153,15 +160,15 @@ def check_grid(labelmap: Labelmap, volume: "Volume") -> None:
 
 
 def write_forms(
-    source: Source, labelmap: Labelmap, identity: Identity, out: Path, watch: Stopwatch, seg_type: str
+    source: SourceVolume, labelmap: Labelmap, identity: Identity, out: Path, watch: Stopwatch, seg_type: str
 ) -> None:
     """Write SEG, SR, NIfTI and the picture: what needs no VTK."""
     if source.slices is not None:
-        with watch.stage("SEG"):
+        with watch.time_stage("SEG"):
             seg = encode_seg(labelmap, source.slices, identity, seg_type)
             seg.save_as(out / "seg.dcm")
 
-        with watch.stage("SR"):
+        with watch.time_stage("SR"):
             measurements = measure_segments(labelmap, source.volume)
             encode_sr(labelmap, measurements, source.slices, seg, identity).save_as(out / "sr.dcm")
 
@@ -169,19 +176,19 @@ def write_forms(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)
 
-    with watch.stage("NIfTI"):
+    with watch.time_stage("NIfTI"):
         write_nifti(labelmap, out / "labels.nii.gz")
         write_labels(labelmap, out / "labels.json")
 
-    with watch.stage("preview"):
+    with watch.time_stage("preview"):
         write_preview(labelmap, source.volume, out / "preview.png")
 
 
-def _read(files: Sequence[Path], engine: Engine, modality: str) -> Source:
+def _read_source(files: Sequence[Path], engine: Engine, modality: str) -> SourceVolume:
     """The series, or the one file. `modality`: of a file that is not DICOM, where it is known."""
-    if is_image_file(files[0]):
-        volume, found = load_file(files[0], engine.modalities, modality)
-        return Source(volume, None, found, files[0].name)
+    if is_single_volume_file(files[0]):
+        volume, found = read_volume_and_modality(files[0], engine.modalities, modality)
+        return SourceVolume(volume, None, found, files[0].name)
 
     slices = stack_images(read_images(files), engine.modalities)
     volume = load_volume(slices)
@@ -189,4 +196,4 @@ def _read(files: Sequence[Path], engine: Engine, modality: str) -> Source:
 
     first = slices.images[0]
 
-    return Source(volume, slices, str(first.get("Modality", "")), str(first.SeriesInstanceUID))
+    return SourceVolume(volume, slices, str(first.get("Modality", "")), str(first.SeriesInstanceUID))

@@ -70,7 +70,7 @@ class Rules:
         """Every engine named, without the empty one."""
         return sorted({rule.engine for rule in self.rules} - {""})
 
-    def rule_for(self, modality: str, body_part: str, description: str, slices: int) -> Rule:
+    def find_rule(self, modality: str, body_part: str, description: str, slices: int) -> Rule:
         """The first rule that fits; the last one fits everything."""
         return next(rule for rule in self.rules if rule.fits(modality, body_part, description, slices))
 
@@ -82,7 +82,7 @@ def read_rules(settings: Settings) -> Rules:
     except FileNotFoundError:
         text = ""
     except UnicodeDecodeError as error:
-        raise _unusable(error) from error
+        raise _make_rules_error(error) from error
 
     return parse_rules(text, settings.automatic_engine)
 
@@ -93,14 +93,14 @@ def parse_rules(text: str, default_engine: str) -> Rules:
         table = tomllib.loads(text)
         rules = Rules(
             (*(_parse_rule(row) for row in table.pop("rule", [])), Rule(default_engine)),
-            _one_of(SUPERSEDED, table.pop("superseded", "keep")),
-            _one_of(SEG_TYPES, table.pop("type", DEFAULT_SEG_TYPE)),
+            _check_one_of(SUPERSEDED, table.pop("superseded", "keep")),
+            _check_one_of(SEG_TYPES, table.pop("type", DEFAULT_SEG_TYPE)),
             bool(table.pop("mrb", False)),
         )
         if table:
             raise ValueError(f"{', '.join(table)} is not known")
     except (ValueError, TypeError, AttributeError, re.error) as error:
-        raise _unusable(error) from error
+        raise _make_rules_error(error) from error
 
     return rules
 
@@ -119,12 +119,12 @@ def _parse_rule(row: dict[str, Any]) -> Rule:
     return rule
 
 
-def _one_of(allowed: tuple[str, ...], value: Any) -> str:
+def _check_one_of(allowed: tuple[str, ...], value: Any) -> str:
     if value not in allowed:
         raise ValueError(f"{value!r} is none of {', '.join(allowed)}")
 
     return str(value)
 
 
-def _unusable(error: Exception) -> SettingsError:
+def _make_rules_error(error: Exception) -> SettingsError:
     return SettingsError(f"HOME/{RULES_FILE} cannot be used: {error}.", "Correct it; see docs/segmentation.md.")

@@ -23,7 +23,7 @@ class Watchdog:
         self._cpu_checked_at, self._cpu_s = monotonic(), 0.0
         self._memory_checked_at, self._memory_mb = -MEMORY_CHECK_S, 0.0
 
-    def still_s(self, *, has_progress: bool) -> float:
+    def measure_standstill_s(self, *, has_progress: bool) -> float:
         """Seconds for which it has stood still; `has_progress`: it has just reported some."""
         now = monotonic()
         since_check_s = now - self._cpu_checked_at
@@ -36,19 +36,19 @@ class Watchdog:
 
         return now - self._active_at
 
-    def memory_mb(self) -> float:
+    def measure_memory_mb(self) -> float:
         """Resident memory of all of them, at most `MEMORY_CHECK_S` old."""
         if monotonic() - self._memory_checked_at >= MEMORY_CHECK_S:
             self._memory_checked_at = monotonic()
-            self._memory_mb = self._sum(lambda process: process.memory_info().rss / 2**20)
+            self._memory_mb = self._sum_over_processes(lambda process: process.memory_info().rss / 2**20)
 
         return self._memory_mb
 
     def _read_cpu_s(self) -> float:
         """Processor seconds of all that still run."""
-        return self._sum(lambda process: sum(process.cpu_times()[:2]))
+        return self._sum_over_processes(lambda process: sum(process.cpu_times()[:2]))
 
-    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
+    def _sum_over_processes(self, figure: Callable[[psutil.Process], float]) -> float:
         total = 0.0
 
         with suppress(psutil.Error):

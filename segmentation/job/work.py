@@ -18,7 +18,7 @@ from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
 from segmentation import registry
 from segmentation.engine import Engine, Progress
-from segmentation.identity import Identity, parameters_digest
+from segmentation.identity import Identity, digest_parameters
 from segmentation.job import parent
 from segmentation.job.request import Request, ResultOptions
 from segmentation.job.rules import Rule, Rules, parse_rules, read_rules
@@ -67,17 +67,17 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
         return []
 
     main = settings.automatic_engine or engines[0]
-    facts = registry.read_facts(main, settings)
+    facts = registry.read_engine_facts(main, settings)
     if rules == Rules((Rule(settings.automatic_engine),)):
-        made_of = parameters_digest(facts.parameters)
+        made_of = digest_parameters(facts.parameters)
     else:
-        others = {name: registry.read_facts(name, settings).version for name in engines if name != main}
-        made_of = parameters_digest({"rules": repr(rules), "engines": others})
+        others = {name: registry.read_engine_facts(name, settings).version for name in engines if name != main}
+        made_of = digest_parameters({"rules": repr(rules), "engines": others})
 
-    key = work_key(study, main, facts.version, made_of)
+    key = make_work_key(study, main, facts.version, made_of)
     args = {"study_instance_uid": study.study_instance_uid}
 
-    return [Order(KIND, key, study.study_instance_uid, args, needs=_resource_of(rules, settings))]
+    return [Order(KIND, key, study.study_instance_uid, args, needs=_choose_resource(rules, settings))]
 
 
 def create_order(study: StudyContent, settings: Settings, engine: str) -> Order:
@@ -85,17 +85,17 @@ def create_order(study: StudyContent, settings: Settings, engine: str) -> Order:
     if not _has_candidates(study):
         raise NotAVolume("The study has no image series of its own.")
 
-    facts = EngineFacts.of(registry.create(engine, settings))
-    key = work_key(study, engine, facts.version, parameters_digest(facts.parameters))
+    facts = EngineFacts.from_engine(registry.create_engine(engine, settings))
+    key = make_work_key(study, engine, facts.version, digest_parameters(facts.parameters))
     args = {"study_instance_uid": study.study_instance_uid, "engine": engine}
 
     return Order(KIND, key, study.study_instance_uid, args, needs=facts.needs, priority=1)
 
 
-def work_key(study: StudyContent, engine: str, version: str, made_of: str) -> str:
+def make_work_key(study: StudyContent, engine: str, version: str, made_of: str) -> str:
     """The natural key of a study's segmentation: the same key is the same job.
 
-    `made_of`: `parameters_digest` of the engine's parameters, or of the rules.
+    `made_of`: `digest_parameters` of the engine's parameters, or of the rules.
     """
     return f"{KIND}/{study.study_instance_uid}/{study.digest(include_ours=False)}/{engine}/{version}/{made_of}"
 
@@ -119,10 +119,10 @@ def _has_candidates(study: StudyContent) -> bool:
     return any(is_candidate(series) for series in study.series)
 
 
-def _resource_of(rules: Rules, settings: Settings) -> str:
+def _choose_resource(rules: Rules, settings: Settings) -> str:
     """A GPU, when any rule's engine computes on one."""
     named = [rule for rule in rules.rules if rule.engine]
-    needs = {registry.read_facts(rule.engine, settings, rule.parameters).needs for rule in named}
+    needs = {registry.read_engine_facts(rule.engine, settings, rule.parameters).needs for rule in named}
     return "gpu" if "gpu" in needs else "cpu"
 
 
@@ -155,10 +155,10 @@ def run(task: Task) -> StudyResult:
     if failures:
         raise failures[0]
 
-    return {"segmentations": results, "skipped": skipped, "summary": _summary(results, skipped)}
+    return {"segmentations": results, "skipped": skipped, "summary": _summarise_results(results, skipped)}
 
 
-def _summary(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
+def _summarise_results(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
     if not results and not skipped:
         return "Nothing to segment: the study has no image series of its own."
 
@@ -189,7 +189,7 @@ class _SeriesWork:
 
 def _segment_series(task: Task, study: StudyContent, series: SeriesContent, rules: Rules, note: str) -> SeriesResult:
     """Segment the series where its result is not there yet, and keep the result."""
-    work = _choose_engine(task, series, rules, note)
+    work = _plan_series_work(task, series, rules, note)
 
     folder = store.result_folder(task.settings, study.study_instance_uid, work.identity)
     manifest = read_manifest(folder)
@@ -198,24 +198,24 @@ def _segment_series(task: Task, study: StudyContent, series: SeriesContent, rule
 
     task.progress("store", note=note)
     remove = rules.superseded == "remove"
-    store.keep(folder, manifest, task.archive, task.database, remove_superseded=remove)
+    store.store_and_record(folder, manifest, task.archive, task.database, remove_superseded=remove)
 
-    return store.summarise(manifest)
+    return store.summarise_result(manifest)
 
 
-def _choose_engine(task: Task, series: SeriesContent, rules: Rules, note: str) -> _SeriesWork:
+def _plan_series_work(task: Task, series: SeriesContent, rules: Rules, note: str) -> _SeriesWork:
     """The engine that the rules name for the series; raises `NotAVolume` where the series is to be left out."""
     body_part = _read_body_part(task, series) if rules.needs_body_part else ""
-    rule = rules.rule_for(series.modality, body_part, series.description, len(series.instances))
+    rule = rules.find_rule(series.modality, body_part, series.description, len(series.instances))
     if not rule.engine:
         raise NotAVolume("A rule says to leave this series out.")
 
-    engine = registry.create(rule.engine, task.settings, rule.parameters)
+    engine = registry.create_engine(rule.engine, task.settings, rule.parameters)
     if series.modality not in engine.modalities:
         takes = " and ".join(sorted(engine.modalities))
         raise NotAVolume(f"The series cannot be segmented: it is {series.modality}; the engine takes {takes}.")
 
-    made_of = parameters_digest(engine.parameters)
+    made_of = digest_parameters(engine.parameters)
     identity = Identity(series.series_instance_uid, series.digest, engine.name, engine.version, made_of)
 
     return _SeriesWork(series, engine, identity, rule, rules, note)
@@ -233,19 +233,19 @@ def _segment_in_child(task: Task, work: _SeriesWork, folder: Path, before: Manif
 
     with temporary_folder(results_root(task.settings)) as temporary:
         request = Request(
-            files=_download(task, work.series, temporary, report),
+            files=_download_series(task, work.series, temporary, report),
             digest=work.series.digest,
             engine=work.rule.engine,
             out=temporary / "results",
             parameters=work.rule.parameters,
             options=options,
-            stall_s=EngineFacts.of(work.engine).stall_s,
+            stall_s=EngineFacts.from_engine(work.engine).stall_s,
         )
-        manifest = parent.run(request, task.settings, report, log)
+        manifest = parent.run_in_child(request, task.settings, report, log)
         return store.move_into_place(request.out, folder, manifest, before)
 
 
-def _download(task: Task, series: SeriesContent, folder: Path, report: Progress) -> list[Path]:
+def _download_series(task: Task, series: SeriesContent, folder: Path, report: Progress) -> list[Path]:
     """The series' instances as files, named by their place in the sorted UIDs."""
     total = len(series.instances)
     files = [folder / f"{number:06d}.dcm" for number in range(total)]

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from minipacs.errors import BadRequest, MinipacsError, NotAllowed, NotFound, TooLarge
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 
 MB = 2**20
 MAX_BODY_BYTES = 4 * MB
@@ -42,43 +42,43 @@ Response = tuple[int, Mapping[str, Any] | bytes]
 """Status, and JSON or the bytes of a picture or DICOM file."""
 
 
-class Server(ThreadingHTTPServer):
+class PromptServer(ThreadingHTTPServer):
     """One thread a connection; the front door keeps a few."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], service: Service, key: str) -> None:
+    def __init__(self, address: tuple[str, int], service: PromptService, key: str) -> None:
         self.service, self.key = service, key
-        super().__init__(address, Handler)
+        super().__init__(address, PromptRequestHandler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class PromptRequestHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_LIMIT_S
-    server: Server
+    server: PromptServer
 
     def do_GET(self) -> None:
         """Serve what is only read."""
-        self._serve()
+        self._handle_request()
 
     def do_POST(self) -> None:
         """Serve prompts, and accept an answer."""
-        self._serve()
+        self._handle_request()
 
     def do_DELETE(self) -> None:
         """Discard a session."""
-        self._serve()
+        self._handle_request()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: requests are in the front door's audit."""
 
-    def _serve(self) -> None:
+    def _handle_request(self) -> None:
         content: Mapping[str, Any] | bytes
         try:
-            status, content = self._respond()
+            status, content = self._make_response()
         except MinipacsError as error:
             status, content = error.status, error.as_json()
         except Exception:  # the outermost loop: one mistake must not end the service
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _respond(self) -> Response:
+    def _make_response(self) -> Response:
         body = self._read_body()
         url = urlsplit(self.path)
         if url.path == "/healthz":
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
 
         user = self._authenticate()
 
-        return self._route(user, url.path, parse_qs(url.query), body)
+        return self._route_request(user, url.path, parse_qs(url.query), body)
 
     def _authenticate(self) -> str:
         """The user whom the front door names; raises `NotAllowed`."""
@@ -121,13 +121,13 @@ class Handler(BaseHTTPRequestHandler):
 
         return user
 
-    def _route(self, user: str, path: str, query: dict[str, list[str]], body: bytes) -> Response:
+    def _route_request(self, user: str, path: str, query: dict[str, list[str]], body: bytes) -> Response:
         service = self.server.service
         term = query.get("q", [""])[0][:MAX_QUERY_CHARACTERS]
         routes: dict[tuple[str, str], Callable[[], Response]] = {
-            ("GET", "/prompts/engines"): lambda: (200, service.engines()),
-            ("GET", "/prompts/terminology"): lambda: (200, service.terminology(term)),
-            ("POST", "/prompts"): lambda: (200, service.prompt(user, _parse_object(body))),
+            ("GET", "/prompts/engines"): lambda: (200, service.list_engines()),
+            ("GET", "/prompts/terminology"): lambda: (200, service.search_terminology(term)),
+            ("POST", "/prompts"): lambda: (200, service.answer_prompts(user, _parse_object(body))),
             ("POST", "/segment_input_image/"): lambda: (200, service.pictures.segment(user, _parse_object(body))),
         }
         if (self.command, path) in routes:
@@ -140,10 +140,10 @@ class Handler(BaseHTTPRequestHandler):
 
         session = SESSION_PATH.fullmatch(path)
         if session and self.command == "POST" and session.group(2):
-            return 201, service.accept(user, session.group(1), _parse_object(body))
+            return 201, service.accept_answer(user, session.group(1), _parse_object(body))
 
         if session and self.command == "DELETE" and not session.group(2):
-            service.discard(user, session.group(1))
+            service.discard_session(user, session.group(1))
             return 200, {"discarded": session.group(1)}
 
         raise NotFound(f"There is nothing at {path}.", "The documentation at /docs lists every route.")

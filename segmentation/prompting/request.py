@@ -16,26 +16,26 @@ MAX_NUMBER = 1e7
 DEFAULT_COLOR = (220, 90, 40)
 
 
-def parse_prompts(prompts: Any, index_of: Mapping[str, int]) -> list[PromptOnSlice]:
-    """The prompts of a request, each with the slice it names; `index_of`: by SOP Instance UID."""
+def parse_prompts(prompts: Any, index_by_uid: Mapping[str, int]) -> list[PromptOnSlice]:
+    """The prompts of a request, each with the slice it names; `index_by_uid`: by SOP Instance UID."""
     if not isinstance(prompts, list) or not prompts:
         raise WrongPrompts("There are no prompts.", "Send `prompts`: a list of points and boxes.")
 
     if len(prompts) > MAX_PROMPTS:
         raise WrongPrompts(f"{len(prompts)} prompts at once; the limit is {MAX_PROMPTS}.", "Send fewer.")
 
-    return [_parse_prompt(prompt, index_of) for prompt in prompts]
+    return [_parse_prompt(prompt, index_by_uid) for prompt in prompts]
 
 
-def _parse_prompt(prompt: Any, index_of: Mapping[str, int]) -> PromptOnSlice:
+def _parse_prompt(prompt: Any, index_by_uid: Mapping[str, int]) -> PromptOnSlice:
     if not isinstance(prompt, dict) or ("point" in prompt) == ("box" in prompt):
         raise WrongPrompts("A prompt is neither a point nor a box.", 'Send {"point": [x, y, z], "positive": true}.')
 
     uid = prompt.get("sop_instance_uid")
-    if uid is not None and (not isinstance(uid, str) or uid not in index_of):
+    if uid is not None and (not isinstance(uid, str) or uid not in index_by_uid):
         raise WrongPrompts("A prompt names an image that is not in the series.", "Check `sop_instance_uid`.")
 
-    index = None if uid is None else index_of[uid]
+    index = None if uid is None else index_by_uid[uid]
 
     if prompt.get("frame", 1) != 1:
         raise WrongPrompts("A prompt names a frame that its image does not have.", "Frames are numbered from 1.")

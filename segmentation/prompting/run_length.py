@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segmentation.prompter import Mask
 
 
-def encode(mask: Mask) -> list[int]:
+def encode_runs(mask: Mask) -> list[int]:
     """The runs of a mask (rows, columns)."""
     padded = np.zeros(mask.size + 2, np.int8)
     padded[1:-1] = mask.ravel()
@@ -20,7 +20,7 @@ def encode(mask: Mask) -> list[int]:
     return [int(number) for number in runs]
 
 
-def decode(runs: Sequence[int], shape: tuple[int, int]) -> Mask:
+def decode_runs(runs: Sequence[int], shape: tuple[int, int]) -> Mask:
     """The mask of these runs; `shape`: (rows, columns)."""
     mask = np.zeros(shape[0] * shape[1], np.bool_)
 

@@ -13,9 +13,9 @@ from segmentation import registry
 from segmentation.prompt_pixels import find_slice_range, group_by_slice
 from segmentation.prompter import Prompter, PromptsInPixels
 from segmentation.prompting import request, run_length
-from segmentation.prompting.legacy.service import Pictures
+from segmentation.prompting.legacy.service import PictureService
 from segmentation.prompting.sessions import Answer, Sessions
-from segmentation.prompting.store_answer import Acceptance, StoredSeg, store_answer
+from segmentation.prompting.store_answer import AcceptedAnswer, StoredSeg, store_answer
 from segmentation.prompting.volume_cache import LoadedSeries, VolumeCache
 from segmentation.vocabulary import terminology
 from segmentation.vocabulary.terminology import TermJson
@@ -66,7 +66,7 @@ class PromptAnswer(TypedDict):
     slices: list[SliceRuns]
 
 
-class Service:
+class PromptService:
     """One a process; its methods are called by many threads. Bodies and answers are JSON values."""
 
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
@@ -75,35 +75,35 @@ class Service:
         self.sessions = Sessions()
         self._prompters: dict[str, Prompter] = {}
         self._lock = Lock()
-        self.pictures = Pictures(self._prompter)
+        self.pictures = PictureService(self._get_prompter)
 
-    def engines(self) -> PrompterList:
+    def list_engines(self) -> PrompterList:
         """Engines that answer prompts, or why they do not."""
-        engines = [self._status(name) for name in registry.prompter_names()]
+        engines = [self._read_prompter_status(name) for name in registry.list_prompter_names()]
         return {"engines": sorted(engines, key=lambda each: (each["name"] != DEFAULT_ENGINE, each["name"]))}
 
-    def prompt(self, user: str, body: Mapping[str, Any]) -> PromptAnswer:
+    def answer_prompts(self, user: str, body: Mapping[str, Any]) -> PromptAnswer:
         """Answer the whole list of prompts; the session remembers the answer."""
         began = perf_counter()
         series_uid = request.read_text(body, "series")
         engine = request.read_text(body, "engine", DEFAULT_ENGINE)
         window = request.parse_window(body.get("window"))
         propagate = request.read_boolean(body, "propagate")
-        prompter = self._prompter(engine)
+        prompter = self._get_prompter(engine)
 
         session = self.sessions.open(user, series_uid, str(body.get("session") or ""))
 
         with session.lock:
             series = self.volumes.get(series_uid)
-            prompts = _to_pixels(body.get("prompts"), series, window, propagate=propagate)
-            masks = prompter.masks(series.for_prompter, prompts)
-            runs = {k: run_length.encode(mask) for k, mask in sorted(masks.items())}
+            prompts = _convert_to_pixels(body.get("prompts"), series, window, propagate=propagate)
+            masks = prompter.make_masks(series.prompted_series, prompts)
+            runs = {k: run_length.encode_runs(mask) for k, mask in sorted(masks.items())}
             answer = Answer(series, engine, list(body["prompts"]), propagate, window, runs, _count_voxels(runs))
             session.answer = answer
 
-        return _answer_json(answer, session.id, round(perf_counter() - began, 4))
+        return _make_answer_json(answer, session.id, round(perf_counter() - began, 4))
 
-    def accept(self, user: str, session_id: str, body: Mapping[str, Any]) -> StoredSeg:
+    def accept_answer(self, user: str, session_id: str, body: Mapping[str, Any]) -> StoredSeg:
         """Store the session's last answer as a DICOM SEG."""
         segment = request.parse_segment(body)
         session = self.sessions.get(user, session_id)
@@ -113,16 +113,16 @@ class Service:
             if answer is None or not answer.voxels:
                 raise BadRequest("There is nothing to accept: the last answer has no voxel.", "Prompt again.")
 
-            acceptance = Acceptance(answer, segment, user, self._prompter(answer.engine))
+            acceptance = AcceptedAnswer(answer, segment, user, self._get_prompter(answer.engine))
             return store_answer(acceptance, self._settings, self._archive, self._database)
 
-    def discard(self, user: str, session_id: str) -> None:
+    def discard_session(self, user: str, session_id: str) -> None:
         """End the session."""
         self.sessions.end(user, session_id)
 
-    def terminology(self, query: str) -> TermList:
+    def search_terminology(self, query: str) -> TermList:
         """Terms whose words begin with those of the query."""
-        return {"terms": [term.as_json() for term in terminology.search(query)]}
+        return {"terms": [term.as_json() for term in terminology.search_terms(query)]}
 
     def preload(self) -> None:
         """Load what the first prompt would wait for."""
@@ -130,38 +130,40 @@ class Service:
         import maxflow  # noqa: F401
         import skimage.graph  # noqa: F401
 
-        terminology.all_terms()
+        terminology.list_all_terms()
 
     def close(self) -> None:
         """End what was started."""
         for prompter in self._prompters.values():
             prompter.close()
 
-    def _status(self, name: str) -> PrompterStatus:
+    def _read_prompter_status(self, name: str) -> PrompterStatus:
         try:
-            self._prompter(name)
+            self._get_prompter(name)
         except EngineUnavailable as error:
             return {"name": name, "available": False, "reason": error.message, "hint": error.hint}
 
         return {"name": name, "available": True, "reason": "", "hint": ""}
 
-    def _prompter(self, name: str) -> Prompter:
+    def _get_prompter(self, name: str) -> Prompter:
         """The engine, created once; raises `EngineUnavailable`."""
-        if name not in registry.prompter_names():
+        if name not in registry.list_prompter_names():
             raise BadRequest(f"No engine {name!r} takes prompts.", "GET /prompts/engines lists those that do.")
 
         with self._lock:
             if name not in self._prompters:
-                self._prompters[name] = cast(Prompter, registry.create(name, self._settings, group=registry.PROMPTERS))
+                self._prompters[name] = cast(
+                    Prompter, registry.create_engine(name, self._settings, group=registry.PROMPTERS)
+                )
             return self._prompters[name]
 
 
-def _to_pixels(
+def _convert_to_pixels(
     prompts: Any, series: LoadedSeries, window: tuple[float, float] | None, *, propagate: bool
 ) -> PromptsInPixels:
     """The prompts of a request in the series' pixels; raises `WrongPrompts`."""
-    on_slices = request.parse_prompts(prompts, series.index_of)
-    shape = series.for_prompter.shape
+    on_slices = request.parse_prompts(prompts, series.index_by_uid)
+    shape = series.prompted_series.shape
 
     return PromptsInPixels(
         group_by_slice(on_slices, series.to_index, shape),
@@ -175,8 +177,8 @@ def _count_voxels(runs: Mapping[int, list[int]]) -> int:
     return sum(sum(of_slice[1::2]) for of_slice in runs.values())
 
 
-def _answer_json(answer: Answer, session_id: str, seconds: float) -> PromptAnswer:
-    series = answer.series.for_prompter
+def _make_answer_json(answer: Answer, session_id: str, seconds: float) -> PromptAnswer:
+    series = answer.series.prompted_series
     _, rows, columns = series.shape
 
     return {

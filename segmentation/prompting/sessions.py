@@ -57,7 +57,7 @@ class Sessions:
     def get(self, user: str, session_id: str) -> Session:
         """The user's own session; raises `NotFound`."""
         with self._lock:
-            self._end_idle()
+            self._end_idle_sessions()
 
             session = self._sessions.get(session_id)
             if session is None or session.user != user:
@@ -69,13 +69,13 @@ class Sessions:
     def open(self, user: str, series_instance_uid: str, session_id: str = "") -> Session:
         """The session of this identifier, where it is the user's and of this series; otherwise a new one."""
         with self._lock:
-            self._end_idle()
+            self._end_idle_sessions()
 
             session = self._sessions.get(session_id)
             if session is None or session.user != user or session.series_instance_uid != series_instance_uid:
                 session = Session(token_urlsafe(18), user, series_instance_uid, self._clock())
                 self._sessions[session.id] = session
-                self._end_surplus(user)
+                self._end_surplus_sessions(user)
 
             session.used_at = self._clock()
             return session
@@ -89,12 +89,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def _end_idle(self) -> None:
+    def _end_idle_sessions(self) -> None:
         oldest = self._clock() - IDLE_LIMIT_S
         for session in [each for each in self._sessions.values() if each.used_at < oldest]:
             del self._sessions[session.id]
 
-    def _end_surplus(self, user: str) -> None:
+    def _end_surplus_sessions(self, user: str) -> None:
         """End the sessions used longest ago, of the user and of all, beyond their limits."""
         of_user = [session for session in self._sessions.values() if session.user == user]
 

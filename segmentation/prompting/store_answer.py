@@ -17,16 +17,16 @@ from minipacs.database import Database
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
-from segmentation.identity import Identity, parameters_digest
+from segmentation.identity import Identity, digest_parameters
 from segmentation.job.rules import read_rules
 from segmentation.labelmap import Labelmap, Segment
 from segmentation.prompter import Prompter
 from segmentation.prompting import run_length
 from segmentation.prompting.sessions import Answer
 from segmentation.results import store
-from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, source_series_number
+from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, read_series_number
 from segmentation.results.label_table import write_labels
-from segmentation.results.manifest import Manifest, Provenance, Run, read_manifest, write_manifest
+from segmentation.results.manifest import Manifest, Provenance, RunFacts, read_manifest, write_manifest
 from segmentation.results.nifti import write_nifti
 from segmentation.results.preview import write_preview
 
@@ -40,7 +40,7 @@ class StoredSeg(TypedDict):
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class AcceptedAnswer:
     """What is accepted, as what, by whom."""
 
     answer: Answer
@@ -64,7 +64,7 @@ class Acceptance:
     @property
     def identity(self) -> Identity:
         """Of series, engine, prompts, user, and what the result is called."""
-        made_of = parameters_digest({**self.provenance, "segment": asdict(self.segment)})
+        made_of = digest_parameters({**self.provenance, "segment": asdict(self.segment)})
         content = self.answer.series.content
 
         return Identity(content.series_instance_uid, content.digest, self.engine.name, self.engine.version, made_of)
@@ -72,16 +72,16 @@ class Acceptance:
     @property
     def labelmap(self) -> Labelmap:
         """The answer as a labelmap of one segment."""
-        series = self.answer.series.for_prompter
+        series = self.answer.series.prompted_series
         array = np.zeros(series.shape, np.uint8)
 
         for k, runs in self.answer.runs.items():
-            array[k] = run_length.decode(runs, series.shape[1:])
+            array[k] = run_length.decode_runs(runs, series.shape[1:])
 
         return Labelmap(array, series.volume.get_geometry(), (self.segment,))
 
 
-def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, database: Database) -> StoredSeg:
+def store_answer(acceptance: AcceptedAnswer, settings: Settings, archive: Archive, database: Database) -> StoredSeg:
     """Write the result's folder, store the SEG and record the result; its study, series and instance UID."""
     identity, rules = acceptance.identity, read_rules(settings)
     study_instance_uid = acceptance.answer.series.study_instance_uid
@@ -95,7 +95,7 @@ def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, d
             folder.mkdir()
             manifest = store.move_into_place(folder, place, _write_result(acceptance, identity, rules.type, folder))
 
-    store.keep(place, manifest, archive, database, remove_superseded=rules.superseded == "remove")
+    store.store_and_record(place, manifest, archive, database, remove_superseded=rules.superseded == "remove")
 
     return {
         "study_instance_uid": study_instance_uid,
@@ -104,7 +104,7 @@ def store_answer(acceptance: Acceptance, settings: Settings, archive: Archive, d
     }
 
 
-def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, folder: Path) -> Manifest:
+def _write_result(acceptance: AcceptedAnswer, identity: Identity, seg_type: str, folder: Path) -> Manifest:
     """Write SEG, NIfTI, label table, picture and manifest; the manifest."""
     series, labelmap = acceptance.answer.series, acceptance.labelmap
 
@@ -113,7 +113,7 @@ def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, fol
         seg.decode()
         seg.SpecificCharacterSet = "ISO_IR 192"
 
-    seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + source_series_number(series.slices.images[0])
+    seg.SeriesNumber = 3 * SERIES_NUMBER_STEP + read_series_number(series.slices.images[0])
     seg.SeriesDescription = f"{acceptance.segment.label} ({identity.engine} prompts)"[:64]
     seg.ContentDescription = f"{acceptance.segment.label}, prompted"[:64]
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN
@@ -123,6 +123,6 @@ def _write_result(acceptance: Acceptance, identity: Identity, seg_type: str, fol
     write_labels(labelmap, folder / "labels.json")
     write_preview(labelmap, series.volume, folder / "preview.png")
 
-    run = Run(prompted=acceptance.provenance)
+    run = RunFacts(prompted=acceptance.provenance)
 
     return write_manifest(folder, identity, labelmap, series.slices, run, has_report=False)

@@ -44,7 +44,7 @@ class LoadedSeries:
     """Array (slices, rows, columns), modality values: HU for CT."""
 
     @cached_property
-    def index_of(self) -> dict[str, int]:
+    def index_by_uid(self) -> dict[str, int]:
         """Slice index by SOP Instance UID."""
         return {str(image.SOPInstanceUID): k for k, image in enumerate(self.slices.images)}
 
@@ -54,7 +54,7 @@ class LoadedSeries:
         return np.asarray(np.linalg.inv(self.slices.affine), np.float64)
 
     @cached_property
-    def for_prompter(self) -> PromptedSeries:
+    def prompted_series(self) -> PromptedSeries:
         """What a prompt engine sees of it."""
         images = self.slices.images
 
@@ -67,13 +67,13 @@ class LoadedSeries:
         )
 
     @property
-    def bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """What it takes in memory, roughly."""
         return int(self.volume.array.nbytes) + HEADER_BYTES * len(self.slices.images)
 
 
 @dataclass
-class _Entry:
+class _CacheEntry:
     """A place for one series: who comes second waits for the download of the first."""
 
     lock: Lock = field(default_factory=Lock)
@@ -86,14 +86,14 @@ class VolumeCache:
 
     def __init__(self, archive: Archive, max_bytes: int) -> None:
         self._archive, self._max_bytes = archive, max_bytes
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, _CacheEntry] = OrderedDict()
         """By Series Instance UID; the one used last stands last."""
         self._lock = Lock()
 
     def get(self, series_instance_uid: str) -> LoadedSeries:
         """The series, fetched when it is not here or has changed; raises `NotInArchive`, `NotAVolume`."""
         with self._lock:
-            entry = self._entries.setdefault(series_instance_uid, _Entry())
+            entry = self._entries.setdefault(series_instance_uid, _CacheEntry())
             self._entries.move_to_end(series_instance_uid)
 
         with entry.lock:
@@ -102,18 +102,18 @@ class VolumeCache:
                 series = self._refresh(entry, series_instance_uid)
             finally:
                 if series is None:
-                    self._forget(series_instance_uid, entry)
+                    self._forget_entry(series_instance_uid, entry)
 
         self._free_memory()
 
         return series
 
-    def bytes(self) -> int:
+    def count_bytes(self) -> int:
         """What all series take in memory, roughly."""
         with self._lock:
-            return sum(entry.series.bytes for entry in self._entries.values() if entry.series is not None)
+            return sum(entry.series.memory_bytes for entry in self._entries.values() if entry.series is not None)
 
-    def _refresh(self, entry: _Entry, uid: str) -> LoadedSeries:
+    def _refresh(self, entry: _CacheEntry, uid: str) -> LoadedSeries:
         """The series of the entry, as the archive has it now."""
         if entry.series is not None and monotonic() - entry.checked_at < MAX_AGE_S:
             return entry.series
@@ -124,13 +124,13 @@ class VolumeCache:
 
         study_uid, content = self._archive.read_series(found[0])
         if entry.series is None or entry.series.content != content:
-            entry.series = self._fetch(study_uid, content)
+            entry.series = self._fetch_series(study_uid, content)
 
         entry.checked_at = monotonic()
 
         return entry.series
 
-    def _fetch(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
+    def _fetch_series(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             files = pool.map(lambda instance: BytesIO(self._archive.read_file(instance[1])), content.instances)
             slices = stack_images(read_images(files), minimum=MIN_SLICES)
@@ -140,7 +140,7 @@ class VolumeCache:
 
         return LoadedSeries(study_uid, content, slices, volume)
 
-    def _forget(self, uid: str, entry: _Entry) -> None:
+    def _forget_entry(self, uid: str, entry: _CacheEntry) -> None:
         with self._lock:
             if self._entries.get(uid) is entry:
                 del self._entries[uid]
@@ -148,7 +148,7 @@ class VolumeCache:
     def _free_memory(self) -> None:
         """Forget what was not used for longest, until the rest is within the bound."""
         with self._lock:
-            sizes = {uid: entry.series.bytes for uid, entry in self._entries.items() if entry.series is not None}
+            sizes = {uid: entry.series.memory_bytes for uid, entry in self._entries.items() if entry.series is not None}
             total = sum(sizes.values())
 
             for uid in list(sizes)[:-1]:

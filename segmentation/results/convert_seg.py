@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 2
 
     try:
-        print(convert(Path(arguments[0]), arguments[1]))
+        print(convert_seg(Path(arguments[0]), arguments[1]))
     except MinipacsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def convert(folder: Path, seg_type: str) -> Path:
+def convert_seg(folder: Path, seg_type: str) -> Path:
     """The path of the SEG of this type: the result's own when it is of it already. Raises `NotFound`."""
     manifest = read_manifest(folder)
     if manifest is None or not (folder / "seg.dcm").is_file():
@@ -56,7 +56,7 @@ def convert(folder: Path, seg_type: str) -> Path:
     path = folder / f"seg-{seg_type.lower()}.dcm"
     if not path.is_file():
         labelmap = _read_labelmap(folder)
-        slices = _source_planes(own, manifest, np.asarray(labelmap.geometry.affine), labelmap.array.shape)
+        slices = _make_source_slices(own, manifest, np.asarray(labelmap.geometry.affine), labelmap.array.shape)
         seg = encode_seg(labelmap, slices, Identity(**manifest["identity"]), seg_type, f"SEG {seg_type}")
         seg.SeriesDescription, seg.SeriesNumber = own.SeriesDescription, own.SeriesNumber
         partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -93,7 +93,7 @@ def _parse_segment(row: LabelRow) -> Segment:
     )
 
 
-def _source_planes(own: Dataset, manifest: Manifest, affine: Any, shape: tuple[int, ...]) -> Slices:
+def _make_source_slices(own: Dataset, manifest: Manifest, affine: Any, shape: tuple[int, ...]) -> Slices:
     """The source's planes, from the manifest and the geometry; patient and study from our own object."""
     step, along_column, along_row = (affine[:3, axis] for axis in range(3))
     between = [float(np.linalg.norm(vector)) for vector in (step, along_column, along_row)]

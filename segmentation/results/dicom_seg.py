@@ -59,23 +59,25 @@ def encode_seg(
 
     source = slices.images[0]
     seg = hd.seg.Segmentation(
-        source_images=strip_sources(slices.images),
+        source_images=strip_source_images(slices.images),
         pixel_array=labelmap.array,
         segmentation_type=seg_type,
-        segment_descriptions=[_description(n, s.voxel_segment, identity) for n, s in enumerate(labelmap.segments, 1)],
-        series_instance_uid=identity.uid(f"{kind} series"),
-        series_number=SERIES_NUMBER_STEP + source_series_number(source),
-        sop_instance_uid=identity.uid(f"{kind} instance"),
+        segment_descriptions=[
+            _describe_segment(n, s.segment_of_own_voxels, identity) for n, s in enumerate(labelmap.segments, 1)
+        ],
+        series_instance_uid=identity.derive_uid(f"{kind} series"),
+        series_number=SERIES_NUMBER_STEP + read_series_number(source),
+        sop_instance_uid=identity.derive_uid(f"{kind} instance"),
         instance_number=1,
         transfer_syntax_uid=ExplicitVRLittleEndian if seg_type == BINARY else JPEGLSLossless,
         content_label="SEGMENTATION",
         content_description=f"Segments by {identity.engine} {identity.version}"[:64],
         specific_character_set=None,
-        **equipment_of(identity),
+        **make_equipment(identity),
     )
     copy_patient_and_study(seg, source, f"{identity.engine} segmentation")
     seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
-    organization = identity.uid("dimension organization")
+    organization = identity.derive_uid("dimension organization")
 
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
@@ -92,7 +94,7 @@ class Equipment(TypedDict):
     device_serial_number: str
 
 
-def equipment_of(identity: Identity) -> Equipment:
+def make_equipment(identity: Identity) -> Equipment:
     """Engine and version as equipment (PS3.3 C.7.5.1, C.7.5.2)."""
     return {
         "manufacturer": MANUFACTURER,
@@ -116,28 +118,28 @@ def copy_patient_and_study(result: Any, source: Dataset, description: str) -> No
     result.SeriesDescription = f"{description}: {of}"[:64].strip()  # VR LO
 
 
-def source_series_number(source: Dataset) -> int:
+def read_series_number(source: Dataset) -> int:
     """The source's series number, where it is one."""
     number = source.get("SeriesNumber")
     return int(number) if number is not None and 0 <= int(number) < 10**8 else 0
 
 
-def coded_concept(code: Code) -> "hd.sr.CodedConcept":
+def make_coded_concept(code: Code) -> "hd.sr.CodedConcept":
     """Our code as highdicom's."""
     import highdicom as hd
 
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
-def strip_sources(images: Sequence[Dataset]) -> list[Dataset]:
+def strip_source_images(images: Sequence[Dataset]) -> list[Dataset]:
     """The images with what highdicom needs of them: identity and plane, nothing about the patient.
 
     It refuses a wrong value in the patient module and would log the name; `copy_patient_and_study` copies the true one.
     """
-    return [_strip(image) for image in images]
+    return [_strip_image(image) for image in images]
 
 
-def _strip(image: Dataset) -> Dataset:
+def _strip_image(image: Dataset) -> Dataset:
     stripped = Dataset()
     for element in (*(image[keyword] for keyword in _NEEDED if keyword in image), *_EMPTY):
         stripped.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
@@ -145,26 +147,29 @@ def _strip(image: Dataset) -> Dataset:
     return stripped
 
 
-def _description(number: int, segment: Segment, identity: Identity) -> "hd.seg.SegmentDescription":
+def _describe_segment(number: int, segment: Segment, identity: Identity) -> "hd.seg.SegmentDescription":
     """PS3.3 C.8.20.4; the laterality modifies the type and stands within it."""
     import highdicom as hd
 
     description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
-        segmented_property_category=coded_concept(segment.category),
-        segmented_property_type=coded_concept(segment.type),
+        segmented_property_category=make_coded_concept(segment.category),
+        segmented_property_type=make_coded_concept(segment.type),
         algorithm_type=segment.algorithm,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=identity.engine, version=identity.version, family=coded_concept(segment.family), source=MANUFACTURER
+            name=identity.engine,
+            version=identity.version,
+            family=make_coded_concept(segment.family),
+            source=MANUFACTURER,
         ),
-        tracking_uid=identity.uid(f"segment {segment.label}"),
+        tracking_uid=identity.derive_uid(f"segment {segment.label}"),
         tracking_id=segment.label,
-        anatomic_regions=[coded_concept(segment.region)] if segment.region else None,
+        anatomic_regions=[make_coded_concept(segment.region)] if segment.region else None,
         display_color=hd.color.CIELabColor.from_rgb(*segment.color),
     )
     if segment.laterality:
         kind = description.SegmentedPropertyTypeCodeSequence[0]
-        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([coded_concept(segment.laterality)])
+        kind.SegmentedPropertyTypeModifierCodeSequence = DicomSequence([make_coded_concept(segment.laterality)])
 
     return description

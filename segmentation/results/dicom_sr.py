@@ -16,11 +16,11 @@ from segmentation.identity import Identity
 from segmentation.labelmap import Labelmap, Segment
 from segmentation.results.dicom_seg import (
     SERIES_NUMBER_STEP,
-    coded_concept,
     copy_patient_and_study,
-    equipment_of,
-    source_series_number,
-    strip_sources,
+    make_coded_concept,
+    make_equipment,
+    read_series_number,
+    strip_source_images,
 )
 from segmentation.series_volume import Slices
 from segmentation.vocabulary.codes import HOUNSFIELD_UNIT, MILLILITRE, sct
@@ -64,7 +64,7 @@ def encode_sr(
 
     source = slices.images[0]
     observer = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=identity.uid("observer"),
+        uid=identity.derive_uid("observer"),
         name=identity.engine,
         manufacturer_name=MANUFACTURER,
         model_name=f"{identity.engine} {identity.version}"[:64],
@@ -75,33 +75,33 @@ def encode_sr(
         )
     )
     groups = [
-        _group(number, segment.voxel_segment, values, source, seg, identity)
+        _make_measurement_group(number, segment.segment_of_own_voxels, values, source, seg, identity)
         for number, (segment, values) in enumerate(zip(labelmap.segments, measurements, strict=True), 1)
     ]
     content = hd.sr.MeasurementReport(
         observation_context=context,
-        procedure_reported=_procedure(source),
+        procedure_reported=_choose_procedure_code(source),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
     sr = hd.sr.Comprehensive3DSR(
-        evidence=[_reference(seg, source), *strip_sources(slices.images)],
+        evidence=[_make_seg_reference(seg, source), *strip_source_images(slices.images)],
         content=content[0],
-        series_instance_uid=identity.uid("SR series"),
-        series_number=2 * SERIES_NUMBER_STEP + source_series_number(source),
-        sop_instance_uid=identity.uid("SR instance"),
+        series_instance_uid=identity.derive_uid("SR series"),
+        series_number=2 * SERIES_NUMBER_STEP + read_series_number(source),
+        sop_instance_uid=identity.derive_uid("SR instance"),
         instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
-        **equipment_of(identity),
+        **make_equipment(identity),
     )
     copy_patient_and_study(sr, source, f"{identity.engine} measurements")
 
     return sr
 
 
-def _group(
+def _make_measurement_group(
     number: int, segment: Segment, values: Measurements, source: Dataset, seg: Dataset, identity: Identity
 ) -> "hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations":
     """TID 1411: what is measured, in which segment, and the values."""
@@ -109,29 +109,31 @@ def _group(
 
     sites = None
     if segment.laterality:
-        sites = [hd.sr.FindingSite(coded_concept(segment.type), laterality=coded_concept(segment.laterality))]
+        sites = [hd.sr.FindingSite(make_coded_concept(segment.type), laterality=make_coded_concept(segment.laterality))]
     elif segment.region:
-        sites = [hd.sr.FindingSite(coded_concept(segment.region))]
+        sites = [hd.sr.FindingSite(make_coded_concept(segment.region))]
 
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(identity.uid(f"segment {segment.label}"), segment.label),
+        tracking_identifier=hd.sr.TrackingIdentifier(identity.derive_uid(f"segment {segment.label}"), segment.label),
         referenced_segment=hd.sr.ReferencedSegment(
             sop_class_uid=seg.SOPClassUID,
             sop_instance_uid=seg.SOPInstanceUID,
             segment_number=number,
             source_series=hd.sr.SourceSeriesForSegmentation(source.SeriesInstanceUID),
         ),
-        finding_category=coded_concept(segment.category),
-        finding_type=coded_concept(segment.type),
+        finding_category=make_coded_concept(segment.category),
+        finding_type=make_coded_concept(segment.type),
         finding_sites=sites,
-        measurements=_values(values, source),
+        measurements=_make_measurements(values, source),
     )
 
 
-def _values(values: Measurements, source: Dataset) -> list["hd.sr.Measurement"]:
+def _make_measurements(values: Measurements, source: Dataset) -> list["hd.sr.Measurement"]:
     import highdicom as hd
 
-    volume = hd.sr.Measurement(name=codes.SCT.Volume, value=_decimal(values.volume_ml), unit=coded_concept(MILLILITRE))
+    volume = hd.sr.Measurement(
+        name=codes.SCT.Volume, value=_round_to_6_digits(values.volume_ml), unit=make_coded_concept(MILLILITRE)
+    )
     if source.Modality != "CT":
         return [volume]
 
@@ -141,27 +143,30 @@ def _values(values: Measurements, source: Dataset) -> list["hd.sr.Measurement"]:
         codes.SCT.Minimum: values.minimum,
         codes.SCT.Maximum: values.maximum,
     }
-    name, unit = codes.DCM.AttenuationCoefficient, coded_concept(HOUNSFIELD_UNIT)
+    name, unit = codes.DCM.AttenuationCoefficient, make_coded_concept(HOUNSFIELD_UNIT)
 
-    return [volume, *(hd.sr.Measurement(name, _decimal(v), unit, derivation=d) for d, v in statistics.items())]
+    return [
+        volume,
+        *(hd.sr.Measurement(name, _round_to_6_digits(v), unit, derivation=d) for d, v in statistics.items()),
+    ]
 
 
-def _decimal(value: float) -> float:
+def _round_to_6_digits(value: float) -> float:
     """Few enough digits for VR DS (16 characters)."""
     return float(f"{value:.6g}")
 
 
-def _procedure(source: Dataset) -> Any:
+def _choose_procedure_code(source: Dataset) -> Any:
     known = {
-        "CT": coded_concept(sct("77477000", "Computed tomography")),
-        "MR": coded_concept(sct("113091000", "Magnetic resonance imaging")),
+        "CT": make_coded_concept(sct("77477000", "Computed tomography")),
+        "MR": make_coded_concept(sct("113091000", "Magnetic resonance imaging")),
     }
-    return known.get(str(source.get("Modality")), coded_concept(sct("363679005", "Imaging procedure")))
+    return known.get(str(source.get("Modality")), make_coded_concept(sct("363679005", "Imaging procedure")))
 
 
-def _reference(seg: Dataset, source: Dataset) -> Dataset:
+def _make_seg_reference(seg: Dataset, source: Dataset) -> Dataset:
     """What evidence needs to know of the SEG; its many frames would only slow it down."""
-    reference = strip_sources([source])[0]
+    reference = strip_source_images([source])[0]
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
         setattr(reference, keyword, seg.get(keyword))
 

@@ -39,14 +39,14 @@ def write_glb(path: Path, surfaces: Iterable[Surface], segments: Sequence[Segmen
 
     A position is off by at most 1/131068 of its mesh's longest side.
     """
-    document = _Document()
+    document = _GltfDocument()
     for surface in surfaces:
-        document.add(surface, segments[surface.value - 1])
+        document.add_surface(surface, segments[surface.value - 1])
 
-    path.write_bytes(_pack(document.as_json(extras), bytes(document.buffer)))
+    path.write_bytes(_pack_glb(document.as_json(extras), bytes(document.buffer)))
 
 
-class _Document:
+class _GltfDocument:
     """The parts of a glTF document, and its one buffer."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class _Document:
         self._meshes: list[Json] = []
         self._nodes: list[Json] = []
 
-    def add(self, surface: Surface, segment: Segment) -> None:
+    def add_surface(self, surface: Surface, segment: Segment) -> None:
         """Add a surface as mesh, material and node."""
         low, high = (edge.astype(np.float64) for edge in (surface.vertices.min(0), surface.vertices.max(0)))
         centre = (low + high) / 2
@@ -74,7 +74,7 @@ class _Document:
         }
 
         self._meshes.append({"name": segment.surface_label, "primitives": [primitive]})
-        self._materials.append(_material(segment))
+        self._materials.append(_make_material(segment))
         self._nodes.append(
             {
                 "name": segment.surface_label,
@@ -115,13 +115,13 @@ class _Document:
 
         bounds = {"min": positions[:, :3].min(0).tolist(), "max": positions[:, :3].max(0).tolist()}
 
-        return self._add_accessor(positions, VERTICES, 8, _vectors(SHORT, len(vertices)) | bounds)
+        return self._add_accessor(positions, VERTICES, 8, _describe_vectors(SHORT, len(vertices)) | bounds)
 
     def _add_normals(self, normals: NDArray[np.float32]) -> int:
         quantized = np.zeros((len(normals), 4), np.int8)
         quantized[:, :3] = np.rint(normals * 127)
 
-        return self._add_accessor(quantized, VERTICES, 4, _vectors(BYTE, len(normals)))
+        return self._add_accessor(quantized, VERTICES, 4, _describe_vectors(BYTE, len(normals)))
 
     def _add_triangles(self, triangles: NDArray[np.uint32], vertices: int) -> int:
         is_short = vertices < MAX_SHORT_INDEX
@@ -147,13 +147,13 @@ class _Document:
         return len(self._accessors) - 1
 
 
-def _vectors(component_type: int, count: int) -> Json:
+def _describe_vectors(component_type: int, count: int) -> Json:
     return {"componentType": component_type, "count": count, "type": "VEC3", "normalized": True}
 
 
-def _material(segment: Segment) -> Json:
+def _make_material(segment: Segment) -> Json:
     alpha = ENCLOSING_ALPHA if segment.encloses else 1.0
-    color = [*(_linear(channel) for channel in segment.color), alpha]
+    color = [*(_to_linear_light(channel) for channel in segment.color), alpha]
 
     material: Json = {
         "name": segment.surface_label,
@@ -164,13 +164,13 @@ def _material(segment: Segment) -> Json:
     return material | {"alphaMode": "BLEND"} if segment.encloses else material
 
 
-def _linear(channel: int) -> float:
+def _to_linear_light(channel: int) -> float:
     """sRGB 0 to 255 as linear light 0 to 1 (IEC 61966-2-1): what glTF's baseColorFactor is."""
     c = channel / 255
     return round(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4, 5)
 
 
-def _pack(document: Json, buffer: bytes) -> bytes:
+def _pack_glb(document: Json, buffer: bytes) -> bytes:
     """glTF 2.0, 4.4: a header and one or two chunks, each padded to 4 bytes."""
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)

@@ -13,7 +13,7 @@ class LabelRow(SegmentJson):
     volume_ml: float
 
 
-def label_rows(labelmap: Labelmap) -> list[LabelRow]:
+def make_label_rows(labelmap: Labelmap) -> list[LabelRow]:
     """Value, label, codes, color, voxels and volume (mL) of each segment, in their order."""
     voxel_ml = float(labelmap.geometry.voxel_volume) / 1000
     rows: list[LabelRow] = []
@@ -21,14 +21,14 @@ def label_rows(labelmap: Labelmap) -> list[LabelRow]:
     for value, (segment, count) in enumerate(zip(labelmap.segments, labelmap.voxel_counts, strict=True), 1):
         voxels = int(count)
         volume_ml = round(voxels * voxel_ml, 3)
-        rows.append({**segment.voxel_segment.as_json(value), "voxels": voxels, "volume_ml": volume_ml})
+        rows.append({**segment.segment_of_own_voxels.as_json(value), "voxels": voxels, "volume_ml": volume_ml})
 
     return rows
 
 
 def write_labels(labelmap: Labelmap, path: Path) -> None:
     """Write `labels.json`."""
-    path.write_text(json.dumps({"labels": label_rows(labelmap)}, indent=1), "utf-8")
+    path.write_text(json.dumps({"labels": make_label_rows(labelmap)}, indent=1), "utf-8")
 
 
 def read_labels(path: Path) -> list[LabelRow]:

@@ -69,7 +69,7 @@ class Manifest(TypedDict):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFacts:
     """What only the maker of a result knows: the engine's parameters, the times, and who prompted."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -79,14 +79,14 @@ class Run:
 
 
 def write_manifest(
-    folder: Path, identity: Identity, labelmap: "Labelmap", slices: "Slices | None", run: Run, *, has_report: bool
+    folder: Path, identity: Identity, labelmap: "Labelmap", slices: "Slices | None", run: RunFacts, *, has_report: bool
 ) -> Manifest:
     """Describe the files that lie below the folder, and save the manifest there.
 
     `slices`: the source, if it is DICOM; then there is a SEG, and an SR if `has_report`, whose UIDs follow
     from the identity.
     """
-    from segmentation.results.label_table import label_rows  # here: who only reads a manifest needs no arrays
+    from segmentation.results.label_table import make_label_rows  # here: who only reads a manifest needs no arrays
 
     manifest: Manifest = {
         "identity": identity.as_json(),
@@ -95,8 +95,8 @@ def write_manifest(
         "seconds": run.seconds,
         "series_instance_uid": identity.series_instance_uid,
         "shape": list(labelmap.array.shape),
-        "segments": label_rows(labelmap),
-        "software": software_versions(),
+        "segments": make_label_rows(labelmap),
+        "software": read_software_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()),
     }
@@ -112,11 +112,11 @@ def write_manifest(
             "sop_class_uid": str(first.SOPClassUID),
             "sop_instance_uids": [str(image.SOPInstanceUID) for image in slices.images],
         }
-        manifest["seg_series_instance_uid"] = identity.uid("SEG series")
-        manifest["seg_sop_instance_uid"] = identity.uid("SEG instance")
+        manifest["seg_series_instance_uid"] = identity.derive_uid("SEG series")
+        manifest["seg_sop_instance_uid"] = identity.derive_uid("SEG instance")
         if has_report:
-            manifest["sr_series_instance_uid"] = identity.uid("SR series")
-            manifest["sr_sop_instance_uid"] = identity.uid("SR instance")
+            manifest["sr_series_instance_uid"] = identity.derive_uid("SR series")
+            manifest["sr_sop_instance_uid"] = identity.derive_uid("SR instance")
 
     save_manifest(folder, manifest)
 
@@ -138,7 +138,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def software_versions() -> dict[str, str]:
+def read_software_versions() -> dict[str, str]:
     """Versions of the packages that took part, of those that are installed."""
     versions = {"minipacs": minipacs.__version__}
 

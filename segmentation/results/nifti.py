@@ -23,13 +23,13 @@ def write_nifti(labelmap: Labelmap, path: Path) -> None:
     image = new_image(labelmap.array, np.asarray(labelmap.geometry.affine))
     image.header["intent_code"] = 1002  # NIFTI_INTENT_LABEL
     image.header["descrip"] = b"minipacs labelmap"
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(ECODE, _caret_label_table(labelmap).encode()))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(ECODE, _make_caret_label_table(labelmap).encode()))
 
     with igzip.open(path, "wb", compresslevel=1) as stream:
         image.to_file_map({"image": nib.FileHolder(fileobj=stream), "header": nib.FileHolder(fileobj=stream)})
 
 
-def _caret_label_table(labelmap: Labelmap) -> str:
+def _make_caret_label_table(labelmap: Labelmap) -> str:
     """The label names as XML in Caret's form, which TotalSegmentator and nibabel's users read."""
     rows = []
     for value, segment in enumerate(labelmap.segments, 1):

@@ -46,7 +46,7 @@ def write_preview(labelmap: Labelmap, volume: "Volume", path: Path) -> None:
         grey = np.clip((values.array[here].astype(np.float32) - black) / max(white - black, 1e-6), 0, 1) * 255
         planes.append(_draw_plane(grey, labels[here], colors, size))
 
-    row = np.concatenate([_pad(plane, max(p.shape[0] for p in planes)) for plane in planes], axis=1)
+    row = np.concatenate([_pad_plane(plane, max(p.shape[0] for p in planes)) for plane in planes], axis=1)
     picture = Image.fromarray(row)
     _add_legend(picture, labelmap.segments).save(path)
 
@@ -96,7 +96,7 @@ def _draw_plane(
     return picture
 
 
-def _pad(plane: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+def _pad_plane(plane: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
     """In the middle of this height, with an edge between planes."""
     above = (height - plane.shape[0]) // 2
     return np.pad(plane, ((above, height - plane.shape[0] - above), (0, 4), (0, 0)))

@@ -54,7 +54,9 @@ def move_into_place(folder: Path, place: Path, manifest: Manifest, before: Manif
     return manifest
 
 
-def keep(folder: Path, manifest: Manifest, archive: Archive, database: Database, *, remove_superseded: bool) -> None:
+def store_and_record(
+    folder: Path, manifest: Manifest, archive: Archive, database: Database, *, remove_superseded: bool
+) -> None:
     """Give archive and catalogue what they lack of the result in this folder; doing it again changes nothing."""
     store_in_archive(folder, manifest, archive)
     if remove_superseded:
@@ -102,7 +104,7 @@ def record_in_catalogue(manifest: Manifest, database: Database) -> None:
         session.execute(update(SegmentationResult).where(older).values(superseded_by=series))
 
 
-def summarise(manifest: Manifest) -> SeriesResult:
+def summarise_result(manifest: Manifest) -> SeriesResult:
     """What the job's result says of this segmentation."""
     return {
         "series": manifest["series_instance_uid"],

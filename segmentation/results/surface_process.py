@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from minipacs.errors import EngineFailed
 from segmentation.labelmap import Labelmap, Segment
 from segmentation.results.glb import write_glb
-from segmentation.results.slicer_scene import Scene, load_slicer
+from segmentation.results.slicer_scene import SlicerScene, load_slicer
 from segmentation.results.surfaces import find_surfaces
 
 LABELS_FILE = ".labels.npy"
@@ -47,7 +47,7 @@ class SurfaceProcess:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def send(self, labelmap: Labelmap, out: Path, series: str, bundle: bool = False) -> None:
+    def send_labelmap(self, labelmap: Labelmap, out: Path, series: str, bundle: bool = False) -> None:
         """Send the labelmap; `model.glb` and `segmentation.seg.nrrd` will be written below `out`.
 
         `bundle`: the whole scene as `scene.mrb` too.
@@ -55,12 +55,12 @@ class SurfaceProcess:
         np.save(out / LABELS_FILE, labelmap.array)
         affine = np.asarray(labelmap.geometry.affine, np.float64)
 
-        with _broken_pipe_is_a_crash():
+        with _translate_broken_pipe():
             self._pipe.send(Request(affine, labelmap.segments, out, series, bundle))
 
-    def receive(self) -> dict[str, float]:
+    def wait_for_durations(self) -> dict[str, float]:
         """Wait until everything is written; seconds of each stage. Raises what the process raised."""
-        with _broken_pipe_is_a_crash():
+        with _translate_broken_pipe():
             answer: dict[str, float] | Exception = self._pipe.recv()
 
         if isinstance(answer, Exception):
@@ -70,11 +70,11 @@ class SurfaceProcess:
 
 
 @contextmanager
-def surface_process() -> Iterator[SurfaceProcess]:
+def start_surface_process() -> Iterator[SurfaceProcess]:
     """Start the process, and kill it at the end."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    process = context.Process(target=serve_one_request, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
 
@@ -87,7 +87,7 @@ def surface_process() -> Iterator[SurfaceProcess]:
 
 
 @contextmanager
-def _broken_pipe_is_a_crash() -> Iterator[None]:
+def _translate_broken_pipe() -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
@@ -95,7 +95,7 @@ def _broken_pipe_is_a_crash() -> Iterator[None]:
 
 
 # -- in the process ---------------------------------------------------------------------------------
-def serve(pipe: Connection) -> None:
+def serve_one_request(pipe: Connection) -> None:
     """Load the libraries, wait for a request, answer with the seconds of each stage or with the error."""
     load_slicer()
     for library in ("cv2", "fast_simplification", "highdicom"):
@@ -114,7 +114,7 @@ def serve(pipe: Connection) -> None:
         pipe.send(error)
 
 
-def write_surfaces(request: Request) -> tuple[dict[str, float], Scene]:
+def write_surfaces(request: Request) -> tuple[dict[str, float], SlicerScene]:
     """Write GLB, seg.nrrd and, if wanted, the bundle; seconds of each stage, and the scene."""
     from highdicom import VolumeGeometry
 
@@ -125,25 +125,25 @@ def write_surfaces(request: Request) -> tuple[dict[str, float], Scene]:
 
     seconds: dict[str, float] = {}
 
-    with _time("surfaces", seconds):
+    with _time_stage("surfaces", seconds):
         surfaces = find_surfaces(labelmap)
 
-    with _time("GLB", seconds):
+    with _time_stage("GLB", seconds):
         write_glb(request.out / "model.glb", surfaces, labelmap.segments, {"series": request.series})
 
-    with _time("seg.nrrd", seconds):
-        scene = Scene(labelmap, surfaces)
-        scene.save(request.out / "segmentation.seg.nrrd")
+    with _time_stage("seg.nrrd", seconds):
+        scene = SlicerScene(labelmap, surfaces)
+        scene.save_seg_nrrd(request.out / "segmentation.seg.nrrd")
 
     if request.bundle:
-        with _time("mrb", seconds):
-            scene.save_bundle(request.out / "scene.mrb")
+        with _time_stage("mrb", seconds):
+            scene.save_mrb(request.out / "scene.mrb")
 
     return seconds, scene
 
 
 @contextmanager
-def _time(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+def _time_stage(stage: str, seconds: dict[str, float]) -> Iterator[None]:
     began = perf_counter()
     yield
     seconds[stage] = round(perf_counter() - began, 3)

@@ -79,14 +79,14 @@ def _find_surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
         max(1, min(round(target_mm / step), voxels // MIN_VOXELS_ACROSS))
         for step, voxels in zip(spacing, mask.shape, strict=True)
     ]
-    grid = _average(mask, factors)
+    grid = _downsample_mask(mask, factors)
     if max(factors) > 1 and grid.max(initial=0) <= HALF_LEVEL:  # too small to survive the average
         factors = [1, 1, 1]
-        grid = _average(mask, factors)
+        grid = _downsample_mask(mask, factors)
 
     points, triangles = _run_flying_edges(grid, np.asarray(factors) * spacing, smooth=target_mm > 0)
     if target_mm > 0 and len(triangles) > MAX_TRIANGLES:
-        points, triangles = _simplify(points, triangles)
+        points, triangles = _reduce_triangles(points, triangles)
 
     f = np.asarray(factors, float)
     padding = 2 * f - (f - 1) / 2  # two averaged voxels, and from a block's corner to its centre
@@ -98,7 +98,7 @@ def _find_surface(value: int, labelmap: Labelmap, *, exact: bool) -> Surface:
     return Surface(value, vertices, faces, normals)
 
 
-def _average(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uint8]:
+def _downsample_mask(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.uint8]:
     """The mask times 255, with two averaged voxels of nothing around, averaged by whole factors and blurred."""
     import cv2
 
@@ -168,7 +168,7 @@ def _run_flying_edges(
     return points, triangles
 
 
-def _simplify(
+def _reduce_triangles(
     points: NDArray[np.float32], triangles: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """About `MAX_TRIANGLES` of the triangles (quadric edge collapse)."""

@@ -20,14 +20,14 @@ GOLDEN_ANGLE = 137.508
 """Degrees between hues of colors that follow one another: no two neighbours look alike."""
 
 
-def find(name: str) -> Segment | None:
+def find_structure(name: str) -> Segment | None:
     """The coded segment of this name ("left kidney", "kidney_left", "vertebrae L5"), or nothing."""
     words = name.replace("_", " ").split()
     sides = [word.lower() for word in words if word.lower() in SIDES]
-    known = _by_name()
+    known = _read_structures()
 
     for candidate in (" ".join(words), " ".join(word for word in words if word.lower() not in SIDES)):
-        if found := known.get(_key(candidate)):
+        if found := known.get(_normalise_name(candidate)):
             # the heart's left atrium is a concept of its own: its side is in the name found
             side = SIDES[sides[0]] if sides and not set(sides) & set(found.label.split()) else None
             label = f"{sides[0]} {found.label}" if side else found.label
@@ -36,12 +36,12 @@ def find(name: str) -> Segment | None:
     return None
 
 
-def structures() -> Iterator[Segment]:
+def list_structures() -> Iterator[Segment]:
     """Every structure of the list, by name; without a side."""
-    yield from _by_name().values()
+    yield from _read_structures().values()
 
 
-def color(number: int) -> tuple[int, int, int]:
+def choose_color(number: int) -> tuple[int, int, int]:
     """sRGB, 0 to 255, of the n-th of many; the same for the same number."""
     from colorsys import hsv_to_rgb
 
@@ -50,19 +50,19 @@ def color(number: int) -> tuple[int, int, int]:
 
 
 @cache
-def _by_name() -> dict[str, Segment]:
+def _read_structures() -> dict[str, Segment]:
     text = (files("segmentation.vocabulary") / "anatomy.csv").read_text("utf-8")
     rows = csv.DictReader(text.splitlines())
-    return {_key(row["name"]): _segment(number, row) for number, row in enumerate(rows)}
+    return {_normalise_name(row["name"]): _make_segment(number, row) for number, row in enumerate(rows)}
 
 
-def _segment(number: int, row: dict[str, str]) -> Segment:
+def _make_segment(number: int, row: dict[str, str]) -> Segment:
     region: Code | None = sct(row["region_code"], row["region"]) if row["region_code"] else None
     type_ = sct(row["code"], row["meaning"])
-    return Segment(row["name"], CATEGORIES[row["category"]], type_, region=region, color=color(number))
+    return Segment(row["name"], CATEGORIES[row["category"]], type_, region=region, color=choose_color(number))
 
 
-def _key(name: str) -> str:
+def _normalise_name(name: str) -> str:
     """A name without what differs between vendors: case, plurals, synonyms, order and repetition of words."""
     words = " ".join(WORDS.get(word, word) for word in name.lower().split()).split()
     return " ".join(sorted({word for word in words if word not in ("of", "and", "the")}))

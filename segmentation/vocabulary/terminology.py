@@ -104,16 +104,16 @@ class Term:
         }
 
 
-def search(query: str) -> list[Term]:
+def search_terms(query: str) -> list[Term]:
     """Terms in which every word of the query begins a word, the shortest first; all beginnings for an empty one."""
-    start, words = query.lower().strip(), _words(query)
-    found = [term for term in all_terms() if _fits(words, _words(term.label))]
+    start, words = query.lower().strip(), _split_words(query)
+    found = [term for term in list_all_terms() if _has_word_for_each_start(words, _split_words(term.label))]
 
     return sorted(found, key=lambda term: (not term.label.lower().startswith(start), len(term.label)))[:MAX_TERMS]
 
 
 @cache
-def all_terms() -> tuple[Term, ...]:
+def list_all_terms() -> tuple[Term, ...]:
     """The whole list."""
     from pydicom.sr.codedict import codes as published
 
@@ -125,12 +125,12 @@ def all_terms() -> tuple[Term, ...]:
                 code = Code(concept.value, concept.scheme_designator, concept.meaning)
                 kinds.setdefault((code.scheme, code.value), (category, code))
 
-    return tuple(term for category, code in kinds.values() for term in _terms(category, code))
+    return tuple(term for category, code in kinds.values() for term in _make_terms(category, code))
 
 
-def _terms(category: Code, code: Code) -> list[Term]:
+def _make_terms(category: Code, code: Code) -> list[Term]:
     """The term, and one for each side where there are two."""
-    color = COLORS.get(code.meaning) or _color_of(code)
+    color = COLORS.get(code.meaning) or _derive_color(code)
     terms = [Term(code.meaning, category, code, None, color)]
 
     if code.meaning in PAIRED:
@@ -141,15 +141,15 @@ def _terms(category: Code, code: Code) -> list[Term]:
     return terms
 
 
-def _fits(starts: list[str], words: list[str]) -> bool:
+def _has_word_for_each_start(starts: list[str], words: list[str]) -> bool:
     return all(any(word.startswith(start) for word in words) for start in starts)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def _color_of(code: Code) -> tuple[int, int, int]:
+def _derive_color(code: Code) -> tuple[int, int, int]:
     """A color of its own, always the same, neither dark nor pale."""
     number = int(sha256(code.value.encode()).hexdigest(), 16)
     red, green, blue = colorsys.hls_to_rgb((number % 360) / 360, 0.52 + (number >> 16) % 16 / 100, 0.62)

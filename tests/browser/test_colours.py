@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 from pydicom.uid import generate_uid
 
 from minipacs.local.phantom import write_chest_ct
-from segmentation.results.convert_seg import convert
+from segmentation.results.convert_seg import convert_seg
 from stack import RunningStack
 from viewer_page import HAS_IMAGE, HAS_REPRESENTATION, show
 from waiting import until
@@ -111,7 +111,7 @@ def segmented(stack: RunningStack, folder: Path, patient: str) -> tuple[list[pyd
 
 def another(result: Path, kind: str, *, background: bool) -> pydicom.Dataset:
     """The result's SEG in the other form; with the item for the background, number 0, that highdicom writes."""
-    seg = pydicom.dcmread(convert(result, kind))
+    seg = pydicom.dcmread(convert_seg(result, kind))
     if background:
         item = deepcopy(seg.SegmentSequence[0])
         item.SegmentNumber, item.SegmentLabel = 0, "Background"

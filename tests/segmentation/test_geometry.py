@@ -18,7 +18,7 @@ from segmentation.labelmap import Labelmap, Segment
 from segmentation.results.dicom_seg import encode_seg
 from segmentation.results.glb import write_glb
 from segmentation.results.nifti import write_nifti
-from segmentation.results.slicer_scene import Scene
+from segmentation.results.slicer_scene import SlicerScene
 from segmentation.results.surfaces import find_surfaces
 from segmentation.series_volume import load_volume, stack_images
 from segmentation.vocabulary import codes
@@ -65,7 +65,7 @@ def test_every_form_puts_the_shape_where_it_is(placed, tmp_path):
         agree(described, truth, *by_highdicom(tmp_path / f"{kind}.dcm"))
     write_nifti(labelmap, tmp_path / "labels.nii.gz")
     agree(described, truth, *by_nibabel(tmp_path / "labels.nii.gz"))
-    Scene(labelmap, find_surfaces(labelmap)).save(tmp_path / "labels.seg.nrrd")
+    SlicerScene(labelmap, find_surfaces(labelmap)).save_seg_nrrd(tmp_path / "labels.seg.nrrd")
     agree(described, truth, *by_simpleitk(tmp_path / "labels.seg.nrrd"))
     write_glb(tmp_path / "exact.glb", find_surfaces(labelmap, exact=True), labelmap.segments, {})
     vertices_are_half_way(described, truth, by_gltf(tmp_path / "exact.glb"))

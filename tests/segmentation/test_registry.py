@@ -18,13 +18,13 @@ class Full(Bare):
 
 
 def test_an_engine_that_leaves_out_what_it_may_runs_anywhere_and_checks_its_prompts_itself():
-    assert EngineFacts.of(Bare()) == EngineFacts("bare", "1", {}, "cpu", None, takes_prompts=True)
+    assert EngineFacts.from_engine(Bare()) == EngineFacts("bare", "1", {}, "cpu", None, takes_prompts=True)
 
 
 def test_what_an_engine_says_of_itself_counts():
-    assert EngineFacts.of(Full()) == EngineFacts("bare", "1", {}, "gpu", 5.0, takes_prompts=False)
+    assert EngineFacts.from_engine(Full()) == EngineFacts("bare", "1", {}, "gpu", 5.0, takes_prompts=False)
 
 
 def test_an_engine_that_is_not_available_has_the_version_of_its_absence(settings, engines):
-    assert registry.read_facts("absent", settings) == EngineFacts("absent", "absent", {})
-    assert registry.read_facts("nobody", settings) == EngineFacts("nobody", "absent", {})
+    assert registry.read_engine_facts("absent", settings) == EngineFacts("absent", "absent", {})
+    assert registry.read_engine_facts("nobody", settings) == EngineFacts("nobody", "absent", {})

@@ -6,7 +6,7 @@ import pytest
 
 from data import shared_data
 from minipacs.errors import NotAVolume, Unreadable
-from segmentation.series_volume import load_file, load_volume, read_images, stack_images
+from segmentation.series_volume import load_volume, read_images, read_volume_and_modality, stack_images
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 
@@ -156,29 +156,29 @@ def test_a_file_s_voxels_keep_their_place_and_tell_its_modality(tmp_path):
     affine = affine @ np.diag([1.25, 0.75, 3, 1])
     values = (np.arange(60).reshape(5, 4, 3) * 37 - 1000).astype(np.int16)  # (columns, rows, slices)
     nib.save(nib.Nifti1Image(values, np.diag([-1, -1, 1, 1]) @ affine), tmp_path / "ct.nii.gz")
-    volume, modality = load_file(tmp_path / "ct.nii.gz", {"CT"})
+    volume, modality = read_volume_and_modality(tmp_path / "ct.nii.gz", {"CT"})
     assert modality == "CT"
     assert volume.array.dtype == np.int16
     assert np.array_equal(volume.array, values.T)
     assert np.allclose(volume.map_indices_to_reference(np.array([[2, 1, 4]])), (affine @ [4, 1, 2, 1])[:3])
     with pytest.raises(NotAVolume, match="it is CT; the engine takes MR"):
-        load_file(tmp_path / "ct.nii.gz", {"MR"})
+        read_volume_and_modality(tmp_path / "ct.nii.gz", {"MR"})
 
 
 def test_a_file_that_is_no_volume_is_refused_by_its_name(tmp_path):
     (tmp_path / "text.nii").write_text("hello")
     with pytest.raises(Unreadable, match=r"text\.nii: The file is not NIfTI"):
-        load_file(tmp_path / "text.nii")
+        read_volume_and_modality(tmp_path / "text.nii")
     with pytest.raises(Unreadable, match=r"none\.nrrd cannot be opened"):
-        load_file(tmp_path / "none.nrrd")
+        read_volume_and_modality(tmp_path / "none.nrrd")
     nib.save(nib.Nifti1Image(np.zeros((5, 4, 3, 2), np.int16), np.eye(4)), tmp_path / "four.nii")
     with pytest.raises(NotAVolume, match="not one grey-scale volume"):
-        load_file(tmp_path / "four.nii")
+        read_volume_and_modality(tmp_path / "four.nii")
     nib.save(nib.Nifti1Image(np.full((5, 4, 3), np.nan, np.float32), np.eye(4)), tmp_path / "holes.nii")
     with pytest.raises(Unreadable, match="not numbers"):
-        load_file(tmp_path / "holes.nii")
+        read_volume_and_modality(tmp_path / "holes.nii")
     sheared = np.eye(4)
     sheared[0, 2] = 0.05
     nib.save(nib.Nifti1Image(np.zeros((5, 4, 3), np.int16), sheared), tmp_path / "sheared.nii")
     with pytest.raises(NotAVolume, match="right angles"):
-        load_file(tmp_path / "sheared.nii")
+        read_volume_and_modality(tmp_path / "sheared.nii")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, fill_holes, find_extent
+from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, fill_holes_in_slices, find_extent
 
 TRACHEA_HU = -700
 DISC_MM2 = (60, 900)
@@ -46,9 +46,9 @@ def find_airway(densities: Densities, body: Mask, grid: Grid) -> Mask:
     slices = [disc.slice for disc in chain]
     slab = slice(max(0, min(slices) - int(BELOW_MM / grid.spacing[0])), max(slices) + 1)
     out[seed] = 1
-    out[slab] |= _grow(densities[slab], body[slab], seed[slab], grid)
+    out[slab] |= _grow_airway(densities[slab], body[slab], seed[slab], grid)
 
-    return fill_holes(out)
+    return fill_holes_in_slices(out)
 
 
 def _find_trachea(densities: Densities, body: Mask, grid: Grid) -> list[Disc]:
@@ -111,9 +111,9 @@ def _find_discs(densities: Densities, body: Mask, k: int, grid: Grid) -> list[Di
     return found
 
 
-def _grow(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid) -> Mask:
+def _grow_airway(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid) -> Mask:
     """Growth from the seed at rising thresholds; the last one before the volume jumps (a leak into lung)."""
-    seed_ml, before = grid.ml(seed), 0.0
+    seed_ml, before = grid.measure_ml(seed), 0.0
     grown = np.zeros_like(body)
 
     for threshold in GROWTH_HU:
@@ -121,7 +121,7 @@ def _grow(densities: Densities, body: Mask, seed: NDArray[np.bool_], grid: Grid)
         parts = cc3d.connected_components(dark, connectivity=6)
         wanted = np.unique(parts[seed & dark])
         region = np.isin(parts, wanted[wanted > 0])
-        volume = grid.ml(region)
+        volume = grid.measure_ml(region)
         leaks = before and volume > 1.9 * before and volume > 1.6 * seed_ml
         if volume > max(3.5 * seed_ml, seed_ml + 90) or leaks:
             break

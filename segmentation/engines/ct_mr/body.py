@@ -11,8 +11,8 @@ from segmentation.engines.ct_mr.grid import (
     Mask,
     close_mask,
     fill_by_slice,
-    fill_cavities,
-    fill_holes,
+    fill_holes_in_slices,
+    fill_holes_in_volume,
     open_mask,
 )
 
@@ -26,11 +26,11 @@ LEAST_LUNG_MM2 = 1500
 def find_body(densities: Densities, grid: Grid) -> Mask:
     """The body on the working grid."""
     dense = open_mask((densities > SKIN_HU).view(np.uint8), 3.2, grid)
-    mask = fill_holes(_keep_parts_of_person(dense, densities))
-    mask = fill_cavities(fill_holes(open_mask(mask, 8.0, grid)))
+    mask = fill_holes_in_slices(_keep_parts_of_person(dense, densities))
+    mask = fill_holes_in_volume(fill_holes_in_slices(open_mask(mask, 8.0, grid)))
     lung_outside = _find_lung_outside(densities, mask, grid)
 
-    return fill_holes(close_mask(mask | lung_outside, 5.0, grid)) if lung_outside.any() else mask
+    return fill_holes_in_slices(close_mask(mask | lung_outside, 5.0, grid)) if lung_outside.any() else mask
 
 
 def _keep_parts_of_person(dense: Mask, densities: Densities) -> Mask:

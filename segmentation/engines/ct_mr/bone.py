@@ -12,9 +12,9 @@ from segmentation.engines.ct_mr.grid import (
     Grid,
     Mask,
     close_mask,
-    dilate,
+    dilate_mask,
     fill_by_slice,
-    fill_holes,
+    fill_holes_in_slices,
     smooth_slices,
 )
 
@@ -28,17 +28,17 @@ EVEN_MM, EVEN_ML, EVENER = 6.0, 2.0, 1.6
 def find_bone(densities: Densities, body: Mask, air: Mask, grid: Grid) -> Mask:
     """Bone with its marrow on the working grid. `air`: lungs and airway."""
     dense = (densities > BONE_HU).view(np.uint8) & body
-    found = _keep_with_cortex(dense, densities, grid, share=0.03)
-    blood = _find_contrast(found, densities, grid) | _find_even(found, densities, body, grid)
+    found = _keep_parts_with_cortex(dense, densities, grid, share=0.03)
+    blood = _find_blood_by_dark_rim(found, densities, grid) | _find_blood_by_evenness(found, densities, body, grid)
     if blood.any():
-        found = _keep_with_cortex(found & (1 - blood), densities, grid, share=0.05)
+        found = _keep_parts_with_cortex(found & (1 - blood), densities, grid, share=0.05)
 
-    enclosed = fill_holes(close_mask(found, 6.0, grid)) & (1 - found) & (1 - air) & body & (1 - blood)
+    enclosed = fill_holes_in_slices(close_mask(found, 6.0, grid)) & (1 - found) & (1 - air) & body & (1 - blood)
 
     return found | (enclosed & (smooth_slices(densities) > MARROW_HU).view(np.uint8))
 
 
-def _keep_with_cortex(dense: Mask, densities: Densities, grid: Grid, *, share: float) -> Mask:
+def _keep_parts_with_cortex(dense: Mask, densities: Densities, grid: Grid, *, share: float) -> Mask:
     """Components that hold at least this share, and 0.1 mL, of very dense voxels."""
     parts = cc3d.connected_components(dense, connectivity=18)
     sizes = np.bincount(parts.ravel())
@@ -50,7 +50,7 @@ def _keep_with_cortex(dense: Mask, densities: Densities, grid: Grid, *, share: f
     return kept
 
 
-def _find_contrast(found: Mask, densities: Densities, grid: Grid) -> Mask:
+def _find_blood_by_dark_rim(found: Mask, densities: Densities, grid: Grid) -> Mask:
     """Thick cores whose rim is darker than their inside: blood. Bone has a bright rim."""
     blood = np.zeros_like(found)
     if not found.any():
@@ -66,7 +66,7 @@ def _find_contrast(found: Mask, densities: Densities, grid: Grid) -> Mask:
         if core == 0:
             continue
 
-        box = _box_around(stats["bounding_boxes"][core], 2 * CORE_MM, grid)
+        box = _enlarge_box(stats["bounding_boxes"][core], 2 * CORE_MM, grid)
         inside = cores[box] == core
         away = edt.edt(~inside, anisotropy=grid.spacing, parallel=THREADS, black_border=False)
         region = (away <= REACH_MM) & (found[box] > 0)
@@ -84,9 +84,9 @@ def _is_blood(densities: Densities, inside: NDArray[np.bool_], rim: NDArray[np.b
     return bool(core - np.percentile(densities[rim], 70) > 25 and core < 700)
 
 
-def _find_even(found: Mask, densities: Densities, body: Mask, grid: Grid) -> Mask:
+def _find_blood_by_evenness(found: Mask, densities: Densities, body: Mask, grid: Grid) -> Mask:
     """Dense regions without any texture: blood with a little contrast. Marrow lies between trabeculae."""
-    spread = _measure_spread(densities, grid)
+    spread = _measure_local_spread(densities, grid)
     soft = body.view(bool) & (densities > 0) & (densities < MARROW_HU)
     if not soft.any():
         return np.zeros_like(found)
@@ -97,10 +97,10 @@ def _find_even(found: Mask, densities: Densities, body: Mask, grid: Grid) -> Mas
     large[0] = False
     even = large[parts].view(np.uint8)
 
-    return dilate(even, EVEN_MM, grid) & (densities < CORTEX_HU).view(np.uint8) if even.any() else even
+    return dilate_mask(even, EVEN_MM, grid) & (densities < CORTEX_HU).view(np.uint8) if even.any() else even
 
 
-def _measure_spread(densities: Densities, grid: Grid) -> NDArray[np.float32]:
+def _measure_local_spread(densities: Densities, grid: Grid) -> NDArray[np.float32]:
     """Standard deviation within a window of each slice, HU."""
     window = tuple(max(3, round(EVEN_MM / grid.spacing[axis]) | 1) for axis in (2, 1))
     out = np.empty(densities.shape, np.float32)
@@ -117,6 +117,6 @@ def _measure_spread(densities: Densities, grid: Grid) -> NDArray[np.float32]:
     return out
 
 
-def _box_around(box: tuple[slice, ...], mm: float, grid: Grid) -> tuple[slice, ...]:
+def _enlarge_box(box: tuple[slice, ...], mm: float, grid: Grid) -> tuple[slice, ...]:
     pads = [int(mm / spacing) + 1 for spacing in grid.spacing]
     return tuple(slice(max(0, side.start - pad), side.stop + pad) for side, pad in zip(box, pads, strict=True))

@@ -27,7 +27,7 @@ LPS_ORDER = "HPL"
 """Slices towards the head, rows towards posterior, columns towards the left."""
 
 
-def _segment(label: str, type_: codes.Code, color: tuple[int, int, int], **more: Any) -> Segment:
+def _make_segment(label: str, type_: codes.Code, color: tuple[int, int, int], **more: Any) -> Segment:
     return Segment(
         label, more.pop("category", codes.ANATOMICAL_STRUCTURE), type_, color=color, family=codes.MORPHOLOGY, **more
     )
@@ -35,21 +35,21 @@ def _segment(label: str, type_: codes.Code, color: tuple[int, int, int], **more:
 
 # fmt: off
 CT_SEGMENTS = (
-    _segment("Body (remainder)", codes.BODY, (177, 122, 101), encloses=True),
-    _segment("Right lung (aerated)", codes.LUNG, (172, 138, 115), laterality=codes.RIGHT),
-    _segment("Left lung (aerated)", codes.LUNG, (202, 164, 140), laterality=codes.LEFT),
-    _segment("Airways", codes.TRACHEA_AND_BRONCHUS, (182, 228, 255)),
-    _segment("Bone", codes.BONE, (241, 214, 145)),
-    _segment("Subcutaneous fat", codes.SUBCUTANEOUS_FAT, (230, 220, 70), category=codes.TISSUE, surface=False),
-    _segment("Torso fat", codes.FAT, (255, 170, 60), category=codes.TISSUE, region=codes.TRUNK, surface=False),
-    _segment("Lean soft tissue", codes.SOFT_TISSUE, (192, 104, 88), category=codes.TISSUE, surface=False),
+    _make_segment("Body (remainder)", codes.BODY, (177, 122, 101), encloses=True),
+    _make_segment("Right lung (aerated)", codes.LUNG, (172, 138, 115), laterality=codes.RIGHT),
+    _make_segment("Left lung (aerated)", codes.LUNG, (202, 164, 140), laterality=codes.LEFT),
+    _make_segment("Airways", codes.TRACHEA_AND_BRONCHUS, (182, 228, 255)),
+    _make_segment("Bone", codes.BONE, (241, 214, 145)),
+    _make_segment("Subcutaneous fat", codes.SUBCUTANEOUS_FAT, (230, 220, 70), category=codes.TISSUE, surface=False),
+    _make_segment("Torso fat", codes.FAT, (255, 170, 60), category=codes.TISSUE, region=codes.TRUNK, surface=False),
+    _make_segment("Lean soft tissue", codes.SOFT_TISSUE, (192, 104, 88), category=codes.TISSUE, surface=False),
 )
-MR_SEGMENTS = (_segment("Outline", codes.BODY, (177, 122, 101)),)
+MR_SEGMENTS = (_make_segment("Outline", codes.BODY, (177, 122, 101)),)
 # fmt: on
 """In the order of the labelmap's values (`segment.py`)."""
 
 
-class SlicerEngine:
+class CtMrEngine:
     """See the module."""
 
     name = "slicer"
@@ -88,9 +88,9 @@ class SlicerEngine:
         return Labelmap(_make_contiguous(back.array), volume.get_geometry(), segments).compact()
 
 
-def create(settings: Settings) -> SlicerEngine:
+def create(settings: Settings) -> CtMrEngine:
     """The engine; it is always available."""
-    return SlicerEngine()
+    return CtMrEngine()
 
 
 def _check_field_of_view(volume: "Volume") -> None:

@@ -38,7 +38,7 @@ class Grid:
         """Area of a pixel."""
         return self.spacing[1] * self.spacing[2]
 
-    def ml(self, mask: NDArray[np.generic]) -> float:
+    def measure_ml(self, mask: NDArray[np.generic]) -> float:
         """Volume of a mask."""
         return int(np.count_nonzero(mask)) * self.voxel_ml
 
@@ -61,7 +61,7 @@ def fill_by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> N
         list(pool.map(work, range(THREADS)))
 
 
-def reduce_densities(densities: Densities, grid: Grid) -> Densities:
+def downsample_densities(densities: Densities, grid: Grid) -> Densities:
     """Mean densities on the working grid."""
     slices, pixels = grid.steps
     rows, columns = densities.shape[1] // pixels, densities.shape[2] // pixels
@@ -77,7 +77,7 @@ def reduce_densities(densities: Densities, grid: Grid) -> Densities:
     return out
 
 
-def enlarge_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
+def upsample_mask_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
     """Slice `k` of the full grid, (rows, columns) = `shape`, from a mask of the working grid.
 
     Linear in every direction, cut at `level` of 255. One slice at a time: a full-grid copy of every mask would
@@ -101,12 +101,12 @@ def enlarge_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level:
 
 def open_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Opening in each slice, by a disc of this radius."""
-    return _map_slices(mask, lambda s: cv2.morphologyEx(s, cv2.MORPH_OPEN, _disc(mm, grid)))
+    return _map_slices(mask, lambda s: cv2.morphologyEx(s, cv2.MORPH_OPEN, _make_disc(mm, grid)))
 
 
 def close_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Closing in each slice; padded, so that nothing bridges over the image's border."""
-    disc = _disc(mm, grid)
+    disc = _make_disc(mm, grid)
     pad = disc.shape[0]
 
     def one(s: Mask) -> Any:
@@ -116,7 +116,7 @@ def close_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     return _map_slices(mask, one)
 
 
-def fill_holes(mask: Mask) -> Mask:
+def fill_holes_in_slices(mask: Mask) -> Mask:
     """Holes filled in each slice."""
 
     def one(s: Mask) -> Any:
@@ -127,21 +127,21 @@ def fill_holes(mask: Mask) -> Mask:
     return _map_slices(mask, one)
 
 
-def fill_cavities(mask: Mask) -> Mask:
+def fill_holes_in_volume(mask: Mask) -> Mask:
     """Enclosed holes filled in space (`fill_voids` answers in Fortran order: made C-contiguous again)."""
     return np.ascontiguousarray(fill_voids.fill(mask), np.uint8)
 
 
-def dilate(mask: Mask, mm: float, grid: Grid) -> Mask:
+def dilate_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Dilation in space: a disc in each slice, then over neighbouring slices."""
-    out = _map_slices(mask, lambda s: cv2.dilate(s, _disc(mm, grid)))
-    return _combine_slices(out, mm, grid, np.bitwise_or)
+    out = _map_slices(mask, lambda s: cv2.dilate(s, _make_disc(mm, grid)))
+    return _combine_neighbouring_slices(out, mm, grid, np.bitwise_or)
 
 
-def erode(mask: Mask, mm: float, grid: Grid) -> Mask:
+def erode_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
     """Erosion in space: a disc in each slice, then over neighbouring slices."""
-    out = _map_slices(mask, lambda s: cv2.erode(s, _disc(mm, grid)))
-    return _combine_slices(out, mm, grid, np.bitwise_and)
+    out = _map_slices(mask, lambda s: cv2.erode(s, _make_disc(mm, grid)))
+    return _combine_neighbouring_slices(out, mm, grid, np.bitwise_and)
 
 
 def smooth_slices(densities: Densities) -> Densities:
@@ -163,7 +163,7 @@ def _map_slices(mask: Mask, function: Callable[[Mask], Any]) -> Mask:
     return out
 
 
-def _combine_slices(mask: Mask, mm: float, grid: Grid, combine: np.ufunc) -> Mask:
+def _combine_neighbouring_slices(mask: Mask, mm: float, grid: Grid, combine: np.ufunc) -> Mask:
     out = mask.copy()
     for distance in range(1, round(mm / grid.spacing[0]) + 1):
         combine(out[distance:], mask[:-distance], out=out[distance:])
@@ -172,7 +172,7 @@ def _combine_slices(mask: Mask, mm: float, grid: Grid, combine: np.ufunc) -> Mas
     return out
 
 
-def _disc(mm: float, grid: Grid) -> Mask:
+def _make_disc(mm: float, grid: Grid) -> Mask:
     across, down = (max(1, round(mm / grid.spacing[axis])) for axis in (2, 1))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * across + 1, 2 * down + 1))
     return disc.astype(np.uint8, copy=False)

@@ -12,11 +12,11 @@ from segmentation.engines.ct_mr.grid import (
     Grid,
     Mask,
     close_mask,
-    dilate,
-    erode,
+    dilate_mask,
+    erode_mask,
     fill_by_slice,
-    fill_cavities,
-    fill_holes,
+    fill_holes_in_slices,
+    fill_holes_in_volume,
     find_extent,
 )
 from segmentation.labelmap import find_boxes
@@ -34,9 +34,9 @@ WALLS_MM = (0, 1.5, 3, 5, 7, 10, 13)
 
 def find_lungs(densities: Densities, body: Mask, airway: Mask, grid: Grid) -> tuple[Mask, Mask]:
     """(right, left), closed over vessels, on the working grid; empty masks where there is no lung."""
-    air = (densities < AIR_HU).view(np.uint8) & body & (1 - dilate(airway, 2.5, grid))
-    both = _remove_bowel_gas(densities, _keep_aerated(densities, air, airway, grid), grid)
-    if grid.ml(both) <= BOTH_ML:
+    air = (densities < AIR_HU).view(np.uint8) & body & (1 - dilate_mask(airway, 2.5, grid))
+    both = _remove_bowel_gas(densities, _keep_aerated_parts(densities, air, airway, grid), grid)
+    if grid.measure_ml(both) <= BOTH_ML:
         return np.zeros_like(body), np.zeros_like(body)
 
     side = _assign_sides(both, body, grid)
@@ -45,13 +45,13 @@ def find_lungs(densities: Densities, body: Mask, airway: Mask, grid: Grid) -> tu
     return right, left & (1 - right)
 
 
-def _keep_aerated(densities: Densities, air: Mask, airway: Mask, grid: Grid) -> Mask:
+def _keep_aerated_parts(densities: Densities, air: Mask, airway: Mask, grid: Grid) -> Mask:
     """Connected air with the density of aerated lung: emptier is bowel gas, more even is outside air."""
     parts = cc3d.connected_components(air, connectivity=6)
     stats = cc3d.statistics(parts)
     volumes = stats["voxel_counts"] * grid.voxel_ml
     biggest = volumes[1:].max(initial=0)
-    core = erode(air, 2.0, grid)
+    core = erode_mask(air, 2.0, grid)
     top = find_extent(airway.any((1, 2)))[1] if airway.any() else len(air)
     keep = np.zeros(len(volumes), np.uint8)
 
@@ -90,7 +90,7 @@ def _remove_bowel_gas(densities: Densities, both: Mask, grid: Grid) -> Mask:
     even = np.zeros_like(both)
     empty_hu = min(-915, typical - 60)
     fill_by_slice(lambda k: (cv2.blur(densities[k], (3, 3)) < empty_hu).view(np.uint8) & both[k], even[:cut])
-    cores = cc3d.connected_components(erode(even, 1.7, grid), connectivity=6)
+    cores = cc3d.connected_components(erode_mask(even, 1.7, grid), connectivity=6)
     sizes = np.bincount(cores.ravel())
     sizes[0] = 0
     out = both
@@ -99,8 +99,8 @@ def _remove_bowel_gas(densities: Densities, both: Mask, grid: Grid) -> Mask:
         spread = np.subtract(*np.percentile(densities[cores == core], [80, 20]))
         if spread < 70:
             gas = (cores == core).view(np.uint8)
-            empty = (densities < typical - 25).view(np.uint8) | dilate(gas, 3.5, grid)
-            out = out & (1 - (dilate(gas, 7.0, grid) & empty))
+            empty = (densities < typical - 25).view(np.uint8) | dilate_mask(gas, 3.5, grid)
+            out = out & (1 - (dilate_mask(gas, 7.0, grid) & empty))
 
     return out if out is both else _keep_large_parts(out, 15, grid)
 
@@ -172,6 +172,6 @@ def _close_lung(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
         return mask
 
     out = np.zeros_like(mask)
-    out[box] = fill_cavities(fill_holes(close_mask(np.ascontiguousarray(mask[box]), 7.0, grid)))
+    out[box] = fill_holes_in_volume(fill_holes_in_slices(close_mask(np.ascontiguousarray(mask[box]), 7.0, grid)))
 
     return out & body & (1 - airway)

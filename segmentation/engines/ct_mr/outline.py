@@ -4,7 +4,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.grid import Grid, close_mask, fill_cavities, fill_holes, open_mask
+from segmentation.engines.ct_mr.grid import Grid, close_mask, fill_holes_in_slices, fill_holes_in_volume, open_mask
 
 NOISE_SHARE = 0.02
 """Of the range up to the 99.5th percentile: nothing below it is signal."""
@@ -18,7 +18,7 @@ def find_outline(values: NDArray[np.generic], spacing: tuple[float, float, float
     mask = (signal > _choose_threshold(signal)).view(np.uint8)
     # skin is a thin shell, apart from what it encloses: specks go by their size, and only then gaps are closed
     mask = cc3d.dust(mask, threshold=max(2, int(SPECK_ML / grid.voxel_ml)), connectivity=6).astype(np.uint8)
-    whole = open_mask(fill_cavities(fill_holes(close_mask(mask, GAP_MM, grid))), GAP_MM / 2, grid)
+    whole = open_mask(fill_holes_in_volume(fill_holes_in_slices(close_mask(mask, GAP_MM, grid))), GAP_MM / 2, grid)
     if not whole.any():
         return whole
 

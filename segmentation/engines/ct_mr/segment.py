@@ -11,13 +11,13 @@ from segmentation.engines.ct_mr.grid import (
     Densities,
     Mask,
     choose_grid,
-    dilate,
-    enlarge_slice,
+    dilate_mask,
+    downsample_densities,
     fill_by_slice,
-    reduce_densities,
+    upsample_mask_slice,
 )
 from segmentation.engines.ct_mr.lungs import find_lungs
-from segmentation.engines.ct_mr.tissue import FAT_HU, LEAN_HU_MAX, find_inside_of_wall, reduce_noise, refine_bone
+from segmentation.engines.ct_mr.tissue import FAT_HU, LEAN_HU_MAX, find_inside_of_muscle_wall, reduce_noise, refine_bone
 
 BODY, RIGHT_LUNG, LEFT_LUNG, AIRWAYS, BONE, SUBCUTANEOUS_FAT, TORSO_FAT, LEAN = range(1, 9)
 """Values of the labelmap; BODY is what of the body is nothing else."""
@@ -32,7 +32,7 @@ def segment_ct(
     """Labelmap of `densities`: (slices, rows, columns) in LPS order, HU; spacing in mm in the same order."""
     grid = choose_grid(densities.shape, spacing)
     progress("body", 0, STAGES)
-    small = reduce_densities(densities, grid)
+    small = downsample_densities(densities, grid)
     body_mask = find_body(small, grid)
     progress("airways", 1, STAGES)
     airway_mask = find_airway(small, body_mask, grid)
@@ -42,16 +42,16 @@ def segment_ct(
     air = right | left | airway_mask
     bone_mask = find_bone(small, body_mask, air, grid)
     progress("muscle wall", 4, STAGES)
-    wall = find_inside_of_wall(small, body_mask, _air_under_skin(small, body_mask) | air, bone_mask, grid)
+    wall = find_inside_of_muscle_wall(small, body_mask, _find_air_in_body(small, body_mask) | air, bone_mask, grid)
     progress("full resolution", 5, STAGES)
     rows, columns = densities.shape[1:]
-    near_bone = dilate(bone_mask, NEAR_BONE_MM, grid)
+    near_bone = dilate_mask(bone_mask, NEAR_BONE_MM, grid)
     organs = {RIGHT_LUNG: right, LEFT_LUNG: left, AIRWAYS: airway_mask}
     labels = np.empty(densities.shape, np.uint8)
 
     def one(k: int) -> Mask:
         def full(mask: Mask, level: int = 127) -> Mask:
-            return enlarge_slice(mask, k, (rows, columns), grid, level)
+            return upsample_mask_slice(mask, k, (rows, columns), grid, level)
 
         values = reduce_noise(densities[k], spacing)
         bones = refine_bone(values, full(bone_mask), full(near_bone, NEAR_LEVEL))
@@ -65,7 +65,7 @@ def segment_ct(
     return labels
 
 
-def _air_under_skin(densities: Densities, body_mask: Mask) -> Mask:
+def _find_air_in_body(densities: Densities, body_mask: Mask) -> Mask:
     return (densities < -400).view(np.uint8) & body_mask
 
 

@@ -4,7 +4,15 @@ import cc3d
 import cv2
 import numpy as np
 
-from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, close_mask, erode, fill_holes, open_mask
+from segmentation.engines.ct_mr.grid import (
+    Densities,
+    Grid,
+    Mask,
+    close_mask,
+    erode_mask,
+    fill_holes_in_slices,
+    open_mask,
+)
 
 FAT_HU = (-190, -30)
 """Fat, both ends included."""
@@ -15,11 +23,11 @@ PIXEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 """A pixel and its four neighbours."""
 
 
-def find_inside_of_wall(densities: Densities, body: Mask, air: Mask, bone: Mask, grid: Grid) -> Mask:
+def find_inside_of_muscle_wall(densities: Densities, body: Mask, air: Mask, bone: Mask, grid: Grid) -> Mask:
     """All that lies inside the muscular wall of the trunk, on the working grid."""
-    under_skin = erode(body, SKIN_MM, grid)
+    under_skin = erode_mask(body, SKIN_MM, grid)
     lean = ((densities > FAT_HU[1]).view(np.uint8) & under_skin) | air | bone
-    wall = open_mask(fill_holes(close_mask(open_mask(lean, 2.5, grid), 14.0, grid)), 9.0, grid)
+    wall = open_mask(fill_holes_in_slices(close_mask(open_mask(lean, 2.5, grid), 14.0, grid)), 9.0, grid)
     if not wall.any():
         return wall
 

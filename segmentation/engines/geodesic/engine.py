@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from segmentation.prompter import Mask, PromptedSeries, PromptsInPixels
 
 
-class Geodesic:
+class GeodesicEngine:
     """Geodesic distances and a max-flow cut: any modality, no weights."""
 
     name = "geodesic"
@@ -30,12 +30,12 @@ class Geodesic:
         """Nothing can be set."""
         return {}
 
-    def masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
+    def make_masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
         """The segment by slice index."""
         from segmentation.engines.geodesic.plane_cut import segment_plane
         from segmentation.engines.geodesic.propagation import segment_slices
 
-        return segment_slices(series, prompts, lambda k, here: segment_plane(series.levels(k), here))
+        return segment_slices(series, prompts, lambda k, here: segment_plane(series.get_levels(k), here))
 
     def close(self) -> None:
         """Do nothing: nothing was started."""
@@ -54,6 +54,6 @@ class Geodesic:
         return segment_volume(self, volume, prompts, modality)
 
 
-def create(settings: Settings) -> Geodesic:
+def create(settings: Settings) -> GeodesicEngine:
     """Create the engine; it is always available."""
-    return Geodesic()
+    return GeodesicEngine()

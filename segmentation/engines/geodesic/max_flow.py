@@ -30,17 +30,17 @@ NEIGHBOURS = ((1, [[0, 0, 0], [0, 0, 1], [0, 0, 0]]), (0, [[0, 0, 0], [0, 0, 0],
 """The axis, and the next pixel along it as PyMaxflow wants it."""
 
 
-def cut(values: Plane, inside: Mask, outside: Mask) -> Mask:
+def segment_by_max_flow(values: Plane, inside: Mask, outside: Mask) -> Mask:
     """The side of `inside`. `values`: (rows, columns), levels; `inside`, `outside`: sure pixels, none of both.
 
     The masks have the shape of `values`.
     """
     smooth = smooth_noise(values)
-    likelihood = _log_likelihood(smooth, inside, outside)
+    likelihood = _measure_log_likelihood(smooth, inside, outside)
     near, far = _measure_distances(smooth, likelihood, inside, outside)
     preference = 4 * (far - near) / (near + far + 1e-6) + 0.25 * np.clip(likelihood, -4, 4)
 
-    return _cut_smoothly(smooth, preference, inside, outside)
+    return _cut_graph(smooth, preference, inside, outside)
 
 
 def smooth_noise(values: Plane) -> Plane:
@@ -75,7 +75,7 @@ def _measure_distance(costs: NDArray[np.float32], seeds: Mask, others: Mask) -> 
     return np.asarray(np.minimum(distances, MAX_DISTANCE))
 
 
-def _cut_smoothly(smooth: Plane, preference: NDArray[np.float64], inside: Mask, outside: Mask) -> Mask:
+def _cut_graph(smooth: Plane, preference: NDArray[np.float64], inside: Mask, outside: Mask) -> Mask:
     """The cut of least cost; `preference`: above 0 for the segment, below for the rest."""
     import maxflow
 
@@ -97,14 +97,14 @@ def _cut_smoothly(smooth: Plane, preference: NDArray[np.float64], inside: Mask, 
     return ~np.asarray(graph.get_grid_segments(nodes), np.bool_)
 
 
-def _log_likelihood(smooth: Plane, inside: Mask, outside: Mask) -> NDArray[np.float64]:
+def _measure_log_likelihood(smooth: Plane, inside: Mask, outside: Mask) -> NDArray[np.float64]:
     """log p(value | segment) − log p(value | rest), from histograms of the seeds."""
     lowest = float(smooth.min())
     bins = ((smooth - lowest) / BIN_WIDTH).astype(np.intp)
     size = int(bins.max()) + 1
 
-    segment = ndimage.gaussian_filter1d(_histogram(bins[inside], size, 1.5), 1.5)
-    rest = _histogram(bins[outside], size, 2.0) if outside.sum() > FEW_SEEDS else np.full(size, 1 / BINS)
+    segment = ndimage.gaussian_filter1d(_make_histogram(bins[inside], size, 1.5), 1.5)
+    rest = _make_histogram(bins[outside], size, 2.0) if outside.sum() > FEW_SEEDS else np.full(size, 1 / BINS)
     rest = 0.7 * rest + 0.3 / BINS
 
     ratio = np.log(segment + 1e-6) - np.log(rest + 1e-6)
@@ -112,7 +112,7 @@ def _log_likelihood(smooth: Plane, inside: Mask, outside: Mask) -> NDArray[np.fl
     return np.asarray(ratio[bins])
 
 
-def _histogram(bins: NDArray[np.intp], size: int, blur: float) -> NDArray[np.float64]:
+def _make_histogram(bins: NDArray[np.intp], size: int, blur: float) -> NDArray[np.float64]:
     """The share of each bin, blurred; none is zero."""
     counts = ndimage.gaussian_filter1d(np.bincount(bins, minlength=size).astype(float), blur)
     counts += 1e-3 * max(1.0, float(counts.sum())) / BINS

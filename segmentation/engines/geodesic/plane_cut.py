@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segmentation.engines.geodesic.max_flow import cut, smooth_noise
+from segmentation.engines.geodesic.max_flow import segment_by_max_flow, smooth_noise
 from segmentation.engines.geodesic.seeds import (
     SEED_RADIUS,
     Region,
@@ -42,7 +42,7 @@ def segment_plane(levels: Plane, prompts: SlicePrompts) -> Mask:
     """
     mask = np.zeros(levels.shape, np.bool_)
 
-    for box, positive in prompts.parts:
+    for box, positive in prompts.boxes_with_points:
         region, part = _segment_part(levels, positive, prompts.negative, box)
         mask[region] |= part
 
@@ -67,22 +67,22 @@ def segment_next_plane(levels: Plane, before: Plane, previous: Mask, negative: S
     )
     values, shape = np.ascontiguousarray(levels[region]), previous[region].astype(np.uint8)
 
-    inside = cv2.erode(shape, _ellipse(reach)) > 0
+    inside = cv2.erode(shape, _make_ellipse(reach)) > 0
     if inside.sum() < MIN_CORE_PIXELS:
-        inside = cv2.erode(shape, _ellipse(1)) > 0
+        inside = cv2.erode(shape, _make_ellipse(1)) > 0
 
     if inside.sum() < MIN_CORE_PIXELS:
         return mask
 
     inside &= np.abs(smooth_noise(values) - np.median(before[region][inside])) < MAX_CORE_CHANGE
 
-    outside = cv2.dilate(shape, _ellipse(min(reach, MAX_OUTER_REACH) + 2)) == 0
+    outside = cv2.dilate(shape, _make_ellipse(min(reach, MAX_OUTER_REACH) + 2)) == 0
     outside |= mark_discs(values.shape, negative, region) & ~inside
     inside &= ~outside
     if inside.sum() < MIN_CORE_PIXELS:
         return mask
 
-    mask[region] = _clean(cut(values, inside, outside), inside) & ~outside
+    mask[region] = _clean_mask(segment_by_max_flow(values, inside, outside), inside) & ~outside
 
     return mask
 
@@ -93,7 +93,7 @@ def _segment_part(
     """A region, and the segment in it."""
     region = choose_region(levels.shape, positive, box)
     values = np.ascontiguousarray(levels[region])
-    inside = _mark_inside(values, region, positive, negative, box)
+    inside = _mark_segment_seeds(values, region, positive, negative, box)
 
     outside = mark_surroundings(values.shape, region, box)
     outside |= mark_discs(values.shape, negative, region) & ~inside
@@ -101,10 +101,10 @@ def _segment_part(
     if not inside.any():
         return region, inside
 
-    return region, _clean(cut(values, inside, outside), inside) & ~outside
+    return region, _clean_mask(segment_by_max_flow(values, inside, outside), inside) & ~outside
 
 
-def _mark_inside(
+def _mark_segment_seeds(
     values: Plane, region: Region, positive: Sequence[Pixel], negative: Sequence[Pixel], box: Rectangle | None
 ) -> Mask:
     """The seeds of the segment."""
@@ -113,38 +113,38 @@ def _mark_inside(
 
     for pixel in positive:
         disc = mark_discs(values.shape, [pixel], region)
-        middle, spread = _median_and_spread(values[disc])
+        middle, spread = _measure_median_and_spread(values[disc])
         spread = max(MIN_SPREAD, spread)
         inside |= disc & (np.abs(values - middle) < 2.5 * spread)
 
         if box is not None and not denied:  # as far from the click's value as the middle's values are from each other
             core = mark_core(values.shape, region, box)
-            core_spread = max(spread, 1.2 * _median_and_spread(values[core])[1])
+            core_spread = max(spread, 1.2 * _measure_median_and_spread(values[core])[1])
             inside |= core & (np.abs(values - middle) < core_spread)
 
     if box is not None and not positive:
         inside = mark_core(values.shape, region, box) & ~mark_discs(values.shape, denied, region, 2 * SEED_RADIUS)
-        inside &= _mark_alike(values, inside)
+        inside &= _mark_similar_values(values, inside)
 
     return inside
 
 
-def _mark_alike(values: Plane, seeds: Mask) -> Mask:
+def _mark_similar_values(values: Plane, seeds: Mask) -> Mask:
     """Where values are those of most seeds: a box drawn by hand is seldom in the middle of what is meant."""
     if not seeds.any():
         return seeds
 
-    middle, spread = _median_and_spread(values[seeds])
+    middle, spread = _measure_median_and_spread(values[seeds])
     return np.asarray(np.abs(values - middle) < 3 * max(MIN_CORE_SPREAD, spread), np.bool_)
 
 
-def _median_and_spread(values: NDArray[np.float32]) -> tuple[float, float]:
+def _measure_median_and_spread(values: NDArray[np.float32]) -> tuple[float, float]:
     """The median, and the median distance from it as a standard deviation."""
     middle = float(np.median(values))
     return middle, 1.4826 * float(np.median(np.abs(values - middle)))
 
 
-def _clean(mask: Mask, inside: Mask) -> Mask:
+def _clean_mask(mask: Mask, inside: Mask) -> Mask:
     """The parts that touch a seed, without whiskers and holes."""
     parts, _ = ndimage.label(mask)
     touching = np.unique(parts[inside])
@@ -155,5 +155,5 @@ def _clean(mask: Mask, inside: Mask) -> Mask:
     return np.asarray(ndimage.binary_fill_holes(smooth), np.bool_)
 
 
-def _ellipse(radius: int) -> Any:
+def _make_ellipse(radius: int) -> Any:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

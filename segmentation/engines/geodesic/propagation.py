@@ -21,17 +21,17 @@ def segment_slices(
     series: PromptedSeries, prompts: PromptsInPixels, segment_slice: Callable[[int, SlicePrompts], Mask]
 ) -> dict[int, Mask]:
     """The prompted slices by `segment_slice`, propagated where that is wanted; empty slices are left out."""
-    prompted = {k: segment_slice(k, here) for k, here in prompts.by_slice.items() if here.wants_segment}
+    prompted = {k: segment_slice(k, here) for k, here in prompts.by_slice.items() if here.has_positive_prompt}
 
     if not prompts.propagate:
         return {k: mask for k, mask in prompted.items() if mask.any()}
 
     negative = {k: here.negative for k, here in prompts.by_slice.items() if here.negative}
 
-    return propagate(prompted, series.levels, negative, prompts.slice_range)
+    return propagate_masks(prompted, series.get_levels, negative, prompts.slice_range)
 
 
-def propagate(
+def propagate_masks(
     prompted: Mapping[int, Mask],
     levels: Callable[[int], Plane],
     negative: Mapping[int, Sequence[Pixel]],
@@ -48,12 +48,12 @@ def propagate(
         first = (ordered[number - 1] + start) // 2 + 1 if number else slice_range[0]
         last = (start + ordered[number + 1]) // 2 if number + 1 < len(ordered) else slice_range[1]
         for direction in (range(start + 1, last + 1), range(start - 1, first - 1, -1)):
-            masks |= _follow(direction, start, prompted[start], levels, negative)
+            masks |= _propagate_in_direction(direction, start, prompted[start], levels, negative)
 
     return masks
 
 
-def _follow(
+def _propagate_in_direction(
     direction: Iterable[int],
     start: int,
     start_mask: Mask,

@@ -29,7 +29,7 @@ SET_MODEL = "Set MINIPACS_SAM_MODEL to a folder with config.json and model.safet
 SET_PYTHON = "Set MINIPACS_SAM_PYTHON to the python of an environment with torch and transformers."
 
 
-class Sam:
+class SamEngine:
     """See the module."""
 
     name = "sam"
@@ -41,7 +41,7 @@ class Sam:
 
     def __init__(self, settings: Settings, folder: Path, python: Path) -> None:
         self._settings, self._folder, self._python = settings, folder, python
-        self.parameters: Mapping[str, Any] = {"model": _fingerprint(folder)}
+        self.parameters: Mapping[str, Any] = {"model": _compute_fingerprint(folder)}
         self.version = f"3 {self.parameters['model']}"
 
     @cached_property
@@ -51,7 +51,7 @@ class Sam:
 
         return SamProcess(self._python, self._folder, self._settings)
 
-    def masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
+    def make_masks(self, series: "PromptedSeries", prompts: "PromptsInPixels") -> "dict[int, Mask]":
         """The segment by slice index."""
         from segmentation.engines.geodesic.propagation import segment_slices
 
@@ -84,19 +84,19 @@ class Sam:
 
         from segmentation.engines.sam.process import MaskRequest
 
-        centre, width = window or series.window(index)
+        centre, width = window or series.get_window(index)
         key = f"{series.names[index]} {centre:g} {width:g}"
-        grey = series.grey(index, (centre, width))
+        grey = series.render_grey(index, (centre, width))
 
         mask = np.zeros(grey.shape, np.bool_)
 
-        for box, positive in prompts.parts:
-            mask |= self.process.mask(MaskRequest(key, grey, positive, prompts.negative, box))
+        for box, positive in prompts.boxes_with_points:
+            mask |= self.process.request_mask(MaskRequest(key, grey, positive, prompts.negative, box))
 
         return mask
 
 
-def create(settings: Settings) -> Sam:
+def create(settings: Settings) -> SamEngine:
     """Create the engine; raises `EngineUnavailable` without a model's folder or a Python that has the packages."""
     if not settings.sam_model:
         raise EngineUnavailable("No SAM model is set.", SET_MODEL)
@@ -113,7 +113,7 @@ def create(settings: Settings) -> Sam:
     if missing != "there":
         raise EngineUnavailable(f"The Python of SAM lacks {missing}.", f"pip install {missing} there. {SET_PYTHON}")
 
-    return Sam(settings, folder, python)
+    return SamEngine(settings, folder, python)
 
 
 @lru_cache
@@ -121,10 +121,12 @@ def _find_missing_packages(python: str) -> str:
     """Names of the packages that this Python lacks, or `there`."""
     from segmentation.engines import foreign
 
-    return foreign.read_output("SAM's Python", (python, str(foreign.SCRIPTS / "in_sam.py"), "check"), SET_PYTHON)
+    return foreign.read_program_output(
+        "SAM's Python", (python, str(foreign.SCRIPTS / "in_sam.py"), "check"), SET_PYTHON
+    )
 
 
-def _fingerprint(folder: Path) -> str:
+def _compute_fingerprint(folder: Path) -> str:
     """Changes when another model is put in place: of names, sizes and configuration, not of the gigabytes."""
     files = sorted(file for file in folder.iterdir() if file.is_file())
     text = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)

@@ -80,34 +80,34 @@ class SamProcess:
         self._lock = Lock()
         self.last_facts = MaskFacts()
 
-    def mask(self, request: MaskRequest) -> Mask:
+    def request_mask(self, request: MaskRequest) -> Mask:
         """The mask; raises `EngineFailed`, `EngineUnavailable`."""
         rows, columns = request.grey.shape
 
         with self._lock:
-            process = self._start()
-            self._write(process, request.header + b"\n" + request.grey.tobytes())
+            process = self._get_running_process()
+            self._write_message(process, request.header + b"\n" + request.grey.tobytes())
             answer = self._read_line(process)
             if "error" in answer:
-                raise EngineFailed("The SAM model broke at this prompt.", _error_of(answer))
+                raise EngineFailed("The SAM model broke at this prompt.", _read_error_text(answer))
 
             self.last_facts = MaskFacts(**answer)  # type: ignore[typeddict-item]  # as the script of ours writes it
-            pixels = np.frombuffer(self._read(process, rows * columns), np.uint8)
+            pixels = np.frombuffer(self._read_bytes(process, rows * columns), np.uint8)
 
         return pixels.reshape(rows, columns) > 0
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
-            self._end()
+            self._kill_process()
 
     # -- the process --------------------------------------------------------------------------------
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _get_running_process(self) -> "subprocess.Popen[bytes]":
         """The process, started where it does not run."""
         if self._process is not None and self._process.poll() is None:
             return self._process
 
-        self._end()
+        self._kill_process()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
@@ -123,12 +123,12 @@ class SamProcess:
 
         answer = self._read_line(self._process)
         if "error" in answer:
-            self._end()
-            raise EngineUnavailable("The SAM model cannot be loaded.", _error_of(answer))
+            self._kill_process()
+            raise EngineUnavailable("The SAM model cannot be loaded.", _read_error_text(answer))
 
         return self._process
 
-    def _end(self) -> None:
+    def _kill_process(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -141,7 +141,7 @@ class SamProcess:
                 pipe.close()
 
     # -- the pipes ----------------------------------------------------------------------------------
-    def _write(self, process: "subprocess.Popen[bytes]", message: bytes) -> None:
+    def _write_message(self, process: "subprocess.Popen[bytes]", message: bytes) -> None:
         if process.stdin is None:
             raise ValueError("the process was started without a pipe")
 
@@ -150,17 +150,17 @@ class SamProcess:
             while rest:
                 rest = rest[process.stdin.write(rest[:CHUNK_BYTES]) :]
         except OSError as error:
-            self._end()
-            raise self._failure() from error
+            self._kill_process()
+            raise self._make_failure() from error
 
     def _read_line(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
         line = bytearray()
         while not line.endswith(b"\n"):
-            line += self._read(process, 1)
+            line += self._read_bytes(process, 1)
 
         return dict(json.loads(line))
 
-    def _read(self, process: "subprocess.Popen[bytes]", size: int) -> bytes:
+    def _read_bytes(self, process: "subprocess.Popen[bytes]", size: int) -> bytes:
         """So many bytes; raises `EngineFailed` when the process ends or the time limit is over before."""
         if process.stdout is None:
             raise ValueError("the process was started without a pipe")
@@ -172,15 +172,15 @@ class SamProcess:
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             part = process.stdout.read(size - len(content)) if ready else b""
             if not part:
-                self._end()
-                raise self._failure()
+                self._kill_process()
+                raise self._make_failure()
             content += part
 
         return bytes(content)
 
-    def _failure(self) -> EngineFailed:
+    def _make_failure(self) -> EngineFailed:
         return EngineFailed("The SAM process ended, or took too long.", f"Its log is {self._log.name} in HOME/log.")
 
 
-def _error_of(answer: dict[str, Any]) -> str:
+def _read_error_text(answer: dict[str, Any]) -> str:
     return str(answer["error"])[:MAX_ERROR_CHARACTERS]

@@ -22,7 +22,7 @@ SQUARE = ("sam2", "sam2_video")
 """Model types that see the image stretched to a square; the others see it padded."""
 
 
-class Model:
+class LoadedModel:
     """A SAM or SAM 2 model, and the embeddings of the images seen last."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Model:
         import torch
 
         rows, columns = request["rows"], request["columns"]
-        down, across = self._model_size(rows, columns)
+        down, across = self._compute_model_size(rows, columns)
         scale = torch.tensor([across / columns, down / rows], device=self._device)
 
         inputs: Json = {}
@@ -68,20 +68,20 @@ class Model:
             inputs["input_boxes"] = box * scale.repeat(2)
 
         with torch.inference_mode():
-            embeddings, cached = self._embed(str(request["key"]), grey, rows, columns)
+            embeddings, cached = self._embed_image(str(request["key"]), grey, rows, columns)
             answer = self._model(
                 image_embeddings=embeddings if self._is_square else embeddings[0],
                 multimask_output=not request["box"],
                 **inputs,
             )
             best = int(answer.iou_scores[0, 0].argmax())
-            mask = self._to_image(answer.pred_masks[0, 0, best], rows, columns)
+            mask = self._resize_mask(answer.pred_masks[0, 0, best], rows, columns)
 
         facts = {"score": round(float(answer.iou_scores[0, 0, best]), 4), "cached": cached, "held": self._bytes}
 
         return facts, bytes(mask.to(torch.uint8).cpu().contiguous().numpy().tobytes())
 
-    def _model_size(self, rows: int, columns: int) -> tuple[int, int]:
+    def _compute_model_size(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns of the image as the model sees it."""
         if self._is_square:
             return self._size, self._size
@@ -89,13 +89,13 @@ class Model:
         scale = self._size / max(rows, columns)
         return int(rows * scale + 0.5), int(columns * scale + 0.5)
 
-    def _embed(self, key: str, grey: bytes, rows: int, columns: int) -> tuple[list[Any], bool]:
+    def _embed_image(self, key: str, grey: bytes, rows: int, columns: int) -> tuple[list[Any], bool]:
         """The embeddings of the image, and whether they were there."""
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key][0], True
 
-        answer = self._model.get_image_embeddings(self._to_model(grey, rows, columns))
+        answer = self._model.get_image_embeddings(self._prepare_image(grey, rows, columns))
         embeddings = list(answer) if self._is_square else [answer]
         size = sum(each.numel() * each.element_size() for each in embeddings)
         self._cache[key] = (embeddings, size)
@@ -107,25 +107,25 @@ class Model:
 
         return embeddings, False
 
-    def _to_model(self, grey: bytes, rows: int, columns: int) -> Any:
+    def _prepare_image(self, grey: bytes, rows: int, columns: int) -> Any:
         """The image in the model's size and normalisation."""
         import torch
         from torch.nn.functional import interpolate, pad
 
         image = torch.frombuffer(bytearray(grey), dtype=torch.uint8).reshape(1, 1, rows, columns)
         image = image.to(self._device).float() / 255
-        down, across = self._model_size(rows, columns)
+        down, across = self._compute_model_size(rows, columns)
         image = interpolate(image, (down, across), mode="bilinear", antialias=True, align_corners=False)
         mean, std = (torch.tensor(v, device=self._device).reshape(1, 3, 1, 1) for v in (self._mean, self._std))
 
         return pad((image.expand(1, 3, down, across) - mean) / std, (0, self._size - across, 0, self._size - down))
 
-    def _to_image(self, logits: Any, rows: int, columns: int) -> Any:
+    def _resize_mask(self, logits: Any, rows: int, columns: int) -> Any:
         """The mask in the image's size."""
         from torch.nn.functional import interpolate
 
         logits = interpolate(logits[None, None].float(), (self._size, self._size), mode="bilinear", align_corners=False)
-        down, across = self._model_size(rows, columns)
+        down, across = self._compute_model_size(rows, columns)
         without_padding = logits[..., :down, :across]
 
         return interpolate(without_padding, (rows, columns), mode="bilinear", align_corners=False)[0, 0] > 0
@@ -138,18 +138,18 @@ def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, .
     return tuple(configuration.get("image_mean", IMAGENET_MEAN)), tuple(configuration.get("image_std", IMAGENET_STD))
 
 
-def serve(folder: Path, max_bytes: int) -> int:
+def serve_requests(folder: Path, max_bytes: int) -> int:
     """Answer requests until standard input closes."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes to the log
 
     try:
-        model = Model(folder, max_bytes)
+        model = LoadedModel(folder, max_bytes)
     except (ImportError, OSError, ValueError, AttributeError) as error:
-        _write(answers, {"error": f"{type(error).__name__}: {error}"})
+        _write_answer(answers, {"error": f"{type(error).__name__}: {error}"})
         return 1
 
-    _write(answers, {"ready": True})
+    _write_answer(answers, {"ready": True})
 
     while line := requests.readline():
         request = json.loads(line)
@@ -157,14 +157,14 @@ def serve(folder: Path, max_bytes: int) -> int:
         try:
             facts, mask = model.segment(request, grey)
         except (RuntimeError, ValueError) as error:
-            _write(answers, {"error": f"{type(error).__name__}: {error}"})
+            _write_answer(answers, {"error": f"{type(error).__name__}: {error}"})
             continue
-        _write(answers, facts, mask)
+        _write_answer(answers, facts, mask)
 
     return 0
 
 
-def _write(stream: BinaryIO, answer: Json, mask: bytes = b"") -> None:
+def _write_answer(stream: BinaryIO, answer: Json, mask: bytes = b"") -> None:
     stream.write(json.dumps(answer).encode() + b"\n" + mask)
     stream.flush()
 
@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> int:
         print(" and ".join(missing) or "there")
         return 0
 
-    return serve(Path(arguments[1]), int(arguments[2]) * 2**20)
+    return serve_requests(Path(arguments[1]), int(arguments[2]) * 2**20)
 
 
 if __name__ == "__main__":

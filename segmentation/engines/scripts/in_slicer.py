@@ -37,7 +37,7 @@ def main(folder: Path) -> Json:
         logic.process(volume, segmentation, quality=request["quality"], cpu=request["cpu"], task=request["task"])
         answer: Json = {"segments": save_labels(segmentation, volume, folder / "labels.nrrd"), "files": []}
         if request["open_anatomy"]:
-            answer["files"] = export_model(segmentation, folder / "open_anatomy")
+            answer["files"] = export_gltf(segmentation, folder / "open_anatomy")
     except Exception as error:  # whatever an extension raises becomes the answer, and Slicer ends
         traceback.print_exc()
         return {"error": f"TotalSegmentator in 3D Slicer failed: {error}"}
@@ -55,7 +55,7 @@ def save_labels(segmentation: Any, volume: Any, path: Path) -> list[Json]:
         identifiers.InsertNextValue(inside.GetNthSegmentID(number))
         segment = inside.GetNthSegment(number)
         color = [round(255 * channel) for channel in segment.GetColor()]
-        rows.append({"value": number + 1, "label": segment.GetName(), "color": color, **codes_of(segment)})
+        rows.append({"value": number + 1, "label": segment.GetName(), "color": color, **read_codes(segment)})
 
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     logic = slicer.modules.segmentations.logic()
@@ -68,7 +68,7 @@ def save_labels(segmentation: Any, volume: Any, path: Path) -> list[Json]:
     return rows
 
 
-def codes_of(segment: Any) -> dict[str, list[str]]:
+def read_codes(segment: Any) -> dict[str, list[str]]:
     """Codes of a segment's terminology entry: context~category~type~modifier~context~region~modifier."""
     tag = reference("")
     if not segment.GetTag("TerminologyEntry", tag):
@@ -81,7 +81,7 @@ def codes_of(segment: Any) -> dict[str, list[str]]:
     return {name: [code[1], code[0], code[2]] for name, code in codes.items() if len(code) == 3 and all(code)}
 
 
-def export_model(segmentation: Any, folder: Path) -> list[str]:
+def export_gltf(segmentation: Any, folder: Path) -> list[str]:
     """OpenAnatomy's glTF of all segments, where that extension is installed; the files' names."""
     try:
         from OpenAnatomyExport import OpenAnatomyExportLogic

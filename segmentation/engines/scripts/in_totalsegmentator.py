@@ -25,7 +25,7 @@ class WeightsMissing(Exception):
     """A model's folder is not there."""
 
 
-def describe(task: str, speed: str) -> Json:
+def describe_task(task: str, speed: str) -> Json:
     """Version of the package and the weight folders the task reads at this speed; a sentence where it cannot.
 
     Without a speed: fast where the task has it.
@@ -47,17 +47,17 @@ def describe(task: str, speed: str) -> Json:
     return {
         "version": importlib.metadata.version("TotalSegmentator"),
         "speed": speed,
-        "weights": [weights_folder(TASK_ID_WEIGHTS_CONFIGS[number]) for number in numbers],
+        "weights": [get_weights_folder(TASK_ID_WEIGHTS_CONFIGS[number]) for number in numbers],
         "modality": "MR" if task.endswith("_mr") else "CT",
     }
 
 
-def weights_folder(entry: Json) -> str:
+def get_weights_folder(entry: Json) -> str:
     """A model's folder below the weights."""
     return str(Path(entry.get("rel_path") or "", entry["foldername"]))
 
 
-def segment(folder: Path) -> Json:
+def segment_volume(folder: Path) -> Json:
     """Segment; the answer. Never raises, so that the reason is always written."""
     request = json.loads((folder / "request.json").read_text("utf-8"))
     try:
@@ -81,7 +81,7 @@ def segment(folder: Path) -> Json:
         )
         array = numpy.asanyarray(labels.dataobj).astype(numpy.uint16)
         nibabel.save(nibabel.Nifti1Image(array, labels.affine), folder / "labels.nii.gz")
-        return {"segments": rows(class_map[request["task"]])}
+        return {"segments": make_segment_rows(class_map[request["task"]])}
     except WeightsMissing as missing:
         return {
             "error": str(missing),
@@ -97,12 +97,12 @@ def check_weights(number: int) -> None:
     """In place of TotalSegmentator's download: the folder is there, or a sentence says that it is not."""
     from totalsegmentator.map_tasks_config import TASK_ID_WEIGHTS_CONFIGS
 
-    folder = Path(os.environ["TOTALSEG_WEIGHTS_PATH"], weights_folder(TASK_ID_WEIGHTS_CONFIGS[number]))
+    folder = Path(os.environ["TOTALSEG_WEIGHTS_PATH"], get_weights_folder(TASK_ID_WEIGHTS_CONFIGS[number]))
     if not folder.is_dir():
         raise WeightsMissing(f"TotalSegmentator's weights {folder.name} are not in the weights folder.")
 
 
-def rows(names: dict[int, str]) -> list[Json]:
+def make_segment_rows(names: dict[int, str]) -> list[Json]:
     """A row for each class: value, name, and the codes and color of TotalSegmentator's own SNOMED table."""
     table = importlib.resources.files("totalsegmentator") / "resources" / "totalsegmentator_snomed_mapping.csv"
     with table.open(encoding="utf-8") as stream:
@@ -136,7 +136,7 @@ def read_codes(row: Any) -> Json:
 
 if __name__ == "__main__":  # also what TotalSegmentator's own worker processes need
     if sys.argv[1] == "describe":
-        print(json.dumps(describe(*sys.argv[2:4])))
+        print(json.dumps(describe_task(*sys.argv[2:4])))
     else:
         here = Path(sys.argv[2])
-        (here / "answer.json").write_text(json.dumps(segment(here)), "utf-8")
+        (here / "answer.json").write_text(json.dumps(segment_volume(here)), "utf-8")

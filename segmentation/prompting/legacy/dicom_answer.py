@@ -15,7 +15,7 @@ from pydicom import Dataset
 from minipacs.archive.content import MANUFACTURER
 from minipacs.formats.dicom_image import ImageUids, encode_file, new_image, set_pixels
 from minipacs.formats.sop_classes import SECONDARY_CAPTURE
-from segmentation.identity import Identity, derived_uid, parameters_digest
+from segmentation.identity import Identity, derive_uid, digest_parameters
 from segmentation.labelmap import Labelmap, Segment
 from segmentation.prompter import Mask, Prompter
 from segmentation.prompting.legacy.picture import RED, Picture
@@ -27,16 +27,16 @@ from segmentation.vocabulary import codes
 SEGMENT = Segment("Prompted", codes.TISSUE, codes.TISSUE, color=RED, algorithm="SEMIAUTOMATIC")
 
 
-def encode_answer(picture: Picture, mask: Mask, prompter: Prompter, sent: Mapping[str, Any], user: str) -> bytes:
+def encode_dicom_answer(picture: Picture, mask: Mask, prompter: Prompter, sent: Mapping[str, Any], user: str) -> bytes:
     """The result as a DICOM file (PS3.10). `sent`: the request's prompts, which enter the UIDs."""
-    made_of = parameters_digest({"asked": dict(sent), "user": user})
+    made_of = digest_parameters({"asked": dict(sent), "user": user})
 
     if picture.image is not None and mask.any():
         image = picture.image
         uids = str(image.SeriesInstanceUID), str(image.SOPInstanceUID)
         answer = _encode_seg(image, mask, Identity(*uids, prompter.name, prompter.version, made_of))
     else:
-        answer = _encode_capture(picture.overlay(mask), prompter, made_of)
+        answer = _encode_secondary_capture(picture.draw_overlay(mask), prompter, made_of)
 
     return encode_file(answer)
 
@@ -51,15 +51,15 @@ def _encode_seg(image: Dataset, mask: Mask, identity: Identity) -> Dataset:
     return encode_seg(labelmap, slices, identity, BINARY)  # the older client's readers know no other
 
 
-def _encode_capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:
+def _encode_secondary_capture(shown: NDArray[np.uint8], prompter: Prompter, made_of: str) -> Dataset:
     """A Secondary Capture (PS3.3 A.8.1) of no known patient."""
     now, digest = datetime.now(UTC), sha256(shown.tobytes()).hexdigest()
 
     uids = ImageUids(
         sop_class=SECONDARY_CAPTURE,
-        instance=derived_uid(digest, made_of, "capture"),
-        series=derived_uid(digest, made_of, "capture series"),
-        study=derived_uid(digest, made_of, "capture study"),
+        instance=derive_uid(digest, made_of, "capture"),
+        series=derive_uid(digest, made_of, "capture series"),
+        study=derive_uid(digest, made_of, "capture study"),
     )
 
     image = new_image(

@@ -14,7 +14,7 @@ from pydicom.errors import InvalidDicomError
 from minipacs.errors import Unreadable
 from minipacs.formats.grey_header import is_inverted, read_first_window
 from segmentation.prompter import Mask, PromptedSeries
-from segmentation.series_volume import modality_values
+from segmentation.series_volume import decode_modality_values
 
 MAX_PIXELS = 64_000_000
 """Of a picture."""
@@ -37,7 +37,7 @@ class Picture:
     """The DICOM image, if it is one."""
 
     @property
-    def series(self) -> PromptedSeries:
+    def one_slice_series(self) -> PromptedSeries:
         """As a prompt engine sees it: a series of one slice."""
         volume: Any = SimpleNamespace(array=self.values[None])
         inverted = self.image is not None and is_inverted(self.image)
@@ -45,7 +45,7 @@ class Picture:
 
         return PromptedSeries(volume, self.modality, [name], [self.window], inverted)
 
-    def overlay(self, mask: Mask) -> NDArray[np.uint8]:
+    def draw_overlay(self, mask: Mask) -> NDArray[np.uint8]:
         """As people see it, with the mask in red, (rows, columns, 3)."""
         shown = self.shown.copy()
         shown[mask] = np.rint((1 - ALPHA) * shown[mask] + ALPHA * np.array(RED)).astype(np.uint8)
@@ -99,9 +99,9 @@ def _read_dicom(content: bytes) -> Picture:
     if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
 
-    plane, modality, window = modality_values(image), str(image.get("Modality", "")), read_first_window(image)
+    plane, modality, window = decode_modality_values(image), str(image.get("Modality", "")), read_first_window(image)
     picture = Picture(plane, np.empty((*plane.shape, 3), np.uint8), modality, window, image)
-    picture.shown[:] = picture.series.grey(0, picture.series.window(0))[..., None]
+    picture.shown[:] = picture.one_slice_series.render_grey(0, picture.one_slice_series.get_window(0))[..., None]
 
     return picture
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from minipacs.errors import EngineUnavailable, NotFound
 from segmentation.prompter import Prompter, PromptsInPixels
-from segmentation.prompting.legacy.dicom_answer import encode_answer
+from segmentation.prompting.legacy.dicom_answer import encode_dicom_answer
 from segmentation.prompting.legacy.picture import encode_png, read_picture
 from segmentation.prompting.legacy.request import parse_body, parse_prompts
 
@@ -34,7 +34,7 @@ class PictureAnswer(TypedDict):
 
 
 @dataclass(frozen=True)
-class Result:
+class PictureResult:
     """The results of one request."""
 
     user: str
@@ -43,12 +43,12 @@ class Result:
     dicom: bytes
 
 
-class Pictures:
+class PictureService:
     """Results by their names, while they can be fetched."""
 
     def __init__(self, engine: Callable[[str], Prompter], clock: Callable[[], float] = monotonic) -> None:
         self._engine, self._clock = engine, clock
-        self._results: OrderedDict[str, Result] = OrderedDict()
+        self._results: OrderedDict[str, PictureResult] = OrderedDict()
         """The oldest stands first."""
         self._lock = Lock()
 
@@ -59,22 +59,22 @@ class Pictures:
         shape = picture.values.shape
 
         prompts = PromptsInPixels({0: parse_prompts(sent, shape)}, (0, 0))
-        prompter = self._choose_engine(str(sent.get("model") or ""))
-        mask = prompter.masks(picture.series, prompts).get(0, np.zeros(shape, np.bool_))
+        prompter = self._choose_prompter(str(sent.get("model") or ""))
+        mask = prompter.make_masks(picture.one_slice_series, prompts).get(0, np.zeros(shape, np.bool_))
 
-        png, dicom = encode_png(picture.overlay(mask)), encode_answer(picture, mask, prompter, sent, user)
+        png, dicom = encode_png(picture.draw_overlay(mask)), encode_dicom_answer(picture, mask, prompter, sent, user)
         name = f"{datetime.now(UTC):%Y%m%d%H%M%S}-{token_urlsafe(18)}"
 
         with self._lock:
-            self._end_old()
-            self._results[name] = Result(user, self._clock() + RETENTION_S, png, dicom)
+            self._forget_old_results()
+            self._results[name] = PictureResult(user, self._clock() + RETENTION_S, png, dicom)
 
         return {"timestamp": name, "engine": prompter.name}
 
-    def get(self, user: str, name: str) -> Result:
+    def get(self, user: str, name: str) -> PictureResult:
         """The user's own result; raises `NotFound`."""
         with self._lock:
-            self._end_old()
+            self._forget_old_results()
             result = self._results.get(name)
 
         if result is None or result.user != user:
@@ -82,7 +82,7 @@ class Pictures:
 
         return result
 
-    def _choose_engine(self, model: str) -> Prompter:
+    def _choose_prompter(self, model: str) -> Prompter:
         """`geodesic` by its name; any other is some SAM: ours where there is one, else the embedded method."""
         if model.lower() == EMBEDDED:
             return self._engine(EMBEDDED)
@@ -92,7 +92,7 @@ class Pictures:
         except EngineUnavailable:
             return self._engine(EMBEDDED)
 
-    def _end_old(self) -> None:
+    def _forget_old_results(self) -> None:
         """Forget results whose time is over, and the oldest while all together are too large."""
         now = self._clock()
 

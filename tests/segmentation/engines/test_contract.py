@@ -43,7 +43,7 @@ def mischief(request, monkeypatch):
 
 
 def test_every_registered_engine_is_under_this_contract():
-    assert set(registry.engine_names()) >= set(READY)
+    assert set(registry.list_engine_names()) >= set(READY)
 
 
 def test_an_available_engine_is_listed_with_its_version(name, ready):
@@ -60,11 +60,11 @@ def test_an_engine_that_is_not_set_up_says_why_and_what_to_do(settings):
         assert rows[name]["reason"].endswith(".")
         assert "MINIPACS_" in rows[name]["hint"]
     with pytest.raises(EngineUnavailable):
-        registry.create("vista3d", settings)
+        registry.create_engine("vista3d", settings)
 
 
 def test_the_identity_is_known_without_running_and_is_json(name, ready):
-    one, other = registry.create(name, ready), registry.create(name, ready)
+    one, other = registry.create_engine(name, ready), registry.create_engine(name, ready)
     assert json.loads(json.dumps(dict(one.parameters))) == dict(other.parameters)
     assert one.name == name
     assert one.version == other.version
@@ -75,7 +75,7 @@ def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
     volume = body.permute_spatial_axes([2, 0, 1]).flip_spatial([0, 2]) if turned else body
     volume = volume.with_array(np.ascontiguousarray(volume.array))
     stages = []
-    engine = registry.create(name, ready)
+    engine = registry.create_engine(name, ready)
     labelmap = run_engine(engine, volume, progress=lambda *stage: stages.append(stage))
     bright = volume.array > 200
     value = np.bincount(labelmap.array[bright]).argmax()
@@ -90,12 +90,12 @@ def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
 def test_prompts_an_engine_does_not_take_are_refused_in_a_sentence(name, ready, body):
     box = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
     with pytest.raises(WrongPrompts, match=r"takes .*\."):
-        run_engine(registry.create(name, ready), body, [Point((0.0, 0.0, 0.0), positive=False), box])
+        run_engine(registry.create_engine(name, ready), body, [Point((0.0, 0.0, 0.0), positive=False), box])
 
 
 def test_a_parameter_nobody_knows_is_named(name, ready):
     with pytest.raises(EngineUnavailable, match="does not take colour"):
-        registry.create(name, ready, {"colour": "red"})
+        registry.create_engine(name, ready, {"colour": "red"})
 
 
 def test_trouble_in_the_other_half_is_one_sentence_and_leaves_nothing(name, ready, mischief, body, tmp_path, request):
@@ -105,7 +105,7 @@ def test_trouble_in_the_other_half_is_one_sentence_and_leaves_nothing(name, read
     limited = replace(ready, engine_limit_s=5 if mischief == "hang" else 60)
     asked = Request(files=[tmp_path / "body.nii.gz"], digest="d", engine=name, out=tmp_path / "out")
     with pytest.raises(EngineFailed) as failure:
-        parent.run(asked, limited, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(asked, limited, lambda *_: None, tmp_path / "log")
     sentence = {"elsewhere": "another geometry", "hang": "longer than 5 s"}.get(mischief, "")
     assert sentence in failure.value.message
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ TINY = Path(__file__).with_name("stand_ins") / "tiny_network.py"
 
 
 def test_names_and_codes_come_from_its_own_table(totalsegmentator_python, body):
-    labelmap = registry.create("totalsegmentator", totalsegmentator_python).segment(body)
+    labelmap = registry.create_engine("totalsegmentator", totalsegmentator_python).segment(body)
     kidney, unknown = labelmap.segments
     assert (kidney.label, kidney.type.meaning, kidney.laterality) == ("kidney right", "Kidney", codes.RIGHT)
     assert (kidney.category, kidney.color) == (codes.ANATOMICAL_STRUCTURE, (12, 34, 56))
@@ -26,30 +26,30 @@ def test_names_and_codes_come_from_its_own_table(totalsegmentator_python, body):
 
 def test_weights_that_are_missing_are_named_before_anything_runs(totalsegmentator_python):
     with pytest.raises(EngineUnavailable, match="weights D291, D292 are not"):
-        registry.create("totalsegmentator", totalsegmentator_python, {"speed": "normal"})
+        registry.create_engine("totalsegmentator", totalsegmentator_python, {"speed": "normal"})
 
 
 def test_a_model_wanted_on_the_way_is_not_fetched(totalsegmentator_python, body, monkeypatch):
     monkeypatch.setenv("STAND_IN", "fetch")
     with pytest.raises(EngineUnavailable, match="weights D298 are not"):
-        registry.create("totalsegmentator", totalsegmentator_python).segment(body)
+        registry.create_engine("totalsegmentator", totalsegmentator_python).segment(body)
 
 
 def test_its_usage_statistics_are_switched_off_before_its_first_run(totalsegmentator_python, body):
-    registry.create("totalsegmentator", totalsegmentator_python).segment(body)
+    registry.create_engine("totalsegmentator", totalsegmentator_python).segment(body)
     config = json.loads((totalsegmentator_python.home / "totalsegmentator" / "config.json").read_text())
     assert config["send_usage_stats"] is False
 
 
 def test_other_weights_are_another_identity(totalsegmentator_python):
-    before = registry.create("totalsegmentator", totalsegmentator_python).parameters
+    before = registry.create_engine("totalsegmentator", totalsegmentator_python).parameters
     Path(totalsegmentator_python.totalsegmentator_weights, "D297", "fold").write_text("trained again")
-    assert registry.create("totalsegmentator", totalsegmentator_python).parameters != before
+    assert registry.create_engine("totalsegmentator", totalsegmentator_python).parameters != before
 
 
 def test_a_task_for_mr_takes_mr(totalsegmentator_python):
     Path(totalsegmentator_python.totalsegmentator_weights, "D853").mkdir()
-    assert registry.create("totalsegmentator", totalsegmentator_python, {"task": "body_mr"}).modalities == {"MR"}
+    assert registry.create_engine("totalsegmentator", totalsegmentator_python, {"task": "body_mr"}).modalities == {"MR"}
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_task_for_mr_takes_mr(totalsegmentator_python):
 )
 def test_a_wrong_rule_is_answered_with_what_there_is(totalsegmentator_python, parameters, sentence):
     with pytest.raises(EngineUnavailable, match=sentence):
-        registry.create("totalsegmentator", totalsegmentator_python, parameters)
+        registry.create_engine("totalsegmentator", totalsegmentator_python, parameters)
 
 
 def test_a_python_without_the_package_says_how_to_install_it(totalsegmentator_python, tmp_path):
     (tmp_path / "bare").write_text("#!/bin/sh\nexit 1\n")
     os.chmod(tmp_path / "bare", 0o755)
     with pytest.raises(EngineUnavailable) as refusal:
-        registry.create(
+        registry.create_engine(
             "totalsegmentator", replace(totalsegmentator_python, totalsegmentator_python=str(tmp_path / "bare"))
         )
     assert "pip install TotalSegmentator" in refusal.value.hint
@@ -83,7 +83,7 @@ def test_the_real_package_segments_with_a_tiny_network(settings, body, tmp_path)
     weights = tmp_path / "weights"
     subprocess.run([python, str(TINY), str(weights)], check=True, capture_output=True)
     real = replace(settings, totalsegmentator_python=python, totalsegmentator_weights=str(weights))
-    labelmap = registry.create("totalsegmentator", real).segment(body)
+    labelmap = registry.create_engine("totalsegmentator", real).segment(body)
     bright = body.array > 200
     (segment,) = labelmap.segments
     assert segment.type.meaning == "Sacrum"

@@ -35,7 +35,9 @@ def request_of(series, phantom, written, engines, tmp_path):
 
 def test_the_child_tells_its_stages_and_its_manifest(request_of, settings, tmp_path):
     heard = []
-    manifest = parent.run(request_of("threshold"), settings, lambda *told: heard.append(told), tmp_path / "log")
+    manifest = parent.run_in_child(
+        request_of("threshold"), settings, lambda *told: heard.append(told), tmp_path / "log"
+    )
     assert ("threshold", 1, 2) in heard
     assert manifest["files"] == sorted(f.name for f in (tmp_path / "out").iterdir() if f.name != "manifest.json")
     assert [s["label"] for s in manifest["segments"]] == ["Bone", "Soft tissue"]
@@ -45,12 +47,12 @@ def test_the_child_tells_its_stages_and_its_manifest(request_of, settings, tmp_p
 
 def test_an_error_of_the_child_is_the_same_error_here(request_of, settings, tmp_path):
     with pytest.raises(NotAVolume, match="it has 5 images"):
-        parent.run(request_of("threshold", slices=5), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(request_of("threshold", slices=5), settings, lambda *_: None, tmp_path / "log")
 
 
 def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_of, settings, tmp_path):
     request = request_of("threshold", parameters={"bone": 2000})
-    manifest = parent.run(request, settings, lambda *_: None, tmp_path / "log")
+    manifest = parent.run_in_child(request, settings, lambda *_: None, tmp_path / "log")
     assert manifest["parameters"] == {"bone": 2000}
     told = request.as_json(replace(settings, orthanc_password="geheim", admin_password="geheim"))
     assert "geheim" not in told
@@ -59,7 +61,7 @@ def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_
 
 def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp_path):
     with pytest.raises(EngineFailed, match="crashed") as failure:
-        parent.run(request_of("crashing"), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(request_of("crashing"), settings, lambda *_: None, tmp_path / "log")
     assert "engines print" in (tmp_path / "log").read_text()
     assert str(tmp_path / "log") in failure.value.hint
 
@@ -67,20 +69,20 @@ def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp
 def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
-        parent.run(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
 
 
 def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     limited = replace(settings, engine_limit_s=8)
     with pytest.raises(EngineFailed, match="took longer than 8 s"):
-        parent.run(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
 
 
 def test_an_engine_that_takes_too_much_memory_is_ended(request_of, settings, tmp_path):
     limited = replace(settings, engine_memory_mb=10)
     with pytest.raises(EngineFailed, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
-        parent.run(request_of("hanging"), limited, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(request_of("hanging"), limited, lambda *_: None, tmp_path / "log")
 
 
 def test_a_child_ends_when_its_parent_is_killed(request_of, settings, tmp_path):

@@ -31,7 +31,7 @@ def rules(settings):
 
 
 def test_without_a_table_the_setting_decides(settings):
-    assert read_rules(settings).rule_for("CT", "", "", 100).engine == "threshold"
+    assert read_rules(settings).find_rule("CT", "", "", 100).engine == "threshold"
 
 
 def test_the_first_rule_that_fits_decides(rules):
@@ -39,10 +39,10 @@ def test_the_first_rule_that_fits_decides(rules):
     assert (table.superseded, table.type) == ("remove", "BINARY")
     assert table.needs_body_part
     assert table.engines == ["slicer", "threshold"]
-    assert table.rule_for("CT", "head", "Chest", 100).engine == ""
-    assert table.rule_for("CT", "CHEST", "Low dose THORAX", 100).parameters == {"detail": 2}
-    assert table.rule_for("CT", "CHEST", "Low dose THORAX", 301).engine == "threshold"
-    assert table.rule_for("MR", "HEAD", "", 100).engine == "threshold"
+    assert table.find_rule("CT", "head", "Chest", 100).engine == ""
+    assert table.find_rule("CT", "CHEST", "Low dose THORAX", 100).parameters == {"detail": 2}
+    assert table.find_rule("CT", "CHEST", "Low dose THORAX", 301).engine == "threshold"
+    assert table.find_rule("MR", "HEAD", "", 100).engine == "threshold"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from minipacs.archive.content import SeriesContent, StudyContent
-from segmentation.identity import Identity, parameters_digest
+from segmentation.identity import Identity, digest_parameters
 from segmentation.job import work
 
 CT = SeriesContent("a", "1.2.3.1", "CT", "Phantom Makers", "Thorax", (("1.2.3.1.1", "x"), ("1.2.3.1.2", "y")))
@@ -47,7 +47,7 @@ def test_the_key_of_requested_work_is_that_of_the_first_release(settings, engine
 
 
 def test_the_uids_of_results_are_those_of_the_first_release():
-    identity = Identity("1.2.3.1", CT.digest, "threshold", "2", parameters_digest({"b": 1, "a": [2]}))
-    assert identity.uid("SEG series") == "2.25.70112621090759002474739050514485685430"
-    assert identity.uid("SR instance") == "2.25.270304882906627222056631197246987854556"
-    assert parameters_digest({}) == "-"
+    identity = Identity("1.2.3.1", CT.digest, "threshold", "2", digest_parameters({"b": 1, "a": [2]}))
+    assert identity.derive_uid("SEG series") == "2.25.70112621090759002474739050514485685430"
+    assert identity.derive_uid("SR instance") == "2.25.270304882906627222056631197246987854556"
+    assert digest_parameters({}) == "-"

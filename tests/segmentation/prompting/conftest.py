@@ -12,7 +12,7 @@ from pydicom import Dataset
 from minipacs.archive.content import SeriesContent
 from minipacs.database import Database
 from minipacs.settings import Settings
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 
 
 class Shelf:
@@ -76,5 +76,5 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-def service(settings: Settings, shelf: Shelf, database: Database) -> Service:
-    return Service(settings, shelf, database)  # type: ignore[arg-type]
+def service(settings: Settings, shelf: Shelf, database: Database) -> PromptService:
+    return PromptService(settings, shelf, database)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minipacs.errors import MinipacsError
 from segmentation.prompting.legacy.picture import encode_png
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 1e308])
 VALUES = st.recursive(
@@ -48,31 +48,31 @@ def answered(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @pytest.fixture
-def with_a_series(service: Service, stored: Callable[..., Any]) -> Service:
+def with_a_series(service: PromptService, stored: Callable[..., Any]) -> PromptService:
     stored("1.2.3")
     return service
 
 
 @QUIET
 @given(prompts=PROMPTS, more=st.dictionaries(st.sampled_from(["window", "propagate", "session", "engine"]), VALUES))
-def test_prompts(with_a_series: Service, prompts: Any, more: dict[str, Any]) -> None:
-    answered(with_a_series.prompt, "ann", {"series": "1.2.3", "prompts": prompts, **more})
-    answered(with_a_series.prompt, "ann", {"series": prompts, **more})
+def test_prompts(with_a_series: PromptService, prompts: Any, more: dict[str, Any]) -> None:
+    answered(with_a_series.answer_prompts, "ann", {"series": "1.2.3", "prompts": prompts, **more})
+    answered(with_a_series.answer_prompts, "ann", {"series": prompts, **more})
 
 
 @QUIET
 @given(
     changes=st.dictionaries(st.sampled_from(["label", "category", "type", "laterality", "color"]), VALUES, min_size=1)
 )
-def test_acceptance_of_nothing(service: Service, changes: dict[str, Any]) -> None:
+def test_acceptance_of_nothing(service: PromptService, changes: dict[str, Any]) -> None:
     body = {"label": "x", "category": CODE, "type": CODE, **changes}
-    assert answered(service.accept, "ann", "no-such-session", body) is None
+    assert answered(service.accept_answer, "ann", "no-such-session", body) is None
 
 
 @QUIET
 @given(query=st.text(max_size=20))
-def test_searches_for_terms(service: Service, query: str) -> None:
-    assert answered(service.terminology, query) is not None
+def test_searches_for_terms(service: PromptService, query: str) -> None:
+    assert answered(service.search_terminology, query) is not None
 
 
 @QUIET
@@ -81,6 +81,6 @@ def test_searches_for_terms(service: Service, query: str) -> None:
     | st.dictionaries(st.sampled_from(["rectangles", "positive_points", "negative_points", "model"]), VALUES),
     file=st.just(PICTURE) | st.binary(max_size=200) | st.binary(max_size=20).map(lambda more: PICTURE[:60] + more),
 )
-def test_pictures(service: Service, asked: Any, file: bytes) -> None:
+def test_pictures(service: PromptService, asked: Any, file: bytes) -> None:
     request = {"file": base64.b64encode(file).decode(), "asked": json.dumps(asked)}
     answered(service.pictures.segment, "ann", request)

@@ -9,7 +9,7 @@ import pytest
 
 from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
 from segmentation.prompting import request, run_length
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 from segmentation.prompting.sessions import IDLE_LIMIT_S, MAX_SESSIONS_OF_USER, Sessions
 from segmentation.prompting.volume_cache import VolumeCache
 from segmentation.vocabulary import terminology
@@ -33,11 +33,11 @@ def test_a_series_is_fetched_once_however_many_ask(shelf: Any, stored: Callable[
 
 def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable[..., Any]) -> None:
     uids = [stored(f"1.2.{n}").uid for n in range(5)]
-    one = VolumeCache(shelf, 10**9).get(uids[0]).bytes
+    one = VolumeCache(shelf, 10**9).get(uids[0]).memory_bytes
     volumes = VolumeCache(shelf, int(2.5 * one))
     for uid in uids:
         volumes.get(uid)
-        assert volumes.bytes() <= 2.5 * one
+        assert volumes.count_bytes() <= 2.5 * one
     taken = shelf.taken
     volumes.get(uids[4])
     volumes.get(uids[3])
@@ -52,9 +52,9 @@ def test_a_series_that_has_grown_is_fetched_again(
     monkeypatch.setattr("segmentation.prompting.volume_cache.MAX_AGE_S", 0.0)
     uid = stored(shape=(12, 20, 28)).uid
     volumes = VolumeCache(shelf, 10**9)
-    assert volumes.get(uid).for_prompter.shape == (12, 20, 28)
+    assert volumes.get(uid).prompted_series.shape == (12, 20, 28)
     stored(shape=(14, 20, 28))
-    assert volumes.get(uid).for_prompter.shape == (14, 20, 28)
+    assert volumes.get(uid).prompted_series.shape == (14, 20, 28)
     del shelf.content[uid]
     with pytest.raises(NotInArchive):
         volumes.get(uid)
@@ -66,7 +66,7 @@ def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Any, st
     volumes = VolumeCache(shelf, 10**9)
     with pytest.raises(NotAVolume, match="it has a gap"):
         volumes.get(uid)
-    assert volumes.bytes() == 0
+    assert volumes.count_bytes() == 0
 
 
 # -- sessions ---------------------------------------------------------------------------------------
@@ -103,10 +103,10 @@ def test_sessions_end_unused_and_a_user_has_only_so_many() -> None:
     assert len(sessions) == 0
 
 
-def test_users_at_once_get_their_own_answers(service: Service, stored: Callable[..., Any]) -> None:
+def test_users_at_once_get_their_own_answers(service: PromptService, stored: Callable[..., Any]) -> None:
     one, other = stored("1.2.10"), stored("1.2.11", spacing=(2.0, 1.0, 0.5))
     expected = {
-        user: service.prompt(user, asking(described, index))["slices"]
+        user: service.answer_prompts(user, asking(described, index))["slices"]
         for user, described, index in (("ann", one, (6, 9, 14)), ("bob", other, (4, 9, 9)))
     }
     assert expected["ann"] != expected["bob"]
@@ -116,7 +116,7 @@ def test_users_at_once_get_their_own_answers(service: Service, stored: Callable[
         described, index = (one, (6, 9, 14)) if user == "ann" else (other, (4, 9, 9))
         session = ""
         for n in range(25):
-            answer = service.prompt(user, asking(described, index, session=session, propagate=n % 2 == 1))
+            answer = service.answer_prompts(user, asking(described, index, session=session, propagate=n % 2 == 1))
             assert not session or answer["session"] == session
             session = answer["session"]
             uids = {s["sop_instance_uid"] for s in answer["slices"]}
@@ -131,28 +131,28 @@ def test_users_at_once_get_their_own_answers(service: Service, stored: Callable[
 
 
 def test_prompts_in_patient_coordinates_find_what_they_are_in(
-    service: Service, stored: Callable[..., Any], phantom: Callable[..., np.ndarray]
+    service: PromptService, stored: Callable[..., Any], phantom: Callable[..., np.ndarray]
 ) -> None:
     tilted = (0.8, 0.6, 0, -0.36, 0.48, -0.8)
     described = stored(shape=(12, 80, 120), orientation=tilted)
     truth = phantom(described)[6] == 40
-    answer = service.prompt("ann", asking(described, (6, 40, 70)))
+    answer = service.answer_prompts("ann", asking(described, (6, 40, 70)))
     (plane,) = answer["slices"]
     assert plane["sop_instance_uid"] == f"{described.uid}.7"
-    mask = run_length.decode(plane["runs"], (answer["rows"], answer["columns"]))
+    mask = run_length.decode_runs(plane["runs"], (answer["rows"], answer["columns"]))
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
     assert mask.sum() == answer["voxels"]
 
 
-def test_an_answer_without_a_voxel_cannot_be_accepted(service: Service, stored: Callable[..., Any]) -> None:
+def test_an_answer_without_a_voxel_cannot_be_accepted(service: PromptService, stored: Callable[..., Any]) -> None:
     described = stored()
-    answer = service.prompt("ann", asking(described))
+    answer = service.answer_prompts("ann", asking(described))
     session = service.sessions.get("ann", answer["session"])
     assert session.answer is not None
     session.answer.voxels = 0
     code = {"value": "1", "scheme": "SCT", "meaning": "x"}
     with pytest.raises(BadRequest, match="nothing to accept"):
-        service.accept("ann", session.id, {"label": "x", "category": code, "type": code})
+        service.accept_answer("ann", session.id, {"label": "x", "category": code, "type": code})
 
 
 # -- what is asked ----------------------------------------------------------------------------------
@@ -211,21 +211,21 @@ def test_a_name_that_no_seg_could_bear_is_refused(changes: dict[str, Any]) -> No
 def test_runs_and_masks_are_the_same_thing() -> None:
     mask = np.random.default_rng(3).random((17, 23)) > 0.6
     mask[0, 0] = mask[-1, -1] = True
-    encoded = run_length.encode(mask)
-    assert np.array_equal(run_length.decode(encoded, (17, 23)), mask)
+    encoded = run_length.encode_runs(mask)
+    assert np.array_equal(run_length.decode_runs(encoded, (17, 23)), mask)
     assert sum(encoded[1::2]) == mask.sum()
-    assert run_length.encode(np.zeros((3, 4), bool)) == []
+    assert run_length.encode_runs(np.zeros((3, 4), bool)) == []
 
 
 def test_terms_are_found_by_the_beginnings_of_their_words() -> None:
-    labels = [term.label for term in terminology.search("lobe low")]
+    labels = [term.label for term in terminology.search_terms("lobe low")]
     assert "Left lower lobe of lung" in labels
-    assert terminology.search("lung")[0].label == "Lung"
-    assert terminology.search("neoplasm")[0].category.value == "49755003"
-    assert not terminology.search("xyzzy")
-    assert len(terminology.search("")) <= terminology.MAX_TERMS
-    for term in terminology.all_terms():
+    assert terminology.search_terms("lung")[0].label == "Lung"
+    assert terminology.search_terms("neoplasm")[0].category.value == "49755003"
+    assert not terminology.search_terms("xyzzy")
+    assert len(terminology.search_terms("")) <= terminology.MAX_TERMS
+    for term in terminology.list_all_terms():
         assert len(term.label) <= 64
         assert all(0 <= channel <= 255 for channel in term.color)
-    paired = {term.type.meaning for term in terminology.all_terms() if term.laterality}
+    paired = {term.type.meaning for term in terminology.list_all_terms() if term.laterality}
     assert paired == terminology.PAIRED, terminology.PAIRED - paired

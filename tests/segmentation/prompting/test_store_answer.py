@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from segmentation.prompting.service import Service
+from segmentation.prompting.service import PromptService
 
 KIDNEY = {"value": "64033007", "scheme": "SCT", "meaning": "Kidney"}
 ORGAN = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"}
@@ -25,7 +25,7 @@ ORGAN = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"
     ],
 )
 def test_names_are_written_whatever_the_sources_character_set(
-    service: Service,
+    service: PromptService,
     shelf: Any,
     series: Any,
     phantom: Callable[..., np.ndarray],
@@ -40,8 +40,8 @@ def test_names_are_written_whatever_the_sources_character_set(
     shelf.put(images)
     position = np.array(described.first) + described.axes @ np.array((6, 9, 14))
     prompts = [{"point": [float(v) for v in position]}]
-    answer = service.prompt("Jörg 腎", {"series": "1.2.3", "prompts": prompts})
-    service.accept("Jörg 腎", answer["session"], {"label": label, "category": ORGAN, "type": KIDNEY})
+    answer = service.answer_prompts("Jörg 腎", {"series": "1.2.3", "prompts": prompts})
+    service.accept_answer("Jörg 腎", answer["session"], {"label": label, "category": ORGAN, "type": KIDNEY})
 
     seg = pydicom.dcmread(io.BytesIO(shelf.stored[0]))
     assert seg.PatientName == patient

@@ -35,7 +35,7 @@ def test_the_other_form_holds_the_same_segments_at_the_same_place(
         out=tmp_path / "out",
         options={"type": own},
     )
-    parent.run(request, settings, lambda *_: None, tmp_path / "log")
+    parent.run_in_child(request, settings, lambda *_: None, tmp_path / "log")
     line = [sys.executable, "-m", "segmentation.results.convert_seg", str(tmp_path / "out"), other]
     paths = [subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
     assert paths == [str(tmp_path / "out" / f"seg-{other.lower()}.dcm")] * 2

@@ -23,7 +23,7 @@ from segmentation.results.glb import write_glb
 from segmentation.results.label_table import write_labels
 from segmentation.results.nifti import write_nifti
 from segmentation.results.preview import write_preview
-from segmentation.results.slicer_scene import Scene, terminology
+from segmentation.results.slicer_scene import SlicerScene, make_terminology_entry
 from segmentation.results.surfaces import find_surfaces
 from segmentation.series_volume import load_volume, read_images, stack_images
 from segmentation.vocabulary import codes
@@ -282,7 +282,7 @@ def test_slicer_reads_its_segmentation_back_with_names_codes_and_colours(made, t
     import slicer
 
     path = tmp_path / "segmentation.seg.nrrd"
-    Scene(made.labelmap, find_surfaces(made.labelmap)).save(path)
+    SlicerScene(made.labelmap, find_surfaces(made.labelmap)).save_seg_nrrd(path)
     scene, application = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
@@ -291,20 +291,22 @@ def test_slicer_reads_its_segmentation_back_with_names_codes_and_colours(made, t
     segmentation = logic.LoadSegmentationFromFile(str(path), True, "back").GetSegmentation()
     read = [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())]
     assert [s.GetName() for s in read] == ["Bone", "Torso fat", "Left lung", "Body"]
-    assert [s.GetTerminology() for s in read] == [terminology(s.voxel_segment) for s in made.labelmap.segments]
+    assert [s.GetTerminology() for s in read] == [
+        make_terminology_entry(s.segment_of_own_voxels) for s in made.labelmap.segments
+    ]
     assert np.allclose(read[0].GetColor(), np.array(BONE.color) / 255, atol=1e-3)
     assert "SCT^123037004^Anatomical Structure~SCT^39607008^Lung~SCT^7771000^Left" in read[2].GetTerminology()
 
 
 def test_the_scene_holds_closed_surfaces_and_can_be_bundled(made, tmp_path):
-    scene = Scene(made.labelmap, find_surfaces(made.labelmap))
+    scene = SlicerScene(made.labelmap, find_surfaces(made.labelmap))
     bone = scene.node.GetSegmentation().GetNthSegment(0)
     bounds = bone.GetRepresentation("Closed surface").GetBounds()
     at = np.argwhere(made.labelmap.array == 1)
     ras = made.volume.map_indices_to_reference(at) * (-1, -1, 1)
     assert np.allclose(bounds[::2], ras.min(0), atol=3.5)
     assert np.allclose(bounds[1::2], ras.max(0), atol=3.5)
-    scene.save_bundle(tmp_path / "scene.mrb")
+    scene.save_mrb(tmp_path / "scene.mrb")
     assert (tmp_path / "scene.mrb").stat().st_size > 1000
 
 
@@ -349,5 +351,5 @@ def test_identity_changes_with_everything_it_is_made_of():
     others = [Identity("1.3", "d", "slicer", "1", "-"), Identity("1.2", "e", "slicer", "1", "-"),
               Identity("1.2", "d", "other", "1", "-"), Identity("1.2", "d", "slicer", "2", "-"),
               Identity("1.2", "d", "slicer", "1", "p")]  # fmt: skip
-    assert len({i.uid("SEG series") for i in (one, *others)}) == 6
-    assert len(one.uid("SEG series")) <= 64
+    assert len({i.derive_uid("SEG series") for i in (one, *others)}) == 6
+    assert len(one.derive_uid("SEG series")) <= 64

@@ -10,7 +10,7 @@ from highdicom import VolumeGeometry
 
 from minipacs.errors import EngineFailed
 from segmentation.labelmap import Labelmap, Segment
-from segmentation.results.surface_process import surface_process
+from segmentation.results.surface_process import start_surface_process
 from segmentation.vocabulary import codes
 
 
@@ -32,16 +32,16 @@ def started() -> Callable[[], list[psutil.Process]]:
 
 
 def test_it_writes_every_shape_and_leaves_no_process(labelmap, started, tmp_path):
-    with surface_process() as surfaces:
+    with start_surface_process() as surfaces:
         assert len(started()) == 1
-        surfaces.send(labelmap, tmp_path, "1.2", bundle=True)
-        assert set(surfaces.receive()) == {"surfaces", "GLB", "seg.nrrd", "mrb"}
+        surfaces.send_labelmap(labelmap, tmp_path, "1.2", bundle=True)
+        assert set(surfaces.wait_for_durations()) == {"surfaces", "GLB", "seg.nrrd", "mrb"}
     assert sorted(f.name for f in tmp_path.iterdir()) == ["model.glb", "scene.mrb", "segmentation.seg.nrrd"]
     assert not started()
 
 
 def test_a_series_that_is_refused_leaves_no_process(started):
-    with pytest.raises(KeyError), surface_process():
+    with pytest.raises(KeyError), start_surface_process():
         raise KeyError
     assert not started()
 
@@ -51,18 +51,18 @@ def test_a_crash_is_told(labelmap, started, tmp_path, early):
     def killed() -> None:
         if early:
             started()[0].kill()
-        surfaces.send(labelmap, tmp_path, "1.2")
+        surfaces.send_labelmap(labelmap, tmp_path, "1.2")
         if not early:
             started()[0].kill()
-        surfaces.receive()
+        surfaces.wait_for_durations()
 
-    with surface_process() as surfaces, pytest.raises(EngineFailed, match="crashed while surfaces were made"):
+    with start_surface_process() as surfaces, pytest.raises(EngineFailed, match="crashed while surfaces were made"):
         killed()
 
 
 def test_its_error_is_told_as_it_is(labelmap: Labelmap, tmp_path: Path) -> None:
     (tmp_path / "model.glb").mkdir()
-    with surface_process() as surfaces:
-        surfaces.send(labelmap, tmp_path, "1.2")
+    with start_surface_process() as surfaces:
+        surfaces.send_labelmap(labelmap, tmp_path, "1.2")
         with pytest.raises(IsADirectoryError):
-            surfaces.receive()
+            surfaces.wait_for_durations()

@@ -20,22 +20,22 @@ from segmentation.vocabulary import anatomy, codes
     ],
 )
 def test_a_vendors_spelling_finds_the_concept(name, label, meaning):
-    found = anatomy.find(name)
+    found = anatomy.find_structure(name)
     assert (found.label, found.type.meaning) == (label, meaning)
 
 
 def test_a_side_is_a_modifier_except_where_it_is_another_concept():
-    assert anatomy.find("kidney right").laterality == codes.RIGHT
-    assert anatomy.find("left atrium").laterality is None
-    assert anatomy.find("left atrium").type != anatomy.find("right atrium").type
+    assert anatomy.find_structure("kidney right").laterality == codes.RIGHT
+    assert anatomy.find_structure("left atrium").laterality is None
+    assert anatomy.find_structure("left atrium").type != anatomy.find_structure("right atrium").type
 
 
 def test_an_unknown_name_finds_nothing():
-    assert anatomy.find("left sartorius muscle of Spock") is None
+    assert anatomy.find_structure("left sartorius muscle of Spock") is None
 
 
 def test_every_line_is_another_concept_with_its_own_colour():
-    known = list(anatomy.structures())
+    known = list(anatomy.list_structures())
     assert len({(s.label, s.type, s.region) for s in known}) == len(known) > 100
     assert len({s.color for s in known}) == len(known)
     assert {s.category for s in known} == {codes.ANATOMICAL_STRUCTURE, codes.TISSUE, codes.ABNORMAL_STRUCTURE}

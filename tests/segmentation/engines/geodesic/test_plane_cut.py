@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmentation.engines.geodesic.plane_cut import segment_next_plane, segment_plane
-from segmentation.engines.geodesic.propagation import propagate
+from segmentation.engines.geodesic.propagation import propagate_masks
 from segmentation.prompter import SlicePrompts
 
 
@@ -85,17 +85,17 @@ def test_a_propagation_follows_a_moving_disc_and_ends_with_it() -> None:
     centres = [50 + 3 * k for k in range(12)]
     stack = [drawn((60, c, 20, 60.0)) if 2 <= k <= 9 else drawn() for k, c in enumerate(centres)]
     keys = {5: segment_plane(stack[5], SlicePrompts(positive=((60, centres[5]),)))}
-    found = propagate(keys, lambda k: stack[k], {}, (0, 11))
+    found = propagate_masks(keys, lambda k: stack[k], {}, (0, 11))
     assert set(found) == set(range(2, 10))
     for k, mask in found.items():
         assert dice(mask, disc(60, centres[k], 20)) > 0.9
-    assert set(propagate(keys, lambda k: stack[k], {}, (4, 7))) == {4, 5, 6, 7}
+    assert set(propagate_masks(keys, lambda k: stack[k], {}, (4, 7))) == {4, 5, 6, 7}
 
 
 def test_between_two_prompted_slices_each_side_reaches_the_middle() -> None:
     stack = [drawn((60, 50, 20, 60.0), (100, 150, 20, 60.0)) for _ in range(9)]
     keys = {1: disc(60, 50, 20), 7: disc(100, 150, 20)}
-    found = propagate(keys, lambda k: stack[k], {}, (0, 8))
+    found = propagate_masks(keys, lambda k: stack[k], {}, (0, 8))
     assert [bool(found[k][60, 50]) for k in range(9)] == [True] * 5 + [False] * 4
 
 

@@ -19,7 +19,7 @@ import pytest
 from minipacs.errors import EngineFailed, EngineUnavailable
 from minipacs.settings import Settings
 from segmentation import registry
-from segmentation.engines.sam.engine import Sam
+from segmentation.engines.sam.engine import SamEngine
 from segmentation.prompter import PromptedSeries, PromptsInPixels, SlicePrompts
 from segmentation.prompts import Box, Point
 from waiting import PATIENCE_S
@@ -74,15 +74,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def engines(models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Sam]]:
+def engines(
+    models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], SamEngine]]:
     """The engine on a tiny model of this kind, asked for from the registry; started once."""
-    started: dict[str, Sam] = {}
+    started: dict[str, SamEngine] = {}
 
-    def make(kind: str) -> Sam:
+    def make(kind: str) -> SamEngine:
         if kind not in started:
             home = tmp_path_factory.mktemp("home")
             settings = Settings(home=home, sam_model=str(models(kind)), sam_python=str(PYTHON)).complete()
-            engine: Any = registry.create("sam", settings, group=registry.PROMPTERS)
+            engine: Any = registry.create_engine("sam", settings, group=registry.PROMPTERS)
             started[kind] = engine
         return started[kind]
 
@@ -92,7 +94,7 @@ def engines(models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def sam(engines: Callable[[str], Sam], request: pytest.FixtureRequest) -> Sam:
+def sam(engines: Callable[[str], SamEngine], request: pytest.FixtureRequest) -> SamEngine:
     """On SAM's model, or the one a test names."""
     return engines(getattr(request, "param", "sam"))
 
@@ -118,7 +120,7 @@ BOX = SlicePrompts(boxes=((10, 10, 50, 50),))
 
 
 @pytest.mark.parametrize("sam", ["sam", "sam2"], indirect=True)
-def test_every_kind_of_prompt_gets_a_mask_of_the_images_shape(sam: Sam, series: PromptedSeries) -> None:
+def test_every_kind_of_prompt_gets_a_mask_of_the_images_shape(sam: SamEngine, series: PromptedSeries) -> None:
     for clue in (
         SlicePrompts(positive=((30, 30),)),
         SlicePrompts(positive=((30, 30), (20, 40)), negative=((50, 70),)),
@@ -126,16 +128,16 @@ def test_every_kind_of_prompt_gets_a_mask_of_the_images_shape(sam: Sam, series: 
         SlicePrompts(boxes=BOX.boxes, positive=((30, 30),), negative=((5, 5),)),
         SlicePrompts(boxes=(*BOX.boxes, (30, 40, 55, 80)), positive=((5, 5),)),
     ):
-        for mask in sam.masks(series, in_pixels({1: clue})).values():
+        for mask in sam.make_masks(series, in_pixels({1: clue})).values():
             assert mask.shape == SHAPE[1:]
             assert mask.dtype == np.bool_
         assert 0 <= sam.process.last_facts["score"] <= 1.5
         assert sam.process.last_facts["held"] > 0
 
 
-def test_an_image_is_encoded_once_for_each_window(sam: Sam, series: PromptedSeries) -> None:
+def test_an_image_is_encoded_once_for_each_window(sam: SamEngine, series: PromptedSeries) -> None:
     def cached(index: int, window: tuple[float, float] | None) -> bool:
-        sam.masks(series, in_pixels({index: BOX}, window=window))
+        sam.make_masks(series, in_pixels({index: BOX}, window=window))
         return bool(sam.process.last_facts["cached"])
 
     series = replace(series, names=[f"1.3.{k}" for k in range(SHAPE[0])])  # images that no other test has shown it
@@ -147,25 +149,25 @@ def test_embeddings_stay_within_their_bound(
     models: Callable[[str], Path], settings: Settings, series: PromptedSeries
 ) -> None:
     settings = replace(settings, sam_model=str(models("sam")), sam_python=str(PYTHON), sam_memory_mb=0)
-    engine: Any = registry.create("sam", settings, group=registry.PROMPTERS)
-    engine.masks(series, in_pixels({1: BOX}))
+    engine: Any = registry.create_engine("sam", settings, group=registry.PROMPTERS)
+    engine.make_masks(series, in_pixels({1: BOX}))
     held = engine.process.last_facts["held"]
     for index in (2, 3, 1, 2):
-        engine.masks(series, in_pixels({index: BOX}))
+        engine.make_masks(series, in_pixels({index: BOX}))
         assert engine.process.last_facts == {**engine.process.last_facts, "held": held, "cached": False}
     engine.close()
 
 
-def test_the_same_prompt_gives_the_same_mask_and_windows_matter(sam: Sam, series: PromptedSeries) -> None:
+def test_the_same_prompt_gives_the_same_mask_and_windows_matter(sam: SamEngine, series: PromptedSeries) -> None:
     def asked(window: tuple[float, float]) -> np.ndarray:
-        found = sam.masks(series, in_pixels({1: BOX}, window=window))
+        found = sam.make_masks(series, in_pixels({1: BOX}, window=window))
         return found.get(1, np.zeros(SHAPE[1:], bool))
 
     assert np.array_equal(asked((40, 400)), asked((40, 400)))
-    assert not np.array_equal(series.grey(1, (40, 400)), series.grey(1, (100, 50)))
+    assert not np.array_equal(series.render_grey(1, (40, 400)), series.render_grey(1, (100, 50)))
 
 
-def test_as_an_engine_it_gives_a_labelmap_on_the_volumes_grid(sam: Sam, series: PromptedSeries) -> None:
+def test_as_an_engine_it_gives_a_labelmap_on_the_volumes_grid(sam: SamEngine, series: PromptedSeries) -> None:
     volume = series.volume
     prompts = [Point((2.0, 24.0, 18.0)), Box((2.0, 8.0, 6.0), (2.0, 40.0, 30.0))]
     labelmap = sam.segment(volume, prompts)
@@ -173,15 +175,15 @@ def test_as_an_engine_it_gives_a_labelmap_on_the_volumes_grid(sam: Sam, series: 
     assert labelmap.segments[0].algorithm == "SEMIAUTOMATIC"
 
 
-def test_a_process_that_was_killed_is_started_again(sam: Sam, series: PromptedSeries) -> None:
+def test_a_process_that_was_killed_is_started_again(sam: SamEngine, series: PromptedSeries) -> None:
     def process() -> list[psutil.Process]:
         return [c for c in psutil.Process().children() if sam.process.folder in c.cmdline()]
 
-    before = sam.masks(series, in_pixels({1: BOX}))
+    before = sam.make_masks(series, in_pixels({1: BOX}))
     (child,) = process()
     child.kill()
     child.wait(PATIENCE_S)
-    after = sam.masks(series, in_pixels({1: BOX}))
+    after = sam.make_masks(series, in_pixels({1: BOX}))
     assert {k: m.sum() for k, m in before.items()} == {k: m.sum() for k, m in after.items()}
     assert process() != [child]
     sam.close()
@@ -189,12 +191,12 @@ def test_a_process_that_was_killed_is_started_again(sam: Sam, series: PromptedSe
 
 
 def test_a_propagation_follows_by_the_embedded_method(
-    sam: Sam, series: PromptedSeries, monkeypatch: pytest.MonkeyPatch
+    sam: SamEngine, series: PromptedSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
     disc = np.hypot(rows - 30, columns - 33) < 14
-    monkeypatch.setattr(sam.process, "mask", lambda request: disc)
-    found = sam.masks(series, in_pixels({1: BOX}, propagate=True))
+    monkeypatch.setattr(sam.process, "request_mask", lambda request: disc)
+    found = sam.make_masks(series, in_pixels({1: BOX}, propagate=True))
     assert set(found) == {0, 1, 2, 3}
 
 
@@ -207,9 +209,9 @@ def test_a_folder_that_is_no_model_is_refused(
     (folder / "model.safetensors").write_bytes(b"")
     models("sam")
     settings = replace(settings, sam_model=str(folder), sam_python=str(PYTHON))
-    engine: Any = registry.create("sam", settings, group=registry.PROMPTERS)
+    engine: Any = registry.create_engine("sam", settings, group=registry.PROMPTERS)
     with pytest.raises(EngineUnavailable, match="cannot be loaded"):
-        engine.masks(series, in_pixels({1: BOX}))
+        engine.make_masks(series, in_pixels({1: BOX}))
 
 
 def test_without_a_model_or_a_python_it_says_what_to_set(settings: Settings, tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_without_a_model_or_a_python_it_says_what_to_set(settings: Settings, tmp
         ({"sam_model": str(tmp_path), "sam_python": str(tmp_path / "no")}, "MINIPACS_SAM_PYTHON"),
     ):
         with pytest.raises(EngineUnavailable) as refused:
-            registry.create("sam", replace(settings, **changes), group=registry.PROMPTERS)
+            registry.create_engine("sam", replace(settings, **changes), group=registry.PROMPTERS)
         assert setting in refused.value.hint
 
 
@@ -230,9 +232,9 @@ def test_a_broken_answer_is_an_error_of_ours(settings: Settings, tmp_path: Path,
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho '{\"ready\": true}'\nread line\nexit 3\n")
     script.chmod(0o755)
-    engine = Sam(replace(settings, sam_model=str(tmp_path)), _model(tmp_path), script)
+    engine = SamEngine(replace(settings, sam_model=str(tmp_path)), _model(tmp_path), script)
     with pytest.raises(EngineFailed, match="ended, or took too long"):
-        engine.masks(series, in_pixels({1: BOX}))
+        engine.make_masks(series, in_pixels({1: BOX}))
 
 
 def _model(folder: Path) -> Path:

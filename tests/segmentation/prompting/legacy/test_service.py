@@ -15,10 +15,10 @@ from PIL import Image
 from data import shared_data
 from minipacs.errors import BadRequest, EngineUnavailable, NotFound, Unreadable, WrongPrompts
 from minipacs.settings import Settings
-from segmentation.engines.geodesic.engine import Geodesic
+from segmentation.engines.geodesic.engine import GeodesicEngine
 from segmentation.prompter import Prompter
 from segmentation.prompting.legacy.picture import encode_png, read_picture
-from segmentation.prompting.legacy.service import RETENTION_S, Pictures
+from segmentation.prompting.legacy.service import RETENTION_S, PictureService
 
 
 def picture(kind: str = "PNG") -> bytes:
@@ -48,15 +48,15 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def pictures(now: list[float]) -> Pictures:
+def pictures(now: list[float]) -> PictureService:
     """With the embedded method alone."""
 
     def engine(name: str) -> Prompter:
         if name != "geodesic":
             raise EngineUnavailable("No SAM model is set.")
-        return Geodesic()
+        return GeodesicEngine()
 
-    return Pictures(engine, clock=lambda: now[0])
+    return PictureService(engine, clock=lambda: now[0])
 
 
 def request(content: bytes, asked: Any) -> dict[str, str]:
@@ -85,12 +85,12 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_every_prompt_counts(pictures: Pictures, asked: Any, truth: np.ndarray, kind: str) -> None:
+def test_every_prompt_counts(pictures: PictureService, asked: Any, truth: np.ndarray, kind: str) -> None:
     answer = pictures.segment("ann", request(picture(kind), asked))
     assert dice(red(pictures.get("ann", answer["timestamp"]).png), truth) > 0.93
 
 
-def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: Pictures) -> None:
+def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: PictureService) -> None:
     grey = np.asarray(Image.open(BytesIO(picture()))).astype(np.uint16) * 16  # 12 bits used: nearly black in a browser
     stream = BytesIO()
     Image.fromarray(grey).save(stream, "PNG")
@@ -112,12 +112,12 @@ def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
     assert given.values[50, 140 - 40] > 150
 
 
-def test_negative_points_alone_are_no_error(pictures: Pictures) -> None:
+def test_negative_points_alone_are_no_error(pictures: PictureService) -> None:
     answer = pictures.segment("ann", request(picture(), {"negative_points": [{"x": 3, "y": 3}]}))
     assert not red(pictures.get("ann", answer["timestamp"]).png)[3, 3]
 
 
-def test_a_picture_without_patient_becomes_a_capture_that_claims_none(pictures: Pictures) -> None:
+def test_a_picture_without_patient_becomes_a_capture_that_claims_none(pictures: PictureService) -> None:
     answer = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))
     made = pydicom.dcmread(BytesIO(pictures.get("ann", answer["timestamp"]).dicom))
     assert made.SOPClassUID.name == "Secondary Capture Image Storage"
@@ -134,7 +134,7 @@ def _png_of(made: pydicom.Dataset) -> bytes:
 
 
 def test_a_dicom_image_becomes_a_seg_that_refers_to_it(
-    pictures: Pictures, series: Any, phantom: Callable[..., np.ndarray]
+    pictures: PictureService, series: Any, phantom: Callable[..., np.ndarray]
 ) -> None:
     described = series(shape=(12, 80, 120))
     image = described.images(phantom(described))[6]
@@ -161,7 +161,7 @@ def test_an_inverted_image_is_shown_to_people_and_models_alike(
         stream = BytesIO()
         image.save_as(stream, enforce_file_format=True)
         given = read_picture(stream.getvalue())
-        seen = given.series.grey(0, given.series.window(0))
+        seen = given.one_slice_series.render_grey(0, given.one_slice_series.get_window(0))
         assert np.array_equal(given.shown, np.repeat(seen[..., None], 3, 2))
         return seen
 
@@ -173,7 +173,7 @@ def test_an_inverted_image_is_shown_to_people_and_models_alike(
     assert len(np.unique(upright)) > 1
 
 
-def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(pictures: Pictures) -> None:
+def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(pictures: PictureService) -> None:
     folder = shared_data("mono1_dx_cr")
     done = 0
     for file in sorted(folder.rglob("*.dcm")):
@@ -192,7 +192,7 @@ def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(picture
     assert done
 
 
-def test_a_result_is_its_users_and_ends(pictures: Pictures, now: list[float]) -> None:
+def test_a_result_is_its_users_and_ends(pictures: PictureService, now: list[float]) -> None:
     name = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))["timestamp"]
     other = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))["timestamp"]
     assert len(name) > 30
@@ -225,14 +225,16 @@ def test_a_result_is_its_users_and_ends(pictures: Pictures, now: list[float]) ->
         (picture(), {"negative_points": [3]}, WrongPrompts),
     ],
 )
-def test_what_cannot_be_used_is_refused(pictures: Pictures, content: bytes, asked: Any, error: type[Exception]) -> None:
+def test_what_cannot_be_used_is_refused(
+    pictures: PictureService, content: bytes, asked: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error) as refused:
         pictures.segment("ann", request(content, asked))
     assert 400 <= refused.value.status < 500  # type: ignore[attr-defined]
     assert refused.value.hint  # type: ignore[attr-defined]
 
 
-def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(pictures: Pictures, series: Any) -> None:
+def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(pictures: PictureService, series: Any) -> None:
     described = series(shape=(1, 20, 28))
     image = described.images(np.zeros((1, 20, 28), np.int16))[0]
     image.Rows = image.Columns = 60_000
@@ -242,6 +244,6 @@ def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(pictures: Pi
         pictures.segment("ann", request(stream.getvalue(), {"positive_points": [{"x": 7, "y": 4}]}))
 
 
-def test_prompts_that_are_not_json_are_refused(pictures: Pictures, settings: Settings) -> None:
+def test_prompts_that_are_not_json_are_refused(pictures: PictureService, settings: Settings) -> None:
     with pytest.raises(BadRequest, match="not JSON"):
         pictures.segment("ann", {"file": "", "asked": "{"})
