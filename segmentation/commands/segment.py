@@ -82,12 +82,12 @@ def _segment_files(source: Path, arguments: argparse.Namespace, settings: Settin
 def _segment_file_group(name: str, group: _FileGroup, arguments: argparse.Namespace, settings: Settings) -> bool:
     """Segment one series and print what was found; False, and the reason printed, where it is no volume."""
     from segmentation.job import parent
-    from segmentation.job.request import Request
+    from segmentation.job.request import SegmentationRequest
 
     folder = (arguments.out or Path("segmented")) / name
 
     with _show_progress_bar(name) as progress, TemporaryDirectory(prefix="minipacs-") as temporary:
-        request = Request(
+        request = SegmentationRequest(
             files=[file.resolve() for file in group.files],
             digest=group.digest,
             engine=settings.engine,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
 from segmentation.engine import Progress
-from segmentation.job.request import Request, parse_request
+from segmentation.job.request import SegmentationRequest, parse_request
 from segmentation.prompts import parse_prompt
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def run_request(request: Request, settings: Settings, progress: Progress) -> "Manifest":
+def run_request(request: SegmentationRequest, settings: Settings, progress: Progress) -> "Manifest":
     """Do what the request says; the manifest of the result."""
     from segmentation import registry
     from segmentation.job.pipeline import segment_files

@@ -16,7 +16,7 @@ from minipacs import errors
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.settings import Settings
 from segmentation.engine import Progress
-from segmentation.job.request import Request
+from segmentation.job.request import SegmentationRequest
 from segmentation.job.watchdog import Watchdog
 from segmentation.results.manifest import Manifest
 
@@ -26,7 +26,7 @@ READ_BYTES = 65536
 """Of the child's output, at most at once."""
 
 
-def run_in_child(request: Request, settings: Settings, progress: Progress, log: Path) -> Manifest:
+def run_in_child(request: SegmentationRequest, settings: Settings, progress: Progress, log: Path) -> Manifest:
     """Segment in a child process; its manifest. Raises what it raised, `EngineFailed` when it crashed or took too long.
 
     `progress(stage, done, total)` is called at every progress and at least once a second; whatever it
@@ -70,7 +70,7 @@ def run_in_child(request: Request, settings: Settings, progress: Progress, log: 
         raise EngineFailed(f"The engine {request.engine} {ending}, while at: {stage}.", f"See {log}.")
 
 
-def _check_standstill(request: Request, settings: Settings, still_s: float, stage: str, log: Path) -> None:
+def _check_standstill(request: SegmentationRequest, settings: Settings, still_s: float, stage: str, log: Path) -> None:
     limit_s = settings.engine_stall_s if request.stall_s is None else request.stall_s
 
     if still_s > limit_s:
@@ -80,7 +80,7 @@ def _check_standstill(request: Request, settings: Settings, still_s: float, stag
         )
 
 
-def _check_memory(request: Request, settings: Settings, memory_mb: float, stage: str) -> None:
+def _check_memory(request: SegmentationRequest, settings: Settings, memory_mb: float, stage: str) -> None:
     if memory_mb > settings.engine_memory_mb:
         raise EngineFailed(
             f"The engine {request.engine} took more than {settings.engine_memory_mb} MB, while at: {stage}.",

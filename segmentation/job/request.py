@@ -21,7 +21,7 @@ class ResultOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Request:
+class SegmentationRequest:
     """The series' files, the engine that segments them, and where the results go."""
 
     files: Sequence[Path]
@@ -41,12 +41,12 @@ class Request:
         return json.dumps({**asdict(self), "settings": settings.as_environment(with_secrets=False)}, default=str)
 
 
-def parse_request(line: str) -> tuple[Request, Settings]:
-    """The request and the settings of a line of `Request.as_json`."""
+def parse_request(line: str) -> tuple[SegmentationRequest, Settings]:
+    """The request and the settings of a line of `SegmentationRequest.as_json`."""
     value = json.loads(line)
     settings = Settings.from_env(value.pop("settings"))
 
     value["files"] = [Path(file) for file in value["files"]]
     value["out"] = Path(value["out"])
 
-    return Request(**value), settings
+    return SegmentationRequest(**value), settings

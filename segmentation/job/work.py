@@ -20,7 +20,7 @@ from segmentation import registry
 from segmentation.engine import Engine, Progress
 from segmentation.identity import Identity, digest_parameters
 from segmentation.job import parent
-from segmentation.job.request import Request, ResultOptions
+from segmentation.job.request import ResultOptions, SegmentationRequest
 from segmentation.job.rules import Rule, Rules, parse_rules, read_rules
 from segmentation.registry import EngineFacts
 from segmentation.results import store
@@ -232,7 +232,7 @@ def _segment_in_child(task: Task, work: _SeriesWork, folder: Path, before: Manif
     log = task.settings.home / "failures" / f"{work.identity.series_instance_uid}-{work.identity.engine}.log"
 
     with temporary_folder(results_root(task.settings)) as temporary:
-        request = Request(
+        request = SegmentationRequest(
             files=_download_series(task, work.series, temporary, report),
             digest=work.series.digest,
             engine=work.rule.engine,

@@ -28,7 +28,7 @@ LABELS_FILE = ".labels.npy"
 
 
 @dataclass(frozen=True)
-class Request:
+class SurfaceRequest:
     """What the process is to write; the label array lies in `out`."""
 
     affine: NDArray[np.float64]
@@ -56,7 +56,7 @@ class SurfaceProcess:
         affine = np.asarray(labelmap.geometry.affine, np.float64)
 
         with _translate_broken_pipe():
-            self._pipe.send(Request(affine, labelmap.segments, out, series, bundle))
+            self._pipe.send(SurfaceRequest(affine, labelmap.segments, out, series, bundle))
 
     def wait_for_durations(self) -> dict[str, float]:
         """Wait until everything is written; seconds of each stage. Raises what the process raised."""
@@ -102,7 +102,7 @@ def serve_one_request(pipe: Connection) -> None:
         import_module(library)
 
     try:
-        request: Request = pipe.recv()
+        request: SurfaceRequest = pipe.recv()
     except EOFError:  # the parent has gone
         return
 
@@ -114,7 +114,7 @@ def serve_one_request(pipe: Connection) -> None:
         pipe.send(error)
 
 
-def write_surfaces(request: Request) -> tuple[dict[str, float], SlicerScene]:
+def write_surfaces(request: SurfaceRequest) -> tuple[dict[str, float], SlicerScene]:
     """Write GLB, seg.nrrd and, if wanted, the bundle; seconds of each stage, and the scene."""
     from highdicom import VolumeGeometry
 

@@ -11,7 +11,7 @@ from segmentation import registry
 from segmentation.engines.foreign import write_volume
 from segmentation.job import parent
 from segmentation.job.pipeline import run_engine
-from segmentation.job.request import Request
+from segmentation.job.request import SegmentationRequest
 from segmentation.prompts import Box, Point
 
 READY = {
@@ -103,7 +103,7 @@ def test_trouble_in_the_other_half_is_one_sentence_and_leaves_nothing(name, read
         request.getfixturevalue("nim").mischief = {"crash": "cut"}.get(mischief, mischief)
     write_volume(body, tmp_path / "body.nii.gz")
     limited = replace(ready, engine_limit_s=5 if mischief == "hang" else 60)
-    asked = Request(files=[tmp_path / "body.nii.gz"], digest="d", engine=name, out=tmp_path / "out")
+    asked = SegmentationRequest(files=[tmp_path / "body.nii.gz"], digest="d", engine=name, out=tmp_path / "out")
     with pytest.raises(EngineFailed) as failure:
         parent.run_in_child(asked, limited, lambda *_: None, tmp_path / "log")
     sentence = {"elsewhere": "another geometry", "hang": "longer than 5 s"}.get(mischief, "")

@@ -10,7 +10,7 @@ from minipacs.errors import EngineUnavailable
 from segmentation import registry
 from segmentation.engines.foreign import write_volume
 from segmentation.job import parent
-from segmentation.job.request import Request
+from segmentation.job.request import SegmentationRequest
 from segmentation.vocabulary import codes
 
 
@@ -25,7 +25,7 @@ def test_names_colours_and_codes_are_the_extensions_own(slicer_program, body):
 
 def test_the_model_of_open_anatomy_is_kept_beside_the_results(slicer_program, body, tmp_path):
     write_volume(body, tmp_path / "body.nii.gz")
-    asked = Request(
+    asked = SegmentationRequest(
         files=[tmp_path / "body.nii.gz"], digest="d", engine="slicer-desktop", out=tmp_path / "out",
         parameters={"open_anatomy": True},
     )  # fmt: skip

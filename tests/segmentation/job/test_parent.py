@@ -12,7 +12,7 @@ import pytest
 
 from minipacs.errors import EngineFailed, NotAVolume
 from segmentation.job import parent, watchdog
-from segmentation.job.request import Request
+from segmentation.job.request import SegmentationRequest
 from waiting import until
 
 
@@ -28,7 +28,7 @@ def request_of(series, phantom, written, engines, tmp_path):
     def make(engine, slices=12, **more):
         s = series()
         files = written(s.images(phantom(s))[:slices])
-        return Request(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
+        return SegmentationRequest(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
 
     return make
 

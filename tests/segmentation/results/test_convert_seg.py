@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 
 from segmentation.job import parent
-from segmentation.job.request import Request
+from segmentation.job.request import SegmentationRequest
 
 
 def images_of(seg):
@@ -28,7 +28,7 @@ def test_the_other_form_holds_the_same_segments_at_the_same_place(
     series, phantom, written, engines, settings, tmp_path, own, other
 ):
     s = series(orientation=(0.8, 0.6, 0.0, -0.36, 0.48, 0.8), header={"PatientSex": "X"})
-    request = Request(
+    request = SegmentationRequest(
         files=written(s.images(phantom(s))),
         digest="d",
         engine="threshold",
