@@ -1,4 +1,4 @@
-"""Reading the settings that hold more than one value. `Settings.complete` calls every function here.
+"""Parse and check the settings that are more than a word or a number. `Settings.complete` calls every function here.
 
 Each raises `SettingsError`, which names the setting and the form it must have.
 """
@@ -51,7 +51,7 @@ def parse_peers(text: str) -> dict[str, list[str | int]]:
 
 
 def parse_notify_on(text: str) -> list[str]:
-    """The ended states of which people are notified."""
+    """The job states that are notified."""
     states = parse_list(text)
     unknown = set(states) - set(ENDED_STATES)
     if unknown:
@@ -61,7 +61,7 @@ def parse_notify_on(text: str) -> list[str]:
 
 
 def parse_webhook_urls(text: str) -> list[str]:
-    """The addresses of webhooks."""
+    """The URLs of webhooks."""
     urls = parse_list(text)
     if not all(url.startswith(("http://", "https://")) for url in urls):
         raise SettingsError("MINIPACS_WEBHOOK_URL must begin with http:// or https://.", CORRECT_IT)
@@ -69,38 +69,38 @@ def parse_webhook_urls(text: str) -> list[str]:
 
 
 def check_port(name: str, port: int) -> None:
-    """A TCP port, 1 to 65535."""
+    """Check a TCP port: 1 to 65535."""
     if not 0 < port < 65536:
         raise SettingsError(f"{name} must be a port, 1 to 65535.", CORRECT_IT)
 
 
 def check_aet(aet: str) -> None:
-    """An application entity title, 1 to 16 characters."""
+    """Check an application entity title: 1 to 16 characters."""
     if not 1 <= len(aet) <= MAX_AET_LENGTH:
         raise SettingsError(f"MINIPACS_AET must have 1 to {MAX_AET_LENGTH} characters.", CORRECT_IT)
 
 
 def check_public_url(url: str) -> None:
-    """Empty, or the address of a web server."""
+    """Check that it is empty, or the URL of a web server."""
     if url and not url.startswith(("http://", "https://")):
         raise SettingsError("MINIPACS_PUBLIC_URL must start with http:// or https://.", CORRECT_IT)
 
 
 def check_log_format(text: str) -> None:
-    """One of `LOG_FORMATS`."""
+    """Check that it is one of `LOG_FORMATS`."""
     if text not in LOG_FORMATS:
         raise SettingsError(f"MINIPACS_LOG_FORMAT must be {' or '.join(LOG_FORMATS)}, not {text!r}.", CORRECT_IT)
 
 
 def check_smtp_url(url: str) -> None:
-    """The address of a mail server."""
+    """Check the URL of a mail server."""
     parts = urlsplit(url)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
         raise SettingsError("MINIPACS_SMTP_URL is no mail server.", "Write smtp://host:port or smtps://host:port.")
 
 
 def check_orthanc_database_url(url: str) -> None:
-    """Empty, or a PostgreSQL URL with user, host and database."""
+    """Check that it is empty, or a PostgreSQL URL with user, host and database."""
     if not url:
         return
     form = "Write postgresql://user:password@host:5432/database."

@@ -51,14 +51,14 @@ COMFORTABLE_RESERVES = 4
 
 def check_settings(settings: Settings, environ: Mapping[str, str] | None = None) -> Finding:
     """Every variable that is set is a setting; names that nobody reads are typing errors, older names are reported."""
-    given = read_environment() if environ is None else environ
+    variables = read_environment() if environ is None else environ
     known = {variable_name(name) for name in describe_settings()} | set(RENAMED) | {"MINIPACS_TEST_DATA"}
-    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in known)
     if unknown:
         return warning(f"{', '.join(unknown)}: no such setting", "Correct the name (README.md, Settings) or remove it.")
-    if renamed := describe_renamed_settings(given):
+    if renamed := describe_renamed_settings(variables):
         return warning(" ".join(renamed), "Write the new name in .env or in the environment.")
-    return ok(f"{sum(name in known for name in given)} set, the rest by default")
+    return ok(f"{sum(name in known for name in variables)} set, the rest by default")
 
 
 def check_home(settings: Settings) -> Finding:
