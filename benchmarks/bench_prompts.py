@@ -34,7 +34,7 @@ from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import plane_cut as ours
 from segmentation.engines.geodesic import seeds as our_seeds
-from segmentation.engines.geodesic.propagation import propagate
+from segmentation.engines.geodesic.propagation import propagate_masks
 from segmentation.prompter import Pixel, SlicePrompts
 from segmentation.prompting.service import PromptService
 from segmentation.series_volume import load_volume, read_images, stack_images
@@ -221,7 +221,7 @@ def measure_propagation(values: NDArray[np.int16], labels: NDArray[np.uint8], na
         prompts = SlicePrompts(boxes=(box_around(truth[z]),), positive=(click,))
         began = time.perf_counter()
         key = ours.segment_plane(values[z].astype(np.float32), prompts)
-        masks = propagate({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
+        masks = propagate_masks({z: key}, lambda k: values[k].astype(np.float32), {}, (0, len(values) - 1))
         seconds = time.perf_counter() - began
         mask_of_all = np.zeros_like(truth)
         for k, mask in masks.items():
