@@ -12,7 +12,7 @@ from api.catalogue import export, home, instances, patients, rejections, series,
 from api.context import AppContext
 from api.dicomweb import gateway
 from api.legacy import image_server, image_server_folders, prompt_client, query_client
-from api.openapi import document
+from api.openapi import docs_page, document
 from api.ops import health, metrics
 from api.results import file_list, labels, share_routes, viewer_pages
 from api.results import files as result_files
@@ -50,6 +50,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     health.blueprint,
     metrics.blueprint,
     document.blueprint,
+    docs_page.blueprint,
     image_server.blueprint,
     image_server_folders.blueprint,
     prompt_client.blueprint,

@@ -63,22 +63,28 @@ class RevokedToken(TypedDict):
 class UserFields(BodyFields):
     """A user, with a password for the first login."""
 
-    name: str = ""
+    name: str
+    """1 to 64 printable characters, no colon."""
+    password: str
+    """For the first login, which asks for another; at least 8 characters."""
     role: str = "viewer"
-    password: str = ""
+    """One of viewer, annotator, operator, admin."""
 
 
 class RoleFields(BodyFields):
     """Another role."""
 
-    role: str = ""
+    role: str
+    """One of viewer, annotator, operator, admin."""
 
 
 class TokenFields(BodyFields):
     """A token's name and role."""
 
-    name: str = ""
+    name: str
+    """1 to 64 printable characters; each token has another."""
     role: str = "viewer"
+    """One of viewer, annotator, operator, admin."""
 
 
 @blueprint.get("/admin")

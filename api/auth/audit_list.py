@@ -31,6 +31,7 @@ class AuditParameters(PageParameters):
     """Which form: `csv` is a table of everything that matches."""
 
     format: Literal["", "json", "csv"] = ""
+    """`csv` for a table of everything that matches, `json` for JSON in a browser too."""
 
 
 AuditFilters = make_filter_parameters("AuditFilters", FILTERS, AuditParameters)

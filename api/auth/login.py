@@ -30,23 +30,31 @@ class NextParameters(QueryParameters):
     """Where the browser goes afterwards."""
 
     next: str = "/"
+    """The page that comes afterwards; a path of this server."""
 
 
 class LoginFields(BodyFields):
     """Who logs in."""
 
-    user: str = ""
-    password: str = ""
+    user: str
+    """The user's name."""
+    password: str
+    """The user's password."""
     next: str = ""
+    """The page that comes afterwards; a path of this server."""
 
 
 class PasswordFields(BodyFields):
     """The present password and another; `again` is the other once more."""
 
-    old: str = ""
-    new: str = ""
+    old: str
+    """The present password."""
+    new: str
+    """The new one: at least 8 characters."""
     again: str | None = None
+    """The new one once more, where a person typed it."""
     next: str = "/"
+    """The page that comes afterwards; a path of this server."""
 
 
 @blueprint.get("/login")

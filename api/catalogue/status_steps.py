@@ -24,13 +24,18 @@ class StepJson(TypedDict):
     """One stage of a study."""
 
     step: str
+    """What people call it."""
     state: str
+    """One of done, running, waiting, failed, cancelled."""
     sentence: str
     hint: str
+    """What to do."""
     at: str | None
     job: int | None
+    """The number of its job."""
     percent: int | None
     left_s: int | None
+    """About how many seconds it still takes."""
     can_retry: bool
 
 

@@ -33,6 +33,7 @@ class WhereParameters(QueryParameters):
     """What the study is known by."""
 
     q: str = ""
+    """A Study Instance UID, PatientID, patient's name or accession number."""
 
 
 class LinkJson(TypedDict):

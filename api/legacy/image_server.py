@@ -67,6 +67,7 @@ class LabelIdParameters(Struct):
     """The labels that stay, by number or name, with commas between them."""
 
     label_ids: str = ""
+    """Labels that stay: numbers or names, with commas between them."""
     labels: str = ""
     """The newer routes' word for the same."""
 

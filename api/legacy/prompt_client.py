@@ -37,6 +37,7 @@ class PictureRequest(Struct):
     """The prompts, as JSON; the picture is a file of any field."""
 
     sam_input: str = ""
+    """The prompts, as JSON text, in pixels."""
 
 
 def allow_large_file() -> None:

@@ -43,6 +43,7 @@ class FileName(Struct):
     """The file that is shared."""
 
     filename: str = ""
+    """Its name below the results folder."""
 
 
 @blueprint.get("/status")
@@ -110,6 +111,7 @@ class LegacyUploadFields(Struct):
     """Beside the files, of any field: what volumes are taken for; empty to guess."""
 
     modality: str = ""
+    """What volumes are taken for, CT or MR; empty to guess."""
 
 
 @blueprint.post("/")

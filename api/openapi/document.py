@@ -1,4 +1,4 @@
-"""The API's description, made from what stands on the views: OpenAPI 3.1 at /openapi.json, a page at /docs."""
+"""The API's description, made from what stands on the views: OpenAPI 3.1 at /openapi.json."""
 
 import re
 from typing import Any, TypedDict
@@ -7,12 +7,13 @@ from flask import Blueprint, current_app
 from werkzeug.routing import Rule
 
 from api.openapi.components import Components, JsonSchema
+from api.openapi.field_meanings import describe_parameter
 from api.web.describe_route import JSON as JSON_MEDIA
 from api.web.describe_route import PAGE, RouteDescription, answers, read_description
-from api.web.responses import ErrorAnswer, render_page
+from api.web.responses import ErrorAnswer
 from minipacs import __version__
 
-blueprint = Blueprint("docs", __name__)
+blueprint = Blueprint("openapi", __name__)
 PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 SECURITY = {
     "token": {"type": "http", "scheme": "bearer"},
@@ -58,17 +59,6 @@ def openapi_document() -> OpenApiDocument:
     }
 
 
-@blueprint.get("/docs")
-@answers(page="docs.html")
-def docs_page() -> str:
-    """The same for people."""
-    groups: dict[str, list[tuple[str, str, JsonSchema]]] = {}
-    for path, methods in openapi_document()["paths"].items():
-        for method, entry in methods.items():
-            groups.setdefault(entry["tags"][0], []).append((method.upper(), path, entry))
-    return render_page({"groups": groups})
-
-
 def read_rule_description(rule: Rule) -> RouteDescription:
     """The description on the view of a route."""
     return read_description(current_app.view_functions.get(rule.endpoint))
@@ -91,13 +81,13 @@ def describe_operation(rule: Rule, method: str, components: Components) -> JsonS
     view = current_app.view_functions[rule.endpoint]
     description = read_description(view)
     first, _, rest = (view.__doc__ or "").strip().partition("\n")
-    role = description.role_for(method)
+    who = "For everyone." if description.is_public else f"For the role {description.role_for(method)}."
 
     entry: JsonSchema = {
         "tags": [rule.endpoint.partition(".")[0]],
         "operationId": f"{rule.endpoint}.{method.lower()}".replace(".", "_") + operation_id_suffix(rule),
         "summary": first,
-        "description": rest.strip() or ("For everyone." if description.is_public else f"For the role {role}."),
+        "description": f"{rest.strip()} {who}".strip(),
         "parameters": [*describe_path_parameters(rule), *describe_query_parameters(description, components)],
         "responses": describe_responses(description, components),
     }
@@ -113,8 +103,14 @@ def describe_operation(rule: Rule, method: str, components: Components) -> JsonS
 def describe_path_parameters(rule: Rule) -> list[JsonSchema]:
     """What stands in the address."""
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if is_number else "string"}}
-        for name, is_number in ((name, f"<int:{name}>" in rule.rule) for name in sorted(rule.arguments))
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": describe_parameter(name),
+            "schema": {"type": "integer" if f"<int:{name}>" in rule.rule else "string"},
+        }
+        for name in sorted(rule.arguments)
         if f"{{{name}}}" in openapi_path(rule)
     ]
 
@@ -123,8 +119,17 @@ def describe_query_parameters(description: RouteDescription, components: Compone
     """What stands in the query."""
     if description.query is None:
         return []
-    properties = components.properties_of(description.query)
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    required = components.required_of(description.query)
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": schema.get("description") or describe_parameter(name),
+            "schema": schema,
+        }
+        for name, schema in components.properties_of(description.query).items()
+    ]
 
 
 def describe_responses(description: RouteDescription, components: Components) -> JsonSchema:

@@ -36,6 +36,7 @@ class SegTypeParameters(QueryParameters):
     """The form of DICOM SEG; as it is where none is named."""
 
     type: Literal["", "BINARY", "LABELMAP"] = ""
+    """Segmentation Type (0062,0001); empty for the file as it is."""
 
 
 @blueprint.get("/studies/<study_instance_uid>/results")

@@ -34,8 +34,9 @@ class LabelParameters(QueryParameters):
     """The labels that stay, by name or number, with commas between them."""
 
     labels: str | None = None
+    """Labels that stay: numbers or names, with commas between them."""
     label_ids: str | None = None
-    """The older image server's word for the same; it counts where both are given."""
+    """The older image server's word for the same; counts where both are given."""
 
 
 @blueprint.get("/studies/<study>/results/<series>/<engine>/labels")

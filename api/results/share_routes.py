@@ -5,7 +5,6 @@ from typing import TypedDict
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
-from msgspec import field
 
 from api.auth.access import public, requires_role
 from api.context import context
@@ -46,8 +45,10 @@ class RevokedShare(TypedDict):
 class ShareRequest(BodyFields):
     """Files, by their names below the results folder, and how long their link lives."""
 
-    files: list[str] = field(default_factory=list)
+    files: list[str]
+    """1 to 1000 names below the results folder; GET /files lists them."""
     seconds: int = DEFAULT_S
+    """How long the link lives: 60 to 604800."""
 
 
 @blueprint.post("/files")

@@ -46,6 +46,7 @@ class UploadFields(BodyFields):
     """Beside the files, of any field: what volumes are taken for; empty to guess."""
 
     modality: str = ""
+    """What volumes are taken for, CT or MR; empty to guess."""
 
 
 def allow_large_upload() -> None:

@@ -80,7 +80,9 @@ class PageParameters(QueryParameters):
     """Which page of a list; `next` of the page before has both."""
 
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
+    """At most so many rows."""
     after: str = ""
+    """Where the page begins: a cursor, which the address in `next` has."""
 
 
 def make_filter_parameters(name: str, filters: Iterable[str], base: type[Values]) -> type[Values]:

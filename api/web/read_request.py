@@ -26,6 +26,7 @@ NO_BODY = BodyDescription(None, (JSON, FORM))
 """Of a route that describes none: a form may come empty, or with the guard's field."""
 PLACE = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
 """A mistake as msgspec tells it: "Expected `int` >= 1 - at `$.limit`"."""
+MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 
 
 def install(app: Flask) -> None:
@@ -124,7 +125,9 @@ def convert_values(given: Given, model: type[Struct] | None, what: str, strict: 
 
 
 def explain_validation_error(error: msgspec.ValidationError) -> str:
-    """What is wrong, with the name of the field: "`limit`: expected `int` >= 1."."""
+    """What is wrong, with the name of the field: "`limit`: expected `int` >= 1.", "`name` is missing."."""
+    if missing := MISSING.fullmatch(str(error)):
+        return f"`{missing['name']}` is missing."
     found = PLACE.match(str(error))
     rule, place = (found["rule"], found["place"]) if found else (str(error), None)
     return f"`{place}`: {rule[:1].lower()}{rule[1:]}." if place else f"{rule}."

@@ -30,6 +30,7 @@ class SegmentRequest(BodyFields):
     """Which engine; the automatic one where none is named."""
 
     engine: str | None = None
+    """A name that GET /engines lists; null for the automatic one."""
 
 
 @blueprint.get("/engines")

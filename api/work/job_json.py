@@ -21,21 +21,32 @@ class JobJson(TypedDict):
 
     id: int
     kind: str
+    """Of work: catalogue, segment, or another that is installed."""
     study: str
+    """Study Instance UID."""
     state: Annotated[str, Meta(extra_json_schema={"enum": list(STATES)})]
     stage: str
+    """What the job does now."""
     percent: Annotated[int, Meta(ge=0, le=100)] | None
+    """How far it is."""
     note: str
+    """More about the stage."""
     summary: str
+    """What came of it, as a sentence; while it runs, its stage."""
     error: ErrorText | None
     attempt: int
+    """Which attempt this is, from 1."""
     attempts: int
+    """How many attempts there are at most."""
     cancelling: bool
+    """Whether it runs and is to stop."""
     created: str | None
     started: str | None
     finished: str | None
     elapsed_s: float | None
+    """Seconds since its start, or from start to end."""
     left_s: int | None
+    """About how many seconds it still takes."""
 
 
 def job_json(job: Job) -> JobJson:

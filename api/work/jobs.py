@@ -32,10 +32,15 @@ class JobParameters(QueryParameters):
     """Which jobs: of a state, a kind, a study; older than one."""
 
     state: str | None = None
+    """One of queued, running, done, failed, cancelled."""
     kind: str | None = None
+    """The kind of work: catalogue, segment, or another that is installed."""
     study: str | None = None
+    """Study Instance UID."""
     before: Annotated[int, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None = None
+    """Only jobs with a lower number."""
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 100
+    """At most so many jobs."""
 
 
 class JobDetails(JobJson):

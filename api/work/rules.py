@@ -28,7 +28,8 @@ class RulesJson(TypedDict):
 class RulesRequest(BodyFields):
     """Other rules, TOML."""
 
-    rules: str = ""
+    rules: str
+    """All rules, as TOML (docs/segmentation.md)."""
 
 
 @blueprint.get("/rules")

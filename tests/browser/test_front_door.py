@@ -24,7 +24,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 SLICES = 24
 LONG_ID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.298806137288633453246975630178"
 """64 characters without a place to break: as long as VR LO allows, and as archives for research have them."""
-PAGES = ("/studies", f"/where?q={LONG_ID}", "/upload", "/jobs", "/jobs?kind=catalogue", "/files", "/engines", "/rules")
+PAGES = (
+    "/studies",
+    f"/where?q={LONG_ID}",
+    "/upload",
+    "/jobs",
+    "/jobs?kind=catalogue",
+    "/files",
+    "/engines",
+    "/rules",
+    "/docs",
+)
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 

@@ -15,6 +15,9 @@ from flask import Flask
 from minipacs.secrets import get_or_create_secret
 
 SEEN: list[dict[str, Any]] = []
+PROMPT = {"series": "1.2", "prompts": [{"point": [1.0, 2.0, 3.0]}]}
+BONE = {"value": "272673000", "scheme": "SCT", "meaning": "Bone"}
+TERM = {"label": "Bone", "category": BONE, "type": BONE}
 
 
 class StandIn(BaseHTTPRequestHandler):
@@ -58,20 +61,20 @@ def service(app: Flask) -> Iterator[list[dict[str, Any]]]:
 def test_a_prompt_goes_to_the_service_with_the_users_name_and_our_secret(
     app: Flask, caller: Callable[[str], Any], service: list[dict[str, Any]]
 ) -> None:
-    answer = caller("annotator")("/prompts", "POST", json={"series": "1.2"})
+    answer = caller("annotator")("/prompts", "POST", json=PROMPT)
     assert (answer.status_code, answer.get_json()["session"]) == (200, "abcdefgh")
     (seen,) = service
     assert unquote(seen["headers"]["X-Minipacs-User"]) == "token:a annotator"
     key = get_or_create_secret(app.extensions["minipacs"].settings.home, "prompts_key")
     assert seen["headers"]["Authorization"] == f"Bearer {key}"
-    assert json.loads(seen["body"]) == {"series": "1.2"}
+    assert json.loads(seen["body"]) == PROMPT
 
 
 def test_acceptance_is_audited_with_its_study(
     caller: Callable[[str], Any], admin: Any, service: list[dict[str, Any]]
 ) -> None:
     annotator = caller("annotator")
-    assert annotator("/prompts/abcdefgh/accept", "POST", json={}).status_code == 201
+    assert annotator("/prompts/abcdefgh/accept", "POST", json=TERM).status_code == 201
     assert annotator("/prompts/abcdefgh", "DELETE").status_code == 200
     assert [each["method"] for each in service] == ["POST", "DELETE"]
     (entry,) = admin("/audit?action=segment&format=json").get_json()["entries"]
@@ -89,7 +92,7 @@ def test_a_viewer_may_not_prompt(viewer: Any, service: list[dict[str, Any]], pat
 
 
 def test_without_the_service_the_answer_says_what_to_start(caller: Callable[[str], Any]) -> None:
-    answer = caller("annotator")("/prompts", "POST", json={})
+    answer = caller("annotator")("/prompts", "POST", json=PROMPT)
     assert answer.status_code == 503
     assert "minipacs prompts" in answer.get_json()["error"]["hint"]
 
