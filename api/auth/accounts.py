@@ -153,7 +153,7 @@ def is_right_password(password_hash: str, password: str) -> bool:
         return False
 
 
-def password_fingerprint(user: User) -> str:
+def fingerprint_password(user: User) -> str:
     """What a session keeps of the user's password hash: it changes with the password, and older sessions end."""
     return sha256(user.password_hash.encode()).hexdigest()[:16]
 

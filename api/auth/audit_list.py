@@ -11,7 +11,7 @@ from api.auth.access import requires_role
 from api.auth.audit import AuditEntry
 from api.context import context
 from api.web import paging
-from api.web.csv import csv_lines, escape_formula
+from api.web.csv import escape_formula, format_csv_rows
 from api.web.describe_route import CSV, answers, takes_query
 from api.web.paging import PageParameters, apply_filters, make_filter_parameters, read_given_filters, read_page
 from api.web.responses import send_json_or_page
@@ -49,7 +49,7 @@ def audit_entries(query: AuditParameters) -> ResponseReturnValue:
     given = {name: text for name, text in read_given_filters(query).items() if text}
     chosen = apply_filters(select(AuditEntry), FILTERS, given)
     if query.format == "csv":
-        return Response(write_csv(context().database, chosen.order_by(AuditEntry.id.desc())), mimetype=CSV)
+        return Response(stream_csv(context().database, chosen.order_by(AuditEntry.id.desc())), mimetype=CSV)
 
     with context().database.reading() as session:
         answer = read_page(session, chosen, [(AuditEntry.id, True)], "entries", query)
@@ -58,12 +58,12 @@ def audit_entries(query: AuditParameters) -> ResponseReturnValue:
     return answer if query.format == "json" else send_json_or_page(answer, lambda: {"wanted": given})
 
 
-def write_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
+def stream_csv(database: Database, chosen: Select[Any]) -> Iterator[str]:
     """The rows as CSV, streamed; a text that a spreadsheet would run is quoted with an apostrophe."""
     names = [column.key for column in AuditEntry.__table__.columns]
-    yield csv_lines([names])
+    yield format_csv_rows([names])
 
     with database.reading() as session:
         for row in session.scalars(chosen.execution_options(yield_per=1000)):
             values = {**{name: getattr(row, name) for name in names}, "at": iso_time(row.at)}
-            yield csv_lines([[escape_formula(values[name]) for name in names]])
+            yield format_csv_rows([[escape_formula(values[name]) for name in names]])

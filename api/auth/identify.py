@@ -12,9 +12,9 @@ from api.auth.accounts import (
     Principal,
     Token,
     User,
+    fingerprint_password,
     hash_token,
     is_right_password,
-    password_fingerprint,
 )
 from api.context import context
 
@@ -76,7 +76,7 @@ def _identify_by_session() -> Principal | None:
 
     with context().database.reading() as db:
         user = db.get(User, name)
-    if user is None or not hmac.compare_digest(password_fingerprint(user), stamp):
+    if user is None or not hmac.compare_digest(fingerprint_password(user), stamp):
         return None
 
     principal = Principal(name, user.role, "session", user.must_change)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
 from api.auth.access import public, requires_role
-from api.auth.accounts import User, change_password, password_fingerprint
+from api.auth.accounts import User, change_password, fingerprint_password
 from api.auth.identify import check_password
 from api.auth.roles import role_includes
 from api.context import context
@@ -137,7 +137,7 @@ def change_own_password(body: PasswordFields) -> ResponseReturnValue:
 def begin_session(user: User) -> None:
     """A fresh session for this user."""
     session.clear()
-    session.update(user=user.name, stamp=password_fingerprint(user), csrf=token_urlsafe(24))
+    session.update(user=user.name, stamp=fingerprint_password(user), csrf=token_urlsafe(24))
     session.permanent = True
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 
 from api.context import AppContext, context
 from api.web import paging
-from api.web.csv import csv_lines, escape_formula
+from api.web.csv import escape_formula, format_csv_rows
 from api.web.describe_route import CSV, QueryParameters, answers, audits, takes_query
 from api.web.paging import apply_filters, make_filter_parameters, read_given_filters
 from api.web.row_json import json_key, to_json_value
@@ -62,7 +62,7 @@ class TotalsByModality(TypedDict):
 @answers(CSV)
 def export_csv(query: QueryParameters) -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
-    response = Response(write_csv(read_batches(context(), select_pictures(query))), mimetype=CSV)
+    response = Response(stream_csv(read_batches(context(), select_pictures(query))), mimetype=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
     return response
 
@@ -73,7 +73,7 @@ def export_csv(query: QueryParameters) -> Response:
 @answers(PARQUET)
 def export_parquet(query: QueryParameters) -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
-    response = Response(write_parquet(read_batches(context(), select_pictures(query))), mimetype=PARQUET)
+    response = Response(stream_parquet(read_batches(context(), select_pictures(query))), mimetype=PARQUET)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
@@ -89,7 +89,7 @@ def select_pictures(query: QueryParameters) -> Select[Any]:
     return apply_filters(joined, FILTERS, read_given_filters(query))
 
 
-def column_names() -> list[str]:
+def list_column_names() -> list[str]:
     """The table's columns: the picture's file name, then as everywhere."""
     return ["filename", *(json_key(column.property.columns[0]) for column in COLUMNS[1:])]
 
@@ -107,21 +107,21 @@ def read_batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]
         yield [[f"{row[0]}.png", *row[1:]] for row in found]
 
 
-def write_csv(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
+def stream_csv(tables: Iterable[list[list[Any]]]) -> Iterator[str]:
     """CSV (RFC 4180)."""
-    yield csv_lines([column_names()])
+    yield format_csv_rows([list_column_names()])
     for table in tables:
-        yield csv_lines([row[0], *(escape_formula(to_json_value(value)) for value in row[1:])] for row in table)
+        yield format_csv_rows([row[0], *(escape_formula(to_json_value(value)) for value in row[1:])] for row in table)
 
 
-def write_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
+def stream_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
     """Parquet, as it is made; nothing is written to disk."""
     import pyarrow
     from pyarrow import parquet as files
 
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), date: pyarrow.date32(), bool: pyarrow.bool_()}
     types = [kinds.get(column.type.python_type, pyarrow.string()) for column in COLUMNS]
-    schema = pyarrow.schema(list(zip(column_names(), types, strict=True)))
+    schema = pyarrow.schema(list(zip(list_column_names(), types, strict=True)))
     buffer = PieceBuffer()
     with files.ParquetWriter(pyarrow.PythonFile(buffer, mode="w"), schema) as writer:
         for table in tables:

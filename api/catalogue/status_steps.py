@@ -64,7 +64,7 @@ def make_step(
     }
 
 
-def arrival_step(session: Session, study: Study | None, arrived: ArchivedStudy | None) -> StepJson:
+def make_arrival_step(session: Session, study: Study | None, arrived: ArchivedStudy | None) -> StepJson:
     """Whether it is here, whether it is whole."""
     if arrived is None:
         sentence = "It is in the catalogue; whether the archive holds it was not found out." if study else "Not here."
@@ -84,7 +84,7 @@ def arrival_step(session: Session, study: Study | None, arrived: ArchivedStudy |
     return make_step("Received", "running", sentence, at=at)
 
 
-def job_step(session: Session, job: Job) -> StepJson:
+def make_job_step(session: Session, job: Job) -> StepJson:
     """A job: its place in the queue, how far it is, or what went wrong."""
     row = job_json(job)
     name = kind_titles().get(job.kind, job.kind)
@@ -93,7 +93,7 @@ def job_step(session: Session, job: Job) -> StepJson:
     at = row["finished"] or row["started"]
 
     if job.state == "queued":
-        return queued_step(session, job, row, name)
+        return make_queued_step(session, job, row, name)
 
     if job.state == "running":
         rest = f", about {format_duration(row['left_s'])} left" if row["left_s"] else ""
@@ -116,9 +116,9 @@ def job_step(session: Session, job: Job) -> StepJson:
     return make_step(name, "done", f"{job.summary or 'Done.'}{took}", at=at, job=row, left_s=row["left_s"])
 
 
-def queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson:
+def make_queued_step(session: Session, job: Job, row: JobJson, name: str) -> StepJson:
     """A job that waits: how many come before it, and how long that takes."""
-    before, seconds = count_jobs_before(session, job), median_duration(session, job.kind)
+    before, seconds = count_jobs_before(session, job), find_median_duration(session, job.kind)
     sentence = f"{before} jobs are before it." if before else "It is the next in the queue."
 
     if seconds:
@@ -139,7 +139,7 @@ def count_jobs_before(session: Session, job: Job) -> int:
     return session.scalar(select(func.count()).select_from(Job).where(waiting)) or 0
 
 
-def median_duration(session: Session, kind: str) -> float | None:
+def find_median_duration(session: Session, kind: str) -> float | None:
     """Seconds that a job of this kind took of late; None where none has ended."""
     ended = select(Job.finished - Job.started).where(Job.kind == kind, Job.state == "done")
     times = sorted(t for t in session.scalars(ended.order_by(Job.id.desc()).limit(RECENT_JOBS)) if t is not None)

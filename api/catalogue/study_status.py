@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.catalogue.status_steps import StepJson, arrival_step, job_step, make_step, summarize_steps
+from api.catalogue.status_steps import StepJson, make_arrival_step, make_job_step, make_step, summarize_steps
 from api.catalogue.study_filters import DATE, matches_all_words
 from api.context import context
 from api.results import files
@@ -102,9 +102,9 @@ def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None)
     patient = session.get(Patient, study.patient_key) if study else None
     results = files.read_results(context().settings, uid)
 
-    steps = [arrival_step(session, study, arrived)]
+    steps = [make_arrival_step(session, study, arrived)]
     jobs = select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)
-    steps += [job_step(session, job) for job in session.scalars(jobs)]
+    steps += [make_job_step(session, job) for job in session.scalars(jobs)]
 
     rejected = count_rejections(session, uid)
     if rejected:

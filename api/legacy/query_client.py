@@ -39,7 +39,7 @@ class NothingDeleted(TypedDict):
     message: str
 
 
-class FileName(Struct):
+class FileNameParameters(Struct):
     """The file that is shared."""
 
     filename: str = ""
@@ -79,9 +79,9 @@ def download_result_file(filename: str) -> Response:
 @allows_unknown_names
 @requires_role("operator")
 @audits("share")
-@takes_query(FileName)
+@takes_query(FileNameParameters)
 @answers(NewShare)
-def share_file(query: FileName) -> NewShare:
+def share_file(query: FileNameParameters) -> NewShare:
     """`?filename=` → a share of that file and its QR code as base64 PNG."""
     return new_share_json(create_share([query.filename], DEFAULT_S))
 

@@ -83,8 +83,8 @@ def document_route(method: str, path: str, operation: JsonSchema, schemas: dict[
         "id": operation["operationId"],
         "method": method.upper(),
         "path": path,
-        "summary": format_code(operation["summary"]),
-        "description": format_code(operation["description"]),
+        "summary": mark_code_spans(operation["summary"]),
+        "description": mark_code_spans(operation["description"]),
         "parameters": [document_parameter(parameter) for parameter in operation["parameters"]],
         "body": document_body(operation["requestBody"]["content"], schemas) if "requestBody" in operation else None,
         "answers": list_answers(operation["responses"]["2XX"].get("content", {})),
@@ -95,14 +95,14 @@ def document_parameter(parameter: JsonSchema) -> FieldRow:
     """A parameter of the address, `{study}`, or of the query, `?limit`."""
     shown = f"{{{parameter['name']}}}" if parameter["in"] == "path" else f"?{parameter['name']}"
     row = document_field(shown, parameter["schema"], parameter["required"])
-    return {**row, "meaning": format_code(parameter["description"])}
+    return {**row, "meaning": mark_code_spans(parameter["description"])}
 
 
 def document_body(content: dict[str, Any], schemas: dict[str, JsonSchema]) -> DocumentedBody:
     """The body of a request; a body that is handed on unread has no fields."""
     media = list(content)
     schema = content[media[0]]["schema"]
-    name = name_referred_to(schema)
+    name = read_reference_name(schema)
     fields = document_type(name, schemas[name]) if name else None
     return {
         "media": media,
@@ -118,7 +118,7 @@ def document_type(name: str, schema: JsonSchema) -> DocumentedType:
     properties = schema.get("properties", {})
     return {
         "name": name,
-        "meaning": format_code(schema.get("description", "")),
+        "meaning": mark_code_spans(schema.get("description", "")),
         "fields": [document_field(field, value, field in required) for field, value in properties.items()],
     }
 
@@ -131,7 +131,7 @@ def document_field(name: str, schema: JsonSchema, is_required: bool) -> FieldRow
         "type": format_type(schema),
         "is_required": is_required,
         "default": "" if default in (None, "") else json.dumps(default),
-        "meaning": format_code(schema.get("description", "")),
+        "meaning": mark_code_spans(schema.get("description", "")),
     }
 
 
@@ -145,7 +145,7 @@ def list_answers(content: dict[str, Any]) -> list[Markup]:
 
 def format_type(schema: JsonSchema) -> Markup:
     """A JSON Schema in words, a type with a name as a link to it: `list of Series`, `integer (1 to 1000) or null`."""
-    if name := name_referred_to(schema):
+    if name := read_reference_name(schema):
         return Markup('<a href="#type-{0}">{0}</a>').format(name)
     if "anyOf" in schema:
         return Markup(" or ").join(format_type(each) for each in schema["anyOf"])
@@ -159,7 +159,7 @@ def format_type(schema: JsonSchema) -> Markup:
     return escape(f"{words} ({' to '.join(limits)})" if limits else words)
 
 
-def format_code(text: str) -> Markup:
+def mark_code_spans(text: str) -> Markup:
     """A text whose words between backticks are shown as code."""
     plain, *rest = text.split("`")
     marked = escape(plain)
@@ -168,7 +168,7 @@ def format_code(text: str) -> Markup:
     return marked
 
 
-def name_referred_to(schema: JsonSchema) -> str:
+def read_reference_name(schema: JsonSchema) -> str:
     """The name of the type that a schema refers to; empty where it refers to none."""
     found = REFERENCE.fullmatch(schema.get("$ref", ""))
     return found["name"] if found else ""
@@ -177,7 +177,7 @@ def name_referred_to(schema: JsonSchema) -> str:
 def find_references(part: Any, schemas: dict[str, JsonSchema]) -> Iterator[str]:
     """The names of all types that a part of the document refers to, and those that they refer to."""
     if isinstance(part, dict):
-        if name := name_referred_to(part):
+        if name := read_reference_name(part):
             yield name
             yield from find_references(schemas[name], schemas)
         part = list(part.values())

@@ -86,9 +86,9 @@ def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson
     return found
 
 
-def convert_seg(folder: Path, kind: str) -> Path:
+def convert_seg(folder: Path, segmentation_type: str) -> Path:
     """The SEG of a result in this form, by a process of the segmentation box: nothing of it is imported here."""
-    command = [sys.executable, "-m", "segmentation.results.convert_seg", str(folder), kind]
+    command = [sys.executable, "-m", "segmentation.results.convert_seg", str(folder), segmentation_type]
     with CONVERTING:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)

@@ -22,7 +22,7 @@ from api.results.shares import (
 from api.web.describe_route import ZIP, BodyFields, answers, audits, takes_body
 from api.web.file_responses import resolve_below
 from api.web.responses import send_json_or_page, send_json_or_redirect
-from api.web.zip_stream import zip_files
+from api.web.zip_stream import stream_zip
 from minipacs.errors import Gone, NotFound
 from minipacs.result_paths import results_root
 
@@ -99,7 +99,7 @@ def download_share(token: str) -> Response:
         raise Gone("This link has ended.", "Ask for a new one.")
 
     root = results_root(context().settings)
-    response = Response(zip_files([(name, resolve_below(root, name)) for name in share.files]), mimetype=ZIP)
+    response = Response(stream_zip([(name, resolve_below(root, name)) for name in share.files]), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
     response.headers["Cache-Control"] = "no-store"
     return response

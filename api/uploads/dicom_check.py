@@ -25,7 +25,7 @@ def check_dicom(file: bytes) -> AcceptedFile | RefusedFile:
             dataset = dcmread(BytesIO(file), force=not has_prefix)
             study = str(dataset.get("StudyInstanceUID", ""))
             missing = [keyword for keyword in REQUIRED if not dataset.get(keyword)]
-            fault = None if missing else find_missing_pixels(dataset)
+            fault = None if missing else explain_missing_pixels(dataset)
     except (InvalidDicomError, EOFError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError):
         return RefusedFile("This is not DICOM, or it is broken.")
 
@@ -40,7 +40,7 @@ def check_dicom(file: bytes) -> AcceptedFile | RefusedFile:
     return AcceptedFile("DICOM", study, (file,))
 
 
-def find_missing_pixels(dataset: "FileDataset") -> str | None:
+def explain_missing_pixels(dataset: "FileDataset") -> str | None:
     """Why the pixels are not whole (PS3.5 8.1.1); None where they are, or are compressed."""
     if "PixelData" not in dataset:
         has_other_pixels = "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
@@ -51,11 +51,11 @@ def find_missing_pixels(dataset: "FileDataset") -> str | None:
     if syntax is None or syntax.is_compressed:
         return None
 
-    expected, actual = _pixel_bytes(dataset), len(dataset.PixelData)
+    expected, actual = _expected_pixel_bytes(dataset), len(dataset.PixelData)
     return f"The file is cut off: {actual} of {expected} bytes of pixels." if actual < expected else None
 
 
-def _pixel_bytes(dataset: "FileDataset") -> int:
+def _expected_pixel_bytes(dataset: "FileDataset") -> int:
     """The length of uncompressed Pixel Data."""
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     samples = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1)) * frames

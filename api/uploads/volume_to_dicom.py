@@ -71,14 +71,14 @@ def convert_volume(name: str, file: bytes, requested_modality: str = "") -> Acce
 
     modality = requested_modality or ("CT" if is_hounsfield(float(array.min())) else "MR")
     seed = sha256(file + requested_modality.encode()).digest()
-    instances = tuple(write_slices(name, seed, array, affine, modality))
+    instances = tuple(encode_slices(name, seed, array, affine, modality))
 
     why = "as asked" if requested_modality else "guessed from its values"
     remark = f"Made a {modality} series of {array.shape[2]} slices ({modality} {why})."
     return AcceptedFile("volume", derive_uid(seed, "study"), instances, remark)
 
 
-def write_slices(
+def encode_slices(
     name: str, seed: bytes, array: "NDArray[Any]", affine: "NDArray[np.float64]", modality: str
 ) -> Iterator[bytes]:
     """One classic image a slice, as a file.

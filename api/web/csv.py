@@ -9,7 +9,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet would run."""
 
 
-def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
+def format_csv_rows(rows: Iterable[Iterable[Any]]) -> str:
     """The lines of these rows."""
     text = io.StringIO()
     csv.writer(text).writerows(rows)

@@ -40,7 +40,7 @@ class PieceBuffer(io.RawIOBase):
         return taken
 
 
-def zip_files(paths: list[tuple[str, Path]]) -> Iterator[bytes]:
+def stream_zip(paths: list[tuple[str, Path]]) -> Iterator[bytes]:
     """A ZIP of files, each by its name in it. They are stored, not packed: result files are packed already."""
     buffer = PieceBuffer()
 

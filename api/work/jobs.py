@@ -79,7 +79,7 @@ def jobs(query: JobParameters) -> ResponseReturnValue:
 @answers(JobDetails, page="job.html")
 def job(job_id: int) -> ResponseReturnValue:
     """A job, with its result and the end of its log."""
-    row = job_queue().get(to_storable_id(job_id))
+    row = job_queue().get(replace_unstorable_id(job_id))
     details: JobDetails = {
         **job_json(row),
         "result": row.result,
@@ -96,7 +96,7 @@ def job(job_id: int) -> ResponseReturnValue:
 @answers(JobJson)
 def cancel_job(job_id: int) -> JobJson:
     """Queued: it will not start. Running: it stops within seconds."""
-    job_queue().get(to_storable_id(job_id))
+    job_queue().get(replace_unstorable_id(job_id))
     job_queue().cancel(job_id)
     return job_json(job_queue().get(job_id))
 
@@ -107,7 +107,7 @@ def cancel_job(job_id: int) -> JobJson:
 @answers(JobJson)
 def retry_job(job_id: int) -> JobJson:
     """Queue an ended job again, with all its attempts."""
-    row = job_queue().get(to_storable_id(job_id))
+    row = job_queue().get(replace_unstorable_id(job_id))
     if not job_queue().retry(job_id):
         raise BadRequest(f"Job {job_id} is {row.state}.", "Cancel it first, or wait for its end.")
     return job_json(job_queue().get(job_id))
@@ -136,7 +136,7 @@ def find_jobs(query: JobParameters) -> JobList:
         return {"jobs": found, "counts": counts}
 
 
-def to_storable_id(job_id: int) -> int:
+def replace_unstorable_id(job_id: int) -> int:
     """A number that the column holds; anything larger becomes one that no job has."""
     return job_id if job_id <= MAX_JOB_ID else -1
 

@@ -16,7 +16,7 @@ OBLIQUE = np.array([[0.7, 0.1, 0.05, -10], [-0.1, 0.8, 0, 20], [0, 0, 2.5, 30], 
 
 def images(array: Any, affine: Any) -> list[pydicom.Dataset]:
     """A DICOM series of a volume whose affine leads to LPS."""
-    return [pydicom.dcmread(io.BytesIO(f)) for f in volume_to_dicom.write_slices("x", b"seed", array, affine, "CT")]
+    return [pydicom.dcmread(io.BytesIO(f)) for f in volume_to_dicom.encode_slices("x", b"seed", array, affine, "CT")]
 
 
 def grid() -> tuple[Any, Any]:

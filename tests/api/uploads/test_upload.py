@@ -177,7 +177,7 @@ def test_a_sheared_volume_is_refused(operator: Any, archive: Any) -> None:
 
 def test_a_volume_of_fractions_keeps_16_bits(operator: Any, archive: Any) -> None:
     array = np.random.default_rng(1).normal(0, 1e-3, (5, 4, 3)).astype(np.float32)
-    files = list(volume_to_dicom.write_slices("x", b"seed", array, np.diag([1.0, 2.0, 3.0, 1.0]), "MR"))
+    files = list(volume_to_dicom.encode_slices("x", b"seed", array, np.diag([1.0, 2.0, 3.0, 1.0]), "MR"))
     for k, file in enumerate(files):
         image = pydicom.dcmread(io.BytesIO(file))
         got = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
