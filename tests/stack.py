@@ -32,13 +32,13 @@ PASSWORD = "a password for tests"
 
 def settings_for(home: Path, **changes: object) -> Settings:
     """Settings with everything below `home` and free ports; keywords are settings."""
-    http, archive, dicom, bell, prompts = free_ports(5)
+    http, archive, dicom, notification, prompts = free_ports(5)
     values: dict[str, object] = {
         "home": home,
         "http_port": http,
         "orthanc_port": archive,
         "dicom_port": dicom,
-        "stable_study_address": f"127.0.0.1:{bell}",
+        "stable_study_address": f"127.0.0.1:{notification}",
         "prompts": f"127.0.0.1:{prompts}",
         "stable_age_s": 2,
         "quiet_s": 4,

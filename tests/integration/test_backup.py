@@ -149,8 +149,8 @@ def compare_early(early: Path, manifest: dict[str, Any], originals: dict[str, by
         with found.open(entry["name"]) as stream:
             assert stream.read() == originals[entry["id"]]
     with found.open(f"{manifest['snapshot']}/tables/instance.jsonl") as stream:
-        told = {json.loads(line)["source"] for line in stream}
-    assert told <= {f"archive:{entry['id']}" for entry in listed}, "the archive holds what the catalogue tells of"
+        catalogued = {json.loads(line)["source"] for line in stream}
+    assert catalogued <= {f"archive:{entry['id']}" for entry in listed}, "the archive holds what the catalogue tells of"
 
 
 def restored_early(tmp_path: Path, early: Path) -> str:

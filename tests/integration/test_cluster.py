@@ -37,7 +37,7 @@ class Cluster:
     """What a test needs of it."""
 
     stack: RunningStack
-    other_door: str
+    second_front_door: str
     index: str
 
 
@@ -99,7 +99,7 @@ def test_studies_are_done_by_both_workers_and_every_door_shows_them(cluster: Clu
         instances = session.scalar(select(func.count()).select_from(Instance))
     assert instances == stack.archive.count_instances()
     assert len(stack.segs(study)) == 1
-    for address in (stack.address, cluster.other_door):
+    for address in (stack.address, cluster.second_front_door):
         request = urllib.request.Request(
             address + "/studies/count",
             headers={"Authorization": f"Bearer {stack.token()}", "Accept": "application/json"},

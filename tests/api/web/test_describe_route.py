@@ -1,4 +1,4 @@
-"""A route is told where it stands: every view says what it takes, answers and audits, and is held to it."""
+"""A route is described where it stands: every view says what it takes, answers and audits, and is held to it."""
 
 import ast
 import re

@@ -54,9 +54,9 @@ def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_
     request = request_of("threshold", parameters={"bone": 2000})
     manifest = parent.run_in_child(request, settings, lambda *_: None, tmp_path / "log")
     assert manifest["parameters"] == {"bone": 2000}
-    told = request.as_json(replace(settings, orthanc_password="geheim", admin_password="geheim"))
-    assert "geheim" not in told
-    assert "\n" not in told
+    message = request.as_json(replace(settings, orthanc_password="geheim", admin_password="geheim"))
+    assert "geheim" not in message
+    assert "\n" not in message
 
 
 def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp_path):

@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/health/ready":
             self.answer(503 if self.server.mischief == "away" else 200, "application/json", b'{"status":"ready"}')
         elif self.path == "/v1/vista3d/info":
-            told = {"name": "VISTA3D", "description": "", "version": "0.5.7", "labels": LABELS}
-            self.answer(200, "application/json", json.dumps(told).encode())
+            answer = {"name": "VISTA3D", "description": "", "version": "0.5.7", "labels": LABELS}
+            self.answer(200, "application/json", json.dumps(answer).encode())
         else:
             self.answer(404, "application/json", b"{}")
 
