@@ -10,7 +10,7 @@ other studies there is no reference mask: the table says which structures are re
 import argparse
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import highdicom
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from minipacs.formats.geometry import ras_to_lps
 from minipacs.settings import Settings
 from segmentation.engines.ct_mr.engine import create
 from segmentation.labelmap import Labelmap
@@ -106,15 +107,16 @@ def study_row(name: str, volume: highdicom.Volume, labelmap: Labelmap, present: 
 
 def read_mask_on_grid(path: Path, volume: highdicom.Volume) -> NDArray[np.uint8]:
     """Read a published mask, resampled to the volume's own grid."""
-    reference = nibabel.load(path)
-    affine = np.diag([-1, -1, 1, 1]) @ reference.affine
+    reference = nibabel.nifti1.load(path)
+    affine = ras_to_lps(reference.affine)
     mask = highdicom.Volume(np.asarray(reference.dataobj).astype(np.uint8), affine, "PATIENT")
-    return mask.match_geometry(volume.get_geometry()).array
+    on_grid: NDArray[np.uint8] = mask.match_geometry(volume.get_geometry()).array
+    return on_grid
 
 
 def join_classes(total: NDArray[np.uint8], names: dict[int, str]) -> dict[str, NDArray[np.bool_]]:
     """Join classes of TotalSegmentator's task `total` to our segments: masks by label."""
-    groups = {
+    groups: dict[str, Callable[[str], bool]] = {
         "Right lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_right"),
         "Left lung (aerated)": lambda n: n.startswith("lung_") and n.endswith("_left"),
         "Bone": lambda n: n.startswith(BONES),
@@ -145,9 +147,9 @@ def draw_overlay(volume: highdicom.Volume, labelmap: Labelmap, path: Path) -> No
     low, high = np.percentile(upright.array, [1, 99])
     colors = np.array([(0, 0, 0), *(segment.color for segment in labelmap.segments)], np.float32)
 
-    def tile(values: NDArray[np.generic], segments: NDArray[np.generic]) -> NDArray[np.uint8]:
+    def tile(values: NDArray[np.generic], segments: NDArray[np.uint16]) -> NDArray[np.uint8]:
         grey = np.clip((values.astype(np.float32) - low) / max(high - low, 1), 0, 1)[..., None] * 255
-        mixed = np.where((segments > 0)[..., None], 0.5 * grey + 0.5 * colors[segments], grey)
+        mixed: NDArray[np.float32] = np.where((segments > 0)[..., None], 0.5 * grey + 0.5 * colors[segments], grey)
         return np.asarray(
             Image.fromarray(np.repeat(mixed, 3 // mixed.shape[-1], 2).astype(np.uint8)).resize((320, 320))
         )

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.uid import UID
 from sqlalchemy import insert
 
 from benchmarks import ROOT
@@ -43,7 +44,7 @@ def write_copies(folder: Path, number: int, at: Path) -> list[Path]:
     paths = []
     for n in range(number):
         dataset = datasets[n % len(datasets)]
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{n + 1}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.4.{n + 1}")
         path = at / f"{n:06d}.dcm"
         dataset.save_as(path)
         paths.append(path)

@@ -149,7 +149,7 @@ def count_done(product: Product, name: str) -> int:
     """Jobs of this name that are done."""
     with product.database.reading() as session:
         mine = select(func.count()).select_from(Job).where(Job.study_instance_uid == name, Job.state == "done")
-        return session.scalars(mine).one()
+        return int(session.scalars(mine).one())
 
 
 # -- idle -------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def time_catalogue_jobs(environment: Environment, source: Path) -> float:
 
         def all_done() -> bool:
             with product.database.reading() as session:
-                return session.scalars(counted).one() == len(studies)
+                return bool(session.scalars(counted).one() == len(studies))
 
         until(all_done, 300)
         with product.database.reading() as session:

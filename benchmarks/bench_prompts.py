@@ -31,6 +31,7 @@ from scipy import ndimage
 from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent
 from minipacs.database import Database
+from minipacs.formats.geometry import ras_to_lps, reverse_index_order
 from minipacs.settings import Settings
 from segmentation.engines.geodesic import plane_cut as ours
 from segmentation.engines.geodesic import seeds as our_seeds
@@ -157,8 +158,8 @@ def load_study(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.uint8], dict
     """Load HU and the reference's labels, both (slices, rows, columns) from the feet to the head; names of labels."""
     slices = stack_images(read_images(sorted((folder / "uids_filled").iterdir())))
     volume = load_volume(slices)
-    image = nibabel.load(folder / "example_seg_dicom.nii.gz")
-    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
+    image = nibabel.nifti1.load(folder / "example_seg_dicom.nii.gz")
+    to_lps = reverse_index_order(ras_to_lps(image.affine))
     labels = np.asarray(image.dataobj).transpose(2, 1, 0)
     for axis, wanted in enumerate(np.diag(slices.affine[[2, 1, 0]][:, :3])):
         if to_lps[2 - axis, axis] * wanted < 0:
@@ -199,7 +200,8 @@ def measure_method(
         box, (first, _) = box_around(truth), next_click(truth, np.zeros_like(truth))
         answer("box", SlicePrompts(boxes=(box,)))
         answer("box+1", SlicePrompts(boxes=(box,), positive=(first,)))
-        positive, negative = [first], []
+        positive: list[Pixel] = [first]
+        negative: list[Pixel] = []
         for number in range(1, clicks + 1):
             mask = answer(str(number), SlicePrompts(positive=tuple(positive), negative=tuple(negative)))
             pixel, missing = next_click(truth & ~mask, mask & ~truth)
@@ -293,21 +295,22 @@ def grab_cut(levels: NDArray[np.float32], prompts: SlicePrompts) -> Mask:
         inside = ~outside  # every part within the box may stay
     grey = np.clip((levels[window] + 160) / 400 * 255, 0, 255).astype(np.uint8)
     picture = np.dstack([grey, cv2.GaussianBlur(grey, (0, 0), 1.5), cv2.GaussianBlur(grey, (0, 0), 3)])
-    marks = np.full(grey.shape, cv2.GC_PR_FGD if prompts.boxes else cv2.GC_PR_BGD, np.uint8)
+    marks: NDArray[np.uint8] = np.full(grey.shape, cv2.GC_PR_FGD if prompts.boxes else cv2.GC_PR_BGD, np.uint8)
     if not prompts.boxes:
         near = np.abs(cv2.GaussianBlur(levels[window], (0, 0), 1) - np.median(levels[window][inside])) < 30
         marks[near] = cv2.GC_PR_FGD
     marks[outside] = cv2.GC_BGD
     if prompts.positive:
         marks[inside] = cv2.GC_FGD
-    cv2.grabCut(picture, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(picture, marks, (0, 0, 0, 0), *models, 3, cv2.GC_INIT_WITH_MASK)
     return place_in_image(levels, window, (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), inside)
 
 
 def place_in_image(levels: NDArray[np.float32], window: tuple[slice, slice], mask: Mask, inside: Mask) -> Mask:
     """Put the region's mask into the image, finished as ours is."""
     whole = np.zeros(levels.shape, np.bool_)
-    whole[window] = ours._clean(mask, inside)
+    whole[window] = ours._clean_mask(mask, inside)
     return whole
 
 

@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -302,7 +302,7 @@ def encode_many_segments(kind: str) -> dict[str, Any]:
         return {"seconds": perf_counter() - began, "frames": int(seg.NumberOfFrames)}
 
 
-PARTS = {
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "ours": run_ours,
     "plain": run_plain,
     "many-BINARY": lambda _: encode_many_segments("BINARY"),

@@ -57,7 +57,7 @@ def draw_tile(values: NDArray[np.int16], truth: Mask, name: str) -> Image.Image:
         outlines, _ = cv2.findContours(
             enlarge(mask.astype(np.uint8), cv2.INTER_NEAREST), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
-        drawn = cv2.drawContours(drawn, outlines, -1, color, 1)
+        cv2.drawContours(drawn, outlines, -1, color, 1)
     picture = Image.fromarray(drawn)
     _annotate(picture, box, pixel, (top, left), scale)
     ImageDraw.Draw(picture).text((5, 4), f"{name}  {dice(answer, truth):.2f}", WHITE, stroke_width=1, stroke_fill=0)
