@@ -16,21 +16,39 @@ from segmentation.engines.ct_mr.grid import (
     open_mask,
 )
 
-SKIN_HU = -250
-LIMB_SHARE = 0.015
+MIN_BODY_HU = -250
+"""Skin and all within it is denser than this, but for gas."""
+TABLE_GAP_MM = 3.2
+"""Radius of the opening that parts the body from table, blankets and head rest."""
+THIN_MM = 8.0
+"""Radius of the opening that takes off what is thinner: cables, folds of blankets."""
+MIN_LIMB_SHARE = 0.015
 """A separate part of this share of the biggest is an arm or leg, if its mean density is a body's."""
-LIMB_HU = (-150, 250)
-LEAST_LUNG_MM2 = 1500
+MIN_LIMB_HU, MAX_LIMB_HU = -150, 250
+"""Mean density of an arm or leg."""
+MIN_AIR_HU, MAX_AIR_HU = -1010, -400
+"""Between these lies what may be lung outside the body's mask; the padding of images lies below."""
+MIN_LUNG_OUTSIDE_MM2 = 1500
+"""In one slice; less is a fold of air."""
+MIN_LUNG_MEDIAN_HU, MAX_LUNG_MEDIAN_HU = -925, -500
+"""Median density of lung: outside air is emptier."""
+MIN_LUNG_SPREAD_HU = 60
+"""From the 20th to the 80th percentile: outside air is more even."""
+CHEST_WALL_GAP_MM = 5.0
+"""Radius of the closing between the body and the lung that was found outside it."""
 
 
 def find_body(densities: Densities, grid: Grid) -> Mask:
     """The body on the working grid."""
-    dense = open_mask((densities > SKIN_HU).view(np.uint8), 3.2, grid)
+    dense = open_mask((densities > MIN_BODY_HU).view(np.uint8), TABLE_GAP_MM, grid)
     mask = fill_holes_in_slices(_keep_parts_of_person(dense, densities))
-    mask = fill_holes_in_volume(fill_holes_in_slices(open_mask(mask, 8.0, grid)))
+    mask = fill_holes_in_volume(fill_holes_in_slices(open_mask(mask, THIN_MM, grid)))
     lung_outside = _find_lung_outside(densities, mask, grid)
 
-    return fill_holes_in_slices(close_mask(mask | lung_outside, 5.0, grid)) if lung_outside.any() else mask
+    if not lung_outside.any():
+        return mask
+
+    return fill_holes_in_slices(close_mask(mask | lung_outside, CHEST_WALL_GAP_MM, grid))
 
 
 def _keep_parts_of_person(dense: Mask, densities: Densities) -> Mask:
@@ -41,9 +59,9 @@ def _keep_parts_of_person(dense: Mask, densities: Densities) -> Mask:
     keep = np.zeros(len(sizes), np.uint8)
     keep[sizes.argmax()] = sizes.max() > 0
 
-    for part in np.flatnonzero(sizes > LIMB_SHARE * sizes.max()):
+    for part in np.flatnonzero(sizes > MIN_LIMB_SHARE * sizes.max()):
         if not keep[part]:
-            keep[part] = LIMB_HU[0] < densities[parts == part].mean() < LIMB_HU[1]
+            keep[part] = MIN_LIMB_HU < densities[parts == part].mean() < MAX_LIMB_HU
 
     kept: Mask = keep[parts]
 
@@ -65,8 +83,8 @@ def _find_lung_outside_in_slice(densities: Densities, mask: Mask, grid: Grid) ->
 
     hull = np.zeros_like(mask)
     cv2.fillConvexPoly(hull, cv2.convexHull(max(outlines, key=cv2.contourArea)), 1)
-    air = ((densities < -400) & (densities > -1010)).view(np.uint8) & (1 - mask) & hull
-    if int(air.sum()) * grid.pixel_mm2 < LEAST_LUNG_MM2:
+    air = ((densities < MAX_AIR_HU) & (densities > MIN_AIR_HU)).view(np.uint8) & (1 - mask) & hull
+    if int(air.sum()) * grid.pixel_mm2 < MIN_LUNG_OUTSIDE_MM2:
         return found
 
     cleaned = cv2.morphologyEx(air, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -74,7 +92,8 @@ def _find_lung_outside_in_slice(densities: Densities, mask: Mask, grid: Grid) ->
 
     for part in range(1, count):
         inside = parts == part
-        if stats[part, cv2.CC_STAT_AREA] * grid.pixel_mm2 >= LEAST_LUNG_MM2 and _has_lung_texture(densities[inside]):
+        area_mm2 = stats[part, cv2.CC_STAT_AREA] * grid.pixel_mm2
+        if area_mm2 >= MIN_LUNG_OUTSIDE_MM2 and _has_lung_texture(densities[inside]):
             found[inside] = 1
 
     return found
@@ -83,4 +102,4 @@ def _find_lung_outside_in_slice(densities: Densities, mask: Mask, grid: Grid) ->
 def _has_lung_texture(densities: NDArray[np.int16]) -> bool:
     """Lung is neither as empty nor as even as the air around a body."""
     low, middle, high = np.percentile(densities, [20, 50, 80])
-    return bool(-925 < middle < -500 and high - low > 60)
+    return bool(MIN_LUNG_MEDIAN_HU < middle < MAX_LUNG_MEDIAN_HU and high - low > MIN_LUNG_SPREAD_HU)

@@ -23,6 +23,10 @@ MIN_SLICES = 10
 """Steps from feet to head."""
 MIN_WIDTH_MM = 150
 """A field of view narrower than this shows no whole body section; outside and inside look alike."""
+MIN_HU = -1024
+"""Air is about -1000: what lies below is padding outside the scanner's field of view."""
+MAX_HU = 32767
+"""The largest density that int16 holds."""
 LPS_ORDER = "HPL"
 """Slices towards the head, rows towards posterior, columns towards the left."""
 
@@ -105,10 +109,10 @@ def _check_field_of_view(volume: "Volume") -> None:
 
 
 def _to_int16(volume: "Volume") -> "NDArray[np.int16]":
-    """Densities as int16, C-contiguous; below -1024 there is nothing."""
+    """Densities as int16, C-contiguous."""
     import numpy as np
 
-    return np.ascontiguousarray(np.clip(volume.array, -1024, 32767).astype(np.int16, copy=False))
+    return np.ascontiguousarray(np.clip(volume.array, MIN_HU, MAX_HU).astype(np.int16, copy=False))
 
 
 def _make_contiguous(array: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

@@ -16,8 +16,10 @@ Densities = NDArray[np.int16]
 THREADS = 2
 WORKING_MM = (2.5, 1.6)
 """Wanted distance of slices, and of pixels, on the working grid."""
-LARGE_ENOUGH = 384
+MIN_COLUMNS_TO_REDUCE = 384
 """Columns from which in-plane reduction pays."""
+HALF_LEVEL = 127
+"""Of 255: what is more than half inside a mask belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Grid:
 
 def choose_grid(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Grid:
     """The working grid of a full grid with this shape and spacing."""
-    pixels = max(1, round(WORKING_MM[1] / max(spacing[1:]))) if shape[2] >= LARGE_ENOUGH else 1
+    pixels = max(1, round(WORKING_MM[1] / max(spacing[1:]))) if shape[2] >= MIN_COLUMNS_TO_REDUCE else 1
     slices = max(1, int(WORKING_MM[0] // spacing[0]))
     return Grid((spacing[0] * slices, spacing[1] * pixels, spacing[2] * pixels), (slices, pixels))
 
@@ -77,7 +79,7 @@ def downsample_densities(densities: Densities, grid: Grid) -> Densities:
     return out
 
 
-def upsample_mask_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = 127) -> Mask:
+def upsample_mask_slice(mask: Mask, k: int, shape: tuple[int, int], grid: Grid, level: int = HALF_LEVEL) -> Mask:
     """Slice `k` of the full grid, (rows, columns) = `shape`, from a mask of the working grid.
 
     Linear in every direction, cut at `level` of 255. One slice at a time: a full-grid copy of every mask would

@@ -8,6 +8,7 @@ from segmentation.engines.ct_mr.airway import find_airway
 from segmentation.engines.ct_mr.body import find_body
 from segmentation.engines.ct_mr.bone import find_bone
 from segmentation.engines.ct_mr.grid import (
+    HALF_LEVEL,
     Densities,
     Mask,
     choose_grid,
@@ -17,12 +18,21 @@ from segmentation.engines.ct_mr.grid import (
     upsample_mask_slice,
 )
 from segmentation.engines.ct_mr.lungs import find_lungs
-from segmentation.engines.ct_mr.tissue import FAT_HU, LEAN_HU_MAX, find_inside_of_muscle_wall, reduce_noise, refine_bone
+from segmentation.engines.ct_mr.tissue import (
+    MAX_FAT_HU,
+    MAX_LEAN_HU,
+    MIN_FAT_HU,
+    find_inside_of_muscle_wall,
+    reduce_noise,
+    refine_bone,
+)
 
 BODY, RIGHT_LUNG, LEFT_LUNG, AIRWAYS, BONE, SUBCUTANEOUS_FAT, TORSO_FAT, LEAN = range(1, 9)
 """Values of the labelmap; BODY is what of the body is nothing else."""
 STAGES = 6
-NEAR_BONE_MM, NEAR_LEVEL = 2.0, 60
+MAX_AIR_HU = -400
+"""Gas within the body is darker than this."""
+NEAR_BONE_MM, NEAR_BONE_LEVEL = 2.0, 60
 """How far, and how sure (of 255), the full grid is looked at for cortex around the bone that was found."""
 
 
@@ -50,11 +60,11 @@ def segment_ct(
     labels = np.empty(densities.shape, np.uint8)
 
     def one(k: int) -> Mask:
-        def full(mask: Mask, level: int = 127) -> Mask:
+        def full(mask: Mask, level: int = HALF_LEVEL) -> Mask:
             return upsample_mask_slice(mask, k, (rows, columns), grid, level)
 
         values = reduce_noise(densities[k], spacing)
-        bones = refine_bone(values, full(bone_mask), full(near_bone, NEAR_LEVEL))
+        bones = refine_bone(values, full(bone_mask), full(near_bone, NEAR_BONE_LEVEL))
         found = {BONE: bones, **{value: full(mask) for value, mask in organs.items()}}
 
         return _label_slice(values, full(body_mask), full(wall), found)
@@ -66,15 +76,15 @@ def segment_ct(
 
 
 def _find_air_in_body(densities: Densities, body_mask: Mask) -> Mask:
-    return (densities < -400).view(np.uint8) & body_mask
+    return (densities < MAX_AIR_HU).view(np.uint8) & body_mask
 
 
 def _label_slice(values: Densities, outline: Mask, inside: Mask, organs: dict[int, Mask]) -> NDArray[np.uint8]:
     """One slice: what is left of the body, then tissue by density, then organs over it."""
     labels = outline * np.uint8(BODY)
     within = outline.view(bool)
-    fat = within & (values >= FAT_HU[0]) & (values <= FAT_HU[1])
-    labels[within & (values > FAT_HU[1]) & (values < LEAN_HU_MAX)] = LEAN
+    fat = within & (values >= MIN_FAT_HU) & (values <= MAX_FAT_HU)
+    labels[within & (values > MAX_FAT_HU) & (values < MAX_LEAN_HU)] = LEAN
     labels[fat & inside.view(bool)] = TORSO_FAT
     labels[fat & ~inside.view(bool)] = SUBCUTANEOUS_FAT
 

@@ -14,11 +14,22 @@ from segmentation.engines.ct_mr.grid import (
     open_mask,
 )
 
-FAT_HU = (-190, -30)
+MIN_FAT_HU, MAX_FAT_HU = -190, -30
 """Fat, both ends included."""
-LEAN_HU_MAX = 250
-CORTEX_HU, MARROW_HU_MIN = 160, -50
+MAX_LEAN_HU = 250
+"""Lean soft tissue lies between fat and this."""
+MIN_CORTEX_HU, MIN_MARROW_HU = 160, -50
+"""Of bone on the full grid: cortex near the bone that was found, marrow inside it."""
 SKIN_MM = 4.0
+"""Thickness of skin, which is as dense as muscle."""
+STRAND_MM = 2.5
+"""Radius of the opening that takes off strands in fat."""
+WALL_GAP_MM = 14.0
+"""Radius of the closing over gaps of the muscle wall."""
+MIN_WALL_MM = 9.0
+"""Radius of the opening that takes off what is no part of the trunk."""
+FINE_PIXEL_MM = 1
+"""Smaller pixels are noisy, and are smoothed."""
 PIXEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 """A pixel and its four neighbours."""
 
@@ -26,8 +37,9 @@ PIXEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 def find_inside_of_muscle_wall(densities: Densities, body: Mask, air: Mask, bone: Mask, grid: Grid) -> Mask:
     """All that lies inside the muscular wall of the trunk, on the working grid."""
     under_skin = erode_mask(body, SKIN_MM, grid)
-    lean = ((densities > FAT_HU[1]).view(np.uint8) & under_skin) | air | bone
-    wall = open_mask(fill_holes_in_slices(close_mask(open_mask(lean, 2.5, grid), 14.0, grid)), 9.0, grid)
+    lean = ((densities > MAX_FAT_HU).view(np.uint8) & under_skin) | air | bone
+    closed = close_mask(open_mask(lean, STRAND_MM, grid), WALL_GAP_MM, grid)
+    wall = open_mask(fill_holes_in_slices(closed), MIN_WALL_MM, grid)
     if not wall.any():
         return wall
 
@@ -38,13 +50,13 @@ def find_inside_of_muscle_wall(densities: Densities, body: Mask, air: Mask, bone
 
 def refine_bone(values: Densities, inside: Mask, near: Mask) -> Mask:
     """Bone in a slice of the full grid: sharp at its own density `near` the bone that was found, marrow `inside` it."""
-    cortex = (values > CORTEX_HU).view(np.uint8) & near
-    marrow = (values > MARROW_HU_MIN).view(np.uint8) & inside
+    cortex = (values > MIN_CORTEX_HU).view(np.uint8) & near
+    marrow = (values > MIN_MARROW_HU).view(np.uint8) & inside
     return cv2.morphologyEx(cortex | marrow, cv2.MORPH_CLOSE, PIXEL).astype(np.uint8, copy=False)
 
 
 def reduce_noise(densities: Densities, spacing: tuple[float, float, float]) -> Densities:
-    """A slice with its noise taken off where pixels are smaller than 1 mm."""
-    if spacing[2] >= 1:
+    """A slice with its noise taken off where pixels are smaller than `FINE_PIXEL_MM`."""
+    if spacing[2] >= FINE_PIXEL_MM:
         return densities
     return cv2.GaussianBlur(densities, (3, 3), 0).astype(np.int16, copy=False)
