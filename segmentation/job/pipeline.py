@@ -20,10 +20,8 @@ from segmentation.prompts import Prompt
 from segmentation.registry import EngineFacts
 from segmentation.results.dicom_seg import encode_seg
 from segmentation.results.dicom_sr import encode_sr, measure_segments
-from segmentation.results.label_table import write_labels
 from segmentation.results.manifest import Manifest, RunFacts, write_manifest
-from segmentation.results.nifti import write_nifti
-from segmentation.results.preview import write_preview
+from segmentation.results.plain_forms import write_plain_forms
 from segmentation.results.seg_type import DEFAULT_SEG_TYPE
 from segmentation.results.surface_process import start_surface_process
 from segmentation.series_volume import (
@@ -100,7 +98,8 @@ def segment_files(
         identity = make_identity(source.name, digest, engine, prompts)
         out.mkdir(parents=True, exist_ok=True)
         surfaces.send_labelmap(labelmap, out, identity.series_instance_uid, options.get("mrb", False))
-        write_forms(source, labelmap, identity, out, watch, options.get("type") or DEFAULT_SEG_TYPE)
+        write_dicom_forms(source, labelmap, identity, out, watch, options.get("type") or DEFAULT_SEG_TYPE)
+        write_plain_forms(labelmap, source.volume, out, watch.time_stage)
         watch.seconds |= surfaces.wait_for_durations()
 
     run = RunFacts(dict(engine.parameters), watch.seconds, round(perf_counter() - watch.began, 3))
@@ -159,29 +158,20 @@ def check_same_grid(labelmap: Labelmap, volume: "Volume") -> None:
     raise EngineFailed("The engine returned another geometry than the series has.")
 
 
-def write_forms(
+def write_dicom_forms(
     source: SourceVolume, labelmap: Labelmap, identity: Identity, out: Path, watch: Stopwatch, seg_type: str
 ) -> None:
-    """Write SEG, SR, NIfTI and the picture: what needs no VTK."""
-    if source.slices is not None:
-        with watch.time_stage("SEG"):
-            seg = encode_seg(labelmap, source.slices, identity, seg_type)
-            seg.save_as(out / "seg.dcm")
+    """Write SEG and SR; nothing for a source that is not DICOM."""
+    if source.slices is None:
+        return
 
-        with watch.time_stage("SR"):
-            measurements = measure_segments(labelmap, source.volume)
-            encode_sr(labelmap, measurements, source.slices, seg, identity).save_as(out / "sr.dcm")
+    with watch.time_stage("SEG"):
+        seg = encode_seg(labelmap, source.slices, identity, seg_type)
+        seg.save_as(out / "seg.dcm")
 
-    for name, content in labelmap.files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(content)
-
-    with watch.time_stage("NIfTI"):
-        write_nifti(labelmap, out / "labels.nii.gz")
-        write_labels(labelmap, out / "labels.json")
-
-    with watch.time_stage("preview"):
-        write_preview(labelmap, source.volume, out / "preview.png")
+    with watch.time_stage("SR"):
+        measurements = measure_segments(labelmap, source.volume)
+        encode_sr(labelmap, measurements, source.slices, seg, identity).save_as(out / "sr.dcm")
 
 
 def _read_source(files: Sequence[Path], engine: Engine, modality: str) -> SourceVolume:

@@ -25,10 +25,8 @@ from segmentation.prompting import run_length
 from segmentation.prompting.sessions import Answer
 from segmentation.results import store
 from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, read_series_number
-from segmentation.results.label_table import write_labels
 from segmentation.results.manifest import Manifest, Provenance, RunFacts, read_manifest, write_manifest
-from segmentation.results.nifti import write_nifti
-from segmentation.results.preview import write_preview
+from segmentation.results.plain_forms import write_plain_forms
 
 
 class StoredSeg(TypedDict):
@@ -105,7 +103,7 @@ def store_answer(acceptance: AcceptedAnswer, settings: Settings, archive: Archiv
 
 
 def _write_result(acceptance: AcceptedAnswer, identity: Identity, seg_type: str, folder: Path) -> Manifest:
-    """Write SEG, NIfTI, label table, picture and manifest; the manifest."""
+    """Write SEG, plain forms and manifest; the manifest."""
     series, labelmap = acceptance.answer.series, acceptance.labelmap
 
     seg = encode_seg(labelmap, series.slices, identity, seg_type)
@@ -119,9 +117,7 @@ def _write_result(acceptance: AcceptedAnswer, identity: Identity, seg_type: str,
     seg.ContentCreatorName = acceptance.user.replace("\\", " ").replace("=", " ").replace("^", " ")[:64]  # VR PN
     seg.save_as(folder / "seg.dcm")
 
-    write_nifti(labelmap, folder / "labels.nii.gz")
-    write_labels(labelmap, folder / "labels.json")
-    write_preview(labelmap, series.volume, folder / "preview.png")
+    write_plain_forms(labelmap, series.volume, folder)
 
     run = RunFacts(prompted=acceptance.provenance)
 

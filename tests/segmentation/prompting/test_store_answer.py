@@ -8,6 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from minipacs.result_paths import results_root
+from minipacs.settings import Settings
 from segmentation.prompting.service import PromptService
 
 KIDNEY = {"value": "64033007", "scheme": "SCT", "meaning": "Kidney"}
@@ -49,3 +51,17 @@ def test_names_are_written_whatever_the_sources_character_set(
     assert str(seg.ContentCreatorName) == "Jörg 腎"
     assert seg.SeriesDescription == f"{label} (geodesic prompts)"
     assert seg.SeriesNumber == 3004
+
+
+def test_an_accepted_answer_has_the_plain_forms_of_every_result(
+    service: PromptService, stored: Callable[..., Any], settings: Settings
+) -> None:
+    described = stored("1.2.3")
+    position = np.array(described.first) + described.axes @ np.array((6, 9, 14))
+    prompts = [{"point": [float(v) for v in position]}]
+    answer = service.answer_prompts("ann", {"series": "1.2.3", "prompts": prompts})
+    service.accept_answer("ann", answer["session"], {"label": "Kidney", "category": ORGAN, "type": KIDNEY})
+
+    (manifest,) = results_root(settings).rglob("manifest.json")
+    files = {file.name for file in manifest.parent.iterdir()}
+    assert files == {"seg.dcm", "labels.nii.gz", "labels.json", "preview.png", "manifest.json"}
