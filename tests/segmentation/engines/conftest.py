@@ -90,6 +90,17 @@ def vista3d_server(settings, nim, front_door) -> Settings:
     return replace(settings, vista3d_url=nim.url, vista3d_address=front_door)
 
 
+@pytest.fixture
+def sam_python(tmp_path, settings) -> Settings:
+    """A Python with torch and transformers, stood in for, and the folder of a model."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "sam2"}')
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    line = f'exec {sys.executable} {STAND_INS / "sam_python.py"} "$@"'
+    python = program(tmp_path / "sam", line)
+    return replace(settings, sam_python=python, sam_model=str(tmp_path / "model"))
+
+
 ORIENTATION = np.linalg.qr(np.array([[0.9, 0.2, 0.1], [-0.1, 0.9, 0.3], [0.3, 0.1, 0.9]]))[0]
 BRIGHT = (slice(9, 14), slice(14, 30), slice(52, 61))
 

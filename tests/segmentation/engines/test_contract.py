@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -19,8 +20,17 @@ READY = {
     "slicer-desktop": "slicer_program",
     "totalsegmentator": "totalsegmentator_python",
     "vista3d": "vista3d_server",
+    "geodesic": "settings",
+    "sam": "sam_python",
 }
-FOREIGN = [name for name in READY if name != "slicer"]
+"""Every engine of ours, and the fixture whose settings make it available."""
+EMBEDDED = ("slicer", "geodesic")
+PROMPT_ENGINES = ("geodesic", "sam")
+"""They segment nothing without prompts: a box around what is bright is theirs."""
+FOREIGN = ("slicer-desktop", "totalsegmentator", "vista3d")
+"""They give a whole labelmap back from another program. What SAM's process gives back is a mask for each box, whose
+size our side decides; its crashes are in `sam/test_engine.py`."""
+MODALITIES = {"CT", "MR", "PT", "NM", "XA", "US", "OT"}
 
 
 @pytest.fixture
@@ -32,7 +42,7 @@ def ready(request):
 def pytest_generate_tests(metafunc):
     """Each test runs for every engine, or for those in another program."""
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", FOREIGN if "mischief" in metafunc.fixturenames else list(READY))
+        metafunc.parametrize("name", FOREIGN if "mischief" in metafunc.fixturenames else READY)
 
 
 @pytest.fixture(params=["crash", "elsewhere", "hang"])
@@ -42,7 +52,14 @@ def mischief(request, monkeypatch):
     return request.param
 
 
-def test_every_registered_engine_is_under_this_contract():
+def built_in(group):
+    """Names that our own distribution registers under an entry point group."""
+    return {point.name for point in entry_points(group=group) if point.dist.name == "minipacs"}
+
+
+def test_every_engine_of_ours_is_under_this_contract():
+    assert built_in(registry.GROUP) == set(READY)
+    assert built_in(registry.PROMPTERS) == set(PROMPT_ENGINES)
     assert set(registry.list_engine_names()) >= set(READY)
 
 
@@ -50,12 +67,12 @@ def test_an_available_engine_is_listed_with_its_version(name, ready):
     row = next(row for row in registry.list_engines(ready) if row["name"] == name)
     assert row["available"], row["reason"]
     assert row["version"]
-    assert set(row["modalities"]) <= {"CT", "MR"}
+    assert {"CT"} <= set(row["modalities"]) <= MODALITIES
 
 
 def test_an_engine_that_is_not_set_up_says_why_and_what_to_do(settings):
     rows = {row["name"]: row for row in registry.list_engines(settings)}
-    for name in FOREIGN:
+    for name in READY.keys() - set(EMBEDDED):
         assert not rows[name]["available"]
         assert rows[name]["reason"].endswith(".")
         assert "MINIPACS_" in rows[name]["hint"]
@@ -70,27 +87,44 @@ def test_the_identity_is_known_without_running_and_is_json(name, ready):
     assert one.version == other.version
 
 
+def box_around(mask, volume):
+    """The box prompt that encloses what is true, in patient coordinates."""
+    indices = np.argwhere(mask)
+    corners = volume.map_indices_to_reference(np.stack([indices.min(0), indices.max(0)]))
+    return Box(*(tuple(float(mm) for mm in corner) for corner in corners))
+
+
 @pytest.mark.parametrize("turned", [False, True], ids=["as it is", "axes permuted and reversed"])
 def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
     volume = body.permute_spatial_axes([2, 0, 1]).flip_spatial([0, 2]) if turned else body
     volume = volume.with_array(np.ascontiguousarray(volume.array))
     stages = []
     engine = registry.create_engine(name, ready)
-    labelmap = run_engine(engine, volume, progress=lambda *stage: stages.append(stage))
     bright = volume.array > 200
+    prompts = [box_around(bright, volume)] if engine.needs_prompts else []
+    labelmap = run_engine(engine, volume, prompts, progress=lambda *stage: stages.append(stage))
     value = np.bincount(labelmap.array[bright]).argmax()
     assert value
     found = labelmap.array == value
     dice = 2 * (found & bright).sum() / (found.sum() + bright.sum())
     assert dice == 1 if name in FOREIGN else dice > 0.8
     assert len(labelmap.segments) >= labelmap.array.max() > 0
-    assert stages
+    assert stages or name in PROMPT_ENGINES  # they answer at once
 
 
-def test_prompts_an_engine_does_not_take_are_refused_in_a_sentence(name, ready, body):
-    box = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
-    with pytest.raises(WrongPrompts, match=r"takes .*\."):
-        run_engine(registry.create_engine(name, ready), body, [Point((0.0, 0.0, 0.0), positive=False), box])
+def test_prompts_an_engine_cannot_use_are_refused_in_a_sentence(name, ready, body):
+    elsewhere = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
+    with pytest.raises(WrongPrompts, match=r"takes .*\.|outside of the series\."):
+        run_engine(registry.create_engine(name, ready), body, [Point((0.0, 0.0, 0.0), positive=False), elsewhere])
+
+
+def test_an_engine_that_needs_prompts_says_so_and_segments_nothing_without(name, ready, body):
+    engine = registry.create_engine(name, ready)
+    assert engine.needs_prompts == (name in PROMPT_ENGINES)
+    if engine.needs_prompts:
+        assert engine.takes_prompts
+        with pytest.raises(WrongPrompts, match="no positive point and no box"):
+            run_engine(engine, body)
 
 
 def test_a_parameter_nobody_knows_is_named(name, ready):
