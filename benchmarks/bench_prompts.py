@@ -271,9 +271,9 @@ def seed_region(levels: NDArray[np.float32], prompts: SlicePrompts) -> tuple[tup
     values = levels[window]
     inside = our_seeds.mark_discs(values.shape, prompts.positive, window)
     if box is not None and not prompts.positive:
-        inside = our_seeds.mark_core(values.shape, window, box)
+        inside = our_seeds.mark_box_core(values.shape, window, box)
     outside = our_seeds.mark_discs(values.shape, prompts.negative, window) & ~inside
-    outside |= our_seeds.mark_surroundings(values.shape, window, box)
+    outside |= our_seeds.mark_background(values.shape, window, box)
     return window, inside & ~outside, outside
 
 

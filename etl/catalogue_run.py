@@ -23,7 +23,7 @@ from minipacs.database import Database
 from minipacs.errors import MinipacsError
 from minipacs.temporary_folders import temporary_folder
 
-__all__ = ["ReportProgress", "load_source_into_catalogue", "open_cluster", "transform_chunk"]
+__all__ = ["ReportProgress", "connect_to_dask_cluster", "load_source_into_catalogue", "transform_chunk"]
 
 ITEMS_PER_TRANSACTION = 64
 """The most that a killed run does again."""
@@ -134,7 +134,7 @@ def _select_new_or_changed_items(
 
 
 @contextmanager
-def open_cluster(address: str) -> Iterator[Executor | None]:
+def connect_to_dask_cluster(address: str) -> Iterator[Executor | None]:
     """Open a Dask cluster as an executor, by the address of its scheduler; None without an address.
 
     Its workers read the source and write PNGs themselves: both must lie where every worker finds them.

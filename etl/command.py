@@ -109,7 +109,7 @@ def _load_folder_into_catalogue(
     """Catalogue a folder tree."""
     from pathlib import Path
 
-    from etl.catalogue_run import load_source_into_catalogue, open_cluster
+    from etl.catalogue_run import connect_to_dask_cluster, load_source_into_catalogue
     from etl.extract import FolderSource, count_source_items
     from etl.loading.prune import remove_instances_missing_from_folder
     from etl.progress_bar import show_progress_bar
@@ -118,7 +118,10 @@ def _load_folder_into_catalogue(
     removed = remove_instances_missing_from_folder(database, folder) if arguments.prune else 0
 
     total = count_source_items(folder)
-    with show_progress_bar(total, shown=not arguments.json) as progress, open_cluster(settings.scheduler) as executor:
+    with (
+        show_progress_bar(total, shown=not arguments.json) as progress,
+        connect_to_dask_cluster(settings.scheduler) as executor,
+    ):
         tally = load_source_into_catalogue(
             folder, database, options, workers=arguments.workers, executor=executor, progress=progress
         )
@@ -130,14 +133,14 @@ def _load_archive_into_catalogue(
     arguments: argparse.Namespace, database: "Database", options: "Options", settings: "Settings"
 ) -> "Tally":
     """Catalogue a study or series of the archive, or what came into it since the last time."""
-    from etl.catalogue_run import open_cluster
+    from etl.catalogue_run import connect_to_dask_cluster
     from etl.loading.prune import remove_instances_missing_from_archive
     from minipacs.archive.client import Archive
 
     archive = Archive(settings)
     try:
         removed = remove_instances_missing_from_archive(archive, database) if arguments.prune else 0
-        with open_cluster(settings.scheduler) as executor:
+        with connect_to_dask_cluster(settings.scheduler) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
             if arguments.study or arguments.series:
                 tally = _load_study_into_catalogue(arguments, archive, database, options, settings, how)

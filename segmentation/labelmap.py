@@ -69,7 +69,7 @@ class Segment:
         return self.label.removesuffix(" (remainder)") if self.encloses else self.label
 
     @property
-    def segment_of_own_voxels(self) -> "Segment":
+    def without_enclosed_parts(self) -> "Segment":
         """What the labelmap's voxels alone are: of a segment that encloses others, some tissue within it."""
         if not self.encloses:
             return self

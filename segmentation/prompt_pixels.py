@@ -30,17 +30,17 @@ class PromptOnSlice:
 
 
 def group_by_slice(
-    prompts: Sequence[PromptOnSlice], to_index: NDArray[np.float64], shape: Shape
+    prompts: Sequence[PromptOnSlice], patient_to_index: NDArray[np.float64], shape: Shape
 ) -> dict[int, SlicePrompts]:
     """The prompts by slice index, in pixels; raises `WrongPrompts` for one that lies outside of the series.
 
-    `to_index`: (4, 4), LPS mm to (slice, row, column).
+    `patient_to_index`: (4, 4), LPS mm to (slice, row, column).
     """
     by_slice: dict[int, SlicePrompts] = {}
 
     for each in prompts:
         if isinstance(each.prompt, Point):
-            (at,) = _to_indices([each.prompt.position], to_index)
+            (at,) = _to_indices([each.prompt.position], patient_to_index)
             number = _choose_slice(at, at, each.slice, shape)
             before, pixel = by_slice.get(number, SlicePrompts()), _to_pixel(at, shape)
             if each.prompt.positive:
@@ -48,7 +48,7 @@ def group_by_slice(
             else:
                 by_slice[number] = replace(before, negative=(*before.negative, pixel))
         else:
-            corner, opposite = _to_indices([each.prompt.corner, each.prompt.opposite], to_index)
+            corner, opposite = _to_indices([each.prompt.corner, each.prompt.opposite], patient_to_index)
             number = _choose_slice(corner, opposite, each.slice, shape)
             before, box = by_slice.get(number, SlicePrompts()), _to_rectangle(corner, opposite, shape)
             by_slice[number] = replace(before, boxes=(*before.boxes, box))
@@ -59,13 +59,15 @@ def group_by_slice(
     return by_slice
 
 
-def find_slice_range(prompts: Sequence[PromptOnSlice], to_index: NDArray[np.float64], slices: int) -> tuple[int, int]:
+def find_slice_range(
+    prompts: Sequence[PromptOnSlice], patient_to_index: NDArray[np.float64], slices: int
+) -> tuple[int, int]:
     """First and last slice of boxes that span several slices; all of `slices` where there is none."""
     ends: list[float] = []
 
     for each in prompts:
         if not isinstance(each.prompt, Point) and each.slice is None:
-            corner, opposite = _to_indices([each.prompt.corner, each.prompt.opposite], to_index)
+            corner, opposite = _to_indices([each.prompt.corner, each.prompt.opposite], patient_to_index)
             if abs(corner[0] - opposite[0]) > 1:
                 ends += [float(corner[0]), float(opposite[0])]
 
@@ -75,9 +77,9 @@ def find_slice_range(prompts: Sequence[PromptOnSlice], to_index: NDArray[np.floa
     return max(0, round(min(ends))), min(slices - 1, round(max(ends)))
 
 
-def _to_indices(positions: Sequence[Position], to_index: NDArray[np.float64]) -> Index:
+def _to_indices(positions: Sequence[Position], patient_to_index: NDArray[np.float64]) -> Index:
     points = np.asarray([(*position, 1.0) for position in positions], float)
-    return np.asarray((points @ to_index.T)[:, :3], np.float64)
+    return np.asarray((points @ patient_to_index.T)[:, :3], np.float64)
 
 
 def _choose_slice(corner: Index, opposite: Index, named: int | None, shape: Shape) -> int:

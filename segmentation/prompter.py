@@ -92,7 +92,7 @@ class PromptedSeries:
         low, high = np.percentile(sample, (1, 99))
         return float(low), float(max(high, low + 1))
 
-    def get_levels(self, index: int) -> Plane:
+    def get_scaled_slice(self, index: int) -> Plane:
         """A slice as the embedded method takes it: HU; of other modalities the range of values as 400 levels."""
         plane = np.asarray(self.volume.array[index], np.float32)
         if self.modality == "CT":

@@ -125,7 +125,7 @@ def read_labels(name: str, path: Path, volume: "Volume") -> LabelArray:
 
     Axes may be permuted or reversed; a grid that does not cover the very same voxels raises `EngineFailed`.
     """
-    labels = _read_whole_numbers(name, path)
+    labels = _read_label_volume(name, path)
     found, wanted = labels.get_geometry(), volume.get_geometry()
 
     other_geometry = EngineFailed(f"{name} returned another geometry than it was given.")
@@ -194,7 +194,7 @@ def _parse_color(row: SegmentRow) -> Color:
     return red, green, blue
 
 
-def _read_whole_numbers(name: str, path: Path) -> "Volume":
+def _read_label_volume(name: str, path: Path) -> "Volume":
     """Values and affine of the file; whole numbers from 0 to 65535, else `EngineFailed`."""
     from segmentation.series_volume import read_volume_file
 

@@ -22,11 +22,11 @@ def segment_volume(prompter: Prompter, volume: "Volume", prompts: Sequence[Promp
     """The segment, propagated through the slices; raises `WrongPrompts` without a usable prompt."""
     series = PromptedSeries(volume, modality, [str(k) for k in range(volume.array.shape[0])])
     on_slices = [PromptOnSlice(prompt) for prompt in prompts]
-    to_index = np.linalg.inv(np.asarray(volume.affine, float))
+    patient_to_index = np.linalg.inv(np.asarray(volume.affine, float))
 
     in_pixels = PromptsInPixels(
-        group_by_slice(on_slices, to_index, series.shape),
-        find_slice_range(on_slices, to_index, series.shape[0]),
+        group_by_slice(on_slices, patient_to_index, series.shape),
+        find_slice_range(on_slices, patient_to_index, series.shape[0]),
         propagate=True,
     )
 

@@ -167,7 +167,7 @@ def _read_server_info(settings: Settings, period: int) -> ServerInfo:
             url=settings.vista3d_url, version=str(answer["version"]), labels=_parse_labels(answer["labels"])
         )
     except (EngineUnavailable, ValueError, KeyError, TypeError, _import_httpx().HTTPError) as error:
-        if last := _read_last_info(file, settings.vista3d_url):
+        if last := _read_saved_server_info(file, settings.vista3d_url):
             return last
         if isinstance(error, EngineUnavailable):
             raise
@@ -179,7 +179,7 @@ def _read_server_info(settings: Settings, period: int) -> ServerInfo:
     return info
 
 
-def _read_last_info(file: Path, url: str) -> ServerInfo | None:
+def _read_saved_server_info(file: Path, url: str) -> ServerInfo | None:
     """What the server at this address said the last time."""
     if not file.is_file():
         return None

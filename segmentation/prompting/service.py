@@ -166,8 +166,8 @@ def _convert_to_pixels(
     shape = series.prompted_series.shape
 
     return PromptsInPixels(
-        group_by_slice(on_slices, series.to_index, shape),
-        find_slice_range(on_slices, series.to_index, shape[0]),
+        group_by_slice(on_slices, series.patient_to_index, shape),
+        find_slice_range(on_slices, series.patient_to_index, shape[0]),
         propagate,
         window,
     )

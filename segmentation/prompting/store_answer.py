@@ -25,7 +25,7 @@ from segmentation.prompting import run_length
 from segmentation.prompting.sessions import Answer
 from segmentation.results import store
 from segmentation.results.dicom_seg import SERIES_NUMBER_STEP, encode_seg, read_series_number
-from segmentation.results.manifest import Manifest, Provenance, RunFacts, read_manifest, write_manifest
+from segmentation.results.manifest import Manifest, PromptProvenance, RunFacts, read_manifest, write_manifest
 from segmentation.results.plain_forms import write_plain_forms
 
 
@@ -47,7 +47,7 @@ class AcceptedAnswer:
     engine: Prompter
 
     @property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> PromptProvenance:
         """How the answer came to be: enough to prompt the same again."""
         answer = self.answer
 

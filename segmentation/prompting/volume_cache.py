@@ -49,7 +49,7 @@ class LoadedSeries:
         return {str(image.SOPInstanceUID): k for k, image in enumerate(self.slices.images)}
 
     @cached_property
-    def to_index(self) -> NDArray[np.float64]:
+    def patient_to_index(self) -> NDArray[np.float64]:
         """(4, 4): LPS mm to (slice, row, column)."""
         return np.asarray(np.linalg.inv(self.slices.affine), np.float64)
 

@@ -63,7 +63,7 @@ def encode_seg(
         pixel_array=labelmap.array,
         segmentation_type=seg_type,
         segment_descriptions=[
-            _describe_segment(n, s.segment_of_own_voxels, identity) for n, s in enumerate(labelmap.segments, 1)
+            _describe_segment(n, s.without_enclosed_parts, identity) for n, s in enumerate(labelmap.segments, 1)
         ],
         series_instance_uid=identity.derive_uid(f"{kind} series"),
         series_number=SERIES_NUMBER_STEP + read_series_number(source),

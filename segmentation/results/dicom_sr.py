@@ -75,7 +75,7 @@ def encode_sr(
         )
     )
     groups = [
-        _make_measurement_group(number, segment.segment_of_own_voxels, values, source, seg, identity)
+        _make_measurement_group(number, segment.without_enclosed_parts, values, source, seg, identity)
         for number, (segment, values) in enumerate(zip(labelmap.segments, measurements, strict=True), 1)
     ]
     content = hd.sr.MeasurementReport(

@@ -21,7 +21,7 @@ def make_label_rows(labelmap: Labelmap) -> list[LabelRow]:
     for value, (segment, count) in enumerate(zip(labelmap.segments, labelmap.voxel_counts, strict=True), 1):
         voxels = int(count)
         volume_ml = round(voxels * voxel_ml, 3)
-        rows.append({**segment.segment_of_own_voxels.as_json(value), "voxels": voxels, "volume_ml": volume_ml})
+        rows.append({**segment.without_enclosed_parts.as_json(value), "voxels": voxels, "volume_ml": volume_ml})
 
     return rows
 

@@ -28,7 +28,7 @@ class SourceImages(TypedDict):
     sop_instance_uids: list[str]
 
 
-class Provenance(TypedDict):
+class PromptProvenance(TypedDict):
     """Who prompted, with what, and the answer's digest: enough to prompt the same again."""
 
     user: str
@@ -46,7 +46,7 @@ class Manifest(TypedDict):
     durations_s: dict[str, float]
     """Seconds of each stage, by its name."""
     seconds: float
-    prompted: NotRequired[Provenance]
+    prompted: NotRequired[PromptProvenance]
     series_instance_uid: str
     shape: list[int]
     """(slices, rows, columns)."""
@@ -75,7 +75,7 @@ class RunFacts:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     durations_s: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    prompted: Provenance | None = None
+    prompted: PromptProvenance | None = None
 
 
 def write_manifest(

@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 from dicom_objects import as_file, image
-from etl.catalogue_run import load_source_into_catalogue, open_cluster
+from etl.catalogue_run import connect_to_dask_cluster, load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.options import Options
 from minipacs.database import Database
@@ -21,7 +21,7 @@ def test_a_dask_cluster_does_the_work(source: Path, database: Database, options:
         (source / f"{number:03d}").write_bytes(as_file(image(PIXELS + number, number)))
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as local,
-        open_cluster(local.scheduler_address) as executor,
+        connect_to_dask_cluster(local.scheduler_address) as executor,
     ):
         tally = load_source_into_catalogue(FolderSource(source), database, options, executor=executor)
     assert (tally.added, tally.rendered) == (149, 149)
@@ -29,10 +29,10 @@ def test_a_dask_cluster_does_the_work(source: Path, database: Database, options:
 
 
 def test_no_scheduler_is_said_in_a_sentence() -> None:
-    with pytest.raises(MinipacsError, match="No Dask scheduler answers"), open_cluster("tcp://127.0.0.1:9"):
+    with pytest.raises(MinipacsError, match="No Dask scheduler answers"), connect_to_dask_cluster("tcp://127.0.0.1:9"):
         pass
 
 
 def test_without_an_address_there_is_no_cluster() -> None:
-    with open_cluster("") as executor:
+    with connect_to_dask_cluster("") as executor:
         assert executor is None

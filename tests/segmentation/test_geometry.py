@@ -81,8 +81,8 @@ def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_
     line = [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
     subprocess.run(line, check=True, capture_output=True)
     for value in (1, 2):
-        labels, to_index = by_simpleitk(tmp_path / f"{value}.nrrd")
-        agree(described, np.where(truth == value, value, 0), labels, to_index)
+        labels, patient_to_index = by_simpleitk(tmp_path / f"{value}.nrrd")
+        agree(described, np.where(truth == value, value, 0), labels, patient_to_index)
     attributes = json.loads((tmp_path / "meta.json").read_text())["segmentAttributes"]
     assert [a[0]["SegmentLabel"] for a in attributes] == ["Bone", "Left lung"]
     assert attributes[0][0]["recommendedDisplayRGBValue"] == pytest.approx(BONE.color, abs=1)
@@ -103,11 +103,11 @@ def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_
         assert np.linalg.norm(middle - expected) < 0.25
 
 
-def agree(described, truth, labels, to_index):
+def agree(described, truth, labels, patient_to_index):
     """Every voxel of the truth has its label at its patient coordinates, within the tolerance."""
     indices = np.argwhere(np.ones_like(truth))
     patient = np.array(described.first) + indices @ described.axes.T
-    found = to_index(patient)
+    found = patient_to_index(patient)
     nearest = np.rint(found).astype(int)
     spacing = max(described.spacing)
     assert np.abs(found - nearest).max() * spacing <= TOLERANCE_MM
@@ -134,10 +134,10 @@ def by_simpleitk(path):
     image = SimpleITK.ReadImage(str(path))
     labels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
 
-    def to_index(patient):
+    def patient_to_index(patient):
         return np.array([image.TransformPhysicalPointToContinuousIndex(p) for p in patient.tolist()])
 
-    return labels, to_index
+    return labels, patient_to_index
 
 
 def by_gltf(path):

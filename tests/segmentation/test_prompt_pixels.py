@@ -68,8 +68,8 @@ def test_negative_points_alone_mean_nothing(affine: np.ndarray, at: Callable[...
 
 
 def test_a_box_through_slices_limits_where_a_propagation_goes(affine: np.ndarray, at: Callable[..., Any]) -> None:
-    to_index = np.linalg.inv(affine)
+    patient_to_index = np.linalg.inv(affine)
     through = [PromptOnSlice(Box(at(8, 3, 3), at(2, 12, 12)))]
-    assert find_slice_range(through, to_index, 12) == (2, 8)
-    assert list(group_by_slice(through, to_index, SHAPE)) == [5]
-    assert find_slice_range([PromptOnSlice(Box(at(3, 3, 3), at(3, 12, 12)), 3)], to_index, 12) == (0, 11)
+    assert find_slice_range(through, patient_to_index, 12) == (2, 8)
+    assert list(group_by_slice(through, patient_to_index, SHAPE)) == [5]
+    assert find_slice_range([PromptOnSlice(Box(at(3, 3, 3), at(3, 12, 12)), 3)], patient_to_index, 12) == (0, 11)

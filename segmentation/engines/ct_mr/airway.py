@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, fill_holes_in_slices, find_extent
+from segmentation.engines.ct_mr.grid import Densities, Grid, Mask, fill_holes_in_slices, find_first_and_last_true
 
 MAX_TRACHEA_HU = -700
 """The air of the trachea is darker than this."""
@@ -74,7 +74,7 @@ def _find_trachea(densities: Densities, body: Mask, grid: Grid) -> list[Disc]:
     """The longest chain of discs, looked for from the top."""
     best: list[Disc] = []
     chain: list[Disc] = []
-    low, high = find_extent(body.any((1, 2)))
+    low, high = find_first_and_last_true(body.any((1, 2)))
 
     for k in range(high, low - 1, -1):
         disc = _find_next_disc(densities[k], body[k], k, chain, grid)
@@ -95,7 +95,7 @@ def _find_next_disc(densities: Densities, body: Mask, k: int, chain: list[Disc],
     if not body.any():
         return None
 
-    left, right = find_extent(body.any(0))
+    left, right = find_first_and_last_true(body.any(0))
     middle = (left + right) / 2
     discs = _find_discs(densities, body, k, grid)
     if not chain:
@@ -111,7 +111,7 @@ def _find_next_disc(densities: Densities, body: Mask, k: int, chain: list[Disc],
 
 def _find_discs(densities: Densities, body: Mask, k: int, grid: Grid) -> list[Disc]:
     """Round dark discs near the midline, not at the back."""
-    (left, right), (front, back) = find_extent(body.any(0)), find_extent(body.any(1))
+    (left, right), (front, back) = find_first_and_last_true(body.any(0)), find_first_and_last_true(body.any(1))
     middle, width, depth = (left + right) / 2, right - left, back - front
     dark = (densities < MAX_TRACHEA_HU).view(np.uint8) & body
     count, parts, stats, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)

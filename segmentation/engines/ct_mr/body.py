@@ -10,7 +10,7 @@ from segmentation.engines.ct_mr.grid import (
     Grid,
     Mask,
     close_mask,
-    fill_by_slice,
+    compute_by_slice,
     fill_holes_in_slices,
     fill_holes_in_volume,
     open_mask,
@@ -43,7 +43,7 @@ def find_body(densities: Densities, grid: Grid) -> Mask:
     dense = open_mask((densities > MIN_BODY_HU).view(np.uint8), TABLE_GAP_MM, grid)
     mask = fill_holes_in_slices(_keep_parts_of_person(dense, densities))
     mask = fill_holes_in_volume(fill_holes_in_slices(open_mask(mask, THIN_MM, grid)))
-    lung_outside = _find_lung_outside(densities, mask, grid)
+    lung_outside = _find_lung_outside_mask(densities, mask, grid)
 
     if not lung_outside.any():
         return mask
@@ -68,14 +68,14 @@ def _keep_parts_of_person(dense: Mask, densities: Densities) -> Mask:
     return kept
 
 
-def _find_lung_outside(densities: Densities, mask: Mask, grid: Grid) -> Mask:
+def _find_lung_outside_mask(densities: Densities, mask: Mask, grid: Grid) -> Mask:
     """Lung that a thin chest wall or a narrow field of view left outside: air with texture inside the convex hull."""
     out = np.zeros_like(mask)
-    fill_by_slice(lambda k: _find_lung_outside_in_slice(densities[k], mask[k], grid), out)
+    compute_by_slice(lambda k: _find_lung_outside_mask_in_slice(densities[k], mask[k], grid), out)
     return out
 
 
-def _find_lung_outside_in_slice(densities: Densities, mask: Mask, grid: Grid) -> Mask:
+def _find_lung_outside_mask_in_slice(densities: Densities, mask: Mask, grid: Grid) -> Mask:
     found = np.zeros_like(mask)
     outlines = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     if not outlines:

@@ -12,8 +12,8 @@ from segmentation.engines.ct_mr.grid import (
     Grid,
     Mask,
     close_mask,
+    compute_by_slice,
     dilate_mask,
-    fill_by_slice,
     fill_holes_in_slices,
     smooth_slices,
 )
@@ -157,7 +157,7 @@ def _measure_local_spread(densities: Densities, grid: Grid) -> NDArray[np.float3
 
         return np.sqrt(np.maximum(variance, 0))
 
-    fill_by_slice(one, out)
+    compute_by_slice(one, out)
 
     return out
 

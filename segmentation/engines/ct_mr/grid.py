@@ -52,7 +52,7 @@ def choose_grid(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> 
     return Grid((spacing[0] * slices, spacing[1] * pixels, spacing[2] * pixels), (slices, pixels))
 
 
-def fill_by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> None:
+def compute_by_slice(function: Callable[[int], Any], out: NDArray[np.generic]) -> None:
     """Fill `out[k] = function(k)` for every slice, in threads (OpenCV and numpy release the interpreter)."""
 
     def work(start: int) -> None:
@@ -74,7 +74,7 @@ def downsample_densities(densities: Densities, grid: Grid) -> Densities:
         mean = slab[0] if len(slab) == 1 else slab.mean(0).astype(np.int16)
         return mean if pixels == 1 else cv2.resize(mean, (columns, rows), interpolation=cv2.INTER_AREA)
 
-    fill_by_slice(one, out)
+    compute_by_slice(one, out)
 
     return out
 
@@ -149,11 +149,11 @@ def erode_mask(mask: Mask, mm: float, grid: Grid) -> Mask:
 def smooth_slices(densities: Densities) -> Densities:
     """Mean over 3 × 3 pixels of each slice."""
     out = np.empty_like(densities)
-    fill_by_slice(lambda k: cv2.blur(densities[k], (3, 3)), out)
+    compute_by_slice(lambda k: cv2.blur(densities[k], (3, 3)), out)
     return out
 
 
-def find_extent(flags: NDArray[np.bool_] | np.bool_) -> tuple[int, int]:
+def find_first_and_last_true(flags: NDArray[np.bool_] | np.bool_) -> tuple[int, int]:
     """First and last true index; (0, 0) when there is none."""
     found = np.flatnonzero(flags)
     return (int(found[0]), int(found[-1])) if len(found) else (0, 0)
@@ -161,7 +161,7 @@ def find_extent(flags: NDArray[np.bool_] | np.bool_) -> tuple[int, int]:
 
 def _map_slices(mask: Mask, function: Callable[[Mask], Any]) -> Mask:
     out = np.empty_like(mask)
-    fill_by_slice(lambda k: function(mask[k]), out)
+    compute_by_slice(lambda k: function(mask[k]), out)
     return out
 
 

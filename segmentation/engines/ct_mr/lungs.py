@@ -12,12 +12,12 @@ from segmentation.engines.ct_mr.grid import (
     Grid,
     Mask,
     close_mask,
+    compute_by_slice,
     dilate_mask,
     erode_mask,
-    fill_by_slice,
     fill_holes_in_slices,
     fill_holes_in_volume,
-    find_extent,
+    find_first_and_last_true,
 )
 from segmentation.labelmap import find_boxes
 
@@ -87,7 +87,7 @@ def find_lungs(densities: Densities, body: Mask, airway: Mask, grid: Grid) -> tu
         return np.zeros_like(body), np.zeros_like(body)
 
     side = _assign_sides(both, body, grid)
-    right, left = (_close_lung(both & (side == s).view(np.uint8), body, airway, grid) for s in (0, 1))
+    right, left = (_close_lung_mask(both & (side == s).view(np.uint8), body, airway, grid) for s in (0, 1))
 
     return right, left & (1 - right)
 
@@ -99,7 +99,7 @@ def _keep_aerated_parts(densities: Densities, air: Mask, airway: Mask, grid: Gri
     volumes = stats["voxel_counts"] * grid.voxel_ml
     biggest = volumes[1:].max(initial=0)
     core = erode_mask(air, PART_CORE_MM, grid)
-    top = find_extent(airway.any((1, 2)))[1] if airway.any() else len(air)
+    top = find_first_and_last_true(airway.any((1, 2)))[1] if airway.any() else len(air)
     keep = np.zeros(len(volumes), np.uint8)
 
     for part in np.flatnonzero(volumes >= max(MIN_PART_ML, MIN_PART_SHARE * biggest)):
@@ -134,12 +134,12 @@ def _remove_bowel_gas(densities: Densities, both: Mask, grid: Grid) -> Mask:
     if not both.any():
         return both
 
-    low, high = find_extent(both.any((1, 2)))
+    low, high = find_first_and_last_true(both.any((1, 2)))
     cut = int(low + (high - low) * BOWEL_GAS_HEIGHT_SHARE) + 1
     typical = float(np.median(densities[both > 0][::MEDIAN_SAMPLE_STEP]))
     even = np.zeros_like(both)
     empty_hu = min(MAX_BOWEL_GAS_HU, typical - MIN_BOWEL_GAS_BELOW_LUNG_HU)
-    fill_by_slice(lambda k: (cv2.blur(densities[k], (3, 3)) < empty_hu).view(np.uint8) & both[k], even[:cut])
+    compute_by_slice(lambda k: (cv2.blur(densities[k], (3, 3)) < empty_hu).view(np.uint8) & both[k], even[:cut])
     cores = cc3d.connected_components(erode_mask(even, BOWEL_GAS_CORE_MM, grid), connectivity=6)
     sizes = np.bincount(cores.ravel())
     sizes[0] = 0
@@ -169,7 +169,7 @@ def _assign_sides(both: Mask, body: Mask, grid: Grid) -> Mask:
     """0 where the voxel is nearer to the right lung, 1 where nearer to the left; found on half the grid."""
     half = np.ascontiguousarray(both[:, ::2, ::2])
     spacing = (grid.spacing[0], 2 * grid.spacing[1], 2 * grid.spacing[2])
-    seeds = _find_two_seeds(half, spacing)
+    seeds = _find_seeds_of_both_lungs(half, spacing)
     if seeds is None:
         side = _split_by_midline(half, body, grid)
     else:
@@ -178,12 +178,12 @@ def _assign_sides(both: Mask, body: Mask, grid: Grid) -> Mask:
 
     out = np.empty_like(both)
     size = (both.shape[2], both.shape[1])
-    fill_by_slice(lambda k: cv2.resize(side[k], size, interpolation=cv2.INTER_NEAREST), out)
+    compute_by_slice(lambda k: cv2.resize(side[k], size, interpolation=cv2.INTER_NEAREST), out)
 
     return out
 
 
-def _find_two_seeds(
+def _find_seeds_of_both_lungs(
     half: Mask, spacing: tuple[float, float, float]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """(right, left) cores of the two lungs, eroded until they part; `None` for one lung, or inseparable ones."""
@@ -205,7 +205,7 @@ def _find_two_seeds(
 
 def _split_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
     """One lung lies on one side of the body's middle; two that cannot be parted are cut there."""
-    left, right = find_extent(body.any((0, 1)))
+    left, right = find_first_and_last_true(body.any((0, 1)))
     middle = (left + right) / 4
     centre = float(np.average(np.arange(half.shape[2]), weights=half.sum((0, 1))))
     if abs(centre - middle) * 2 * grid.spacing[2] > MIN_OFF_MIDLINE_MM:
@@ -216,7 +216,7 @@ def _split_by_midline(half: Mask, body: Mask, grid: Grid) -> Mask:
     return np.ascontiguousarray(np.broadcast_to(beyond, half.shape))
 
 
-def _close_lung(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
+def _close_lung_mask(mask: Mask, body: Mask, airway: Mask, grid: Grid) -> Mask:
     """A lung with its vessels, inside the body and without the airway. Closing and filling stay in the lung's box."""
     (box,) = find_boxes(mask, 1)
     if box is None:

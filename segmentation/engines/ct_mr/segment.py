@@ -12,9 +12,9 @@ from segmentation.engines.ct_mr.grid import (
     Densities,
     Mask,
     choose_grid,
+    compute_by_slice,
     dilate_mask,
     downsample_densities,
-    fill_by_slice,
     upsample_mask_slice,
 )
 from segmentation.engines.ct_mr.lungs import find_lungs
@@ -69,7 +69,7 @@ def segment_ct(
 
         return _label_slice(values, full(body_mask), full(wall), found)
 
-    fill_by_slice(one, labels)
+    compute_by_slice(one, labels)
     progress("full resolution", STAGES, STAGES)
 
     return labels

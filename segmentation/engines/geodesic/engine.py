@@ -35,7 +35,7 @@ class GeodesicEngine:
         from segmentation.engines.geodesic.plane_cut import segment_plane
         from segmentation.engines.geodesic.propagation import segment_slices
 
-        return segment_slices(series, prompts, lambda k, here: segment_plane(series.get_levels(k), here))
+        return segment_slices(series, prompts, lambda k, here: segment_plane(series.get_scaled_slice(k), here))
 
     def close(self) -> None:
         """Do nothing: nothing was started."""

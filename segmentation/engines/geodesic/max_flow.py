@@ -37,7 +37,7 @@ def segment_by_max_flow(values: Plane, inside: Mask, outside: Mask) -> Mask:
     """
     smooth = smooth_noise(values)
     likelihood = _measure_log_likelihood(smooth, inside, outside)
-    near, far = _measure_distances(smooth, likelihood, inside, outside)
+    near, far = _measure_geodesic_distances(smooth, likelihood, inside, outside)
     preference = 4 * (far - near) / (near + far + 1e-6) + 0.25 * np.clip(likelihood, -4, 4)
 
     return _cut_graph(smooth, preference, inside, outside)
@@ -48,7 +48,7 @@ def smooth_noise(values: Plane) -> Plane:
     return np.asarray(cv2.GaussianBlur(values, (0, 0), 1.0))
 
 
-def _measure_distances(
+def _measure_geodesic_distances(
     smooth: Plane, likelihood: NDArray[np.float64], inside: Mask, outside: Mask
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each pixel, the distance to `inside` and to `outside`."""
@@ -56,13 +56,13 @@ def _measure_distances(
     steep = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8))
     cost = MIN_STEP_COST + COST_PER_LEVEL * steep
 
-    near = _measure_distance(cost + UNLIKELY_COST * (1 - probability), inside, outside)
-    far = _measure_distance(cost + UNLIKELY_COST * probability, outside, inside)
+    near = _measure_geodesic_distance(cost + UNLIKELY_COST * (1 - probability), inside, outside)
+    far = _measure_geodesic_distance(cost + UNLIKELY_COST * probability, outside, inside)
 
     return near, far
 
 
-def _measure_distance(costs: NDArray[np.float32], seeds: Mask, others: Mask) -> NDArray[np.float64]:
+def _measure_geodesic_distance(costs: NDArray[np.float32], seeds: Mask, others: Mask) -> NDArray[np.float64]:
     """No path leads through what surely belongs to the other side, nor need one lead through the seeds."""
     from skimage.graph import MCP_Geometric
 

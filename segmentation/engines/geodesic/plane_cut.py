@@ -19,9 +19,9 @@ from segmentation.engines.geodesic.seeds import (
     SEED_RADIUS,
     Region,
     choose_region,
-    mark_core,
+    mark_background,
+    mark_box_core,
     mark_discs,
-    mark_surroundings,
 )
 from segmentation.prompter import Mask, Pixel, Plane, Rectangle, SlicePrompts, is_within
 
@@ -95,7 +95,7 @@ def _segment_part(
     values = np.ascontiguousarray(levels[region])
     inside = _mark_segment_seeds(values, region, positive, negative, box)
 
-    outside = mark_surroundings(values.shape, region, box)
+    outside = mark_background(values.shape, region, box)
     outside |= mark_discs(values.shape, negative, region) & ~inside
     inside &= ~outside
     if not inside.any():
@@ -118,12 +118,12 @@ def _mark_segment_seeds(
         inside |= disc & (np.abs(values - middle) < 2.5 * spread)
 
         if box is not None and not denied:  # as far from the click's value as the middle's values are from each other
-            core = mark_core(values.shape, region, box)
+            core = mark_box_core(values.shape, region, box)
             core_spread = max(spread, 1.2 * _measure_median_and_spread(values[core])[1])
             inside |= core & (np.abs(values - middle) < core_spread)
 
     if box is not None and not positive:
-        inside = mark_core(values.shape, region, box) & ~mark_discs(values.shape, denied, region, 2 * SEED_RADIUS)
+        inside = mark_box_core(values.shape, region, box) & ~mark_discs(values.shape, denied, region, 2 * SEED_RADIUS)
         inside &= _mark_similar_values(values, inside)
 
     return inside

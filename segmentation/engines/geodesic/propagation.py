@@ -28,7 +28,7 @@ def segment_slices(
 
     negative = {k: here.negative for k, here in prompts.by_slice.items() if here.negative}
 
-    return propagate_masks(prompted, series.get_levels, negative, prompts.slice_range)
+    return propagate_masks(prompted, series.get_scaled_slice, negative, prompts.slice_range)
 
 
 def propagate_masks(

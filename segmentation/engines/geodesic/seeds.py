@@ -39,7 +39,7 @@ def choose_region(shape: tuple[int, ...], positive: Sequence[Pixel], box: Rectan
     )
 
 
-def mark_surroundings(shape: tuple[int, ...], region: Region, box: Rectangle | None) -> Mask:
+def mark_background(shape: tuple[int, ...], region: Region, box: Rectangle | None) -> Mask:
     """The region's border, and all that lies outside the box: surely not of the segment. `shape`: of the region."""
     surroundings = np.ones(shape, np.bool_)
     top, left, bottom, right = (0, 0, *shape)
@@ -56,7 +56,7 @@ def mark_surroundings(shape: tuple[int, ...], region: Region, box: Rectangle | N
     return surroundings
 
 
-def mark_core(shape: tuple[int, ...], region: Region, box: Rectangle) -> Mask:
+def mark_box_core(shape: tuple[int, ...], region: Region, box: Rectangle) -> Mask:
     """An ellipse in the middle of a box: what a box is taken to be drawn around. `shape`: of the region."""
     first_row, first_column = region[0].start, region[1].start
     rows, columns = np.ogrid[first_row : first_row + shape[0], first_column : first_column + shape[1]]

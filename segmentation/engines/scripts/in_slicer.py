@@ -20,7 +20,7 @@ NOT_INSTALLED = "This 3D Slicer has no extension TotalSegmentator."
 INSTALL = "Install it: in Slicer's Extensions Manager, TotalSegmentator and PyTorch; then run it once."
 
 
-def main(folder: Path) -> Json:
+def segment_volume(folder: Path) -> Json:
     """Segment, and say how it went; never raises, so that Slicer always ends."""
     request = json.loads((folder / "request.json").read_text("utf-8"))
     try:
@@ -99,6 +99,6 @@ def export_gltf(segmentation: Any, folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     here = Path(sys.argv[-1])
-    answer = main(here)
+    answer = segment_volume(here)
     (here / "answer.json").write_text(json.dumps(answer), "utf-8")
     slicer.util.exit(0 if "error" not in answer else 1)

@@ -292,7 +292,7 @@ def test_slicer_reads_its_segmentation_back_with_names_codes_and_colours(made, t
     read = [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())]
     assert [s.GetName() for s in read] == ["Bone", "Torso fat", "Left lung", "Body"]
     assert [s.GetTerminology() for s in read] == [
-        make_terminology_entry(s.segment_of_own_voxels) for s in made.labelmap.segments
+        make_terminology_entry(s.without_enclosed_parts) for s in made.labelmap.segments
     ]
     assert np.allclose(read[0].GetColor(), np.array(BONE.color) / 255, atol=1e-3)
     assert "SCT^123037004^Anatomical Structure~SCT^39607008^Lung~SCT^7771000^Left" in read[2].GetTerminology()
