@@ -3,6 +3,7 @@
 import time
 from typing import TypedDict
 
+import msgspec
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
@@ -45,8 +46,8 @@ class RevokedShare(TypedDict):
 class ShareRequest(BodyFields):
     """Files, by their names below the results folder, and how long their link lives."""
 
-    files: list[str]
-    """1 to 1000 names below the results folder; GET /files lists them."""
+    files: list[str] = msgspec.field(default_factory=list)
+    """1 to 1000 names below the results folder; GET /files lists them. A page with none ticked sends no such field."""
     seconds: int = DEFAULT_S
     """How long the link lives: 60 to 604800."""
 
