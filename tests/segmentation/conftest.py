@@ -72,7 +72,7 @@ class Series:
         return image
 
 
-def shape_in(series: Series) -> np.ndarray:
+def make_phantom(series: Series) -> np.ndarray:
     """HU: air, a soft-tissue ellipsoid off the centre, and a bony corner block without any symmetry."""
     indices = np.stack(np.meshgrid(*[np.arange(n) for n in series.shape], indexing="ij"), -1)
     centre, radius = np.array(series.shape) * (0.55, 0.45, 0.5), np.array(series.shape) * (0.35, 0.4, 0.38)
@@ -92,11 +92,11 @@ def series() -> type[Series]:
 @pytest.fixture
 def phantom() -> Callable[[Series], np.ndarray]:
     """Its voxels."""
-    return shape_in
+    return make_phantom
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[..., list[Path]]:
+def write_images(tmp_path: Path) -> Callable[..., list[Path]]:
     """Write images as files; their paths."""
 
     def write(images: list[Dataset], folder: str = "dicom") -> list[Path]:

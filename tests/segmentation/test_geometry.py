@@ -43,7 +43,7 @@ CASES = list(product(PLANES, TURNS, ["forward", "reversed"]))
 
 
 @pytest.fixture(params=CASES, ids=[" ".join(case) for case in CASES])
-def placed(request, series, phantom):
+def labelmap_in_a_geometry(request, series, phantom):
     """A labelmap in one of the geometries, its images having arrived in random order."""
     plane, turn, order = request.param
     described = series(orientation=TURNS[turn](*PLANES[plane]), reverse=order == "reversed")
@@ -57,41 +57,41 @@ def placed(request, series, phantom):
     return described, truth, Labelmap(labels, volume.get_geometry(), (BONE, LUNG)), slices
 
 
-def test_every_form_puts_the_shape_where_it_is(placed, tmp_path):
-    described, truth, labelmap, slices = placed
+def test_every_form_puts_the_shape_where_it_is(labelmap_in_a_geometry, tmp_path):
+    described, truth, labelmap, slices = labelmap_in_a_geometry
     identity = Identity(described.uid, "d", "threshold", "1", "-")
     for kind in ("BINARY", "LABELMAP"):
         encode_seg(labelmap, slices, identity, kind).save_as(tmp_path / f"{kind}.dcm")
-        agree(described, truth, *by_highdicom(tmp_path / f"{kind}.dcm"))
+        check_labels(described, truth, *read_by_highdicom(tmp_path / f"{kind}.dcm"))
     write_nifti(labelmap, tmp_path / "labels.nii.gz")
-    agree(described, truth, *by_nibabel(tmp_path / "labels.nii.gz"))
+    check_labels(described, truth, *read_by_nibabel(tmp_path / "labels.nii.gz"))
     SlicerScene(labelmap, find_surfaces(labelmap)).save_seg_nrrd(tmp_path / "labels.seg.nrrd")
-    agree(described, truth, *by_simpleitk(tmp_path / "labels.seg.nrrd"))
+    check_labels(described, truth, *read_by_simpleitk(tmp_path / "labels.seg.nrrd"))
     write_glb(tmp_path / "exact.glb", find_surfaces(labelmap, exact=True), labelmap.segments, {})
-    vertices_are_half_way(described, truth, by_gltf(tmp_path / "exact.glb"))
+    check_vertices_are_half_way(described, truth, read_gltf_meshes(tmp_path / "exact.glb"))
 
 
-def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(placed, tmp_path):
+def test_dcmqi_as_3d_slicer_uses_it_reads_the_seg_at_the_same_place(labelmap_in_a_geometry, tmp_path):
     tool = Path(sys.executable).with_name("segimage2itkimage")
     if not tool.exists():
         pytest.skip("dcmqi is not installed")
-    described, truth, labelmap, slices = placed
+    described, truth, labelmap, slices = labelmap_in_a_geometry
     identity = Identity(described.uid, "d", "threshold", "1", "-")
     encode_seg(labelmap, slices, identity, "BINARY").save_as(tmp_path / "seg.dcm")
     line = [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
     subprocess.run(line, check=True, capture_output=True)
     for value in (1, 2):
-        labels, patient_to_index = by_simpleitk(tmp_path / f"{value}.nrrd")
-        agree(described, np.where(truth == value, value, 0), labels, patient_to_index)
+        labels, patient_to_index = read_by_simpleitk(tmp_path / f"{value}.nrrd")
+        check_labels(described, np.where(truth == value, value, 0), labels, patient_to_index)
     attributes = json.loads((tmp_path / "meta.json").read_text())["segmentAttributes"]
     assert [a[0]["SegmentLabel"] for a in attributes] == ["Bone", "Left lung"]
     assert attributes[0][0]["recommendedDisplayRGBValue"] == pytest.approx(BONE.color, abs=1)
 
 
-def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_path):
-    described, truth, labelmap, _ = placed
+def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(labelmap_in_a_geometry, tmp_path):
+    described, truth, labelmap, _ = labelmap_in_a_geometry
     write_glb(tmp_path / "model.glb", find_surfaces(labelmap), labelmap.segments, {})
-    meshes = by_gltf(tmp_path / "model.glb")
+    meshes = read_gltf_meshes(tmp_path / "model.glb")
     for value, label in ((1, "Bone"), (2, "Left lung")):
         vertices, triangles = meshes[label]
         a, b, c = (vertices[triangles[:, k]] for k in range(3))
@@ -103,7 +103,7 @@ def test_a_smooth_surface_keeps_the_place_and_volume_of_its_segment(placed, tmp_
         assert np.linalg.norm(middle - expected) < 0.25
 
 
-def agree(described, truth, labels, patient_to_index):
+def check_labels(described, truth, labels, patient_to_index):
     """Every voxel of the truth has its label at its patient coordinates, within the tolerance."""
     indices = np.argwhere(np.ones_like(truth))
     patient = np.array(described.first) + indices @ described.axes.T
@@ -118,19 +118,19 @@ def agree(described, truth, labels, patient_to_index):
     assert labels.astype(bool).sum() == truth.astype(bool).sum()
 
 
-def by_highdicom(path):
+def read_by_highdicom(path):
     seg = hd.seg.segread(path)
     volume = seg.get_volume(combine_segments=True)
     return volume.array, lambda patient: volume.map_reference_to_indices(patient)
 
 
-def by_nibabel(path):
+def read_by_nibabel(path):
     image = nib.load(path)
     back = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ image.affine)
     return np.asarray(image.dataobj), lambda patient: patient @ back[:3, :3].T + back[:3, 3]
 
 
-def by_simpleitk(path):
+def read_by_simpleitk(path):
     image = SimpleITK.ReadImage(str(path))
     labels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
 
@@ -140,7 +140,7 @@ def by_simpleitk(path):
     return labels, patient_to_index
 
 
-def by_gltf(path):
+def read_gltf_meshes(path):
     """Vertices in patient coordinates (LPS mm) and triangles of each named mesh, as a viewer would place them."""
     content = path.read_bytes()
     length = struct.unpack("<I", content[12:16])[0]
@@ -168,7 +168,7 @@ def by_gltf(path):
     return meshes
 
 
-def vertices_are_half_way(described, truth, meshes):
+def check_vertices_are_half_way(described, truth, meshes):
     """Each vertex of an exact surface lies half-way between a voxel of the segment and one outside."""
     padded = np.pad(truth, 1)
     for value, label in ((1, "Bone"), (2, "Left lung")):

@@ -34,16 +34,16 @@ def test_a_fractional_rescale_gives_float(series, phantom):
     assert load_volume(stack_images(s.images(phantom(s)))).array.dtype == np.float32
 
 
-def moved(image, *offset):
+def move_image(image, *offset):
     image.ImagePositionPatient = [p + o for p, o in zip(image.ImagePositionPatient, offset, strict=True)]
 
 
-def tilt(images):
+def tilt_images(images):
     for k, image in enumerate(images):
-        moved(image, 0, 0.6 * k, 0)
+        move_image(image, 0, 0.6 * k, 0)
 
 
-def change(keyword, value, start=0):
+def make_setter(keyword, value, start=0):
     def do(images):
         for image in images[start:]:
             setattr(image, keyword, value)
@@ -51,7 +51,7 @@ def change(keyword, value, start=0):
     return do
 
 
-def drop(keyword):
+def make_remover(keyword):
     def do(images):
         for image in images:
             delattr(image, keyword)
@@ -62,23 +62,23 @@ def drop(keyword):
 REFUSALS = {
     "it has 9 images": lambda i: i.__delitem__(slice(9, None)),
     "a gap: images 3.00 mm apart, and 9.00 mm; about 2 missing": lambda i: i.__delitem__(slice(2, 4)),
-    "gantry is tilted by 11.3": tilt,
-    "1 of its 12 images lie where another one lies": lambda i: moved(i[5], 0, 0, -3.0),
-    "unevenly spaced": lambda i: moved(i[-1], 0, 0, 0.9),
-    "different orientations": lambda i: change("ImageOrientationPatient", [0, 1, 0, 0, 0, -1], 8)(i),
+    "gantry is tilted by 11.3": tilt_images,
+    "1 of its 12 images lie where another one lies": lambda i: move_image(i[5], 0, 0, -3.0),
+    "unevenly spaced": lambda i: move_image(i[-1], 0, 0, 0.9),
+    "different orientations": lambda i: make_setter("ImageOrientationPatient", [0, 1, 0, 0, 0, -1], 8)(i),
     "differ in size: 20×28 and 28×20": lambda i: (setattr(i[0], "Rows", 28), setattr(i[0], "Columns", 20)),
-    "differ in pixel spacing": change("PixelSpacing", [0.7, 1.2], 6),
-    "different frames of reference": change("FrameOfReferenceUID", "1.2.3", 6),
-    "a localiser": change("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
-    "it is MR; the engine takes CT": change("Modality", "MR"),
-    "not Hounsfield units": change("RescaleType", "OD"),
-    "rescale is missing": drop("RescaleSlope"),
-    "lack ImagePositionPatient": drop("ImagePositionPatient"),
-    "multi-frame": change("NumberOfFrames", 4),
-    "in colour": change("SamplesPerPixel", 3),
-    "holds no images": drop("Rows"),
-    "no UIDs": change("SOPInstanceUID", ""),
-    "not two perpendicular unit vectors": change("ImageOrientationPatient", [1, 0, 0, 0.5, 1, 0]),
+    "differ in pixel spacing": make_setter("PixelSpacing", [0.7, 1.2], 6),
+    "different frames of reference": make_setter("FrameOfReferenceUID", "1.2.3", 6),
+    "a localiser": make_setter("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+    "it is MR; the engine takes CT": make_setter("Modality", "MR"),
+    "not Hounsfield units": make_setter("RescaleType", "OD"),
+    "rescale is missing": make_remover("RescaleSlope"),
+    "lack ImagePositionPatient": make_remover("ImagePositionPatient"),
+    "multi-frame": make_setter("NumberOfFrames", 4),
+    "in colour": make_setter("SamplesPerPixel", 3),
+    "holds no images": make_remover("Rows"),
+    "no UIDs": make_setter("SOPInstanceUID", ""),
+    "not two perpendicular unit vectors": make_setter("ImageOrientationPatient", [1, 0, 0, 0.5, 1, 0]),
 }
 
 
@@ -101,17 +101,17 @@ def test_a_localiser_filed_with_the_series_is_left_out(series, phantom):
     assert len(stack_images([scout, *images]).images) == 12
 
 
-def test_a_series_without_frame_of_reference_is_a_space_of_its_own(series, phantom, written):
+def test_a_series_without_frame_of_reference_is_a_space_of_its_own(series, phantom, write_images):
     s = series(header={"FrameOfReferenceUID": ""})
-    images = read_images(written(s.images(phantom(s))))
+    images = read_images(write_images(s.images(phantom(s))))
     assert len({i.FrameOfReferenceUID for i in images}) == 1
     assert images[0].FrameOfReferenceUID.startswith("2.25.")
 
 
 @pytest.mark.parametrize(("keep", "reason"), [(900, "003.dcm"), (-100, "cannot be decoded"), (10, "003.dcm")])
-def test_a_file_that_is_cut_off_is_named(series, phantom, written, keep, reason):
+def test_a_file_that_is_cut_off_is_named(series, phantom, write_images, keep, reason):
     s = series()
-    files = written(s.images(phantom(s)))
+    files = write_images(s.images(phantom(s)))
     files[3].write_bytes(files[3].read_bytes()[:keep])
     with pytest.raises(Unreadable, match=reason):
         load_volume(stack_images(read_images(files)))

@@ -14,7 +14,7 @@ from minipacs.settings import Settings
 STAND_INS = Path(__file__).with_name("stand_ins")
 
 
-def stand_in(name):
+def load_stand_in(name):
     """A module of `stand_ins/`."""
     spec = util.spec_from_file_location(f"stand_in_{name}", STAND_INS / f"{name}.py")
     module = util.module_from_spec(spec)
@@ -22,7 +22,7 @@ def stand_in(name):
     return module
 
 
-def program(path, *lines):
+def write_program(path, *lines):
     """An executable shell script."""
     path.write_text("\n".join(("#!/bin/sh", *lines, "")))
     path.chmod(0o755)
@@ -40,24 +40,24 @@ def slicer_program(tmp_path, settings, monkeypatch) -> Settings:
     """A full 3D Slicer, stood in for."""
     monkeypatch.setenv("DISPLAY", ":0")
     line = f'exec {sys.executable} {STAND_INS / "slicer_program.py"} "$@"'
-    return replace(settings, slicer_executable=program(tmp_path / "Slicer", line))
+    return replace(settings, slicer_executable=write_program(tmp_path / "Slicer", line))
 
 
 @pytest.fixture
 def totalsegmentator_python(tmp_path, settings) -> Settings:
     """A Python with TotalSegmentator, stood in for, and the weights of its fast total task."""
-    stand_in("totalsegmentator_package").install(tmp_path / "packages")
+    load_stand_in("totalsegmentator_package").install(tmp_path / "packages")
     (tmp_path / "weights" / "D297").mkdir(parents=True)
     (tmp_path / "weights" / "D297" / "plans.json").write_text("{}")
     line = f'PYTHONPATH={tmp_path / "packages"} exec {sys.executable} "$@"'
-    python = program(tmp_path / "python", line)
+    python = write_program(tmp_path / "python", line)
     return replace(settings, totalsegmentator_python=python, totalsegmentator_weights=str(tmp_path / "weights"))
 
 
 @pytest.fixture
 def nim(settings, monkeypatch) -> Iterator:
     """A VISTA-3D server, stood in for."""
-    server = stand_in("nim_server").Nim()
+    server = load_stand_in("nim_server").Nim()
     yield server
     server.released.set()
     server.shutdown()
@@ -97,7 +97,7 @@ def sam_python(tmp_path, settings) -> Settings:
     (tmp_path / "model" / "config.json").write_text('{"model_type": "sam2"}')
     (tmp_path / "model" / "model.safetensors").write_bytes(b"")
     line = f'exec {sys.executable} {STAND_INS / "sam_python.py"} "$@"'
-    python = program(tmp_path / "sam", line)
+    python = write_program(tmp_path / "sam", line)
     return replace(settings, sam_python=python, sam_model=str(tmp_path / "model"))
 
 

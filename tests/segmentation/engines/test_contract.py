@@ -52,14 +52,14 @@ def mischief(request, monkeypatch):
     return request.param
 
 
-def built_in(group):
+def list_built_in(group):
     """Names that our own distribution registers under an entry point group."""
     return {point.name for point in entry_points(group=group) if point.dist.name == "minipacs"}
 
 
 def test_every_engine_of_ours_is_under_this_contract():
-    assert built_in(registry.GROUP) == set(READY)
-    assert built_in(registry.PROMPTERS) == set(PROMPT_ENGINES)
+    assert list_built_in(registry.GROUP) == set(READY)
+    assert list_built_in(registry.PROMPTERS) == set(PROMPT_ENGINES)
     assert set(registry.list_engine_names()) >= set(READY)
 
 
@@ -87,7 +87,7 @@ def test_the_identity_is_known_without_running_and_is_json(name, ready):
     assert one.version == other.version
 
 
-def box_around(mask, volume):
+def make_box_around(mask, volume):
     """The box prompt that encloses what is true, in patient coordinates."""
     indices = np.argwhere(mask)
     corners = volume.map_indices_to_reference(np.stack([indices.min(0), indices.max(0)]))
@@ -101,7 +101,7 @@ def test_what_is_bright_is_found_where_it_is(name, ready, body, turned):
     stages = []
     engine = registry.create_engine(name, ready)
     bright = volume.array > 200
-    prompts = [box_around(bright, volume)] if engine.needs_prompts else []
+    prompts = [make_box_around(bright, volume)] if engine.needs_prompts else []
     labelmap = run_engine(engine, volume, prompts, progress=lambda *stage: stages.append(stage))
     value = np.bincount(labelmap.array[bright]).argmax()
     assert value

@@ -24,19 +24,19 @@ def has_ended(pid):
 
 
 @pytest.fixture
-def request_of(series, phantom, written, engines, tmp_path):
+def make_request(series, phantom, write_images, engines, tmp_path):
     def make(engine, slices=12, **more):
         s = series()
-        files = written(s.images(phantom(s))[:slices])
+        files = write_images(s.images(phantom(s))[:slices])
         return SegmentationRequest(files=files, digest="d", engine=engine, out=tmp_path / "out", **more)
 
     return make
 
 
-def test_the_child_tells_its_stages_and_its_manifest(request_of, settings, tmp_path):
+def test_the_child_tells_its_stages_and_its_manifest(make_request, settings, tmp_path):
     heard = []
     manifest = parent.run_in_child(
-        request_of("threshold"), settings, lambda *told: heard.append(told), tmp_path / "log"
+        make_request("threshold"), settings, lambda *told: heard.append(told), tmp_path / "log"
     )
     assert ("threshold", 1, 2) in heard
     assert manifest["files"] == sorted(f.name for f in (tmp_path / "out").iterdir() if f.name != "manifest.json")
@@ -45,13 +45,13 @@ def test_the_child_tells_its_stages_and_its_manifest(request_of, settings, tmp_p
     assert not (tmp_path / "log").exists()
 
 
-def test_an_error_of_the_child_is_the_same_error_here(request_of, settings, tmp_path):
+def test_an_error_of_the_child_is_the_same_error_here(make_request, settings, tmp_path):
     with pytest.raises(NotAVolume, match="it has 5 images"):
-        parent.run_in_child(request_of("threshold", slices=5), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(make_request("threshold", slices=5), settings, lambda *_: None, tmp_path / "log")
 
 
-def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_of, settings, tmp_path):
-    request = request_of("threshold", parameters={"bone": 2000})
+def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(make_request, settings, tmp_path):
+    request = make_request("threshold", parameters={"bone": 2000})
     manifest = parent.run_in_child(request, settings, lambda *_: None, tmp_path / "log")
     assert manifest["parameters"] == {"bone": 2000}
     message = request.as_json(replace(settings, orthanc_password="geheim", admin_password="geheim"))
@@ -59,34 +59,34 @@ def test_parameters_reach_the_engine_and_secrets_do_not_reach_the_child(request_
     assert "\n" not in message
 
 
-def test_what_the_child_printed_is_kept_when_it_failed(request_of, settings, tmp_path):
+def test_what_the_child_printed_is_kept_when_it_failed(make_request, settings, tmp_path):
     with pytest.raises(EngineFailed, match="crashed") as failure:
-        parent.run_in_child(request_of("crashing"), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(make_request("crashing"), settings, lambda *_: None, tmp_path / "log")
     assert "engines print" in (tmp_path / "log").read_text()
     assert str(tmp_path / "log") in failure.value.hint
 
 
-def test_an_engine_that_stands_still_is_ended_long_before_its_time(request_of, settings, tmp_path, monkeypatch):
+def test_an_engine_that_stands_still_is_ended_long_before_its_time(make_request, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     with pytest.raises(EngineFailed, match=r"stood still for 3 s, while at: .*MINIPACS_ENGINE_STALL_S"):
-        parent.run_in_child(request_of("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(make_request("hanging", stall_s=3), settings, lambda *_: None, tmp_path / "log")
 
 
-def test_an_engine_that_is_silent_but_works_does_not_stand_still(request_of, settings, tmp_path, monkeypatch):
+def test_an_engine_that_is_silent_but_works_does_not_stand_still(make_request, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(watchdog, "CPU_CHECK_S", 0.5)
     limited = replace(settings, engine_limit_s=8)
     with pytest.raises(EngineFailed, match="took longer than 8 s"):
-        parent.run_in_child(request_of("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(make_request("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
 
 
-def test_an_engine_that_takes_too_much_memory_is_ended(request_of, settings, tmp_path):
+def test_an_engine_that_takes_too_much_memory_is_ended(make_request, settings, tmp_path):
     limited = replace(settings, engine_memory_mb=10)
     with pytest.raises(EngineFailed, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
-        parent.run_in_child(request_of("hanging"), limited, lambda *_: None, tmp_path / "log")
+        parent.run_in_child(make_request("hanging"), limited, lambda *_: None, tmp_path / "log")
 
 
-def test_a_child_ends_when_its_parent_is_killed(request_of, settings, tmp_path):
-    request = request_of("hanging")
+def test_a_child_ends_when_its_parent_is_killed(make_request, settings, tmp_path):
+    request = make_request("hanging")
     code = (
         "import sys, json, subprocess, os\n"
         "child = subprocess.Popen([sys.executable, '-m', 'segmentation.job.child'], stdin=subprocess.PIPE,"

@@ -44,7 +44,7 @@ class FakeArchive:
         series = {}
         for h in self.headers():
             series.setdefault(h.SeriesInstanceUID, []).append(h)
-        return StudyContent(uid, uid, tuple(content(of) for _, of in sorted(series.items())))
+        return StudyContent(uid, uid, tuple(make_series_content(of) for _, of in sorted(series.items())))
 
     def find_ids(self, level, uid):
         return (
@@ -62,7 +62,7 @@ class FakeArchive:
         return [h for h in self.headers() if h.get("Manufacturer") == MANUFACTURER and h.Modality == modality]
 
 
-def content(headers):
+def make_series_content(headers):
     first = headers[0]
     instances = tuple(sorted((str(h.SOPInstanceUID), str(h.SOPInstanceUID)) for h in headers))
     return SeriesContent(
@@ -97,11 +97,11 @@ def archive(series, phantom):
     """An archive that holds one series."""
     held = FakeArchive()
     s = series()
-    put(held, s.images(phantom(s)))
+    store_images(held, s.images(phantom(s)))
     return held
 
 
-def put(archive, images):
+def store_images(archive, images):
     for image in images:
         buffer = BytesIO()
         image.save_as(buffer, enforce_file_format=True)
@@ -109,44 +109,44 @@ def put(archive, images):
     archive.stored = 0
 
 
-def the_study(archive):
+def read_the_study(archive):
     return archive.read_study("1.2.826.0.1.3680043.8.498.1")
 
 
 # -- orders -----------------------------------------------------------------------------------------
 def test_a_study_with_images_is_one_order(archive, settings, engines):
-    (order,) = work.orders(the_study(archive), settings)
+    (order,) = work.orders(read_the_study(archive), settings)
     assert order.kind == "segment"
     assert order.args == {"study_instance_uid": order.study_instance_uid}
     assert "/threshold/1.2/" in order.key
 
 
 def test_our_own_objects_change_no_order(archive, settings, engines):
-    before = work.orders(the_study(archive), settings)
+    before = work.orders(read_the_study(archive), settings)
     work.run(FakeTask(archive, settings))
     assert archive.ours()
-    assert work.orders(the_study(archive), settings) == before
+    assert work.orders(read_the_study(archive), settings) == before
 
 
 def test_a_late_slice_is_another_order(archive, settings, engines, series, phantom):
-    before = work.orders(the_study(archive), settings)
+    before = work.orders(read_the_study(archive), settings)
     s = series(shape=(13, 20, 28))
-    put(archive, s.images(phantom(s))[12:])
-    assert work.orders(the_study(archive), settings)[0].key != before[0].key
+    store_images(archive, s.images(phantom(s))[12:])
+    assert work.orders(read_the_study(archive), settings)[0].key != before[0].key
 
 
 def test_no_engine_no_order(archive, settings, engines):
-    assert work.orders(the_study(archive), replace(settings, engine="")) == []
+    assert work.orders(read_the_study(archive), replace(settings, engine="")) == []
 
 
 def test_asking_for_what_is_done_automatically_is_the_same_order(archive, settings, engines):
-    study = the_study(archive)
+    study = read_the_study(archive)
     (automatic,) = work.orders(study, settings)
     assert work.create_order(study, settings, settings.engine).key == automatic.key
 
 
 def test_asking_for_another_engine_is_another_order_that_runs_it(archive, settings, engines):
-    order = work.create_order(the_study(archive), replace(settings, engine=""), "threshold")
+    order = work.create_order(read_the_study(archive), replace(settings, engine=""), "threshold")
     task = FakeTask(archive, replace(settings, engine=""))
     task.args = order.args
     (made,) = work.run(task)["segmentations"]
@@ -165,7 +165,7 @@ def test_a_study_without_images_of_its_own_is_no_order(settings, engines):
 
 
 def test_an_engine_that_becomes_available_is_another_order(archive, settings, engines):
-    (order,) = work.orders(the_study(archive), replace(settings, engine="absent"))
+    (order,) = work.orders(read_the_study(archive), replace(settings, engine="absent"))
     assert "/absent/absent/" in order.key
 
 
@@ -207,7 +207,7 @@ def test_a_crash_before_the_archive_is_mended_without_segmenting_again(archive, 
 def test_late_slices_supersede_the_result(archive, settings, engines, series, phantom):
     work.run(FakeTask(archive, settings))
     s = series(shape=(13, 20, 28))
-    put(archive, s.images(phantom(series()).repeat(2, 0)[:13])[12:])
+    store_images(archive, s.images(phantom(series()).repeat(2, 0)[:13])[12:])
     task = FakeTask(archive, settings)
     newer = work.run(task)["segmentations"][0]["seg_series_instance_uid"]
     assert len({seg.SeriesInstanceUID for seg in archive.ours()}) == 2
@@ -223,20 +223,20 @@ def test_the_superseded_is_removed_where_the_rules_say_so(archive, settings, eng
     (settings.home / "segmentation.toml").write_text('superseded = "remove"\n')
     work.run(FakeTask(archive, settings))
     s = series(shape=(13, 20, 28))
-    put(archive, s.images(phantom(s))[12:])
+    store_images(archive, s.images(phantom(s))[12:])
     answer = work.run(FakeTask(archive, settings))
     assert [seg.SeriesInstanceUID for seg in archive.ours()] == [answer["segmentations"][0]["seg_series_instance_uid"]]
 
 
 def test_every_volume_of_a_study_is_segmented(archive, settings, engines, series, phantom):
     s = series(uid="1.2.826.0.1.3680043.8.498.1.7", orientation=(0, 1, 0, 0, 0, -1))
-    put(archive, s.images(phantom(s)))
+    store_images(archive, s.images(phantom(s)))
     assert len(work.run(FakeTask(archive, settings))["segmentations"]) == 2
 
 
 def test_a_study_without_a_volume_is_done_and_says_why(settings, engines, series, phantom):
     archive, s = FakeArchive(), series()
-    put(archive, s.images(phantom(s))[:5])
+    store_images(archive, s.images(phantom(s))[:5])
     answer = work.run(FakeTask(archive, settings))
     assert answer["summary"] == (
         "Nothing segmented: The series cannot be segmented: it has 5 images; a volume needs 10."
@@ -246,14 +246,14 @@ def test_a_study_without_a_volume_is_done_and_says_why(settings, engines, series
 
 def test_another_modality_is_left_out_without_a_download(settings, engines, series, phantom):
     archive, s = FakeArchive(), series(header={"Modality": "MR"})
-    put(archive, s.images(phantom(s)))
+    store_images(archive, s.images(phantom(s)))
     task = FakeTask(archive, settings)
     assert work.run(task)["skipped"][0]["reason"].endswith("it is MR; the engine takes CT.")
     assert "download" not in task.stages
 
 
 # -- what can go wrong ------------------------------------------------------------------------------
-def nothing_half_stored(archive, settings):
+def has_no_partial_result(archive, settings):
     files = [f for f in (settings.output / "results").rglob("*") if f.is_file()]
     return not archive.ours() and not files
 
@@ -272,7 +272,7 @@ def test_an_engine_that_breaks_fails_in_a_sentence(archive, settings, engines, e
     with pytest.raises(EngineFailed) as failure:
         work.run(FakeTask(archive, settings))
     assert failure.value.message.startswith(sentence)
-    assert nothing_half_stored(archive, settings)
+    assert has_no_partial_result(archive, settings)
 
 
 def test_what_an_engine_says_in_its_error_reaches_no_message(archive, settings, engines):
@@ -296,7 +296,7 @@ def test_a_cancelled_job_ends_its_child(archive, settings, engines):
     task = FakeTask(archive, replace(settings, engine="hanging"), cancel_at="threshold")
     with pytest.raises(Cancelled):
         work.run(task)
-    assert nothing_half_stored(archive, settings)
+    assert has_no_partial_result(archive, settings)
 
 
 # -- rules ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from minipacs.settings import Settings
 from segmentation.prompting.service import PromptService
 
 
-class Shelf:
+class MemoryArchive:
     """An archive in memory: series by UID."""
 
     def __init__(self) -> None:
@@ -50,17 +50,19 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def memory_archive() -> MemoryArchive:
+    return MemoryArchive()
 
 
 @pytest.fixture
-def stored(shelf: Shelf, series: Any, phantom: Callable[..., np.ndarray]) -> Callable[[str], Any]:
-    """Put a phantom on the shelf; its description."""
+def store_series(
+    memory_archive: MemoryArchive, series: Any, phantom: Callable[..., np.ndarray]
+) -> Callable[[str], Any]:
+    """Store a phantom in the archive; its description."""
 
     def store(uid: str = "1.2.3", **changes: Any) -> Any:
         described = series(uid=uid, **changes)
-        shelf.put(described.images(phantom(described)))
+        memory_archive.put(described.images(phantom(described)))
         return described
 
     return store
@@ -76,5 +78,5 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-def service(settings: Settings, shelf: Shelf, database: Database) -> PromptService:
-    return PromptService(settings, shelf, database)  # type: ignore[arg-type]
+def service(settings: Settings, memory_archive: MemoryArchive, database: Database) -> PromptService:
+    return PromptService(settings, memory_archive, database)  # type: ignore[arg-type]

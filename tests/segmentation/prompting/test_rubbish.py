@@ -32,7 +32,7 @@ PICTURE = encode_png(np.random.default_rng(5).integers(0, 255, (30, 40, 3)).asty
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def answered(work: Callable[..., Any], *arguments: Any) -> Any:
+def call_unless_refused(work: Callable[..., Any], *arguments: Any) -> Any:
     """The answer, which is JSON; or nothing where it was refused as the client's mistake."""
     refused: MinipacsError | None = None
     answer: Any = None
@@ -48,16 +48,16 @@ def answered(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @pytest.fixture
-def with_a_series(service: PromptService, stored: Callable[..., Any]) -> PromptService:
-    stored("1.2.3")
+def service_with_a_series(service: PromptService, store_series: Callable[..., Any]) -> PromptService:
+    store_series("1.2.3")
     return service
 
 
 @QUIET
 @given(prompts=PROMPTS, more=st.dictionaries(st.sampled_from(["window", "propagate", "session", "engine"]), VALUES))
-def test_prompts(with_a_series: PromptService, prompts: Any, more: dict[str, Any]) -> None:
-    answered(with_a_series.answer_prompts, "ann", {"series": "1.2.3", "prompts": prompts, **more})
-    answered(with_a_series.answer_prompts, "ann", {"series": prompts, **more})
+def test_prompts(service_with_a_series: PromptService, prompts: Any, more: dict[str, Any]) -> None:
+    call_unless_refused(service_with_a_series.answer_prompts, "ann", {"series": "1.2.3", "prompts": prompts, **more})
+    call_unless_refused(service_with_a_series.answer_prompts, "ann", {"series": prompts, **more})
 
 
 @QUIET
@@ -66,13 +66,13 @@ def test_prompts(with_a_series: PromptService, prompts: Any, more: dict[str, Any
 )
 def test_acceptance_of_nothing(service: PromptService, changes: dict[str, Any]) -> None:
     body = {"label": "x", "category": CODE, "type": CODE, **changes}
-    assert answered(service.accept_answer, "ann", "no-such-session", body) is None
+    assert call_unless_refused(service.accept_answer, "ann", "no-such-session", body) is None
 
 
 @QUIET
 @given(query=st.text(max_size=20))
 def test_searches_for_terms(service: PromptService, query: str) -> None:
-    assert answered(service.search_terminology, query) is not None
+    assert call_unless_refused(service.search_terminology, query) is not None
 
 
 @QUIET
@@ -83,4 +83,4 @@ def test_searches_for_terms(service: PromptService, query: str) -> None:
 )
 def test_pictures(service: PromptService, asked: Any, file: bytes) -> None:
     request = {"file": base64.b64encode(file).decode(), "asked": json.dumps(asked)}
-    answered(service.pictures.segment, "ann", request)
+    call_unless_refused(service.pictures.segment, "ann", request)

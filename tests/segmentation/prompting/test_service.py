@@ -15,55 +15,57 @@ from segmentation.prompting.volume_cache import VolumeCache
 from segmentation.vocabulary import terminology
 
 
-def asking(described: Any, index: tuple[float, float, float] = (6, 9, 14), **more: Any) -> dict[str, Any]:
+def make_request_body(described: Any, index: tuple[float, float, float] = (6, 9, 14), **more: Any) -> dict[str, Any]:
     """One positive point at (slice, row, column)."""
     position = np.array(described.first) + described.axes @ np.array(index)
     return {"series": described.uid, "prompts": [{"point": [float(v) for v in position]}], **more}
 
 
 # -- volumes ----------------------------------------------------------------------------------------
-def test_a_series_is_fetched_once_however_many_ask(shelf: Any, stored: Callable[..., Any]) -> None:
-    uid = stored().uid
-    volumes = VolumeCache(shelf, 10**9)
+def test_a_series_is_fetched_once_however_many_ask(memory_archive: Any, store_series: Callable[..., Any]) -> None:
+    uid = store_series().uid
+    volumes = VolumeCache(memory_archive, 10**9)
     with ThreadPoolExecutor(6) as pool:
         held = list(pool.map(volumes.get, [uid] * 12))
     assert len({id(each) for each in held}) == 1
-    assert shelf.taken == 12
+    assert memory_archive.taken == 12
 
 
-def test_the_series_used_last_stay_within_the_bound(shelf: Any, stored: Callable[..., Any]) -> None:
-    uids = [stored(f"1.2.{n}").uid for n in range(5)]
-    one = VolumeCache(shelf, 10**9).get(uids[0]).memory_bytes
-    volumes = VolumeCache(shelf, int(2.5 * one))
+def test_the_series_used_last_stay_within_the_bound(memory_archive: Any, store_series: Callable[..., Any]) -> None:
+    uids = [store_series(f"1.2.{n}").uid for n in range(5)]
+    one = VolumeCache(memory_archive, 10**9).get(uids[0]).memory_bytes
+    volumes = VolumeCache(memory_archive, int(2.5 * one))
     for uid in uids:
         volumes.get(uid)
         assert volumes.count_bytes() <= 2.5 * one
-    taken = shelf.taken
+    taken = memory_archive.taken
     volumes.get(uids[4])
     volumes.get(uids[3])
-    assert shelf.taken == taken
+    assert memory_archive.taken == taken
     volumes.get(uids[0])
-    assert shelf.taken == taken + 12
+    assert memory_archive.taken == taken + 12
 
 
 def test_a_series_that_has_grown_is_fetched_again(
-    shelf: Any, stored: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    memory_archive: Any, store_series: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("segmentation.prompting.volume_cache.MAX_AGE_S", 0.0)
-    uid = stored(shape=(12, 20, 28)).uid
-    volumes = VolumeCache(shelf, 10**9)
+    uid = store_series(shape=(12, 20, 28)).uid
+    volumes = VolumeCache(memory_archive, 10**9)
     assert volumes.get(uid).prompted_series.shape == (12, 20, 28)
-    stored(shape=(14, 20, 28))
+    store_series(shape=(14, 20, 28))
     assert volumes.get(uid).prompted_series.shape == (14, 20, 28)
-    del shelf.content[uid]
+    del memory_archive.content[uid]
     with pytest.raises(NotInArchive):
         volumes.get(uid)
 
 
-def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(shelf: Any, stored: Callable[..., Any]) -> None:
-    uid = stored().uid
-    del shelf.content[uid][5:7]
-    volumes = VolumeCache(shelf, 10**9)
+def test_a_series_that_is_no_volume_is_refused_and_takes_no_place(
+    memory_archive: Any, store_series: Callable[..., Any]
+) -> None:
+    uid = store_series().uid
+    del memory_archive.content[uid][5:7]
+    volumes = VolumeCache(memory_archive, 10**9)
     with pytest.raises(NotAVolume, match="it has a gap"):
         volumes.get(uid)
     assert volumes.count_bytes() == 0
@@ -103,10 +105,10 @@ def test_sessions_end_unused_and_a_user_has_only_so_many() -> None:
     assert len(sessions) == 0
 
 
-def test_users_at_once_get_their_own_answers(service: PromptService, stored: Callable[..., Any]) -> None:
-    one, other = stored("1.2.10"), stored("1.2.11", spacing=(2.0, 1.0, 0.5))
+def test_users_at_once_get_their_own_answers(service: PromptService, store_series: Callable[..., Any]) -> None:
+    one, other = store_series("1.2.10"), store_series("1.2.11", spacing=(2.0, 1.0, 0.5))
     expected = {
-        user: service.answer_prompts(user, asking(described, index))["slices"]
+        user: service.answer_prompts(user, make_request_body(described, index))["slices"]
         for user, described, index in (("ann", one, (6, 9, 14)), ("bob", other, (4, 9, 9)))
     }
     assert expected["ann"] != expected["bob"]
@@ -116,7 +118,9 @@ def test_users_at_once_get_their_own_answers(service: PromptService, stored: Cal
         described, index = (one, (6, 9, 14)) if user == "ann" else (other, (4, 9, 9))
         session = ""
         for n in range(25):
-            answer = service.answer_prompts(user, asking(described, index, session=session, propagate=n % 2 == 1))
+            answer = service.answer_prompts(
+                user, make_request_body(described, index, session=session, propagate=n % 2 == 1)
+            )
             assert not session or answer["session"] == session
             session = answer["session"]
             uids = {s["sop_instance_uid"] for s in answer["slices"]}
@@ -131,12 +135,12 @@ def test_users_at_once_get_their_own_answers(service: PromptService, stored: Cal
 
 
 def test_prompts_in_patient_coordinates_find_what_they_are_in(
-    service: PromptService, stored: Callable[..., Any], phantom: Callable[..., np.ndarray]
+    service: PromptService, store_series: Callable[..., Any], phantom: Callable[..., np.ndarray]
 ) -> None:
     tilted = (0.8, 0.6, 0, -0.36, 0.48, -0.8)
-    described = stored(shape=(12, 80, 120), orientation=tilted)
+    described = store_series(shape=(12, 80, 120), orientation=tilted)
     truth = phantom(described)[6] == 40
-    answer = service.answer_prompts("ann", asking(described, (6, 40, 70)))
+    answer = service.answer_prompts("ann", make_request_body(described, (6, 40, 70)))
     (plane,) = answer["slices"]
     assert plane["sop_instance_uid"] == f"{described.uid}.7"
     mask = run_length.decode_runs(plane["runs"], (answer["rows"], answer["columns"]))
@@ -144,9 +148,9 @@ def test_prompts_in_patient_coordinates_find_what_they_are_in(
     assert mask.sum() == answer["voxels"]
 
 
-def test_an_answer_without_a_voxel_cannot_be_accepted(service: PromptService, stored: Callable[..., Any]) -> None:
-    described = stored()
-    answer = service.answer_prompts("ann", asking(described))
+def test_an_answer_without_a_voxel_cannot_be_accepted(service: PromptService, store_series: Callable[..., Any]) -> None:
+    described = store_series()
+    answer = service.answer_prompts("ann", make_request_body(described))
     session = service.sessions.get("ann", answer["session"])
     assert session.answer is not None
     session.answer.voxels = 0

@@ -28,7 +28,7 @@ ORGAN = {"value": "91723000", "scheme": "SCT", "meaning": "Anatomical Structure"
 )
 def test_names_are_written_whatever_the_sources_character_set(
     service: PromptService,
-    shelf: Any,
+    memory_archive: Any,
     series: Any,
     phantom: Callable[..., np.ndarray],
     label: str,
@@ -39,13 +39,13 @@ def test_names_are_written_whatever_the_sources_character_set(
     images = described.images(phantom(described))
     for image in images:
         image.SpecificCharacterSet, image.PatientName = encoding, patient
-    shelf.put(images)
+    memory_archive.put(images)
     position = np.array(described.first) + described.axes @ np.array((6, 9, 14))
     prompts = [{"point": [float(v) for v in position]}]
     answer = service.answer_prompts("Jörg 腎", {"series": "1.2.3", "prompts": prompts})
     service.accept_answer("Jörg 腎", answer["session"], {"label": label, "category": ORGAN, "type": KIDNEY})
 
-    seg = pydicom.dcmread(io.BytesIO(shelf.stored[0]))
+    seg = pydicom.dcmread(io.BytesIO(memory_archive.stored[0]))
     assert seg.PatientName == patient
     assert seg.SegmentSequence[0].SegmentLabel == label
     assert str(seg.ContentCreatorName) == "Jörg 腎"
@@ -54,9 +54,9 @@ def test_names_are_written_whatever_the_sources_character_set(
 
 
 def test_an_accepted_answer_has_the_plain_forms_of_every_result(
-    service: PromptService, stored: Callable[..., Any], settings: Settings
+    service: PromptService, store_series: Callable[..., Any], settings: Settings
 ) -> None:
-    described = stored("1.2.3")
+    described = store_series("1.2.3")
     position = np.array(described.first) + described.axes @ np.array((6, 9, 14))
     prompts = [{"point": [float(v) for v in position]}]
     answer = service.answer_prompts("ann", {"series": "1.2.3", "prompts": prompts})

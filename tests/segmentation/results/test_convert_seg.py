@@ -12,24 +12,24 @@ from segmentation.job import parent
 from segmentation.job.request import SegmentationRequest
 
 
-def images_of(seg):
+def find_source_images(seg):
     return [image.ReferencedSOPInstanceUID for image in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
 
 
-def labels_by_image(path):
+def read_labels_by_image(path):
     seg = hd.seg.segread(path)
     return seg.get_pixels_by_source_instance(
-        images_of(seg), combine_segments=True, assert_missing_frames_are_empty=True
+        find_source_images(seg), combine_segments=True, assert_missing_frames_are_empty=True
     )
 
 
 @pytest.mark.parametrize(("own", "other"), [("BINARY", "LABELMAP"), ("LABELMAP", "BINARY")])
 def test_the_other_form_holds_the_same_segments_at_the_same_place(
-    series, phantom, written, engines, settings, tmp_path, own, other
+    series, phantom, write_images, engines, settings, tmp_path, own, other
 ):
     s = series(orientation=(0.8, 0.6, 0.0, -0.36, 0.48, 0.8), header={"PatientSex": "X"})
     request = SegmentationRequest(
-        files=written(s.images(phantom(s))),
+        files=write_images(s.images(phantom(s))),
         digest="d",
         engine="threshold",
         out=tmp_path / "out",
@@ -52,9 +52,9 @@ def test_the_other_form_holds_the_same_segments_at_the_same_place(
     volumes = [hd.seg.segread(p).get_volume(combine_segments=True) for p in (tmp_path / "out" / "seg.dcm", paths[0])]
     again = volumes[1].match_geometry(volumes[0])
     assert np.array_equal(again.array, volumes[0].array)
-    assert sorted(images_of(second)) == sorted(images_of(first))
-    by_image = [labels_by_image(p) for p in (tmp_path / "out" / "seg.dcm", paths[0])]
-    order = [images_of(first).index(uid) for uid in images_of(second)]
+    assert sorted(find_source_images(second)) == sorted(find_source_images(first))
+    by_image = [read_labels_by_image(p) for p in (tmp_path / "out" / "seg.dcm", paths[0])]
+    order = [find_source_images(first).index(uid) for uid in find_source_images(second)]
     assert np.array_equal(by_image[0][order], by_image[1])
 
 

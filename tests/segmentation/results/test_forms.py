@@ -34,7 +34,7 @@ LUNG = Segment("Left lung", codes.ANATOMICAL_STRUCTURE, codes.LUNG, codes.LEFT, 
 BODY = Segment("Body", codes.ANATOMICAL_STRUCTURE, codes.BODY, color=(177, 122, 101), encloses=True)
 
 
-class Made:
+class ResultOnPhantom:
     """A result on the phantom."""
 
     def __init__(self, images, thresholds=(300, 30, -800)):
@@ -62,17 +62,17 @@ def made(series, phantom):
     values = phantom(s)
     values[7:10, 12:15, 12:20] = -700
     values[0:2, 0:2] = -900
-    return Made(s.images(values))
+    return ResultOnPhantom(s.images(values))
 
 
-def saved(tmp_path, dataset, name):
+def save_and_read(tmp_path, dataset, name):
     dataset.save_as(tmp_path / name)
     return dcmread(tmp_path / name)
 
 
 # -- SEG --------------------------------------------------------------------------------------------
 def test_the_seg_carries_patient_and_study_whole(made, tmp_path):
-    seg, source = saved(tmp_path, made.seg(), "seg.dcm"), made.slices.images[0]
+    seg, source = save_and_read(tmp_path, made.seg(), "seg.dcm"), made.slices.images[0]
     patient = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientWeight")
     study = ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber")
     for keyword in (*patient, *study, "ReferringPhysicianName", "FrameOfReferenceUID"):
@@ -80,7 +80,7 @@ def test_the_seg_carries_patient_and_study_whole(made, tmp_path):
 
 
 def test_the_seg_is_known_as_ours(made, tmp_path):
-    seg = saved(tmp_path, made.seg(), "seg.dcm")
+    seg = save_and_read(tmp_path, made.seg(), "seg.dcm")
     assert (seg.Manufacturer, seg.ManufacturerModelName, seg.SoftwareVersions[0]) == (MANUFACTURER, "threshold", "1.2")
     assert seg.SeriesDescription == "threshold segmentation: 1.25 mm soft"
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == made.identity.series_instance_uid
@@ -88,7 +88,7 @@ def test_the_seg_is_known_as_ours(made, tmp_path):
 
 
 def test_each_segment_is_named_coded_and_coloured(made, tmp_path):
-    seg = saved(tmp_path, made.seg(), "seg.dcm")
+    seg = save_and_read(tmp_path, made.seg(), "seg.dcm")
     bone, fat, lung, _ = seg.SegmentSequence
     assert [s.SegmentLabel for s in seg.SegmentSequence] == ["Bone", "Torso fat", "Left lung", "Body"]
     assert bone.SegmentedPropertyTypeCodeSequence[0].CodeValue == "272673000"
@@ -104,7 +104,7 @@ def test_each_segment_is_named_coded_and_coloured(made, tmp_path):
 
 
 def test_what_is_left_of_an_enclosing_segment_is_not_called_the_whole(made, tmp_path):
-    seg, sr = saved(tmp_path, made.seg(), "seg.dcm"), made.sr()
+    seg, sr = save_and_read(tmp_path, made.seg(), "seg.dcm"), made.sr()
     body = seg.SegmentSequence[3]
     assert body.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
     assert body.AnatomicRegionSequence[0].CodeMeaning == "Entire body"
@@ -113,7 +113,7 @@ def test_what_is_left_of_an_enclosing_segment_is_not_called_the_whole(made, tmp_
 
 
 def test_a_labelmap_describes_its_segments_from_one_on_as_ohif_counts_them(made, tmp_path):
-    seg = saved(tmp_path, made.seg("LABELMAP"), "seg.dcm")
+    seg = save_and_read(tmp_path, made.seg("LABELMAP"), "seg.dcm")
     assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2, 3, 4]
     assert seg.PixelPaddingValue == 0
     read = hd.seg.segread(tmp_path / "seg.dcm")
@@ -150,9 +150,9 @@ def test_untidy_patients_are_copied_as_they_are(series, phantom, tmp_path, heade
     s = series(header=header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = Made(s.images(phantom(s)))
+        made = ResultOnPhantom(s.images(phantom(s)))
         for dataset in (made.seg(), made.sr()):
-            read = saved(tmp_path, dataset, "x.dcm")
+            read = save_and_read(tmp_path, dataset, "x.dcm")
             for keyword in {"PatientID", "PatientName", "PatientSex"}:
                 assert read[keyword].value == made.slices.images[0][keyword].value
     assert "Jan" not in caplog.text
@@ -160,7 +160,7 @@ def test_untidy_patients_are_copied_as_they_are(series, phantom, tmp_path, heade
 
 # -- SR ---------------------------------------------------------------------------------------------
 def test_the_report_measures_each_segment_in_ucum_units(made, tmp_path):
-    saved(tmp_path, made.sr(), "sr.dcm")
+    save_and_read(tmp_path, made.sr(), "sr.dcm")
     sr = hd.sr.srread(tmp_path / "sr.dcm")
     groups = sr.content.get_volumetric_roi_measurement_groups()
     assert [g.tracking_identifier for g in groups] == ["Bone", "Torso fat", "Left lung", "Body"]
@@ -186,7 +186,7 @@ def test_the_report_refers_to_our_seg_and_its_images(made):
 
 
 # -- the Standard's own judge -----------------------------------------------------------------------
-def dciodvfy(path):
+def find_errors_by_dciodvfy(path):
     if which("dciodvfy") is None:
         pytest.skip("dciodvfy (Debian package dicom3tools) is not installed")
     done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
@@ -195,10 +195,10 @@ def dciodvfy(path):
 
 
 def test_dciodvfy_finds_no_error_in_seg_and_sr(made, tmp_path):
-    saved(tmp_path, made.seg(), "seg.dcm")
-    saved(tmp_path, made.sr(), "sr.dcm")
-    assert dciodvfy(tmp_path / "seg.dcm") == set()
-    assert dciodvfy(tmp_path / "sr.dcm") == set()
+    save_and_read(tmp_path, made.seg(), "seg.dcm")
+    save_and_read(tmp_path, made.sr(), "sr.dcm")
+    assert find_errors_by_dciodvfy(tmp_path / "seg.dcm") == set()
+    assert find_errors_by_dciodvfy(tmp_path / "sr.dcm") == set()
 
 
 @pytest.mark.parametrize(
@@ -208,15 +208,15 @@ def test_dciodvfy_finds_no_error_in_seg_and_sr(made, tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_dciodvfy_finds_no_error_that_a_real_source_has_not(folder, tmp_path):
     files = sorted(f for f in shared_data(folder).rglob("*") if f.is_file())
-    made = Made(read_images(files[:24] if len(files) > 24 else files), (300, 30, -150))
-    theirs = dciodvfy(files[0])
+    made = ResultOnPhantom(read_images(files[:24] if len(files) > 24 else files), (300, 30, -150))
+    theirs = find_errors_by_dciodvfy(files[0])
     for name, dataset in (("seg.dcm", made.seg()), ("sr.dcm", made.sr())):
-        saved(tmp_path, dataset, name)
-        assert dciodvfy(tmp_path / name) <= theirs
+        save_and_read(tmp_path, dataset, name)
+        assert find_errors_by_dciodvfy(tmp_path / name) <= theirs
 
 
 # -- GLB --------------------------------------------------------------------------------------------
-def validated(path):
+def validate_glb(path):
     """The Khronos validator's counts: errors, warnings, infos, hints."""
     module = next(
         (m for m in (ROOT / "node_modules", ROOT / ".ohif" / "node_modules") if (m / "gltf-validator").is_dir()), None
@@ -239,13 +239,13 @@ def validated(path):
 def test_the_khronos_validator_has_nothing_to_say(made, tmp_path, exact):
     path = tmp_path / "model.glb"
     write_glb(path, find_surfaces(made.labelmap, exact=exact), made.labelmap.segments, {"series": "1.2"})
-    counts, messages = validated(path)
+    counts, messages = validate_glb(path)
     assert counts == [0, 0, 0, 0], messages
 
 
 def test_a_result_without_any_surface_is_still_a_valid_glb(made, tmp_path):
     write_glb(tmp_path / "model.glb", [], made.labelmap.segments, {})
-    counts, messages = validated(tmp_path / "model.glb")
+    counts, messages = validate_glb(tmp_path / "model.glb")
     assert counts == [0, 0, 0, 0], messages
 
 

@@ -28,14 +28,14 @@ def balls() -> Labelmap:
     return Labelmap(array, geometry, tuple(segments))
 
 
-def volume_ml(surface: Surface) -> float:
+def measure_volume_ml(surface: Surface) -> float:
     """What a closed surface encloses."""
     a, b, c = (surface.vertices[surface.triangles[:, corner]].astype(float) for corner in range(3))
     return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6000
 
 
 @pytest.fixture
-def restless() -> Iterator[None]:
+def switch_threads_often() -> Iterator[None]:
     """Threads that change places whenever they may."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -43,11 +43,11 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def test_surfaces_made_side_by_side_are_not_mixed(balls: Labelmap, restless: None) -> None:
+def test_surfaces_made_side_by_side_are_not_mixed(balls: Labelmap, switch_threads_often: None) -> None:
     made = find_surfaces(balls)
     assert [surface.value for surface in made] == [1, 2, 3, 4, 5, 6]
     for n, surface in enumerate(made):
         where = (np.array([0, n // 3, n % 3]) + 0.5) * SIDE * MILLIMETRES
         assert np.abs((surface.vertices.min(0) + surface.vertices.max(0)) / 2 - where).max() < MILLIMETRES
-        assert volume_ml(surface) == pytest.approx(4 / 3 * np.pi * (RADIUS * MILLIMETRES) ** 3 / 1000, rel=0.01)
+        assert measure_volume_ml(surface) == pytest.approx(4 / 3 * np.pi * (RADIUS * MILLIMETRES) ** 3 / 1000, rel=0.01)
         assert MAX_TRIANGLES - 1000 < len(surface.triangles) <= MAX_TRIANGLES

@@ -10,7 +10,7 @@ GRID = Grid((2.5, 1.9, 1.7))
 SHAPE = (24, 110, 140)
 
 
-def disc(row, column, radius_mm):
+def make_cylinder_mask(row, column, radius_mm):
     """A cylinder along the slices."""
     rows, columns = np.meshgrid(*[np.arange(n) for n in SHAPE[1:]], indexing="ij")
     inside = np.hypot((rows - row) * GRID.spacing[1], (columns - column) * GRID.spacing[2]) < radius_mm
@@ -21,8 +21,12 @@ def disc(row, column, radius_mm):
 def spine_and_aorta():
     """Densities, the body, the vertebra (cortex and marrow with trabeculae), the aorta that touches it."""
     random = np.random.default_rng(7)
-    body, vertebra, marrow = disc(55, 70, 85), disc(75, 70, 22), disc(75, 70, 19)
-    aorta = disc(59, 60, 11) & ~vertebra
+    body, vertebra, marrow = (
+        make_cylinder_mask(55, 70, 85),
+        make_cylinder_mask(75, 70, 22),
+        make_cylinder_mask(75, 70, 19),
+    )
+    aorta = make_cylinder_mask(59, 60, 11) & ~vertebra
     values = np.where(body, 50, -1000) + random.normal(0, 8, SHAPE)
     values[vertebra] = 500
     values[marrow] = random.normal(220, 60, int(marrow.sum()))

@@ -21,7 +21,7 @@ from segmentation.prompting.legacy.picture import encode_png, read_picture
 from segmentation.prompting.legacy.service import RETENTION_S, PictureService
 
 
-def picture(kind: str = "PNG") -> bytes:
+def make_picture_file(kind: str = "PNG") -> bytes:
     """Two bright discs on dark noise, 200 columns × 140 rows."""
     rows, columns = np.ogrid[:140, :200]
     grey = np.random.default_rng(1).normal(60, 5, (140, 200))
@@ -32,14 +32,14 @@ def picture(kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def disc(row: int, column: int, radius: int) -> np.ndarray:
+def make_disc_mask(row: int, column: int, radius: int) -> np.ndarray:
     rows, columns = np.ogrid[:140, :200]
     return np.hypot(rows - row, columns - column) < radius
 
 
 ONE = {"startX": 25, "startY": 15, "width": 50, "height": 50}
 OTHER = {"startX": 170, "startY": 120, "width": -60, "height": -60}
-ONE_DISC, OTHER_DISC = disc(40, 50, 20), disc(90, 140, 25)
+ONE_DISC, OTHER_DISC = make_disc_mask(40, 50, 20), make_disc_mask(90, 140, 25)
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ def pictures(now: list[float]) -> PictureService:
     return PictureService(engine, clock=lambda: now[0])
 
 
-def request(content: bytes, asked: Any) -> dict[str, str]:
+def make_request(content: bytes, asked: Any) -> dict[str, str]:
     return {"file": base64.b64encode(content).decode(), "asked": json.dumps(asked)}
 
 
-def red(png: bytes) -> np.ndarray:
+def find_red_pixels(png: bytes) -> np.ndarray:
     """Where the answered PNG is red."""
     shown = np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(int)
     return shown[..., 0] - shown[..., 1] > 60
 
 
-def dice(one: np.ndarray, other: np.ndarray) -> float:
+def measure_dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * float((one & other).sum()) / max(1, int(one.sum() + other.sum()))
 
 
@@ -86,23 +86,25 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 )
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_every_prompt_counts(pictures: PictureService, asked: Any, truth: np.ndarray, kind: str) -> None:
-    answer = pictures.segment("ann", request(picture(kind), asked))
-    assert dice(red(pictures.get("ann", answer["timestamp"]).png), truth) > 0.93
+    answer = pictures.segment("ann", make_request(make_picture_file(kind), asked))
+    assert measure_dice(find_red_pixels(pictures.get("ann", answer["timestamp"]).png), truth) > 0.93
 
 
 def test_a_picture_of_16_bits_keeps_its_grey_values(pictures: PictureService) -> None:
-    grey = np.asarray(Image.open(BytesIO(picture()))).astype(np.uint16) * 16  # 12 bits used: nearly black in a browser
+    grey = (
+        np.asarray(Image.open(BytesIO(make_picture_file()))).astype(np.uint16) * 16
+    )  # 12 bits used: nearly black in a browser
     stream = BytesIO()
     Image.fromarray(grey).save(stream, "PNG")
     given = read_picture(stream.getvalue())
     assert np.array_equal(given.values, grey)
     assert np.array_equal(given.shown[..., 1], grey >> 8)
-    name = pictures.segment("ann", request(stream.getvalue(), {"rectangles": [ONE]}))["timestamp"]
-    assert dice(red(pictures.get("ann", name).png), ONE_DISC) > 0.93
+    name = pictures.segment("ann", make_request(stream.getvalue(), {"rectangles": [ONE]}))["timestamp"]
+    assert measure_dice(find_red_pixels(pictures.get("ann", name).png), ONE_DISC) > 0.93
 
 
 def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
-    turned = Image.open(BytesIO(picture()))
+    turned = Image.open(BytesIO(make_picture_file()))
     exif = turned.getexif()
     exif[0x0112] = 6  # Orientation: to be turned clockwise
     stream = BytesIO()
@@ -113,23 +115,23 @@ def test_a_photograph_is_turned_as_a_browser_turns_it() -> None:
 
 
 def test_negative_points_alone_are_no_error(pictures: PictureService) -> None:
-    answer = pictures.segment("ann", request(picture(), {"negative_points": [{"x": 3, "y": 3}]}))
-    assert not red(pictures.get("ann", answer["timestamp"]).png)[3, 3]
+    answer = pictures.segment("ann", make_request(make_picture_file(), {"negative_points": [{"x": 3, "y": 3}]}))
+    assert not find_red_pixels(pictures.get("ann", answer["timestamp"]).png)[3, 3]
 
 
 def test_a_picture_without_patient_becomes_a_capture_that_claims_none(pictures: PictureService) -> None:
-    answer = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))
+    answer = pictures.segment("ann", make_request(make_picture_file(), {"rectangles": [ONE]}))
     made = pydicom.dcmread(BytesIO(pictures.get("ann", answer["timestamp"]).dicom))
     assert made.SOPClassUID.name == "Secondary Capture Image Storage"
     assert made.SOPInstanceUID == made.file_meta.MediaStorageSOPInstanceUID
     assert (made.PatientName, made.PatientID) == ("", "")
     assert made.ImageType[0] == "DERIVED"
-    assert dice(red(_png_of(made)), ONE_DISC) > 0.93
-    again = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))
+    assert measure_dice(find_red_pixels(_encode_pixels_as_png(made)), ONE_DISC) > 0.93
+    again = pictures.segment("ann", make_request(make_picture_file(), {"rectangles": [ONE]}))
     assert pydicom.dcmread(BytesIO(pictures.get("ann", again["timestamp"]).dicom)).SOPInstanceUID == made.SOPInstanceUID
 
 
-def _png_of(made: pydicom.Dataset) -> bytes:
+def _encode_pixels_as_png(made: pydicom.Dataset) -> bytes:
     return encode_png(made.pixel_array)
 
 
@@ -140,15 +142,15 @@ def test_a_dicom_image_becomes_a_seg_that_refers_to_it(
     image = described.images(phantom(described))[6]
     stream = BytesIO()
     image.save_as(stream, enforce_file_format=True)
-    answer = pictures.segment("ann", request(stream.getvalue(), {"positive_points": [{"x": 70, "y": 40}]}))
+    answer = pictures.segment("ann", make_request(stream.getvalue(), {"positive_points": [{"x": 70, "y": 40}]}))
     result = pictures.get("ann", answer["timestamp"])
     seg = highdicom.seg.segread(BytesIO(result.dicom))
     assert seg.PatientID == "P1"
     assert seg.StudyInstanceUID == image.StudyInstanceUID
     assert seg.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     mask = seg.get_pixels_by_source_instance([image.SOPInstanceUID])[0, ..., 0] > 0
-    assert dice(mask, phantom(described)[6] == 40) > 0.9
-    assert np.array_equal(red(result.png), mask)
+    assert measure_dice(mask, phantom(described)[6] == 40) > 0.9
+    assert np.array_equal(find_red_pixels(result.png), mask)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(picture
             continue
         whole = {"startX": image.Columns / 4, "startY": image.Rows / 4, "width": image.Columns / 2,
                  "height": image.Rows / 2}  # fmt: skip
-        answer = pictures.segment("ann", request(file.read_bytes(), {"rectangles": [whole]}))
+        answer = pictures.segment("ann", make_request(file.read_bytes(), {"rectangles": [whole]}))
         made = pydicom.dcmread(BytesIO(pictures.get("ann", answer["timestamp"]).dicom))
         assert made.SOPClassUID.name == "Segmentation Storage"
         assert made.StudyInstanceUID == image.StudyInstanceUID
@@ -193,8 +195,8 @@ def test_a_real_projection_image_without_a_frame_of_reference_gets_a_seg(picture
 
 
 def test_a_result_is_its_users_and_ends(pictures: PictureService, now: list[float]) -> None:
-    name = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))["timestamp"]
-    other = pictures.segment("ann", request(picture(), {"rectangles": [ONE]}))["timestamp"]
+    name = pictures.segment("ann", make_request(make_picture_file(), {"rectangles": [ONE]}))["timestamp"]
+    other = pictures.segment("ann", make_request(make_picture_file(), {"rectangles": [ONE]}))["timestamp"]
     assert len(name) > 30
     assert name[-24:] != other[-24:]
     with pytest.raises(NotFound):
@@ -211,25 +213,25 @@ def test_a_result_is_its_users_and_ends(pictures: PictureService, now: list[floa
     [
         (b"", {"rectangles": [ONE]}, Unreadable),
         (b"GIF89a" + bytes(50), {"rectangles": [ONE]}, Unreadable),
-        (picture()[:400], {"rectangles": [ONE]}, Unreadable),
+        (make_picture_file()[:400], {"rectangles": [ONE]}, Unreadable),
         (bytes(128) + b"DICM" + bytes(9), {"rectangles": [ONE]}, Unreadable),
-        (picture(), {}, WrongPrompts),
-        (picture(), [], BadRequest),
-        (picture(), {"rectangles": "x"}, WrongPrompts),
-        (picture(), {"rectangles": [{"startX": 1}]}, WrongPrompts),
-        (picture(), {"rectangles": [{**ONE, "startX": 500}]}, WrongPrompts),
-        (picture(), {"rectangles": [{**ONE, "width": 0}]}, WrongPrompts),
-        (picture(), {"positive_points": [{"x": 200, "y": 3}]}, WrongPrompts),
-        (picture(), {"positive_points": [{"x": float("inf"), "y": 3}]}, WrongPrompts),
-        (picture(), {"positive_points": [{"x": 10**400, "y": 3}]}, WrongPrompts),
-        (picture(), {"negative_points": [3]}, WrongPrompts),
+        (make_picture_file(), {}, WrongPrompts),
+        (make_picture_file(), [], BadRequest),
+        (make_picture_file(), {"rectangles": "x"}, WrongPrompts),
+        (make_picture_file(), {"rectangles": [{"startX": 1}]}, WrongPrompts),
+        (make_picture_file(), {"rectangles": [{**ONE, "startX": 500}]}, WrongPrompts),
+        (make_picture_file(), {"rectangles": [{**ONE, "width": 0}]}, WrongPrompts),
+        (make_picture_file(), {"positive_points": [{"x": 200, "y": 3}]}, WrongPrompts),
+        (make_picture_file(), {"positive_points": [{"x": float("inf"), "y": 3}]}, WrongPrompts),
+        (make_picture_file(), {"positive_points": [{"x": 10**400, "y": 3}]}, WrongPrompts),
+        (make_picture_file(), {"negative_points": [3]}, WrongPrompts),
     ],
 )
 def test_what_cannot_be_used_is_refused(
     pictures: PictureService, content: bytes, asked: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error) as refused:
-        pictures.segment("ann", request(content, asked))
+        pictures.segment("ann", make_request(content, asked))
     assert 400 <= refused.value.status < 500  # type: ignore[attr-defined]
     assert refused.value.hint  # type: ignore[attr-defined]
 
@@ -241,7 +243,7 @@ def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(pictures: Pi
     stream = BytesIO()
     image.save_as(stream, enforce_file_format=True)
     with pytest.raises(Unreadable, match="the limit is 64000000"):
-        pictures.segment("ann", request(stream.getvalue(), {"positive_points": [{"x": 7, "y": 4}]}))
+        pictures.segment("ann", make_request(stream.getvalue(), {"positive_points": [{"x": 7, "y": 4}]}))
 
 
 def test_prompts_that_are_not_json_are_refused(pictures: PictureService, settings: Settings) -> None:
