@@ -22,8 +22,14 @@ def make_stop_event() -> threading.Event:
     stop = threading.Event()
     read_end, write_end = os.pipe()
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        os.write(write_end, b"\0")
+    our_pid = os.getpid()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == our_pid:
+            os.write(write_end, b"\0")
+        else:  # a child by fork shares the pipe, and is no long-lived command: it ends
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def set_on_signal() -> None:
         os.read(read_end, 1)
