@@ -6,10 +6,11 @@ one of those orders in a pool worker. Its `TITLE`, if it has one, is what people
 (`kind_titles`). The job service knows nothing else about it.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from minipacs.archive.content import StudyContent
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from minipacs.archive.client import Archive
     from minipacs.database import Database
     from minipacs.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,17 @@ def kinds_of_work() -> dict[str, Work]:
     return {point.name: point.load() for point in points}
 
 
+@cache
 def kind_titles() -> dict[str, str]:
     """What people call each kind of work that is installed: the `TITLE` of its module, else the kind's own name."""
-    return {kind: str(getattr(work, "TITLE", kind)) for kind, work in kinds_of_work().items()}
+    points = sorted(entry_points(group="minipacs.work"), key=lambda point: point.name)
+    return {point.name: _read_title(point) for point in points}
+
+
+def _read_title(point: EntryPoint) -> str:
+    """The title of one kind of work. A page that shows it must not fail where the work cannot be imported."""
+    try:
+        return str(getattr(point.load(), "TITLE", point.name))
+    except (ImportError, AttributeError):
+        log.exception("the kind of work %r cannot be imported", point.name)
+        return point.name

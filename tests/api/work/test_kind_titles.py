@@ -1,7 +1,10 @@
 """A kind of work that is installed beside ours has its own title on the pages, said in its module alone."""
 
-from types import SimpleNamespace
-from typing import Any
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -15,11 +18,17 @@ HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture
-def app_with_other_work(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
-    installed = contract.kinds_of_work()
-    others = {"quality": SimpleNamespace(TITLE="Quality report"), "untitled": SimpleNamespace()}
-    monkeypatch.setattr(contract, "kinds_of_work", lambda: {**installed, **others})
-    return app
+def app_with_other_work(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """One kind has a title, one has none, one cannot be imported."""
+    monkeypatch.setitem(sys.modules, "quality_report_work", cast(ModuleType, SimpleNamespace(TITLE="Quality report")))
+    monkeypatch.setitem(sys.modules, "untitled_work", ModuleType("untitled_work"))
+    modules = {"quality": "quality_report_work", "untitled": "untitled_work", "broken": "no_such_module"}
+    others = [EntryPoint(kind, module, "minipacs.work") for kind, module in modules.items()]
+    installed = [*contract.entry_points(group="minipacs.work")]
+    monkeypatch.setattr(contract, "entry_points", lambda group: [*installed, *others])
+    contract.kind_titles.cache_clear()
+    yield app
+    contract.kind_titles.cache_clear()
 
 
 def test_ours_have_titles() -> None:
@@ -33,7 +42,8 @@ def test_the_page_of_jobs_filters_by_every_installed_kind(app_with_other_work: F
 
 
 @pytest.mark.parametrize(
-    ("kind", "title"), [("quality", "Quality report"), ("untitled", "untitled"), ("removed", "removed")]
+    ("kind", "title"),
+    [("quality", "Quality report"), ("untitled", "untitled"), ("broken", "broken"), ("removed", "removed")],
 )
 def test_the_status_of_a_study_names_a_step_by_the_title(
     app_with_other_work: Flask, viewer: Any, kind: str, title: str
