@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from minipacs.catalogue import Instance, Patient, Rendering, RowCount, SegmentationResult, Series, Study
 from minipacs.database import Database
 
-__all__ = ["CatalogueCounts"]
+__all__ = ["CountUpdater"]
 
 
-class CatalogueCounts:
+class CountUpdater:
     """Changes the kept counts within one transaction; call `write_totals` at its end."""
 
     def __init__(self, session: Session, database: Database) -> None:

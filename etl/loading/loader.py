@@ -14,7 +14,7 @@ from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from etl.loading.acceptance import accept_outcomes, find_replaced_uids, read_catalogued_instances
-from etl.loading.counts import CatalogueCounts
+from etl.loading.counts import CountUpdater
 from etl.loading.removal import delete_pngs
 from etl.options import Options
 from etl.records import Outcome, RenderingRow, Row
@@ -41,7 +41,7 @@ class Loader:
     def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
         """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`."""
         with self.database.writing() as session:
-            counts = CatalogueCounts(session, self.database)
+            counts = CountUpdater(session, self.database)
             catalogued = read_catalogued_instances(session, outcomes)
             obsolete_pngs = set(counts.remove_instances(find_replaced_uids(session, outcomes)))
 
@@ -76,7 +76,7 @@ class Loader:
         return new.on_conflict_do_update(index_elements=keys, set_=values)
 
     # -- tables, in the order in which they are locked ----------------------------------------------
-    def _load_parents(self, session: Session, counts: CatalogueCounts, outcomes: Sequence[Outcome]) -> None:
+    def _load_parents(self, session: Session, counts: CountUpdater, outcomes: Sequence[Outcome]) -> None:
         """Insert patients, studies and series: the first object with a value decides it, later ones fill gaps."""
         for key, row in _merge_rows((outcome.patient for outcome in outcomes), "patient_key"):
             if self._insert_or_fill_gaps(session, Patient, Patient.patient_key, key, row):
@@ -104,7 +104,7 @@ class Loader:
         return False
 
     def _load_instances(
-        self, session: Session, counts: CatalogueCounts, outcomes: Sequence[Outcome]
+        self, session: Session, counts: CountUpdater, outcomes: Sequence[Outcome]
     ) -> tuple[int, list[str]]:
         """Insert new instances, update the others; how many are new, and the PNGs of content that was replaced."""
         if not outcomes:

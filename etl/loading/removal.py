@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from etl.chunks import iter_chunks
-from etl.loading.counts import CatalogueCounts
+from etl.loading.counts import CountUpdater
 from minipacs.catalogue import (
     CatalogueCursorRow,
     Instance,
@@ -40,7 +40,7 @@ def remove_instances(database: Database, uids: Iterable[str]) -> int:
             delete_pngs(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(chunk))))
 
         with database.writing() as session:
-            counts = CatalogueCounts(session, database)
+            counts = CountUpdater(session, database)
             counts.remove_instances(chunk)
             counts.write_totals()
             session.execute(delete(Rejection).where(Rejection.sop_instance_uid.in_(chunk)))

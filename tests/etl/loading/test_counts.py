@@ -161,15 +161,15 @@ def test_what_comes_while_it_is_to_be_removed_stays_and_locks_nobody_up(
     first.mkdir()
     (first / "000").write_bytes((source / "000").read_bytes())
     load_source_into_catalogue(FolderSource(first), database, options)
-    lock, came = counts.CatalogueCounts.lock_patients, []
+    lock, came = counts.CountUpdater.lock_patients, []
 
-    def later(counts: counts.CatalogueCounts, patients: Iterable[str]) -> None:
+    def later(counts: counts.CountUpdater, patients: Iterable[str]) -> None:
         if not came:
             came.append(True)
             load_source_into_catalogue(FolderSource(source), database, options)
         lock(counts, patients)
 
-    monkeypatch.setattr(counts.CatalogueCounts, "lock_patients", later)
+    monkeypatch.setattr(counts.CountUpdater, "lock_patients", later)
     remove_instances(database, uids[:2])
     with database.reading() as session:
         check_counts(session)
