@@ -102,7 +102,7 @@ def shared(page: Page, stack: RunningStack, study: str, tmp_path: Path) -> str:
     page.click("button:has-text('Share as ZIP')")
     file = tmp_path / "qr.png"
     file.write_bytes(base64.b64decode(str(page.get_attribute("#qr", "src")).partition(",")[2]))
-    url, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.imread(str(file)))
+    url, _, _ = cv2.QRCodeDetectorAruco().detectAndDecode(cv2.imread(str(file)))
     assert url == page.inner_text("#link")
     assert "127." not in url.partition("/shared/")[0]
     return stack.address + "/shared/" + str(url).partition("/shared/")[2]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from waiting import SCALE
+
 STUDY, SERIES, ODD = "1.2.3.4.1", "1.2.3.4.1.1", "A/B 50%-ü"
 PICTURE = "0b6f6c3e-5f0e-5f0e-8f0e-000000000001"
 CASES = int(os.environ.get("MINIPACS_API_CASES", "600"))
@@ -46,7 +48,7 @@ def with_real_values(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "paths": paths}
 
 
-@pytest.mark.timeout(max(300, CASES // 2))
+@pytest.mark.timeout(SCALE * max(1800, CASES))
 def test_no_answer_breaks_the_document(app: Flask, caller: Callable[[str], Any]) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     hypothesis = pytest.importorskip("hypothesis")
