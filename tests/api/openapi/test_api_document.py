@@ -22,7 +22,7 @@ def named_addresses() -> set[str]:
 def pattern_of(rule: str) -> re.Pattern[str]:
     """What an address of this route looks like, with a name in angle brackets for each parameter."""
     parts = re.split(r"(<[^>]+>)", rule.rstrip("/"))
-    patterns = [re.escape(part) if "<" not in part else ".+" if part in LONGER else "[^/]+" for part in parts]
+    patterns = [re.escape(part) if "<" not in part else ".+" if part in LONGER else "<[^/>]+>[a-z.]*" for part in parts]
     return re.compile("".join(patterns))
 
 
@@ -48,4 +48,5 @@ def test_a_route_that_is_left_out_is_noticed() -> None:
     assert is_named("/output/<path:where>", addresses)
     assert not is_named("/patients/<path:patient_id>", addresses)
     assert not is_named("/patients", addresses)
+    assert not is_named("/studies/<uid>", {"/studies/count"})
     assert not is_named("/patients/<path:patient_id>/series", addresses)
