@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=150)
     parser.add_argument("--pace", type=float, default=0.7)
     parser.add_argument("--stuck-after", type=float, default=180)
-    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "minipacs-chaos.jsonl"))
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir(), "minipacs-fault-injection.jsonl"))
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for name in arguments.environment:

@@ -245,7 +245,7 @@ CHECKS = (
     Check("engines", check_engines),
     Check("orthanc", check_orthanc_installation),
     Check("archive", check_archive),
-    Check("stable age", check_orthanc_configuration),
+    Check("orthanc configuration", check_orthanc_configuration),
     Check("dicomweb", check_dicomweb),
     Check("dicom", check_dicom_port),
     Check("job service", check_job_service),
