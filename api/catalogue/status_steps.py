@@ -12,7 +12,6 @@ from api.web.template_filters import format_count
 from api.work.job_json import JobJson, job_json
 from minipacs.archive.client import ArchivedStudy
 from minipacs.catalogue import Study
-from minipacs.jobs.contract import kind_titles
 from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
 
@@ -87,7 +86,7 @@ def make_arrival_step(session: Session, study: Study | None, arrived: ArchivedSt
 def make_job_step(session: Session, job: Job) -> StepJson:
     """A job: its place in the queue, how far it is, or what went wrong."""
     row = job_json(job)
-    name = kind_titles().get(job.kind, job.kind)
+    name = row["title"]
     if engine := job.args.get("engine"):
         name += f" by {engine}"
     at = row["finished"] or row["started"]

@@ -20,7 +20,7 @@ PARAMETERS = {
     "from": "Study Date: this day or a later one.",
     "job_id": "The number of a job.",
     "modality": "Modality (0008,0060).",
-    "name": "The name of what is meant.",
+    "name": "The name of the user, token or file in the address.",
     "path": "A path of DICOMweb (PS3.18 10).",
     "patient": "PatientID.",
     "patient_id": "PatientID, percent-encoded.",

@@ -3,7 +3,7 @@
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from api.uploads.received import AcceptedFile, RefusedFile
+from api.uploads.received import RefusedFile, StorableFile
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -14,7 +14,7 @@ PREFIX_OFFSET = 128
 REQUIRED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
-def check_dicom(file: bytes) -> AcceptedFile | RefusedFile:
+def check_dicom(file: bytes) -> StorableFile | RefusedFile:
     """A DICOM file with its UIDs and as many bytes of pixels as its header promises, or why it is none."""
     from pydicom import config, dcmread
     from pydicom.errors import InvalidDicomError
@@ -37,7 +37,7 @@ def check_dicom(file: bytes) -> AcceptedFile | RefusedFile:
         return RefusedFile(f"The DICOM file has no {missing[0]}.")
     if fault is not None:
         return RefusedFile(fault)
-    return AcceptedFile("DICOM", study, (file,))
+    return StorableFile("DICOM", study, (file,))
 
 
 def explain_missing_pixels(dataset: "FileDataset") -> str | None:

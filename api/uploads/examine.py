@@ -1,13 +1,13 @@
 """The first look at a received file: a volume is converted to DICOM, everything else must be DICOM."""
 
 from api.uploads.dicom_check import check_dicom
-from api.uploads.received import AcceptedFile, RefusedFile
+from api.uploads.received import RefusedFile, StorableFile
 from minipacs.formats.volume_file import is_volume_file
 
 ZIP_MAGIC = b"PK\x03\x04"
 
 
-def examine_file(name: str, file: bytes, modality: str = "") -> AcceptedFile | RefusedFile:
+def examine_file(name: str, file: bytes, modality: str = "") -> StorableFile | RefusedFile:
     """What the archive gets of this file, or why it gets nothing. `modality`: of a volume; empty to guess."""
     if not file:
         return RefusedFile("The file is empty.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class AcceptedFile:
+class StorableFile:
     """A file that the archive may have."""
 
     kind: str

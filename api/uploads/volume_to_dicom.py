@@ -12,7 +12,7 @@ from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from api.uploads.received import AcceptedFile, RefusedFile
+from api.uploads.received import RefusedFile, StorableFile
 from minipacs import __version__
 from minipacs.errors import Unreadable
 from minipacs.formats.dicom_image import ImageUids, decimal_string, encode_file, new_image, place_image, set_pixels
@@ -55,7 +55,7 @@ class StoredVoxels:
     intercept: float
 
 
-def convert_volume(name: str, file: bytes, requested_modality: str = "") -> AcceptedFile | RefusedFile:
+def convert_volume(name: str, file: bytes, requested_modality: str = "") -> StorableFile | RefusedFile:
     """The DICOM files of the volume, or why there are none. `requested_modality`: CT or MR; empty to guess."""
     try:
         volume = read_volume(BytesIO(file))
@@ -75,7 +75,7 @@ def convert_volume(name: str, file: bytes, requested_modality: str = "") -> Acce
 
     why = "as asked" if requested_modality else "guessed from its values"
     remark = f"Made a {modality} series of {array.shape[2]} slices ({modality} {why})."
-    return AcceptedFile("volume", derive_uid(seed, "study"), instances, remark)
+    return StorableFile("volume", derive_uid(seed, "study"), instances, remark)
 
 
 def encode_slices(

@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 from msgspec import Meta
 
 from api.web.row_json import iso_time
+from minipacs.jobs.contract import kind_titles
 from minipacs.jobs.record import STATES, Job
 
 
@@ -22,6 +23,8 @@ class JobJson(TypedDict):
     id: int
     kind: str
     """Of work: catalogue, segment, or another that is installed."""
+    title: str
+    """What people call this kind of work."""
     study: str
     """Study Instance UID."""
     state: Annotated[str, Meta(extra_json_schema={"enum": list(STATES)})]
@@ -60,6 +63,7 @@ def job_json(job: Job) -> JobJson:
     return {
         "id": job.id,
         "kind": job.kind,
+        "title": kind_titles().get(job.kind, job.kind),
         "study": job.study_instance_uid,
         "state": job.state,
         "stage": job.stage,

@@ -5,7 +5,6 @@ import { createElement } from './dom.js';
 import { createEngineOption } from './engine_option.js';
 import { isOpen } from './jobs.js';
 
-const KIND_NAMES = { segment: 'Segmentation', catalogue: 'Catalogue' };
 const MAX_JOBS = 6;
 
 export class EnginePanel {
@@ -74,7 +73,7 @@ export class EnginePanel {
   }
 
   createJobEntry(job) {
-    const kind = createElement('b', {}, KIND_NAMES[job.kind] ?? job.kind);
+    const kind = createElement('b', {}, job.title);
     const state = createElement('span', {}, describeState(job));
     return createElement(
       'div',

@@ -155,10 +155,10 @@ def run(task: Task) -> StudyResult:
     if failures:
         raise failures[0]
 
-    return {"segmentations": results, "skipped": skipped, "summary": _summarise_results(results, skipped)}
+    return {"segmentations": results, "skipped": skipped, "summary": _summarize_results(results, skipped)}
 
 
-def _summarise_results(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
+def _summarize_results(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:
     if not results and not skipped:
         return "Nothing to segment: the study has no image series of its own."
 
@@ -200,7 +200,7 @@ def _segment_series(task: Task, study: StudyContent, series: SeriesContent, rule
     remove = rules.superseded == "remove"
     store.store_and_record(folder, manifest, task.archive, task.database, remove_superseded=remove)
 
-    return store.summarise_result(manifest)
+    return store.summarize_result(manifest)
 
 
 def _plan_series_work(task: Task, series: SeriesContent, rules: Rules, note: str) -> _SeriesWork:

@@ -9,7 +9,7 @@ from segmentation.prompter import Mask
 
 
 def encode_runs(mask: Mask) -> list[int]:
-    """The runs of a mask (rows, columns)."""
+    """The runs of a mask (rows, columns), as [start, length, start, length, …]; none for an empty mask."""
     padded = np.zeros(mask.size + 2, np.int8)
     padded[1:-1] = mask.ravel()
 
@@ -21,7 +21,7 @@ def encode_runs(mask: Mask) -> list[int]:
 
 
 def decode_runs(runs: Sequence[int], shape: tuple[int, int]) -> Mask:
-    """The mask of these runs; `shape`: (rows, columns)."""
+    """The mask whose pixels [start, length, start, length, …] tells; `shape`: (rows, columns)."""
     mask = np.zeros(shape[0] * shape[1], np.bool_)
 
     for start, length in zip(runs[::2], runs[1::2], strict=True):

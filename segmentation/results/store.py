@@ -104,7 +104,7 @@ def record_in_catalogue(manifest: Manifest, database: Database) -> None:
         session.execute(update(SegmentationResult).where(older).values(superseded_by=series))
 
 
-def summarise_result(manifest: Manifest) -> SeriesResult:
+def summarize_result(manifest: Manifest) -> SeriesResult:
     """What the job's result says of this segmentation."""
     return {
         "series": manifest["series_instance_uid"],

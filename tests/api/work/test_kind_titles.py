@@ -52,3 +52,12 @@ def test_the_status_of_a_study_names_a_step_by_the_title(
         session.execute(update(Job).where(Job.study_instance_uid == STUDY).values(kind=kind, args={}))
     (study,) = viewer(f"/where?q={STUDY}").get_json()["studies"]
     assert study["steps"][-1]["step"] == title
+
+
+def test_a_job_bears_the_title_in_its_answer_and_on_its_page(app_with_other_work: Flask, viewer: Any) -> None:
+    with app_with_other_work.extensions["minipacs"].database.writing() as session:
+        session.execute(update(Job).values(kind="quality", args={}))
+    (job, *_) = viewer("/jobs").get_json()["jobs"]
+    assert (job["kind"], job["title"]) == ("quality", "Quality report")
+    assert "<h1>Quality report" in viewer(f"/jobs/{job['id']}", headers=HTML).get_data(as_text=True)
+    assert "<td>Quality report</td>" in viewer("/jobs", headers=HTML).get_data(as_text=True)
