@@ -50,37 +50,80 @@ def with_real_values(document: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.timeout(SCALE * max(1800, CASES))
 def test_no_answer_breaks_the_document(app: Flask, caller: Callable[[str], Any]) -> None:
-    schemathesis = pytest.importorskip("schemathesis")
+    schema, admin = load_schema(app, caller)
     hypothesis = pytest.importorskip("hypothesis")
-    admin = caller("admin")
-    schema = schemathesis.openapi.from_dict(with_real_values(admin("/openapi.json").get_json()))
-    schema.app = app
-    checks = [
-        schemathesis.checks.not_a_server_error,
-        *(getattr(schemathesis.specs.openapi.checks, name) for name in (
-            "status_code_conformance", "content_type_conformance", "response_schema_conformance",
-        )),
-    ]  # fmt: skip
     operations = [result.ok() for result in schema.get_all_operations()]
     seen: Counter[int] = Counter()
-    quiet = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
-    each = hypothesis.settings(
-        max_examples=-(-CASES * 11 // (10 * len(operations))), deadline=None, database=None, derandomize=True,
-        suppress_health_check=quiet, phases=[hypothesis.Phase.generate],
-    )  # fmt: skip
+    each = hypothesis.settings(**unhurried(), max_examples=-(-CASES * 11 // (10 * len(operations))))
 
-    def asked(case: Any) -> None:
-        response = case.call(headers=admin.headers)
-        seen[response.status_code] += 1
-        no_archive = response.status_code == 503 and (case.path == "/readyz" or "archive_unreachable" in response.text)
-        case.validate_response(response, checks=checks[no_archive:])  # 503 is right: there is none here
+    def check(case: Any) -> None:
+        seen[check_answer(case, case.call(headers=admin.headers))] += 1
 
     for operation in operations:
-        answers = each(hypothesis.given(case=operation.as_strategy())(asked))
-        answers()
+        each(hypothesis.given(case=operation.as_strategy())(check))()
     assert sum(seen.values()) >= CASES, seen
     assert {200, 400, 404} <= set(seen), seen
     print(f"{sum(seen.values())} cases of {len(operations)} operations: {dict(seen)}")
+
+
+@pytest.mark.timeout(SCALE * max(1800, CASES))
+def test_no_answer_breaks_the_document_when_requests_follow_the_answers_before(
+    app: Flask, caller: Callable[[str], Any]
+) -> None:
+    """A share that was just made is revoked, a job that was just queued is cancelled, and so on."""
+    schema, admin = load_schema(app, caller)
+    hypothesis = pytest.importorskip("hypothesis")
+    seen: Counter[int] = Counter()
+
+    class Workflow(schema.as_state_machine()):  # type: ignore[misc]  # a class made at run time
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"headers": admin.headers}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            seen[check_answer(case, response)] += 1
+
+    steps = 10
+    Workflow.run(
+        settings=hypothesis.settings(**unhurried(), max_examples=-(-CASES // (2 * steps)), stateful_step_count=steps)
+    )
+    assert {200, 404} <= set(seen), seen
+    print(f"{sum(seen.values())} cases that follow others: {dict(seen)}")
+
+
+def load_schema(app: Flask, caller: Callable[[str], Any]) -> tuple[Any, Any]:
+    """The schema that Schemathesis reads from our document, and a client with an administrator's token."""
+    schemathesis = pytest.importorskip("schemathesis")
+    admin = caller("admin")
+    schema = schemathesis.openapi.from_dict(with_real_values(admin("/openapi.json").get_json()))
+    schema.app = app
+    return schema, admin
+
+
+def unhurried() -> dict[str, Any]:
+    """Settings of Hypothesis: the same cases each time, however long each takes; none is made smaller."""
+    hypothesis = pytest.importorskip("hypothesis")
+    return {
+        "deadline": None,
+        "database": None,
+        "derandomize": True,
+        "suppress_health_check": [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
+        "phases": [hypothesis.Phase.generate],
+    }
+
+
+def check_answer(case: Any, response: Any) -> int:
+    """Raise when an answer is a mistake of ours, or not as described; its status."""
+    schemathesis = pytest.importorskip("schemathesis")
+    described = schemathesis.specs.openapi.checks
+    checks = [
+        schemathesis.checks.not_a_server_error,
+        described.status_code_conformance,
+        described.content_type_conformance,
+        described.response_schema_conformance,
+    ]
+    no_archive = response.status_code == 503 and (case.path == "/readyz" or "archive_unreachable" in response.text)
+    case.validate_response(response, checks=checks[no_archive:])  # 503 is right: there is no archive here
+    return int(response.status_code)
 
 
 def test_every_answer_is_described(admin: Any) -> None:
