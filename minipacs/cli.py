@@ -13,6 +13,7 @@ from typing import Protocol
 
 from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
+from minipacs.files import restrict_new_files
 from minipacs.settings import Settings, describe_renamed_settings, read_environment
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names; print an error of ours as one sentence. The exit code."""
+    restrict_new_files()
     parser = argparse.ArgumentParser(prog="minipacs", description="A mini-PACS that thinks.")
     parser.add_argument("--version", action="version", version=f"minipacs {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

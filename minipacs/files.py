@@ -7,6 +7,17 @@ from pathlib import Path
 from typing import IO
 
 OWNER_ONLY = 0o600
+OTHERS = 0o077
+"""The permission bits of everybody but the owner."""
+
+
+def restrict_new_files() -> None:
+    """Let this process create files as 0600 and folders as 0700.
+
+    Called once, at the start of every command; all that a command starts (Orthanc, the workers of the pool and of
+    the front door, engines) inherits it, whatever the umask of the shell.
+    """
+    os.umask(OTHERS)
 
 
 def open_private(path: Path) -> IO[bytes]:

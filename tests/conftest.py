@@ -1,6 +1,7 @@
 """Fixtures for every box: a database in a folder of its own, and one running product for the session."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from minipacs.database import Database
 from stack import RunningStack, running
 from waiting import SCALE
 
-ONE_PRODUCT = ("tests/integration/", "tests/browser/", "tests/chaos/")
+ONE_PRODUCT = ("tests/security/", "tests/integration/", "tests/browser/", "tests/chaos/")
 """Tests that start the whole product: one after the other, beside everything else (`-n 2`)."""
 
 
@@ -38,10 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """A command that a test runs in this process sets logging up; the next test must not find its handlers."""
+    """A command that a test runs in this process sets logging and umask; the next test must not find them so."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    umask = os.umask(0)
+    os.umask(umask)
     yield
+    os.umask(umask)
     root.handlers[:] = handlers
     root.setLevel(level)
 

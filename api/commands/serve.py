@@ -29,7 +29,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from api import create_app
     from api.auth.accounts import ensure_administrator
     from minipacs.database import Database
+    from minipacs.home_folder import prepare_home
 
+    prepare_home(settings)
     create_app(settings).extensions["minipacs"].close()  # makes tables and secrets once, before the workers
     with closing(Database(settings.database_url)) as database:
         ensure_administrator(database, settings)

@@ -27,8 +27,8 @@ from minipacs.settings import Settings
 
 HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
-NOT_BACKED_UP = {"orthanc", "log", "service.ready", "output", ".restoring"}
-"""Of HOME: the archive is read through Orthanc, logs are no data."""
+NOT_BACKED_UP = {"orthanc", "log", "pool", "service.ready", "output", ".restoring"}
+"""Of HOME: the archive is read through Orthanc, logs and scratch space are no data."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

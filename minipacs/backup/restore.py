@@ -27,6 +27,7 @@ from minipacs.child_process import ChildProcess
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
 from minipacs.files import write_private
+from minipacs.home_folder import prepare_home
 from minipacs.settings import Settings, read_env_file
 
 HELP = "restore a backup into an empty home and an empty archive"
@@ -67,7 +68,7 @@ def restore(settings: Settings, path: Path) -> BackupManifest:
 def _restore_everything(settings: Settings, path: Path, source: BackupSource, manifest: BackupManifest) -> None:
     if manifest["format"] != FORMAT or manifest["schema"] > migrations.head():
         raise BadRequest(f"{path} was made by a newer minipacs ({manifest['minipacs']}).", "Update minipacs first.")
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_home(settings)
     database = Database(settings.database_url)
     try:
         _check_empty(database)

@@ -33,6 +33,7 @@ from minipacs.doctor.work_checks import (
     check_scheduler,
 )
 from minipacs.errors import EngineUnavailable, MinipacsError
+from minipacs.home_folder import RUN_AS_A_USER, find_open_paths, is_root
 from minipacs.settings import (
     PREFIX,
     RENAMED,
@@ -62,7 +63,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str] | None = None)
 
 
 def check_home(settings: Settings) -> Finding:
-    """HOME can be written, and its secrets can be read by their owner alone."""
+    """HOME can be written, and nobody but its owner can open what is in it and in OUTPUT."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.home):
@@ -71,10 +72,20 @@ def check_home(settings: Settings) -> Finding:
         return failure(
             f"{settings.home} cannot be written ({error.strerror})", "Set MINIPACS_HOME, or its permissions."
         )
-    secrets = settings.home / "secrets.json"
-    if secrets.exists() and secrets.stat().st_mode & 0o077:
-        return warning(f"{secrets} can be read by others", f"chmod 600 {secrets}")
-    return ok(f"{settings.home} can be written")
+    open_paths = list(find_open_paths(settings))
+    if open_paths:
+        return warning(
+            f"open to other users of this machine: {', '.join(map(str, open_paths))}",
+            f"The next start closes it; now: chmod -R go= {settings.home} {settings.output}",
+        )
+    return ok(f"{settings.home} can be written, and is closed to other users")
+
+
+def check_user(settings: Settings) -> Finding:
+    """minipacs runs as a user of its own, not as root."""
+    if is_root():
+        return warning("this is root; if minipacs is run so, whoever takes it over has the machine", RUN_AS_A_USER)
+    return ok("an ordinary user")
 
 
 def check_disk(settings: Settings) -> Finding:
@@ -239,6 +250,7 @@ class Check:
 CHECKS = (
     Check("settings", check_settings),
     Check("home", check_home),
+    Check("user", check_user),
     Check("disk", check_disk),
     Check("database", check_database),
     Check("viewer", check_viewer),

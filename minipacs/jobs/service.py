@@ -9,6 +9,7 @@ from pathlib import Path
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
+from minipacs.home_folder import prepare_home
 from minipacs.jobs.planner import Planner
 from minipacs.jobs.runner import Runner
 from minipacs.jobs.stable_study_listener import StableStudyListener
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; then queue running work again."""
     stop = make_stop_event()
 
-    settings.home.mkdir(parents=True, exist_ok=True)
+    prepare_home(settings)
     database = Database(settings.database_url)
     listener = _open_listener(settings)
     runner, notifier = Runner(settings, database), Notifier(settings, database)

@@ -17,6 +17,7 @@ from functools import partial
 from minipacs import logging_setup
 from minipacs.database import Database
 from minipacs.errors import SettingsError
+from minipacs.home_folder import prepare_home
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.task import worker_name
 from minipacs.settings import Settings
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM, SIGINT, or the end of the scheduler."""
     if not settings.scheduler:
         raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
+    prepare_home(settings)
     serve(settings, arguments.needs)
     database = Database(settings.database_url)
     JobLeases(database).requeue_jobs_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)

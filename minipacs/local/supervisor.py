@@ -20,6 +20,7 @@ from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.child_process import ChildProcess
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, SettingsError
+from minipacs.home_folder import prepare_home
 from minipacs.jobs.service import ready_file_path
 from minipacs.settings import Settings
 
@@ -63,6 +64,7 @@ class Stack:
         self._parts: list[Part] = []
 
     def __enter__(self) -> "Stack":
+        prepare_home(self.settings)
         self._check_disk()
         self._check_ports()
         self._archive = Archive(self.settings)
@@ -166,12 +168,6 @@ class Stack:
                 )
 
     def _check_disk(self) -> None:
-        try:
-            self.settings.home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"{self.settings.home} cannot be created ({error.strerror}).", "Set MINIPACS_HOME."
-            ) from error
         free_mb = shutil.disk_usage(self.settings.home).free // 2**20
         if free_mb < self.settings.reserve_mb:
             raise SettingsError(

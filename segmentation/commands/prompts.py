@@ -21,11 +21,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     from minipacs.archive.client import Archive
     from minipacs.database import Database
+    from minipacs.home_folder import prepare_home
     from minipacs.secrets import get_or_create_secret
     from segmentation.prompting.http_server import PromptServer
     from segmentation.prompting.service import PromptService
 
     stop = make_stop_event()
+    prepare_home(settings)
     archive, database = Archive(settings), Database(settings.database_url)
     database.upgrade_schema()
     service = PromptService(settings, archive, database)

@@ -1,5 +1,6 @@
 """The doctor where nothing runs, and on one broken part after the other."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,10 +70,21 @@ def test_a_home_that_cannot_be_made_is_named(settings: Settings, tmp_path: Path)
     assert machine_checks.check_home(replace(settings, home=tmp_path / "file" / "home")).state == "failed"
 
 
-def test_secrets_open_to_others_are_named(settings: Settings) -> None:
+def test_what_others_can_open_is_named(settings: Settings) -> None:
+    settings.home.chmod(0o700)
+    assert machine_checks.check_home(settings).state == "ok"
     (settings.home / "secrets.json").write_text("{}")
     (settings.home / "secrets.json").chmod(0o644)
-    assert "chmod 600" in machine_checks.check_home(settings).remedy
+    found = machine_checks.check_home(settings)
+    assert str(settings.home / "secrets.json") in found.seen
+    assert "chmod -R go=" in found.remedy
+
+
+def test_root_is_warned_about(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert machine_checks.check_user(settings).state == "warning"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert machine_checks.check_user(settings).state == "ok"
 
 
 def test_a_full_disk_is_named(settings: Settings) -> None:
