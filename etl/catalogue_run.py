@@ -21,6 +21,8 @@ from etl.transform import transform
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.errors import MinipacsError
+from minipacs.jobs.pool_security import load_pool_security
+from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
 
 __all__ = ["ReportProgress", "connect_to_dask_cluster", "load_source_into_catalogue", "transform_chunk"]
@@ -134,22 +136,23 @@ def _select_new_or_changed_items(
 
 
 @contextmanager
-def connect_to_dask_cluster(address: str) -> Iterator[Executor | None]:
-    """Open a Dask cluster as an executor, by the address of its scheduler; None without an address.
+def connect_to_dask_cluster(settings: Settings) -> Iterator[Executor | None]:
+    """Open the Dask cluster of the settings as an executor; None where they name no scheduler.
 
     Its workers read the source and write PNGs themselves: both must lie where every worker finds them.
     """
-    if not address:
+    if not settings.scheduler:
         yield None
         return
 
     from distributed import Client
 
+    security = load_pool_security(settings)
     try:
-        client = Client(address, timeout=CLUSTER_TIMEOUT)
+        client = Client(settings.scheduler, security=security, timeout=CLUSTER_TIMEOUT)
     except OSError as error:
         raise MinipacsError(
-            f"No Dask scheduler answers at {address}.", "Start it, or correct MINIPACS_SCHEDULER."
+            f"No Dask scheduler answers at {settings.scheduler}.", "Start it, or correct MINIPACS_SCHEDULER."
         ) from error
     with client:
         yield client.get_executor(pure=False)

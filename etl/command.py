@@ -120,7 +120,7 @@ def _load_folder_into_catalogue(
     total = count_source_items(folder)
     with (
         show_progress_bar(total, shown=not arguments.json) as progress,
-        connect_to_dask_cluster(settings.scheduler) as executor,
+        connect_to_dask_cluster(settings) as executor,
     ):
         tally = load_source_into_catalogue(
             folder, database, options, workers=arguments.workers, executor=executor, progress=progress
@@ -140,7 +140,7 @@ def _load_archive_into_catalogue(
     archive = Archive(settings)
     try:
         removed = remove_instances_missing_from_archive(archive, database) if arguments.prune else 0
-        with connect_to_dask_cluster(settings.scheduler) as executor:
+        with connect_to_dask_cluster(settings) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
             if arguments.study or arguments.series:
                 tally = _load_study_into_catalogue(arguments, archive, database, options, settings, how)

@@ -3,6 +3,7 @@
 Each raises `SettingsError`, which names the setting and the form it must have.
 """
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from minipacs.errors import SettingsError
@@ -66,6 +67,24 @@ def parse_webhook_urls(text: str) -> list[str]:
     if not all(url.startswith(("http://", "https://")) for url in urls):
         raise SettingsError("MINIPACS_WEBHOOK_URL must begin with http:// or https://.", CORRECT_IT)
     return urls
+
+
+def make_absolute(path: str) -> str:
+    """The absolute path of a file; empty where none is named."""
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def check_scheduler(address: str) -> None:
+    """Check that it is empty, or the address of a Dask scheduler."""
+    if not address:
+        return
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("tls", "tcp") and parts.hostname and parts.port
+    except ValueError:  # a port that is none
+        is_address = False
+    if not is_address:
+        raise SettingsError(f"MINIPACS_SCHEDULER is {address!r}.", "Write tls://host:port or tcp://host:port.")
 
 
 def check_port(name: str, port: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 from minipacs import setting_values
 from minipacs.errors import SettingsError
@@ -34,7 +35,11 @@ class Settings:
     output: Annotated[Path, "folder of PNGs and result files (default: HOME/output)"] = Path()
     ohif: Annotated[Path, "folder of the prepared OHIF build"] = ROOT / ".ohif"
     database_url: Annotated[str, "catalogue and jobs, as an SQLAlchemy URL (default: SQLite in HOME)", SECRET] = ""
-    scheduler: Annotated[str, "address of a Dask scheduler, tcp://host:port (default: an embedded pool)"] = ""
+    scheduler: Annotated[str, "address of a Dask scheduler, tls://host:port (default: an embedded pool)"] = ""
+    scheduler_certificate: Annotated[str, "PEM file: certificate of this machine for the scheduler at tls://"] = ""
+    scheduler_key: Annotated[str, "PEM file: private key of that certificate"] = ""
+    scheduler_trusted_certificates: Annotated[str, "PEM file: authority of all certificates of the pool"] = ""
+    scheduler_network_is_trusted: Annotated[int, "1: tcp:// is allowed; everybody on that network can run code"] = 0
     workers: Annotated[int, "worker processes of the embedded pool"] = 2
     gpus: Annotated[int, "GPUs of the embedded pool; one worker each, for jobs that need one"] = 0
 
@@ -121,6 +126,9 @@ class Settings:
             database_url=self.database_url or f"sqlite:///{home / 'catalogue.sqlite'}",
             orthanc_url=(self.orthanc_url or f"http://127.0.0.1:{self.orthanc_port}").rstrip("/"),
             quiet_s=self.quiet_s or 2 * self.stable_age_s + 5,
+            scheduler_certificate=setting_values.make_absolute(self.scheduler_certificate),
+            scheduler_key=setting_values.make_absolute(self.scheduler_key),
+            scheduler_trusted_certificates=setting_values.make_absolute(self.scheduler_trusted_certificates),
         )
         completed._check()
         return completed
@@ -134,6 +142,7 @@ class Settings:
                 raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)
         for name in ("stable_study_address", "prompts"):
             setting_values.parse_address(variable_name(name), getattr(self, name))
+        setting_values.check_scheduler(self.scheduler)
         setting_values.check_aet(self.aet)
         setting_values.check_public_url(self.public_url)
         setting_values.check_log_format(self.log_format)
@@ -151,6 +160,11 @@ class Settings:
             for name, setting in describe_settings().items()
             if with_secrets or not setting.is_secret
         }
+
+    @property
+    def scheduler_host(self) -> str:
+        """Host of the Dask scheduler; empty for an embedded pool."""
+        return urlsplit(self.scheduler).hostname or ""
 
     @property
     def stable_study_host_and_port(self) -> tuple[str, int]:

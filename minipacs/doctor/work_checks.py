@@ -9,7 +9,9 @@ from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.database import Database
 from minipacs.doctor.finding import Finding, failure, ok, warning
+from minipacs.errors import SettingsError
 from minipacs.jobs.planner import open_planner_cursor
+from minipacs.jobs.pool_security import is_scheduler_encrypted, load_pool_security
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
 from minipacs.settings import Settings
@@ -115,7 +117,14 @@ def check_scheduler(settings: Settings) -> Finding:
     from distributed import Client
 
     try:
-        client = Client(settings.scheduler, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
+        client = Client(
+            settings.scheduler,
+            security=load_pool_security(settings),
+            timeout=SCHEDULER_TIMEOUT_S,
+            set_as_default=False,
+        )
+    except SettingsError as error:
+        return failure(error.message, error.hint)
     except (OSError, TimeoutError):
         return failure(f"no Dask scheduler at {settings.scheduler}", "Start it, or correct MINIPACS_SCHEDULER.")
     with closing(client):
@@ -124,7 +133,10 @@ def check_scheduler(settings: Settings) -> Finding:
         return failure(
             f"{settings.scheduler} has no workers", "Start some: `minipacs worker`, with the same MINIPACS_SCHEDULER."
         )
-    return ok(f"{settings.scheduler} has {workers} workers")
+    seen = f"{settings.scheduler} has {workers} workers"
+    if not is_scheduler_encrypted(settings):
+        return warning(f"{seen}; whoever reaches it can run code", "Use tls://: `minipacs certificates cluster`.")
+    return ok(seen)
 
 
 def _database_exists(settings: Settings) -> bool:

@@ -2,25 +2,33 @@
 
 The embedded pool is a scheduler in this process, and worker processes that are started again when they
 end. (Dask's own nannies give up after a few dozen deaths in a row, and a worker that dies while it
-starts ends the whole pool.)
+starts ends the whole pool.) It listens on loopback, and talks to nobody but the holder of a key that
+each start makes anew (`pool_security.py`).
 """
 
 import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Protocol
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, SpecCluster
 
 from minipacs.child_process import ChildProcess
 from minipacs.errors import PoolUnavailable
+from minipacs.jobs.dask_nodes import SchedulerWithoutHttp
+from minipacs.jobs.pool_security import create_pool_certificates, load_pool_security
 from minipacs.jobs.worker import DASK_CONFIG
 from minipacs.settings import Settings
+from minipacs.temporary_folders import temporary_folder
 
 CONNECTION_TIMEOUT_S = 5.0
 """Longest wait for the scheduler when a client connects; the callers try again."""
+LOOPBACK = "127.0.0.1"
+"""Where the embedded pool listens, at any free ports."""
 CLOSE_TIMEOUT_S = 2.0
 """Longest wait for the scheduler when a client closes."""
 
@@ -47,6 +55,7 @@ class RemotePool:
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.scheduler
+        self._security = load_pool_security(settings)
         self.client = self._connect()
 
     def maintain(self) -> bool:
@@ -67,7 +76,7 @@ class RemotePool:
 
     def _connect(self) -> Client:
         try:
-            return Client(self._address, set_as_default=False, timeout=CONNECTION_TIMEOUT_S)
+            return Client(self._address, security=self._security, set_as_default=False, timeout=CONNECTION_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             raise PoolUnavailable(
                 f"No Dask scheduler answers at {self._address}.", "Start it, or correct MINIPACS_SCHEDULER."
@@ -78,15 +87,22 @@ class EmbeddedPool:
     """A scheduler in this process, with as many workers as the settings say."""
 
     def __init__(self, settings: Settings) -> None:
-        with dask.config.set({**DASK_CONFIG, "temporary-directory": str(settings.home / "pool")}):
-            self._cluster = LocalCluster(
-                n_workers=0,
-                host="127.0.0.1",
-                protocol="tcp://",
-                silence_logs=logging.ERROR,
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            )
-        environment = {**settings.as_environment(), "MINIPACS_SCHEDULER": str(self._cluster.scheduler_address)}
+        with ExitStack() as opened:
+            folder = opened.enter_context(temporary_folder(settings.home / "pool"))
+            folder.chmod(0o700)
+            secured = create_pool_certificates(replace(settings, scheduler=f"tls://{LOOPBACK}:0"), folder)
+            security = load_pool_security(secured)
+            scheduler = {
+                "cls": SchedulerWithoutHttp,
+                "options": {"host": LOOPBACK, "protocol": "tls://", "security": security, "dashboard": False},
+            }
+            with dask.config.set({**DASK_CONFIG, "temporary-directory": str(settings.home / "pool")}):
+                self._cluster = SpecCluster(
+                    workers={}, scheduler=scheduler, security=security, silence_logs=logging.ERROR
+                )
+            self._opened = opened.pop_all()
+
+        environment = replace(secured, scheduler=str(self._cluster.scheduler_address)).as_environment()
         self._workers = [_make_worker_process(environment, "cpu") for _ in range(settings.workers)]
         for number in range(settings.gpus):
             self._workers.append(_make_worker_process({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))
@@ -113,6 +129,7 @@ class EmbeddedPool:
             worker.kill()
         self.client.close(timeout=CLOSE_TIMEOUT_S)
         self._cluster.close(timeout=CLOSE_TIMEOUT_S)
+        self._opened.close()
 
 
 def _make_worker_process(environment: Mapping[str, str], needs: str) -> ChildProcess:

@@ -13,15 +13,20 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from minipacs import logging_setup
 from minipacs.database import Database
 from minipacs.errors import SettingsError
 from minipacs.home_folder import prepare_home
 from minipacs.jobs.leases import JobLeases
+from minipacs.jobs.pool_security import load_pool_security, refuse_open_network
 from minipacs.jobs.task import worker_name
 from minipacs.settings import Settings
 from minipacs.signals import close_on_stop_signal
+
+if TYPE_CHECKING:
+    from distributed import Security
 
 HELP = "run one worker of the pool, for the scheduler at MINIPACS_SCHEDULER"
 DASK_CONFIG = {
@@ -38,38 +43,55 @@ PR_SET_PDEATHSIG = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """--needs."""
+    """--needs, --host."""
     parser.add_argument(
         "--needs", nargs="+", default=["cpu"], metavar="TAG", help="kinds of work it takes: cpu, gpu (default: cpu)"
+    )
+    parser.add_argument(
+        "--host",
+        default="",
+        metavar="ADDRESS",
+        help="where to listen for the other workers (default: this machine's address in the scheduler's network)",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM, SIGINT, or the end of the scheduler."""
     if not settings.scheduler:
-        raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tcp://host:port.")
+        raise SettingsError("A worker needs a scheduler.", "Set MINIPACS_SCHEDULER=tls://host:port.")
     prepare_home(settings)
-    serve(settings, arguments.needs)
+    serve(settings, arguments.needs, arguments.host)
     database = Database(settings.database_url)
     JobLeases(database).requeue_jobs_of_worker(worker_name(settings), "The worker was stopped.", counts_attempt=False)
     os._exit(0)  # at once: what it still does counts no more
 
 
-def serve(settings: Settings, needs: Sequence[str]) -> None:
-    """Do one job after the other until the worker is closed, or loses its scheduler."""
+def serve(settings: Settings, needs: Sequence[str], host: str = "") -> None:
+    """Do one job after the other until the worker is closed, or loses its scheduler.
+
+    Other workers reach it at `host`, or, where that is empty, at this machine's address in the scheduler's network.
+    """
     import dask
     import distributed
 
+    security = load_pool_security(settings)
+    if security is None and host:
+        refuse_open_network(settings, host)
+
     logging.getLogger(distributed.__name__).setLevel(logging.ERROR)  # after the import, which sets it
     with dask.config.set(DASK_CONFIG):
-        asyncio.run(_serve(settings, needs))
+        asyncio.run(_serve(settings, needs, host, security))
 
 
-async def _serve(settings: Settings, needs: Sequence[str]) -> None:
-    from distributed import Worker
+async def _serve(settings: Settings, needs: Sequence[str], host: str, security: "Security | None") -> None:
+    from distributed.utils import get_ip
 
-    async with Worker(
+    from minipacs.jobs.dask_nodes import WorkerWithoutHttp
+
+    async with WorkerWithoutHttp(
         settings.scheduler,
+        host=host or get_ip(settings.scheduler_host),
+        security=security,
         nthreads=1,
         resources=dict.fromkeys(needs, 1),
         memory_limit=0,

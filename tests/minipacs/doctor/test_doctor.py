@@ -153,5 +153,6 @@ def test_a_scheduler_that_is_away_or_has_no_workers_is_named(settings: Settings)
 
     away = work_checks.check_scheduler(replace(settings, scheduler=f"tcp://127.0.0.1:{free_ports(1)[0]}"))
     assert (away.state, "MINIPACS_SCHEDULER" in away.remedy) == ("failed", True)
-    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+    loopback = {"protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=0, processes=False, **loopback) as cluster:
         assert "no workers" in work_checks.check_scheduler(replace(settings, scheduler=cluster.scheduler_address)).seen
