@@ -7,7 +7,7 @@ COPY scripts/prepare_ohif.py scripts/
 RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir brotli && .venv/bin/python scripts/prepare_ohif.py
 
 FROM python:3.11-slim-bookworm
-RUN useradd --create-home minipacs && install -d -o minipacs /data
+RUN useradd --uid 1000 --create-home minipacs && install -d -o minipacs -g minipacs -m 0700 /data
 WORKDIR /minipacs
 COPY pyproject.toml constraints.txt README.md LICENSE orthanc.json ./
 COPY LICENSES LICENSES
@@ -19,7 +19,8 @@ COPY segmentation segmentation
 COPY api api
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
 COPY --from=ohif /minipacs/.ohif .ohif
-USER minipacs
+# By its number: Kubernetes (runAsNonRoot) cannot look a name up.
+USER 1000:1000
 VOLUME /data
 ENV MINIPACS_HOME=/data
 CMD ["minipacs", "--help"]

@@ -17,6 +17,8 @@ from minipacs.errors import SettingsError
 from minipacs.files import OTHERS
 from minipacs.settings import Settings
 
+NEEDED = ("", "secrets.json", "catalogue.sqlite", "orthanc", "output", "log", "pool")
+"""What we must be able to read and write in HOME, where it exists; the first is HOME itself."""
 RUN_AS_A_USER = "Start it as a user of its own (docs/operations.md, As a service)."
 
 log = logging.getLogger(__name__)
@@ -25,12 +27,19 @@ log = logging.getLogger(__name__)
 def prepare_home(settings: Settings) -> None:
     """Create HOME, close what others can open, and warn when we run as root.
 
-    Raises `SettingsError` when HOME cannot be created.
+    Raises `SettingsError` when HOME cannot be created, or belongs to another user.
     """
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{settings.home} cannot be created ({error.strerror}).", "Set MINIPACS_HOME.") from error
+
+    for path in filter(Path.exists, (settings.home / name for name in NEEDED)):
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise SettingsError(
+                f"{path} belongs to another user, who started minipacs before.",
+                f"Start it as that user, or as root: chown -R {os.geteuid()} {settings.home}",
+            )
 
     if is_root():
         log.warning("minipacs runs as root: whoever takes it over has the whole machine. %s", RUN_AS_A_USER)

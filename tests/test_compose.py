@@ -41,10 +41,22 @@ def test_it_keeps_the_compose_specification(file: Path) -> None:
 
 def test_one_service_per_box(file: Path, compose: dict[str, Any]) -> None:
     spread = {"postgres", "scheduler", "worker"} if "cluster" in file.name else set()
-    assert set(compose["services"]) == {"orthanc", "service", "prompts", "api"} | spread
+    assert set(compose["services"]) == {"archive-owner", "orthanc", "service", "prompts", "api"} | spread
     assert compose["services"]["service"]["command"] == ["minipacs", "service"]
     assert compose["services"]["prompts"]["command"] == ["minipacs", "prompts"]
     assert compose["services"]["api"]["command"] == ["minipacs", "api"]
+
+
+def test_nothing_that_stays_runs_as_root(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert (service["user"] == "root") == (name == "archive-owner"), name
+    owner = compose["services"]["archive-owner"]
+    assert (owner["entrypoint"][0], owner["network_mode"], "restart" in owner) == ("chown", "none", False)
+    (user,) = re.findall(r"^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert compose["services"]["api"]["user"] == user
+    assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user), "a number, which Kubernetes can check"
 
 
 def test_every_box_of_the_cluster_finds_the_others() -> None:
