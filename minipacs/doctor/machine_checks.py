@@ -24,6 +24,7 @@ from minipacs.archive.local_orthanc import (
     is_orthanc_local,
     required_plugins,
 )
+from minipacs.doctor.certificate_check import check_certificates
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
     check_change_log,
@@ -252,6 +253,7 @@ CHECKS = (
     Check("home", check_home),
     Check("user", check_user),
     Check("disk", check_disk),
+    Check("certificates", check_certificates),
     Check("database", check_database),
     Check("viewer", check_viewer),
     Check("engines", check_engines),
