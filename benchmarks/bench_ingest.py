@@ -26,6 +26,7 @@ from minipacs.archive.client import Archive
 from minipacs.errors import ArchiveError
 from minipacs.jobs.stable_study_listener import StableStudyListener
 from minipacs.local.phantom import write_chest_ct
+from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
 
 
@@ -100,7 +101,7 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
     environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     if not variant.nodelay:
         environment.pop("TCP_NODELAY")
-    listener = StableStudyListener(settings.stable_study_host_and_port)
+    listener = StableStudyListener(settings.stable_study_host_and_port, orthanc_password(settings))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     archive = Archive(settings)
     try:

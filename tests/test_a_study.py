@@ -1,6 +1,7 @@
 """docs/a-study.md is true: each station exists, does what its line says, and leads to the next."""
 
 import ast
+import hmac
 import re
 import socket
 from pathlib import Path
@@ -54,12 +55,13 @@ def test_a_station_is_reached_from_the_one_before(file: str, function: str, code
 
 def test_the_datagram_of_the_plugin_reaches_the_planner() -> None:
     plugin = ModuleType("notify_alone")
+    plugin.__dict__["hmac"] = hmac
     exec(compile(source_of("orthanc_plugin/plugin.py", "notify"), "plugin.py", "exec"), plugin.__dict__)
-    listener = StableStudyListener(("127.0.0.1", 0))
+    listener = StableStudyListener(("127.0.0.1", 0), "a key")
     try:
         address = listener.address
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp_socket:
-            assert plugin.notify(udp_socket, address, "4f3c-study")
+            assert plugin.notify(udp_socket, address, "4f3c-study", "a key")
         assert listener.receive(5.0) == {"4f3c-study"}
     finally:
         listener.close()

@@ -14,6 +14,7 @@ from minipacs.jobs.planner import Planner
 from minipacs.jobs.runner import Runner
 from minipacs.jobs.stable_study_listener import StableStudyListener
 from minipacs.notifications.outbox import Notifier
+from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
@@ -73,7 +74,7 @@ def _open_listener(settings: Settings) -> StableStudyListener:
     """The listener at the address of the settings; raises `SettingsError` when the port is taken."""
     host, port = settings.stable_study_host_and_port
     try:
-        return StableStudyListener((host, port))
+        return StableStudyListener((host, port), orthanc_password(settings))
     except OSError as error:
         raise SettingsError(
             f"UDP port {port} for the notifications of Orthanc is not free ({error.strerror}).",

@@ -21,7 +21,7 @@ def RegisterIncomingCStoreInstanceFilter(keeper: Callable[[object], int]) -> Non
 
 def GetConfiguration() -> str:  # noqa: N802  Orthanc's name
     """Orthanc's configuration, as far as the plugin reads it."""
-    return '{"StorageDirectory": "."}'
+    return '{"StorageDirectory": ".", "RegisteredUsers": {"minipacs": "the password"}}'
 
 
 def LogWarning(sentence: str) -> None:  # noqa: N802  Orthanc's name

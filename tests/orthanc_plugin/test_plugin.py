@@ -1,3 +1,4 @@
+import hmac
 import importlib.util
 import socket
 import sys
@@ -38,17 +39,22 @@ def plugin_loaded(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[Module
         yield sdk
 
 
+def signed(message: bytes) -> bytes:
+    """The message with the signature of the password that the double's configuration has."""
+    return message + b" " + hmac.digest(b"the password", message, "sha256").hex().encode()
+
+
 def test_a_stable_study_is_notified(monkeypatch: pytest.MonkeyPatch, receiver: socket.socket) -> None:
     with plugin_loaded(monkeypatch, receiver.getsockname()[1]) as sdk:
         sdk.callbacks[0](sdk.ChangeType.STABLE_STUDY, 1, "4f3c-study")
-        assert receiver.recv(100) == b"stable 4f3c-study"
+        assert receiver.recv(200) == signed(b"stable 4f3c-study")
 
 
 def test_nothing_else_is_notified(monkeypatch: pytest.MonkeyPatch, receiver: socket.socket) -> None:
     with plugin_loaded(monkeypatch, receiver.getsockname()[1]) as sdk:
         sdk.callbacks[0](sdk.ChangeType.NEW_INSTANCE, 3, "an instance")
         sdk.callbacks[0](sdk.ChangeType.STABLE_STUDY, 1, "the study")
-        assert receiver.recv(100) == b"stable the study"
+        assert receiver.recv(200) == signed(b"stable the study")
 
 
 def test_a_notification_that_nobody_receives_breaks_nothing(
