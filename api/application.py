@@ -1,13 +1,11 @@
 """The application is put together here, and nowhere else: context, guard, answers, a blueprint per noun."""
 
-from datetime import timedelta
-
 from flask import Blueprint, Flask
 from flask.json.provider import DefaultJSONProvider
 
 from api import viewer
-from api.auth import admin, audit, audit_list, guard, login
-from api.auth.session_cookie import SessionInterface
+from api.auth import admin, audit, audit_list, guard, login, session_routes
+from api.auth.session_cookie import NoFlaskSession
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
 from api.dicomweb import gateway
@@ -24,6 +22,7 @@ from minipacs.settings import Settings
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     login.blueprint,
+    session_routes.blueprint,
     admin.blueprint,
     audit_list.blueprint,
     home.blueprint,
@@ -57,7 +56,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     query_client.blueprint,
     viewer.blueprint,
 )
-SESSION_DAYS = 7
 MAX_FORM_BYTES = 1024 * 1024
 
 
@@ -73,13 +71,9 @@ def build_app(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
     app.json = JsonProvider(app)
-    app.session_interface = SessionInterface()
+    app.session_interface = NoFlaskSession()
     app.secret_key = get_or_create_secret(settings.home, "session_key")
     app.config.update(
-        SESSION_COOKIE_NAME="minipacs",
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        PERMANENT_SESSION_LIFETIME=timedelta(days=SESSION_DAYS),
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 import urllib3
 from flask import current_app
 
-from api.auth.principal_cache import PrincipalCache
+from api.auth.password_cache import PasswordCache
+from api.auth.proof_lookup import ProofLookup
+from api.auth.session_use import SessionUseRecorder
 from api.dicomweb.frame_client import FrameClient
 from api.results.label_filter import FilteredLabelMapCache
 from minipacs.database import Database
-from minipacs.secrets import orthanc_password
+from minipacs.secrets import get_or_create_secret, orthanc_password
 from minipacs.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url)
-        self.principals = PrincipalCache()
+        self.proofs = ProofLookup(self.database)
+        self.passwords = PasswordCache(get_or_create_secret(settings.home, "session_key"))
+        self.session_uses = SessionUseRecorder(self.database)
         self.filtered_label_maps = FilteredLabelMapCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self._archive: Archive | None = None
@@ -65,6 +69,8 @@ class AppContext:
                 self._archive.close()
             self.frame_client.close()
             self.orthanc_connections.clear()
+            self.session_uses.close()
+            self.proofs.close()
             self.database.close()
 
 

@@ -101,6 +101,13 @@ class Database:
         with self._autocommit.connect() as connection:
             return connection.execute(statement, values).all()
 
+    def open_autocommit_connection(self) -> Any:
+        """Open a connection of the driver itself, without transactions and in no pool; the caller closes it."""
+        pooled = self._autocommit.raw_connection()
+        connection = pooled.driver_connection
+        pooled.detach()
+        return connection
+
     def build_insert(self, table: Any) -> Any:
         """An `INSERT` statement with `on_conflict_do_…`, which each dialect has in a module of its own."""
         return (postgresql if self.is_postgresql else sqlite).insert(table)

@@ -4,6 +4,7 @@ MinipacsError
 ├─ NotFound               404  the requested thing does not exist
 ├─ BadRequest             400  the caller's fault; the hint says what to send instead
 ├─ NotAllowed             403  this user may not do this
+├─ PasswordChangeRequired 403  the password must be changed before anything else
 ├─ Gone                   410  a link that has ended or was revoked
 ├─ TooLarge               413  an upload breaks a limit
 ├─ TooManyAttempts        429  too many wrong passwords
@@ -68,6 +69,12 @@ class BadRequest(MinipacsError):
 
 class NotAllowed(MinipacsError):
     """This user may not do this."""
+
+    status = 403
+
+
+class PasswordChangeRequired(MinipacsError):
+    """The user's password must be changed before anything else."""
 
     status = 403
 

@@ -56,6 +56,8 @@ class Settings:
     admin_user: Annotated[str, "name of the first administrator"] = "admin"
     admin_password: Annotated[str, "password of the first administrator (default: generated and printed)", SECRET] = ""
 
+    idle_minutes: Annotated[int, "minutes without use after which a session in a browser ends; 0: never"] = 30
+
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
     dicom_port: Annotated[int, "DICOM port of the archive"] = 4242
     peers: Annotated[str, "modalities allowed to send, NAME=AET@host:port,…; empty: anyone may store"] = ""
@@ -137,6 +139,8 @@ class Settings:
         """Raise `SettingsError` for the first setting that cannot be used."""
         for name in ("http_port", "orthanc_port", "dicom_port"):
             setting_values.check_port(variable_name(name), getattr(self, name))
+        if self.idle_minutes < 0:
+            raise SettingsError("MINIPACS_IDLE_MINUTES must be 0 or more.", setting_values.CORRECT_IT)
         for name in ("upload_mb", "upload_files", "upload_ratio"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)

@@ -1,4 +1,8 @@
 /* OHIF's configuration, served as /ohif/app-config.js in place of the stock build's. docs/viewer.md gives reasons. */
+
+// Reports use, so that the session lives while somebody works here, and leaves the viewer when it has ended.
+import('/static/session_use.js');
+
 window.config = {
   name: 'minipacs',
   routerBasename: window.PUBLIC_URL || '/',

@@ -15,6 +15,12 @@ def public(view: View) -> View:
     return view
 
 
+def keeps_no_session_alive(view: View) -> View:
+    """Pages send requests of this view by themselves, attended or not: the idle logoff does not count them."""
+    ensure_description(view).keeps_no_session_alive = True
+    return view
+
+
 def requires_role(role: str) -> Callable[[View], View]:
     """This view is for `role` and those above it."""
     if role not in ROLES:

@@ -3,7 +3,6 @@
 import hmac
 import secrets
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -11,7 +10,8 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.auth.roles import ROLES, role_includes
+from api.auth.roles import ROLES, lesser_role
+from api.auth.sessions import end_sessions_of_user
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotFound
 from minipacs.files import write_private
@@ -34,7 +34,7 @@ class User(Base):
     role: Mapped[str]
     password_hash: Mapped[str]
     must_change: Mapped[bool] = mapped_column(default=False)
-    """The password is a one-time password of ours: the next page asks for another."""
+    """The password was chosen by somebody else: it opens nothing but the change to another."""
     created: Mapped[float] = mapped_column(Double)
 
 
@@ -58,6 +58,9 @@ class Principal:
     by: str
     """The kind of proof: session, token, basic."""
     must_change: bool = False
+    """The password is to be changed before anything else."""
+    session_id_hash: str = ""
+    """Of the session, where the proof is one."""
 
 
 def ensure_administrator(database: Database, settings: Settings) -> str | None:
@@ -91,7 +94,7 @@ def first_login_file(settings: Settings) -> Path:
 def create_or_change_user(
     database: Database, name: str, role: str, password: str, *, must_change: bool = False
 ) -> None:
-    """Create a user, or change the role and the password of one."""
+    """Create a user, or change the role and the password of one, whose sessions end."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
     if not 1 <= len(name) <= 64 or ":" in name or not name.isprintable():  # RFC 7617 2: a user-id has no colon
@@ -100,10 +103,11 @@ def create_or_change_user(
     with database.writing() as session:
         insert = database.build_insert(User).values(name=name, created=database.now(), **values)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+        end_sessions_of_user(session, name)
 
 
 def change_password(database: Database, settings: Settings, name: str, password: str) -> None:
-    """Change a user's password to one of the user's own choice."""
+    """Change a user's password to one of the user's own choice; all sessions of the user end."""
     if len(password) < MIN_PASSWORD_LENGTH:
         raise BadRequest(f"A password has at least {MIN_PASSWORD_LENGTH} characters.", "Choose a longer one.")
     with database.writing() as session:
@@ -111,6 +115,7 @@ def change_password(database: Database, settings: Settings, name: str, password:
         if user is None:
             raise NotFound(f"There is no user {name!r}.", "Ask an administrator.")
         user.password_hash, user.must_change = HASHER.hash(password), False
+        end_sessions_of_user(session, name)
     if name == settings.admin_user:
         first_login_file(settings).unlink(missing_ok=True)
 
@@ -128,12 +133,11 @@ def set_role(database: Database, name: str, role: str) -> None:
             raise BadRequest("The last administrator stays one.", "Make another administrator first.")
         user.role = role
         for token in session.scalars(select(Token).where(Token.user_name == name)):
-            if not role_includes(role, token.role):
-                token.role = role
+            token.role = lesser_role(role, token.role)
 
 
 def delete_user(database: Database, name: str) -> None:
-    """Delete a user and the user's tokens. The last administrator stays."""
+    """Delete a user, the user's tokens and sessions. The last administrator stays."""
     with database.writing() as session:
         user = session.get(User, name)
         if user is None:
@@ -142,6 +146,7 @@ def delete_user(database: Database, name: str) -> None:
         if user.role == "admin" and others is None:
             raise BadRequest("The last administrator cannot be removed.", "Make another administrator first.")
         session.execute(delete(Token).where(Token.user_name == name))
+        end_sessions_of_user(session, name)
         session.delete(user)
 
 
@@ -151,11 +156,6 @@ def is_right_password(password_hash: str, password: str) -> bool:
         return HASHER.verify(password_hash, password)
     except (VerifyMismatchError, InvalidHashError):
         return False
-
-
-def fingerprint_password(user: User) -> str:
-    """What a session keeps of the user's password hash: it changes with the password, and older sessions end."""
-    return sha256(user.password_hash.encode()).hexdigest()[:16]
 
 
 def create_token(database: Database, name: str, role: str, user_name: str | None = None) -> str:
@@ -181,7 +181,7 @@ def list_tokens(database: Database) -> list[Token]:
 
 
 def revoke_token(database: Database, name: str) -> None:
-    """Delete a token; running processes forget it within seconds (`principal_cache.TOKEN_MAX_AGE_S`)."""
+    """Delete a token; it opens nothing from now on."""
     with database.writing() as session:
         token = session.get(Token, name)
         if token is None:

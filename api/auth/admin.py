@@ -9,12 +9,14 @@ from sqlalchemy import func, select
 from api.auth import accounts
 from api.auth.access import requires_role
 from api.auth.roles import ROLES
+from api.auth.session_routes import EndedSessions
+from api.auth.sessions import end_sessions_of_user
 from api.context import context
 from api.web.describe_route import BodyFields, answers, audits, takes_body
 from api.web.responses import render_page, send_json_or_page, send_json_or_redirect
 from api.web.row_json import iso_time
 from minipacs.catalogue import Rejection
-from minipacs.errors import BadRequest
+from minipacs.errors import BadRequest, NotFound
 
 blueprint = Blueprint("admin", __name__)
 MAX_NAME_CHARACTERS = 64
@@ -130,7 +132,7 @@ def add_user(body: UserFields) -> ResponseReturnValue:
 @takes_body(RoleFields)
 @answers(UserRole)
 def change_role(body: RoleFields, name: str) -> ResponseReturnValue:
-    """Give a user another `role`; it counts within seconds."""
+    """Give a user another `role`; it counts from the next request on."""
     if name == g.user.name:
         raise BadRequest("This is your own name.", "Ask another administrator.")
 
@@ -143,9 +145,22 @@ def change_role(body: RoleFields, name: str) -> ResponseReturnValue:
 @audits("admin")
 @answers(RemovedUser)
 def remove_user(name: str) -> ResponseReturnValue:
-    """Remove a user; sessions and tokens end within seconds."""
+    """Remove a user; the user's sessions and tokens end with it."""
     accounts.delete_user(context().database, name)
     return send_json_or_redirect(RemovedUser(name=name, removed=True), "/admin")
+
+
+@blueprint.post("/users/<name>/sessions/end")
+@requires_role("admin")
+@audits("admin")
+@answers(EndedSessions)
+def end_users_sessions(name: str) -> ResponseReturnValue:
+    """End every session of a user, who may log in again."""
+    with context().database.writing() as session:
+        if session.get(accounts.User, name) is None:
+            raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
+        ended = end_sessions_of_user(session, name)
+    return send_json_or_redirect(EndedSessions(ended=ended), "/admin")
 
 
 @blueprint.get("/tokens")
@@ -163,12 +178,13 @@ def tokens() -> list[AccountJson]:
 @takes_body(TokenFields)
 @answers(NewToken, page="admin.html")
 def add_token(body: TokenFields) -> ResponseReturnValue:
-    """Make a token (`name`, `role`); the answer is the only time it is seen."""
+    """Make a token (`name`, `role`); the answer is the only time it is seen. It ends with the user who made it."""
     name = body.name.strip()
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
 
-    token = accounts.create_token(context().database, name, body.role)
+    owner = None if g.user.name.startswith("token:") else g.user.name
+    token = accounts.create_token(context().database, name, body.role, owner)
     return send_json_or_page(
         NewToken(name=name, token=token), lambda: page_values(rejections=[], new_token=token), status=201
     )

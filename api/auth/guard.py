@@ -7,14 +7,15 @@ WWW-Authenticate, so that no browser asks for a password by itself.
 import hmac
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, g, redirect, request, session
+from flask import Flask, g, redirect, request
 from flask.typing import ResponseReturnValue
 
 from api.auth.identify import identify_user
 from api.auth.roles import role_includes
+from api.auth.session_cookie import csrf_token
 from api.web.describe_route import READING, current_description
 from api.web.responses import make_error_response, wants_page
-from minipacs.errors import NotAllowed, NotFound
+from minipacs.errors import NotAllowed, NotFound, PasswordChangeRequired
 
 ALWAYS_PUBLIC = ("/ohif/manifest.json",)
 """Browsers fetch a manifest without cookies (HTML 4.6.7.9)."""
@@ -47,8 +48,8 @@ def check_access() -> ResponseReturnValue | None:
     needed = description.role_for(request.method)
     if not role_includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
-    if g.user.must_change and g.user.by == "session" and request.blueprint != "login" and wants_page():
-        return redirect("/account?next=" + quote(_requested_address(), safe=""))
+    if g.user.must_change and request.blueprint != "login":
+        return _send_to_password_change()
     return None
 
 
@@ -60,6 +61,16 @@ def _send_to_login() -> ResponseReturnValue:
         "This needs a login.",
         "Send `Authorization: Bearer TOKEN` (made by `minipacs token create NAME`), or log in at /login.",
         401,
+    )
+
+
+def _send_to_password_change() -> ResponseReturnValue:
+    """Whose password was chosen by somebody else may do nothing but choose another: by session, Basic and token."""
+    if request.method == "GET" and g.user.by == "session" and wants_page():
+        return redirect("/account?next=" + quote(_requested_address(), safe=""))
+    raise PasswordChangeRequired(
+        f"The password of {g.user.name} must be changed before anything else.",
+        'Log in at /account, or POST /account {"old", "new"} with user and password (Basic).',
     )
 
 
@@ -81,4 +92,4 @@ def _is_from_our_pages() -> bool:
     given = request.headers.get("X-CSRF-Token") or (
         request.form.get("csrf_token", "") if request.mimetype == "application/x-www-form-urlencoded" else ""
     )
-    return bool(given) and hmac.compare_digest(given.encode(), str(session.get("csrf", "")).encode())
+    return bool(given) and hmac.compare_digest(given.encode(), csrf_token().encode())

@@ -1,21 +1,14 @@
 """Who makes a request: by API token, by user and password, or by the session's cookie."""
 
-import hmac
-from hashlib import sha256
+from flask import request
 
-from flask import current_app, request, session
-from sqlalchemy import select
-
-from api.auth import login_limit, principal_cache
-from api.auth.accounts import (
-    HASH_OF_NOBODY,
-    Principal,
-    Token,
-    User,
-    fingerprint_password,
-    hash_token,
-    is_right_password,
-)
+from api.auth import login_limit
+from api.auth.accounts import HASH_OF_NOBODY, Principal, hash_token, is_right_password
+from api.auth.proof_lookup import UserRow
+from api.auth.roles import lesser_role
+from api.auth.session_cookie import read_session_id
+from api.auth.session_use import is_use_by_person
+from api.auth.sessions import hash_session_id
 from api.context import context
 
 
@@ -35,16 +28,16 @@ def identify_user() -> Principal | None:
     return None
 
 
-def check_password(name: str, password: str) -> User | None:
+def check_password(name: str, password: str) -> UserRow | None:
     """The user, when this is the password. Failures are counted; too many raise `TooManyAttempts`."""
     if "\x00" in name:
         return None
     database, address = context().database, request.remote_addr or ""
     login_limit.check_failure_limit(database, name, address)
 
-    with database.reading() as db:
-        user = db.get(User, name)
+    user = context().proofs.find_user(name)
     if is_right_password(user.password_hash if user else HASH_OF_NOBODY, password) and user is not None:
+        context().passwords.remember(name, password, user.password_hash)
         return user
 
     login_limit.count_failure(database, name, address)
@@ -52,48 +45,36 @@ def check_password(name: str, password: str) -> User | None:
 
 
 def _identify_by_token(token: str) -> Principal | None:
-    proof = hash_token(token)
-    if known := context().principals.get(proof):
-        return known
-
-    with context().database.reading() as db:
-        found = db.scalar(select(Token).where(Token.token_hash == proof))
+    found = context().proofs.find_token(hash_token(token))
     if found is None:
         return None
-
-    principal = Principal(found.user_name or f"token:{found.name}", found.role, "token")
-    context().principals.put(proof, principal, principal_cache.TOKEN_MAX_AGE_S)
-    return principal
+    if found.user_name is None or found.user_role is None:
+        return Principal(f"token:{found.name}", found.role, "token")
+    role = lesser_role(found.role, found.user_role)
+    return Principal(found.user_name, role, "token", bool(found.must_change))
 
 
 def _identify_by_session() -> Principal | None:
-    name, stamp = session.get("user"), session.get("stamp")
-    if not isinstance(name, str) or not isinstance(stamp, str):
+    session_id = read_session_id()
+    if not session_id:
         return None
-    proof = f"session:{name}:{stamp}"
-    if known := context().principals.get(proof):
-        return known
-
-    with context().database.reading() as db:
-        user = db.get(User, name)
-    if user is None or not hmac.compare_digest(fingerprint_password(user), stamp):
+    id_hash = hash_session_id(session_id)
+    found = context().proofs.find_session(id_hash)
+    if found is None:
         return None
 
-    principal = Principal(name, user.role, "session", user.must_change)
-    if not user.must_change:  # who must change the password is let on as soon as it is changed
-        context().principals.put(proof, principal, principal_cache.TOKEN_MAX_AGE_S)
-    return principal
+    idle_s = context().settings.idle_minutes * 60
+    if found.now >= found.ends or (idle_s and found.now - found.last_used >= idle_s):
+        return None
+    if is_use_by_person():
+        context().session_uses.record(id_hash)
+    return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash)
 
 
 def _identify_by_password(name: str, password: str) -> Principal | None:
-    key = str(current_app.secret_key).encode()
-    proof = hmac.new(key, f"{name}:{password}".encode(), sha256).hexdigest()
-    if known := context().principals.get(proof):
-        return known
-
-    user = check_password(name, password)
-    if user is None:
+    if "\x00" in name:
         return None
-    principal = Principal(user.name, user.role, "basic")
-    context().principals.put(proof, principal, principal_cache.PASSWORD_MAX_AGE_S)
-    return principal
+    user = context().proofs.find_user(name)
+    is_known = user is not None and context().passwords.is_known_right(name, password, user.password_hash)
+    found = user if is_known else check_password(name, password)
+    return None if found is None else Principal(found.name, found.role, "basic", bool(found.must_change))

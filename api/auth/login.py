@@ -1,16 +1,18 @@
 """Log in, log out, choose a password."""
 
-from secrets import token_urlsafe
 from urllib.parse import urlsplit
 
-from flask import Blueprint, g, redirect, request, session
+from flask import Blueprint, Response, g, make_response, redirect, request
 from flask.typing import ResponseReturnValue
 
 from api.auth import login_limit
 from api.auth.access import public, requires_role
-from api.auth.accounts import User, change_password, fingerprint_password
+from api.auth.accounts import change_password
 from api.auth.identify import check_password
 from api.auth.roles import role_includes
+from api.auth.session_cookie import csrf_token, delete_session_cookie, read_session_id, send_session_cookie
+from api.auth.session_routes import list_own_sessions
+from api.auth.sessions import end_session, start_session
 from api.context import context
 from api.web.describe_route import BodyFields, QueryParameters, answers, audits, takes_body, takes_query
 from api.web.responses import make_error_response, render_page, wants_page
@@ -87,8 +89,7 @@ def log_in(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
         return render_page({"next": target, "wrong": wrong, "name": body.user}), 401
 
     login_limit.forget_failures(context().database, body.user, request.remote_addr or "")
-    begin_session(user)
-    return redirect(target, 303)
+    return start_session_and_redirect(user.name, target)
 
 
 @blueprint.post("/logout")
@@ -96,17 +97,20 @@ def log_in(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
 @audits("logout")
 @answers()
 def log_out() -> ResponseReturnValue:
-    """End the session."""
-    session.clear()
-    return redirect("/login", 303)
+    """End the session, in every process at once."""
+    end_session(context().database, read_session_id())
+    response = make_response(redirect("/login", 303))
+    delete_session_cookie(response)
+    return response
 
 
 @blueprint.get("/account")
 @takes_query(NextParameters)
 @answers(page="account.html")
 def account_page(query: NextParameters) -> str:
-    """The page to choose a password."""
-    return render_page({"next": safe_redirect_target(query.next)})
+    """The page of one's own account: the password, and the sessions."""
+    sessions = list_own_sessions() if not g.user.must_change else []
+    return render_page({"next": safe_redirect_target(query.next), "sessions": sessions})
 
 
 @blueprint.post("/account")
@@ -127,28 +131,31 @@ def change_own_password(body: PasswordFields) -> ResponseReturnValue:
         raise BadRequest("The two new passwords differ.", "Type the same twice.")
 
     change_password(database, settings, g.user.name, body.new)
-    with database.reading() as db:
-        user = db.get(User, g.user.name)
-    if user is not None and g.user.by == "session":
-        begin_session(user)
-    return redirect(safe_redirect_target(body.next), 303)
+    target = safe_redirect_target(body.next)
+    return start_session_and_redirect(g.user.name, target) if g.user.by == "session" else redirect(target, 303)
 
 
-def begin_session(user: User) -> None:
-    """A fresh session for this user."""
-    session.clear()
-    session.update(user=user.name, stamp=fingerprint_password(user), csrf=token_urlsafe(24))
-    session.permanent = True
+def start_session_and_redirect(user_name: str, target: str, login: str = "password") -> Response:
+    """Start a session with an identifier that nobody has seen (the one the browser had ends), and go to `target`."""
+    database = context().database
+    if former := read_session_id():
+        end_session(database, former)
 
-
-def csrf_token() -> str:
-    """For the hidden field of forms."""
-    return str(session.get("csrf", ""))
+    session_id = start_session(database, user_name, login=login, address=request.remote_addr or "")
+    response = make_response(redirect(target, 303))
+    send_session_cookie(response, session_id)
+    return response
 
 
 def template_globals() -> dict[str, object]:
     """What every template may use."""
-    return {"csrf_token": csrf_token, "user": g.get("user"), "has_role": has_role}
+    return {"csrf_token": csrf_token, "user": g.get("user"), "has_role": has_role, "idle_logoff": has_idle_logoff()}
+
+
+def has_idle_logoff() -> bool:
+    """Whether this page belongs to a session that ends when nobody uses it."""
+    user = g.get("user")
+    return user is not None and user.by == "session" and context().settings.idle_minutes > 0
 
 
 def has_role(role: str) -> bool:

@@ -1,26 +1,63 @@
-"""The session cookie: Flask's own, with its signer kept, and without any signing where there is no cookie."""
+"""The cookie that holds a session's identifier, and the token of forms that is made of it (CSRF).
 
-from typing import Any
+With HTTPS its name begins with `__Host-` (RFC 6265bis 4.1.3.2): a browser takes it from this host alone, over HTTPS,
+so that neither another host of the domain nor a page without HTTPS can plant one. Flask's own session is not used.
+"""
 
-from flask import Flask
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+import hmac
+
+from flask import Flask, Response, current_app, request
+from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request
 
+from api.auth.sessions import SESSION_S
+from api.context import context
 
-class SessionInterface(SecureCookieSessionInterface):
-    """Flask's sessions. Most requests of scripts bear no cookie: they get an empty session at once."""
+NAME = "minipacs"
+NAME_WITH_HTTPS = "__Host-minipacs"
 
-    def __init__(self) -> None:
-        self._signer: Any = None
 
-    def get_signing_serializer(self, app: Flask) -> Any:
-        """Flask's signer, made once: the key does not change while the process lives."""
-        if self._signer is None:
-            self._signer = super().get_signing_serializer(app)
-        return self._signer
+class NoFlaskSession(SessionInterface):
+    """No request has a session of Flask's: nothing is read, signed or sent."""
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session of this request's cookie; empty without one."""
-        if "HTTP_COOKIE" not in request.environ:
-            return self.session_class()
-        return super().open_session(app, request)
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """None: Flask's `session` cannot be written."""
+        return None
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Nothing to save."""
+
+
+def read_session_id() -> str:
+    """The session's identifier of this request's cookie; empty without one."""
+    return request.cookies.get(_cookie_name(), "")
+
+
+def send_session_cookie(response: Response, session_id: str) -> None:
+    """Let the browser keep this identifier, out of reach of scripts and of requests that other sites make."""
+    response.set_cookie(
+        _cookie_name(), session_id,
+        max_age=int(SESSION_S), path="/", httponly=True, samesite="Lax", secure=is_address_https(),
+    )  # fmt: skip
+
+
+def delete_session_cookie(response: Response) -> None:
+    """Let the browser forget the identifier."""
+    response.delete_cookie(_cookie_name(), path="/", httponly=True, samesite="Lax", secure=is_address_https())
+
+
+def is_address_https() -> bool:
+    """Whether browsers reach this server by HTTPS: itself, or by a proxy before it."""
+    return request.is_secure or context().settings.public_url.startswith("https://")
+
+
+def csrf_token() -> str:
+    """The token of this session's forms: who can read the cookie or a page alone knows it. Empty without a session."""
+    session_id = read_session_id()
+    if not session_id:
+        return ""
+    return hmac.digest(str(current_app.secret_key).encode(), f"form:{session_id}".encode(), "sha256").hex()
+
+
+def _cookie_name() -> str:
+    return NAME_WITH_HTTPS if is_address_https() else NAME

@@ -3,6 +3,8 @@ const POLL_TABLE_MS = 3000;
 const POLL_JOB_MS = 2000;
 const OPEN_STATES = ['queued', 'running'];
 const FILTERS = ['kind', 'state', 'study'];
+// What the page sends by itself keeps no session alive. A page that loads itself again can only say so in a cookie.
+const AUTOMATIC_HEADERS = { Accept: 'application/json', 'X-Minipacs-Automatic': '1' };
 const JSON_HEADERS = { Accept: 'application/json' };
 
 const table = document.getElementById('jobs');
@@ -18,6 +20,16 @@ function belongsInList(job) {
   return isNewest && FILTERS.every(name => !query.get(name) || query.get(name) === job[name]);
 }
 
+function markNextLoadAutomatic(seconds) {
+  // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is not there without HTTPS
+  document.cookie = `minipacs_automatic=1; path=/; samesite=strict; max-age=${seconds}`;
+}
+
+function reloadAutomatically() {
+  markNextLoadAutomatic(10);
+  location.reload();
+}
+
 function describeTime(job) {
   if (job.elapsed_s === null) return '';
   return job.left_s ? `${job.elapsed_s} s (${job.left_s} s left)` : `${job.elapsed_s} s`;
@@ -27,7 +39,7 @@ function describeTime(job) {
 function updateRow(job) {
   const row = table.querySelector(`[data-job="${job.id}"]`);
   if (!row) {
-    if (belongsInList(job)) location.reload();
+    if (belongsInList(job)) reloadAutomatically();
     return;
   }
 
@@ -42,12 +54,12 @@ function updateRow(job) {
   if (job.percent === null && job.state === 'running') bar.removeAttribute('value');
   else bar.value = job.percent ?? 0;
 
-  if (OPEN_STATES.includes(previousState) !== OPEN_STATES.includes(job.state)) location.reload();
+  if (OPEN_STATES.includes(previousState) !== OPEN_STATES.includes(job.state)) reloadAutomatically();
 }
 
 async function pollTable() {
   try {
-    const response = await fetch(`/jobs${location.search}`, { headers: JSON_HEADERS });
+    const response = await fetch(`/jobs${location.search}`, { headers: AUTOMATIC_HEADERS });
     if (response.ok) (await response.json()).jobs.forEach(updateRow);
   } finally {
     setTimeout(pollTable, POLL_TABLE_MS);
@@ -74,10 +86,10 @@ function showWatchedJob(job) {
 
 // Show the stage and the time of one job as they change; reload the page when its state changes.
 async function pollWatchedJob() {
-  const response = await fetch(location.pathname, { headers: JSON_HEADERS }).catch(() => null);
+  const response = await fetch(location.pathname, { headers: AUTOMATIC_HEADERS }).catch(() => null);
   const job = response?.ok ? await response.json() : null;
 
-  if (job && job.state !== watchedJob.dataset.watchedState) return location.reload();
+  if (job && job.state !== watchedJob.dataset.watchedState) return reloadAutomatically();
   if (job) showWatchedJob(job);
   setTimeout(pollWatchedJob, POLL_JOB_MS);
 }
@@ -89,6 +101,7 @@ async function postFor(button) {
   location.reload();
 }
 
+markNextLoadAutomatic(0);
 if (table) followTable();
 if (watchedJob) setTimeout(pollWatchedJob, POLL_JOB_MS);
 for (const button of document.querySelectorAll('[data-post]')) {

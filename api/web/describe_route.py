@@ -67,6 +67,8 @@ class RouteDescription:
     """What pages fetch for themselves is not noted: the page is."""
     query: type[Struct] | None = None
     body: BodyDescription | None = None
+    keeps_no_session_alive: bool = False
+    """Pages send it by themselves: it is no use of the session."""
     allows_unknown_names: bool = False
     """Parameters and fields that are not described are let through, not refused."""
     answer: Any = None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response
 from sqlalchemy import or_, select
 
+from api.auth.access import keeps_no_session_alive
 from api.context import AppContext, context
 from api.web.describe_route import answers
 from api.work.job_json import job_json
@@ -23,6 +24,7 @@ RECENT_S = 30.0
 
 
 @blueprint.get("/jobs/events")
+@keeps_no_session_alive
 @answers("text/event-stream")
 def job_events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""

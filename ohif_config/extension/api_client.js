@@ -8,9 +8,13 @@ export class ApiError extends Error {
   }
 }
 
-/** Send a request and return its JSON answer; `body`, if given, is sent as JSON. Throws an ApiError. */
-export async function requestJson(path, { method = 'GET', body, signal } = {}) {
+/**
+ * Send a request and return its JSON answer; `body`, if given, is sent as JSON. Throws an ApiError.
+ * `isAutomatic`: nobody's use of the session, but a poll.
+ */
+export async function requestJson(path, { method = 'GET', body, signal, isAutomatic = false } = {}) {
   const headers = { Accept: 'application/json' };
+  if (isAutomatic) headers['X-Minipacs-Automatic'] = '1';
   if (body !== undefined) headers['Content-Type'] = 'application/json';
 
   const response = await fetch(path, {

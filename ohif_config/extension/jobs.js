@@ -11,7 +11,7 @@ export const isOpen = job => OPEN_STATES.has(job.state);
 
 /**
  * Events: `change` (the list has changed), `done` (detail: a job that was open here, or is new, and is done now).
- * `environment` is what the tests replace: `requestJson(path)`, `EventSource`, `setTimer(work, ms)` and
+ * `environment` is what the tests replace: `requestJson(path, options)`, `EventSource`, `setTimer(work, ms)` and
  * `clearTimer(timer)`.
  */
 export class JobWatch extends EventTarget {
@@ -48,7 +48,7 @@ export class JobWatch extends EventTarget {
 
     try {
       const path = `/jobs?study=${encodeURIComponent(this.study)}&limit=${MAX_JOBS}`;
-      const { jobs } = await this.environment.requestJson(path);
+      const { jobs } = await this.environment.requestJson(path, { isAutomatic: true });
       for (const job of jobs.reverse()) this.update(job, isFirst);
     } catch (error) {
       // The login has expired: OHIF's own requests lead to the login page.
