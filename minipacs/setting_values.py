@@ -3,6 +3,7 @@
 Each raises `SettingsError`, which names the setting and the form it must have.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -85,6 +86,14 @@ def check_scheduler(address: str) -> None:
         is_address = False
     if not is_address:
         raise SettingsError(f"MINIPACS_SCHEDULER is {address!r}.", "Write tls://host:port or tcp://host:port.")
+
+
+def check_all_or_none(values: Mapping[str, str]) -> None:
+    """Check that all of these settings have a value, or none."""
+    missing = [name for name, value in values.items() if not value]
+    if missing and len(missing) < len(values):
+        there = [name for name in values if name not in missing]
+        raise SettingsError(f"{', '.join(missing)} must be set, too, with {', '.join(there)}.", "Set all, or none.")
 
 
 def check_port(name: str, port: int) -> None:

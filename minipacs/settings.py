@@ -60,6 +60,9 @@ class Settings:
 
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
     dicom_port: Annotated[int, "DICOM port of the archive"] = 4242
+    dicom_certificate: Annotated[str, "PEM file: certificate of the archive; DICOM is over TLS alone then"] = ""
+    dicom_key: Annotated[str, "PEM file: private key of that certificate"] = ""
+    dicom_trusted_certificates: Annotated[str, "PEM file: authorities of the modalities' certificates"] = ""
     peers: Annotated[str, "modalities allowed to send, NAME=AET@host:port,…; empty: anyone may store"] = ""
     orthanc_port: Annotated[int, "HTTP port of Orthanc"] = 8042
     orthanc_url: Annotated[str, "address of Orthanc's HTTP server (default: this machine, ORTHANC_PORT)"] = ""
@@ -128,6 +131,9 @@ class Settings:
             database_url=self.database_url or f"sqlite:///{home / 'catalogue.sqlite'}",
             orthanc_url=(self.orthanc_url or f"http://127.0.0.1:{self.orthanc_port}").rstrip("/"),
             quiet_s=self.quiet_s or 2 * self.stable_age_s + 5,
+            dicom_certificate=setting_values.make_absolute(self.dicom_certificate),
+            dicom_key=setting_values.make_absolute(self.dicom_key),
+            dicom_trusted_certificates=setting_values.make_absolute(self.dicom_trusted_certificates),
             scheduler_certificate=setting_values.make_absolute(self.scheduler_certificate),
             scheduler_key=setting_values.make_absolute(self.scheduler_key),
             scheduler_trusted_certificates=setting_values.make_absolute(self.scheduler_trusted_certificates),
@@ -147,6 +153,9 @@ class Settings:
         for name in ("stable_study_address", "prompts"):
             setting_values.parse_address(variable_name(name), getattr(self, name))
         setting_values.check_scheduler(self.scheduler)
+        for prefix in ("scheduler", "dicom"):
+            names = [f"{prefix}_{name}" for name in ("certificate", "key", "trusted_certificates")]
+            setting_values.check_all_or_none({variable_name(name): getattr(self, name) for name in names})
         setting_values.check_aet(self.aet)
         setting_values.check_public_url(self.public_url)
         setting_values.check_log_format(self.log_format)

@@ -15,6 +15,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from minipacs.archive.dicom_tls import make_client_tls
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest
 from minipacs.settings import Settings
 
@@ -94,7 +95,9 @@ def _associate(address: tuple[str, int], contexts: list[PresentationContext], se
     entity = AE(ae_title="MINIPACS_DEMO")
     entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = ANSWER_TIMEOUT_S
     entity.network_timeout = None  # it would end an association whose answer is late
-    association = entity.associate(*address, contexts=contexts, ae_title=settings.aet)
+    association = entity.associate(
+        *address, contexts=contexts, ae_title=settings.aet, tls_args=make_client_tls(settings, address[0])
+    )
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None and answer.result == REJECTED_PERMANENT:
         raise ArchiveRefused("The archive refused the association.", "Check MINIPACS_AET and MINIPACS_PEERS.")

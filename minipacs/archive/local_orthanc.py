@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import make_url
 
+from minipacs.archive.dicom_tls import build_modalities, build_tls_configuration
 from minipacs.errors import SettingsError
 from minipacs.files import write_private
 from minipacs.secrets import orthanc_password
@@ -84,10 +85,11 @@ def build_machine_configuration(settings: Settings, folder: Path) -> dict[str, A
         "RegisteredUsers": {settings.orthanc_user: orthanc_password(settings)},
         "DicomAet": settings.aet,
         "DicomPort": settings.dicom_port,
-        "DicomModalities": peers,
+        "DicomModalities": build_modalities(settings, peers),
         "DicomAlwaysAllowStore": not peers,
         "DicomCheckModalityHost": bool(peers),
         "StableAge": settings.stable_age_s,
+        **build_tls_configuration(settings),
         **build_index_configuration(settings.orthanc_database_url),
     }
 

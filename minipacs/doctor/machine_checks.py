@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from minipacs.archive.client import Archive
+from minipacs.archive.dicom_tls import is_dicom_encrypted, make_client_tls
 from minipacs.archive.local_orthanc import (
     PLUGIN_FOLDERS,
     find_binary,
@@ -184,14 +185,15 @@ def check_dicom_port(settings: Settings) -> Finding:
     entity = AE(ae_title="MINIPACSDOCTOR")
     entity.add_requested_context("1.2.840.10008.1.1")  # Verification SOP Class
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = ANSWER_TIMEOUT_S
-    association = entity.associate(*here, ae_title=settings.aet)
+    association = entity.associate(*here, ae_title=settings.aet, tls_args=make_client_tls(settings, here[0]))
     if not association.is_established:
         return failure(f"port {settings.dicom_port} accepts no association", "See HOME/log/orthanc.log.")
     status = association.send_c_echo()
     association.release()
     if getattr(status, "Status", None) != 0x0000:  # Success
         return failure("C-ECHO was refused", "See HOME/log/orthanc.log.")
-    return ok(f"{settings.aet} answers C-ECHO on port {settings.dicom_port}")
+    how = "over TLS" if is_dicom_encrypted(settings) else "unencrypted"
+    return ok(f"{settings.aet} answers C-ECHO on port {settings.dicom_port}, {how}")
 
 
 def check_orthanc_configuration(settings: Settings) -> Finding:

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -150,6 +151,6 @@ def test_files_that_do_not_belong_together_are_said(make: MakeCertificates, tmp_
 def test_the_doctor_warns_thirty_days_before_a_certificate_ends(days: int, state: str, tmp_path: Path) -> None:
     authority = create_authority("test", timedelta(days=days, hours=1))
     write_key_and_certificate(authority, tmp_path / "a.crt", tmp_path / "a.key")
-    finding = check_certificates(Settings.from_env({"MINIPACS_SCHEDULER_CERTIFICATE": str(tmp_path / "a.crt")}))
+    finding = check_certificates(replace(Settings.from_env({}), scheduler_certificate=str(tmp_path / "a.crt")))
     assert (finding.state, "MINIPACS_SCHEDULER_CERTIFICATE" in finding.seen) == (state, True)
     assert check_certificates(Settings.from_env({})).state == "ok"
