@@ -14,8 +14,9 @@ STOP_TIMEOUT_S = 10
 """Requests that a stopping worker has not answered by then are cut off."""
 HEARTBEAT_TIMEOUT_S = 120
 """A worker without a heartbeat for so long is replaced."""
-KEEP_ALIVE_S = 30
-"""A connection without a request for so long is closed."""
+MAX_LINE_BYTES = 8190
+"""Of the request line (beyond: 414) and of one header (431); there are at most `MAX_HEADERS` of these."""
+MAX_HEADERS = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +45,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 "bind": f"{settings.http_host}:{settings.http_port}",
                 "workers": settings.http_workers,
                 "threads": settings.http_threads,
-                "worker_class": "api.commands.graceful_worker.GracefulWorker",
+                "worker_class": "api.server.worker.FrontDoorWorker",
                 "graceful_timeout": STOP_TIMEOUT_S,
                 "timeout": HEARTBEAT_TIMEOUT_S,
-                "keepalive": KEEP_ALIVE_S,
+                "limit_request_line": MAX_LINE_BYTES,
+                "limit_request_field_size": MAX_LINE_BYTES,
+                "limit_request_fields": MAX_HEADERS,
                 "control_socket_disable": True,
                 "proc_name": "minipacs-api",
                 "worker_tmp_dir": "/dev/shm",

@@ -160,12 +160,12 @@ def serve_app(folder: Path, module: str, environment: Mapping[str, str]) -> Iter
         "-m",
         "gunicorn",
         "-k",
-        "api.commands.graceful_worker.GracefulWorker",
+        "api.server.worker.FrontDoorWorker",
         "--threads",
         "24",
         "-w",
         "1",
     ]
-    command += ["--log-level", "error", "-b", f"127.0.0.1:{port}", "--keep-alive", "30", module]
+    command += ["--log-level", "error", "-b", f"127.0.0.1:{port}", module]
     with run_server(command, port, folder, {**environment, "PYTHONPATH": str(ROOT)}):
         yield port
