@@ -3,7 +3,7 @@
 Each raises `SettingsError`, which names the setting and the form it must have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -138,3 +138,19 @@ def check_orthanc_database_url(url: str) -> None:
     is_postgresql = parts.scheme.partition("+")[0] == "postgresql"
     if not (is_postgresql and parts.username and parts.hostname and parts.path.strip("/")):
         raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL must name user, host and database.", form)
+
+
+def check_public_keys(keys: Sequence[str]) -> None:
+    """Check that each is a public key of age; the error never repeats it: somebody may have written the private one."""
+    if not keys:
+        return
+    import pyrage
+
+    try:
+        for key in keys:
+            pyrage.x25519.Recipient.from_str(key)
+    except pyrage.RecipientError as error:
+        raise SettingsError(
+            "MINIPACS_BACKUP_RECIPIENTS names something that is no public key (age1…).",
+            "`minipacs backup --create-key FILE` makes a pair of keys and prints the public one.",
+        ) from error

@@ -80,6 +80,9 @@ class Settings:
     retry: Annotated[str, "failed jobs to queue again by kind and seconds: segment=3600,…; empty: none"] = ""
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
+    backup_recipients: Annotated[str, "public keys that backups are encrypted for, comma-separated; empty: none"] = ""
+    backup_identity: Annotated[str, "file of the private key that an encrypted backup is restored with"] = ""
+
     log_format: Annotated[str, "log lines as `text`, or as `json` for machines"] = "text"
     notify_on: Annotated[str, "job states that are notified, comma-separated: done, failed, cancelled"] = "failed"
     webhook_url: Annotated[str, "URLs that receive notifications by POST (docs/operations.md), comma-separated"] = ""
@@ -163,6 +166,7 @@ class Settings:
         setting_values.check_orthanc_database_url(self.orthanc_database_url)
         setting_values.parse_peers(self.peers)
         setting_values.parse_retry_rules(self.retry)
+        setting_values.check_public_keys(self.backup_public_keys)
         setting_values.parse_notify_on(self.notify_on)
         setting_values.parse_webhook_urls(self.webhook_url)
 
@@ -188,6 +192,11 @@ class Settings:
     def prompts_address(self) -> tuple[str, int]:
         """Host and TCP port of the prompt service."""
         return setting_values.parse_address(variable_name("prompts"), self.prompts)
+
+    @property
+    def backup_public_keys(self) -> list[str]:
+        """The public keys of BACKUP_RECIPIENTS."""
+        return setting_values.parse_list(self.backup_recipients)
 
     @property
     def retry_rules(self) -> dict[str, float]:

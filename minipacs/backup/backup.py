@@ -19,7 +19,9 @@ from typing import IO
 from minipacs import __version__, migrations
 from minipacs.archive.client import Archive, StoredFile
 from minipacs.archive.local_orthanc import is_orthanc_local
-from minipacs.backup.store import BackupManifest, BackupTarget, FileEntry, open_target
+from minipacs.backup.encryption import LISTS, create_key
+from minipacs.backup.open_backup import open_target
+from minipacs.backup.store import BackupManifest, BackupTarget, FileEntry
 from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotInArchive
@@ -27,19 +29,32 @@ from minipacs.settings import Settings
 
 HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
-NOT_BACKED_UP = {"orthanc", "log", "pool", "service.ready", "output", ".restoring"}
+NOT_BACKED_UP = {"orthanc", "log", "pool", "service.ready", "output", ".restoring", LISTS}
 """Of HOME: the archive is read through Orthanc, logs and scratch space are no data."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """PATH."""
-    parser.add_argument(
-        "path", type=Path, help="a new file NAME.tar, or a folder (taken up again, only what is new is copied)"
+    """PATH, or --create-key FILE."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        help="a new file NAME.tar, or a folder (taken up again, only what is new is copied)",
+    )
+    what.add_argument(
+        "--create-key",
+        type=Path,
+        metavar="FILE",
+        help="make a pair of keys: the private one is written into FILE, the public one is printed; no backup is made",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Write the backup; print what it holds."""
+    if arguments.create_key:
+        print(create_key(arguments.create_key))
+        return 0
     manifest = back_up(settings, arguments.path, lambda sentence: print(sentence, flush=True))
     rows = sum(manifest["rows"].values())
     print(f"{arguments.path}: {manifest['instances']} instances, {manifest['files']} files, {rows} rows")
@@ -51,7 +66,7 @@ def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> Backu
     archive, database = Archive(settings), Database(settings.database_url)
     try:
         archive.read_version()
-        return BackupWriter(settings, open_target(path), say).write(archive, database)
+        return BackupWriter(settings, path, say).write(archive, database)
     finally:
         archive.close()
         database.close()
@@ -60,10 +75,11 @@ def back_up(settings: Settings, path: Path, say: Callable[[str], None]) -> Backu
 class BackupWriter:
     """Writes one backup."""
 
-    def __init__(self, settings: Settings, target: BackupTarget, say: Callable[[str], None]) -> None:
-        self._settings, self._target, self._say = settings, target, say
+    def __init__(self, settings: Settings, path: Path, say: Callable[[str], None]) -> None:
+        self._settings, self._say = settings, say
         self._entries: list[FileEntry] = []
         self._snapshot = f"snapshot-{time.time_ns()}"
+        self._target: BackupTarget = open_target(path, settings, self._snapshot)
         self._unchanged = 0
 
     def write(self, archive: Archive, database: Database) -> BackupManifest:
@@ -88,7 +104,7 @@ class BackupWriter:
         names = {entry["name"] for entry in self._entries}
         listing = f"{self._snapshot}/files.jsonl"
         self._write_bytes(listing, b"".join(json.dumps(entry).encode() + b"\n" for entry in self._entries))
-        self._target.finish(manifest, names | {listing})
+        self._target.finish(json.dumps(manifest, indent=1).encode() + b"\n", names | {listing})
         return manifest
 
     def _write_tables(self, database: Database) -> dict[str, int]:

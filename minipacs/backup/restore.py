@@ -21,7 +21,8 @@ from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.archive.local_orthanc import is_orthanc_local
 from minipacs.backup.backup import FORMAT
-from minipacs.backup.store import BackupManifest, BackupSource, FileEntry, open_source, read_lines
+from minipacs.backup.open_backup import open_source
+from minipacs.backup.store import BackupManifest, BackupSource, FileEntry, read_lines
 from minipacs.backup.tables import insert_rows, reflect_tables
 from minipacs.child_process import ChildProcess
 from minipacs.database import Database
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def restore(settings: Settings, path: Path) -> BackupManifest:
     """Restore everything and compare the counts; the manifest."""
-    source, manifest = open_source(path)
+    source, manifest = open_source(path, settings)
     with closing(source):
         _restore_everything(settings, path, source, manifest)
     return manifest

@@ -15,12 +15,14 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NotRequired, Protocol, TypedDict, cast
+from typing import IO, Any, NotRequired, Protocol, TypedDict
 
 from minipacs.errors import BadRequest
 from minipacs.files import OWNER_ONLY, open_private, replace_private
 
 MANIFEST = "manifest.json"
+SEALED_MANIFEST = "manifest.json.age"
+"""Of an encrypted backup."""
 BLOCK_BYTES = 1 << 20
 
 
@@ -63,7 +65,7 @@ class BackupTarget(Protocol):
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
         """Write a file; its SHA-256."""
 
-    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
+    def finish(self, manifest: bytes, names: set[str]) -> None:
         """Write the manifest, with which the backup is complete; remove files that are not in `names`."""
 
 
@@ -87,33 +89,38 @@ class HashingStream:
 class FolderTarget:
     """A folder; an earlier backup in it stays valid until this one is finished."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
-            raise BadRequest(f"{folder} holds something that is no backup.", "Name an empty folder, or a new one.")
+    def __init__(self, folder: Path, manifest_name: str = MANIFEST, mark: str = "") -> None:
+        self.path = folder
+        self._manifest_name, self._kept = manifest_name, {manifest_name, mark}
+        if folder.exists() and any(folder.iterdir()) and not (folder / manifest_name).exists():
+            _refuse_folder(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._earlier = dict(_read_digests(FolderSource(folder))) if (folder / MANIFEST).exists() else {}
 
     def find_earlier_digest(self, name: str, size: int) -> str:
         """The digest of a file of the same name and size: instances and pictures are named by their content."""
-        path = self._folder / name
-        return self._earlier.get(name, "") if path.is_file() and path.stat().st_size == size else ""
+        return self._earlier.get(name, "") if self.find_size(name) == size else ""
+
+    def find_size(self, name: str) -> int | None:
+        """Bytes of a file that lies in the folder; `None` where there is none."""
+        path = self.path / name
+        return path.stat().st_size if path.is_file() else None
 
     def add(self, name: str, stream: IO[bytes], size: int) -> str:
         """Write the file whole; its SHA-256."""
-        path = self._folder / name
+        path = self.path / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         hashing = HashingStream(stream)
         with replace_private(path) as file:
             shutil.copyfileobj(hashing, file, BLOCK_BYTES)
         return hashing.hexdigest()
 
-    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
+    def finish(self, manifest: bytes, names: set[str]) -> None:
         """The manifest is replaced in one step; then what only the earlier backup had is removed."""
         os.sync()
-        self.add(MANIFEST, io.BytesIO(_manifest_as_json(manifest)), 0)
-        for path in sorted(self._folder.rglob("*"), reverse=True):
-            if path.is_file() and path.relative_to(self._folder).as_posix() not in names | {MANIFEST}:
+        self.add(self._manifest_name, io.BytesIO(manifest), len(manifest))
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            if path.is_file() and path.relative_to(self.path).as_posix() not in names | self._kept:
                 path.unlink()
             elif path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
@@ -122,7 +129,8 @@ class FolderTarget:
 class TarTarget:
     """One new tar file, which gets its name when it is whole."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, manifest_name: str = MANIFEST) -> None:
+        self._manifest_name = manifest_name
         if file.exists():
             raise BadRequest(f"{file} exists.", "Name a new file, or a folder, which is brought up to date.")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,10 +150,9 @@ class TarTarget:
         self._tar.addfile(entry, hashing)
         return hashing.hexdigest()
 
-    def finish(self, manifest: BackupManifest, names: set[str]) -> None:
+    def finish(self, manifest: bytes, names: set[str]) -> None:
         """The manifest is the last entry."""
-        content = _manifest_as_json(manifest)
-        self.add(MANIFEST, io.BytesIO(content), len(content))
+        self.add(self._manifest_name, io.BytesIO(manifest), len(manifest))
         self._tar.close()
         self._stream.flush()
         os.fsync(self._stream.fileno())
@@ -155,6 +162,12 @@ class TarTarget:
 
 class BackupSource(Protocol):
     """A folder or a tar file that a backup is read from."""
+
+    path: Path
+    """Where it lies."""
+
+    def read_manifest(self) -> bytes:
+        """The manifest; raises `BadRequest` when there is none."""
 
     def open(self, name: str) -> IO[bytes]:
         """A file of it; raises `BadRequest` when there is none."""
@@ -167,14 +180,24 @@ class FolderSource:
     """A backup in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.path = folder
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether its manifest is that of an encrypted backup."""
+        return (self.path / SEALED_MANIFEST).exists()
+
+    def read_manifest(self) -> bytes:
+        """The file of the folder."""
+        with self.open(SEALED_MANIFEST if self.is_encrypted else MANIFEST) as stream:
+            return stream.read()
 
     def open(self, name: str) -> IO[bytes]:
         """A file below the folder."""
         try:
-            return (self._folder / name).open("rb")
+            return (self.path / name).open("rb")
         except FileNotFoundError as error:
-            raise _incomplete_error(self._folder, name) from error
+            raise _incomplete_error(self.path, name) from error
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -184,37 +207,38 @@ class TarSource:
     """A backup in a tar file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.path = file
+        self._stream = file.open("rb")
         try:
-            self._tar = tarfile.open(file, "r:")  # noqa: SIM115  open as long as the command runs
+            self._tar = tarfile.open(fileobj=self._stream, mode="r:")  # noqa: SIM115
+            self._entries = {entry.name: entry for entry in self._tar.getmembers()}
         except tarfile.TarError as error:
-            raise BadRequest(f"{file} is no backup.", "Name the file or folder `minipacs backup` made.") from error
-        self._entries = {entry.name: entry for entry in self._tar.getmembers()}
+            self._stream.close()
+            raise BadRequest(
+                f"{file} is no backup, or not a whole one ({error}).", "Name the file or folder `minipacs backup` made."
+            ) from error
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether its manifest is that of an encrypted backup."""
+        return SEALED_MANIFEST in self._entries
+
+    def read_manifest(self) -> bytes:
+        """The last entry of the tar file."""
+        with self.open(SEALED_MANIFEST if self.is_encrypted else MANIFEST) as stream:
+            return stream.read()
 
     def open(self, name: str) -> IO[bytes]:
         """A file of the tar file."""
         stream = self._tar.extractfile(self._entries[name]) if name in self._entries else None
         if stream is None:
-            raise _incomplete_error(self._file, name)
+            raise _incomplete_error(self.path, name)
         return stream
 
     def close(self) -> None:
         """Close the tar file."""
         self._tar.close()
-
-
-def open_target(path: Path) -> BackupTarget:
-    """`.tar`: one file; anything else: a folder."""
-    return TarTarget(path) if path.suffix == ".tar" else FolderTarget(path)
-
-
-def open_source(path: Path) -> tuple[BackupSource, BackupManifest]:
-    """A backup and its manifest."""
-    if not path.exists():
-        raise BadRequest(f"There is no {path}.", "Name the file or folder `minipacs backup` made.")
-    source: BackupSource = FolderSource(path) if path.is_dir() else TarSource(path)
-    with source.open(MANIFEST) as stream:
-        return source, cast(BackupManifest, json.load(stream))
+        self._stream.close()
 
 
 def read_lines(source: BackupSource, name: str) -> Iterator[dict[str, Any]]:
@@ -229,8 +253,13 @@ def _read_digests(source: FolderSource) -> Iterator[tuple[str, str]]:
     return ((entry["name"], entry["sha256"]) for entry in read_lines(source, f"{snapshot}/files.jsonl"))
 
 
-def _manifest_as_json(manifest: BackupManifest) -> bytes:
-    return json.dumps(manifest, indent=1).encode() + b"\n"
+def _refuse_folder(folder: Path) -> None:
+    """Raise `BadRequest` for a folder that holds another kind of backup than the one wanted, or none."""
+    if (folder / SEALED_MANIFEST).exists():
+        raise BadRequest(f"{folder} holds an encrypted backup.", "Set MINIPACS_BACKUP_RECIPIENTS, or name another.")
+    if (folder / MANIFEST).exists():
+        raise BadRequest(f"{folder} holds a backup that is not encrypted.", "Name a new folder, and remove this one.")
+    raise BadRequest(f"{folder} holds something that is no backup.", "Name an empty folder, or a new one.")
 
 
 def _incomplete_error(where: Path, name: str) -> BadRequest:

@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 
 from dicom_objects import ROOT, as_file, image
 from minipacs.backup.backup import back_up
+from minipacs.backup.open_backup import open_source, open_target
 from minipacs.backup.restore import restore
-from minipacs.backup.store import open_source, open_target, read_lines
+from minipacs.backup.store import read_lines
 from minipacs.backup.tables import Snapshot
 from minipacs.catalogue import Instance, read_catalogue_counts
 from minipacs.database import Database
@@ -99,7 +100,11 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
         until(lambda: idle(stack.database, STUDIES + 1), what="everything catalogued")
         second = back_up(stack.settings, folder, print)
         assert 12 + BEFORE_THE_BACKUP * IMAGES <= first["instances"] < second["instances"]
-        kept = [e["name"] for e in read_lines(open_source(early)[0], f"{first['snapshot']}/files.jsonl") if "id" in e]
+        kept = [
+            e["name"]
+            for e in read_lines(open_source(early, stack.settings)[0], f"{first['snapshot']}/files.jsonl")
+            if "id" in e
+        ]
         assert all((folder / n).stat().st_mtime_ns == (early / n).stat().st_mtime_ns for n in kept), "copied once"
         assert back_up(stack.settings, file, print)["instances"] == second["instances"]
         with pytest.raises(BadRequest, match="exists"):
@@ -142,7 +147,7 @@ def test_a_backup_made_while_studies_flow_in_restores_everything(tmp_path: Path)
 
 def compare_early(early: Path, manifest: dict[str, Any], originals: dict[str, bytes]) -> None:
     """Every instance of the backup that was made in the middle is the archive's, byte by byte, and none is cut."""
-    found, _ = open_source(early)
+    found, _ = open_source(early, settings_for(early.parent / "unused"))
     listed = [entry for entry in read_lines(found, f"{manifest['snapshot']}/files.jsonl") if "id" in entry]
     assert len(listed) == manifest["instances"]
     for entry in listed:
@@ -186,7 +191,7 @@ def test_a_damaged_backup_is_refused_and_named(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"no manifest\.json"):
         restore(settings_for(tmp_path / "home"), made)
     with pytest.raises(BadRequest, match="holds something that is no backup"):
-        open_target(made)
+        open_target(made, settings_for(tmp_path / "home"), "s")
 
 
 def test_a_backup_cannot_write_outside_its_place(tmp_path: Path) -> None:
