@@ -83,9 +83,9 @@ def build_app(settings: Settings) -> Flask:
     app.extensions["minipacs"] = context
 
     responses.install(app)
-    audit.install(app)
     cors.install(app)
     guard.install(app)
+    audit.install(app)
     read_request.install(app)
     app.context_processor(login.template_globals)
 

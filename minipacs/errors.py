@@ -12,6 +12,7 @@ MinipacsError
 ├─ ViewerMissing          503  the OHIF build was not prepared
 ├─ SettingsError               a setting is missing or wrong; the hint names it
 ├─ CatalogueUnavailable   503  the database does not answer
+├─ AuditUnavailable       503  an act cannot be noted, so it is not answered
 ├─ NotDelivered                a webhook or a mail server did not take a notification
 ├─ PoolUnavailable        503  the Dask scheduler does not answer
 ├─ ArchiveError           502
@@ -115,6 +116,12 @@ class SettingsError(MinipacsError):
 
 class CatalogueUnavailable(MinipacsError):
     """The database does not answer."""
+
+    status = 503
+
+
+class AuditUnavailable(MinipacsError):
+    """An act cannot be noted, so it is not answered."""
 
     status = 503
 

@@ -1,199 +1,198 @@
-"""The audit: who did what, when, from where, to which study. Rows are added, never changed.
+"""Every answer leaves its entry in the audit before it is sent: who, from where, what, which studies and patients.
 
-Requests put entries in a queue; a thread writes them in batches, so that nobody waits for it. The same
-user looking at the same study again within minutes is one entry (a viewer fetches thousands of frames).
+A route that changes something says the audit's word for it (`@audits`), and its act is noted before it is done:
+one that a killed process left undone or unfinished stands there as interrupted. A route that shows nothing of
+patients says so (`@discloses_nothing`). All others are looks: `view` where a study or a patient is named,
+`search` for lists. What cannot be noted is not answered.
 """
 
-import atexit
-import logging
-import queue
+import hashlib
 import re
-import threading
 import time
-from typing import TypedDict
+from collections.abc import Iterable
+from typing import cast
+from urllib.parse import unquote_plus
 
 from flask import Flask, Response, current_app, g, request
-from sqlalchemy import Double, select
-from sqlalchemy.orm import Mapped, mapped_column
+from msgspec.structs import replace
 
 from api.auth.accounts import Principal
-from api.web.describe_route import RouteDescription, current_description
-from minipacs.catalogue import Study
-from minipacs.database import Database
-from minipacs.errors import CatalogueUnavailable
-from minipacs.tables import Base
+from api.web.describe_route import READING, RouteDescription, current_description
+from api.web.disclosed import Disclosure
+from api.web.responses import make_error_response
+from minipacs.audit.audit_log import AuditLog, Key
+from minipacs.audit.entry import MAX_NAMED, MAX_PATH_CHARACTERS, MAX_QUERY_CHARACTERS, NewEntry, clean_text
+from minipacs.errors import AuditUnavailable
 
-log = logging.getLogger(__name__)
-REPEAT_S = 300.0
-"""The same look within so many seconds is one entry."""
-WRITE_S = 0.5
-MAX_WAITING = 100_000
-"""Entries in the queue, and looks that are remembered."""
-MAX_PATH_CHARACTERS = 500
-VIEW = "view"
-"""The one action that may be left out, where it is repeated within minutes."""
+VIEW, SEARCH, FAILURE = "view", "search", "failure"
 REFUSALS = (401, 403, 429)
-UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
-STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)|Study(?:Instance)?UIDs?=([0-9.]+)")
-
-
-class AuditEntry(Base):
-    """One act of one user."""
-
-    __tablename__ = "api_audit"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[float] = mapped_column(Double, index=True)
-    user: Mapped[str] = mapped_column(index=True)
-    by: Mapped[str]
-    address: Mapped[str]
-    action: Mapped[str] = mapped_column(index=True)
-    method: Mapped[str]
-    path: Mapped[str]
-    status: Mapped[int]
-    study_instance_uid: Mapped[str | None] = mapped_column(index=True)
-    patient_key: Mapped[str | None] = mapped_column(index=True)
-
-
-class AuditEntryValues(TypedDict):
-    """A row of the audit, before it is written."""
-
-    at: float
-    user: str
-    by: str
-    address: str
-    action: str
-    method: str
-    path: str
-    status: int
-    study_instance_uid: str | None
-    patient_key: str | None
-
-
-class AuditWriter:
-    """A queue of entries, and the thread that writes them; one for each process."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._queue: queue.Queue[AuditEntryValues] = queue.Queue(MAX_WAITING)
-        self._unwritten: list[AuditEntryValues] = []
-        self._seen: dict[tuple[str, str], float] = {}
-        self._thread: threading.Thread | None = None
-        self._starting, self._writing = threading.Lock(), threading.Lock()
-        self._stop = threading.Event()
-
-    def add(self, entry: AuditEntryValues) -> None:
-        """Queue an entry; a look that was queued minutes ago is no second one. Wait where the queue is full."""
-        if entry["action"] == VIEW and self._is_repeated(entry):
-            return
-
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-                self._thread.start()
-                atexit.register(self.close)
-        self._queue.put(entry)
-
-    def flush(self) -> None:
-        """Write what waits. What the database does not take waits for the next time."""
-        with self._writing:
-            while not self._queue.empty() and len(self._unwritten) < MAX_WAITING:
-                self._unwritten.append(self._queue.get())
-            if self._unwritten:
-                self._insert_entries(self._unwritten)
-                self._unwritten = []
-
-    def close(self) -> None:
-        """Write the rest, and end the thread."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5)
-
-    def _is_repeated(self, entry: AuditEntryValues) -> bool:
-        """Whether the same user looked at the same within minutes; remember this look."""
-        about = entry["study_instance_uid"] or entry["patient_key"] or entry["path"]
-        key, now = (entry["user"], about), time.monotonic()
-        if self._seen.get(key, 0) > now:
-            return True
-
-        if len(self._seen) > MAX_WAITING:
-            self._seen.clear()
-        self._seen[key] = now + REPEAT_S
-        return False
-
-    def _insert_entries(self, entries: list[AuditEntryValues]) -> None:
-        """Insert the rows, each with the patient of its study."""
-        uids = {entry["study_instance_uid"] for entry in entries if entry["study_instance_uid"]}
-        known = select(Study.study_instance_uid, Study.patient_key).where(Study.study_instance_uid.in_(uids))
-
-        with self._database.writing() as session:
-            patients = {str(row[0]): str(row[1]) for row in session.execute(known)}
-            for entry in entries:
-                entry["patient_key"] = entry["patient_key"] or patients.get(entry["study_instance_uid"] or "")
-            session.execute(self._database.build_insert(AuditEntry), entries)
-
-    def _run(self) -> None:
-        while not self._stop.wait(WRITE_S):
-            self._flush_or_log()
-        self._flush_or_log()
-
-    def _flush_or_log(self) -> None:
-        try:
-            self.flush()
-        except CatalogueUnavailable:
-            log.exception("audit entries were not written; they wait")
+SECRETS = ("token", "signature")
+"""Parts of addresses that open something: an entry has their digest."""
+DIGEST_CHARACTERS = 12
+UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UID, or the identifier of a rendering."""
+STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)")
+NOBODY = Principal("nobody", "", "none")
 
 
 def install(app: Flask) -> None:
-    """Note every answer that concerns a study, a login or an act."""
-    app.extensions["minipacs_audit"] = AuditWriter(app.extensions["minipacs"].database)
-    app.after_request(queue_audit_entry)
+    """Note every request: acts before and after they are done, everything else before its answer is sent."""
+    context = app.extensions["minipacs"]
+    app.extensions["minipacs_audit"] = AuditLog(context.database, context.settings.home)
+    app.before_request(note_beginning)
+    app.after_request(note_answer)
 
 
-def queue_audit_entry(response: Response) -> Response:
-    """Queue an entry for this request: what its route audits, a look at a study or a patient, a refusal."""
+def audit_log() -> AuditLog:
+    """The audit of this application."""
+    return cast(AuditLog, current_app.extensions["minipacs_audit"])
+
+
+def note_beginning() -> None:
+    """Note an act before it is done. The guard has let it through."""
     description = current_description()
-    user: Principal | None = g.get("user")
-    is_by_page = user is not None and user.by == "session"
-    if request.method == "OPTIONS" or (description.audits_scripts_only and is_by_page):
-        return response
+    if request.method in READING and not description.changes_something:
+        return
+    if description.is_described and not description.discloses_nothing:
+        g.audit_number = audit_log().begin(make_entry(choose_action(description, 0), 0))
 
-    action = choose_audit_action(description, response.status_code)
-    if action:
-        name = str(g.get("audited_user", "")).replace("\x00", "") or "nobody"
-        entry = make_audit_entry(user or Principal(name, "", "none"), action, response.status_code)
-        current_app.extensions["minipacs_audit"].add(entry)
+
+def note_answer(response: Response) -> Response:
+    """Note this request, before its answer is sent; where that fails, the answer is 503."""
+    action = choose_action(current_description(), response.status_code)
+    if not action:
+        return response
+    try:
+        _note(response, action)
+    except AuditUnavailable as error:
+        response.close()
+        return make_error_response(error.code, error.message, error.hint, error.status)
     return response
 
 
-def choose_audit_action(description: RouteDescription, status: int) -> str:
+def choose_action(description: RouteDescription, status: int) -> str:
     """The audit's word for this request; empty where it is worth no entry."""
-    if status in REFUSALS:
-        return "failure"
-    if description.audit_action:
-        return description.audit_action
-    if description.is_described and request.method not in ("GET", "HEAD"):
-        return "change"  # a test sees that no route relies on it
-
+    if request.method == "OPTIONS":
+        return ""
     environ = request.environ
     names_uid = UID.search(environ["PATH_INFO"]) or UID.search(environ.get("QUERY_STRING", ""))
-    return VIEW if names_uid or g.get("audited_study") or (request.view_args or {}).get("patient_id") else ""
+    if status in REFUSALS or _was_sent_to_login(description, status):
+        return FAILURE if status in REFUSALS or description.is_described or names_uid else ""
+    if description.audit_action:
+        return description.audit_action
+    if description.discloses_nothing:
+        return ""
+    if description.is_described and request.method not in READING:
+        return "change"  # a test sees that no route relies on it
+    if names_uid or g.get("audited_study") or (request.view_args or {}).get("patient_id"):
+        return VIEW
+    return SEARCH if description.is_described else ""
 
 
-def make_audit_entry(user: Principal, action: str, status: int) -> AuditEntryValues:
+def _was_sent_to_login(description: RouteDescription, status: int) -> bool:
+    return status == 302 and g.get("user") is None and not description.is_public
+
+
+def _note(response: Response, action: str) -> None:
+    number = g.get("audit_number")
+    if number is not None:
+        audit_log().end(number, make_entry(action, response.status_code))
+        return
+
+    user = _user()
+    is_look = action in (VIEW, SEARCH) or (action == FAILURE and (request.method in READING or user is NOBODY))
+    if not is_look:
+        is_durable = request.method not in READING
+        audit_log().add(make_entry(action, response.status_code), is_durable=is_durable)
+    else:
+        about = _about(user, action, response.status_code)
+        audit_log().add_look(about, time.time(), lambda: make_entry(action, response.status_code, is_look=True))
+
+    disclosure: Disclosure | None = g.get("disclosure")
+    if disclosure is not None and disclosure.is_streamed and response.status_code < 400:
+        _note_end_of_stream(response, make_entry(action, response.status_code, is_look=is_look), disclosure)
+
+
+def _about(user: Principal, action: str, status: int) -> Key:
+    """What makes two looks of a user the same: the study; without one the whole address and what it showed."""
+    address = request.remote_addr or ""
+    study = STUDY.search(request.environ["PATH_INFO"])
+    if study is not None:
+        return (user.name, user.by, address, action, str(status), study[1])
+    disclosure: Disclosure | None = g.get("disclosure")
+    shown = (*disclosure.uids, *disclosure.patients) if disclosure is not None else ()
+    name = str(g.get("audited_user", ""))
+    return (user.name, user.by, address, action, str(status), request.full_path, name, *shown)
+
+
+def _note_end_of_stream(response: Response, begun: NewEntry, disclosure: Disclosure) -> None:
+    """At the end of a stream, whole or cut off, note what was sent."""
+    log = audit_log()
+
+    def note_end() -> None:
+        ended = replace(
+            begun,
+            at=time.time(),
+            uids=tuple(disclosure.uids),
+            patients=tuple(disclosure.patients),
+            disclosed=disclosure.rows,
+        )
+        about = (ended.user, ended.by, ended.address, ended.path, ended.query, *ended.uids)
+        if ended.is_look:
+            log.add_look(about, ended.at, lambda: ended)
+        else:
+            log.add(ended)
+
+    response.call_on_close(note_end)
+
+
+def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
     """The entry of this request. With a PatientID the path is the endpoint: the ID stands in its own column."""
-    patient_id: str | None = (request.view_args or {}).get("patient_id")
-    study = STUDY.search(request.full_path)
-    path = request.endpoint or "" if patient_id else request.path
+    arguments = request.view_args or {}
+    user, patient = _user(), arguments.get("patient_id")
+    disclosure: Disclosure | None = g.get("disclosure")
+    path = (request.endpoint or "") if patient else _path_without_secrets()
+    query = request.query_string.decode("utf-8", "replace")
+    uids = [*UID.findall(f"{request.path}?{query}"), g.get("audited_study") or ""]
+    patients = [patient or ""]
+    if disclosure is not None:
+        uids += disclosure.uids
+        patients += disclosure.patients
 
-    return {
-        "at": time.time(),
-        "user": user.name,
-        "by": user.by,
-        "address": request.remote_addr or "",
-        "action": action,
-        "method": request.method,
-        "path": path[:MAX_PATH_CHARACTERS].replace("\x00", ""),
-        "status": status,
-        "study_instance_uid": (study.group(1) or study.group(2)) if study else g.get("audited_study") or None,
-        "patient_key": patient_id.replace("\x00", "") if patient_id else None,
-    }
+    return NewEntry(
+        at=time.time(),
+        user=clean_text(user.name),
+        by=user.by,
+        address=request.remote_addr or "",
+        action=action,
+        method=request.method,
+        path=clean_text(path[:MAX_PATH_CHARACTERS]),
+        status=status,
+        query=clean_text(unquote_plus(query[:MAX_QUERY_CHARACTERS])),
+        uids=_each_once(uids),
+        patients=_each_once(patients),
+        disclosed=disclosure.rows if disclosure is not None else 0,
+        is_look=is_look,
+    )
+
+
+def _each_once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(clean_text(name) for name in names if name))[:MAX_NAMED]
+
+
+def _path_without_secrets() -> str:
+    """The path; what opens something without login is replaced by its digest."""
+    path = request.path
+    for name in SECRETS:
+        if secret := str((request.view_args or {}).get(name, "")):
+            digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()[:DIGEST_CHARACTERS]
+            path = path.replace(secret, f"({name} {digest})")
+    return path
+
+
+def _user() -> Principal:
+    """Who makes this request; before a login, the name that was given."""
+    if g.get("user") is not None:
+        return cast(Principal, g.user)
+    name = str(g.get("audited_user", ""))
+    return Principal(name, "", "none") if name else NOBODY

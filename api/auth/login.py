@@ -14,7 +14,15 @@ from api.auth.session_cookie import csrf_token, delete_session_cookie, read_sess
 from api.auth.session_routes import list_own_sessions
 from api.auth.sessions import end_session, start_session
 from api.context import context
-from api.web.describe_route import BodyFields, QueryParameters, answers, audits, takes_body, takes_query
+from api.web.describe_route import (
+    BodyFields,
+    QueryParameters,
+    answers,
+    audits,
+    discloses_nothing,
+    takes_body,
+    takes_query,
+)
 from api.web.responses import make_error_response, render_page, wants_page
 from minipacs.errors import BadRequest, NotAllowed
 
@@ -60,6 +68,7 @@ class PasswordFields(BodyFields):
 
 
 @blueprint.get("/login")
+@discloses_nothing
 @public
 @takes_query(NextParameters)
 @answers(page="login.html")
@@ -105,6 +114,7 @@ def log_out() -> ResponseReturnValue:
 
 
 @blueprint.get("/account")
+@discloses_nothing
 @takes_query(NextParameters)
 @answers(page="account.html")
 def account_page(query: NextParameters) -> str:

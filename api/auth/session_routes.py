@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from api.auth.access import keeps_no_session_alive, requires_role
 from api.auth.sessions import end_sessions_of_user, list_sessions
 from api.context import context
-from api.web.describe_route import answers, audits
+from api.web.describe_route import answers, audits, discloses_nothing
 from api.web.responses import send_json_or_redirect
 from api.web.row_json import iso_time
 from minipacs.errors import NotAllowed
@@ -43,6 +43,7 @@ class EndedSessions(TypedDict):
 
 @blueprint.get("/session")
 @keeps_no_session_alive
+@discloses_nothing
 @answers(LoginJson)
 def own_login() -> LoginJson:
     """Who makes this request, by what, and in how many seconds the session ends if nobody uses it."""
@@ -51,7 +52,7 @@ def own_login() -> LoginJson:
 
 @blueprint.post("/session/use")
 @requires_role("viewer")
-@audits("session", scripts_only=True)
+@discloses_nothing
 @answers(LoginJson)
 def report_use() -> LoginJson:
     """A person uses a page of this session: pages and viewer report it once a minute while there is input."""

@@ -10,7 +10,8 @@ from sqlalchemy import Select, func, select
 from api.context import AppContext, context
 from api.web import paging
 from api.web.csv import escape_formula, format_csv_rows
-from api.web.describe_route import CSV, QueryParameters, answers, audits, takes_query
+from api.web.describe_route import CSV, QueryParameters, answers, audits, discloses_nothing, takes_query
+from api.web.disclosed import Disclosure, stream_disclosure
 from api.web.paging import apply_filters, make_filter_parameters, read_given_filters
 from api.web.row_json import json_key, to_json_value
 from api.web.zip_stream import PieceBuffer
@@ -57,23 +58,25 @@ class TotalsByModality(TypedDict):
 
 
 @blueprint.get("/export.csv")
-@audits("download")
+@audits("export")
 @takes_query(ExportParameters)
 @answers(CSV)
 def export_csv(query: QueryParameters) -> Response:
     """Every picture that matches, with what it shows and the split it belongs to; no names of persons."""
-    response = Response(stream_csv(read_batches(context(), select_pictures(query))), mimetype=CSV)
+    response = Response(stream_csv(read_batches(context(), select_pictures(query), stream_disclosure())), mimetype=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.csv"'
     return response
 
 
 @blueprint.get("/export.parquet")
-@audits("download")
+@audits("export")
 @takes_query(ExportParameters)
 @answers(PARQUET)
 def export_parquet(query: QueryParameters) -> Response:
     """The same as Parquet, with the types of the catalogue's columns; a row group for each batch."""
-    response = Response(stream_parquet(read_batches(context(), select_pictures(query))), mimetype=PARQUET)
+    response = Response(
+        stream_parquet(read_batches(context(), select_pictures(query), stream_disclosure())), mimetype=PARQUET
+    )
     response.headers["Content-Disposition"] = 'attachment; filename="minipacs.parquet"'
     return response
 
@@ -94,8 +97,12 @@ def list_column_names() -> list[str]:
     return ["filename", *(json_key(column.property.columns[0]) for column in COLUMNS[1:])]
 
 
-def read_batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]]]:
-    """Rows, a batch at a time, in the order of the pictures' identifiers; no session stays open between them."""
+def read_batches(context: AppContext, statement: Any, disclosure: Disclosure) -> Iterator[list[list[Any]]]:
+    """Rows, a batch at a time, in the order of the pictures' identifiers; no session stays open between them.
+
+    `disclosure` gets the studies of the rows.
+    """
+    study = list_column_names().index("StudyInstanceUID")
     after = ""
     while True:
         with context.database.reading() as session:
@@ -104,6 +111,7 @@ def read_batches(context: AppContext, statement: Any) -> Iterator[list[list[Any]
         if not found:
             return
         after = found[-1][0]
+        disclosure.add((row[study] for row in found), rows=len(found))
         yield [[f"{row[0]}.png", *row[1:]] for row in found]
 
 
@@ -133,6 +141,7 @@ def stream_parquet(tables: Iterable[list[list[Any]]]) -> Iterator[bytes]:
 
 
 @blueprint.get("/totals")
+@discloses_nothing
 @takes_query(PeriodParameters)
 @answers(TotalsByModality)
 def totals_by_modality(query: QueryParameters) -> TotalsByModality:

@@ -9,7 +9,7 @@ from api.catalogue import lookups
 from api.catalogue.answer_types import InstanceDetails, InstancePage, InstanceTotal
 from api.context import context
 from api.web import paging
-from api.web.describe_route import answers, audits, takes_query
+from api.web.describe_route import answers, discloses_nothing, takes_query
 from api.web.file_responses import send_from
 from api.web.paging import (
     PageParameters,
@@ -54,6 +54,7 @@ def images(query: PageParameters) -> JsonRow:
 
 
 @blueprint.get("/images/count")
+@discloses_nothing
 @answers(InstanceTotal)
 def image_count() -> JsonRow:
     """How many instances there are, of any kind: images, SEG, SR."""
@@ -68,7 +69,6 @@ def image(sop_instance_uid: str) -> JsonRow:
 
 
 @blueprint.get("/images/<sop_instance_uid>/png")
-@audits("view", scripts_only=True)
 @answers("image/png")
 def first_picture(sop_instance_uid: str) -> Response:
     """The first picture of an instance."""

@@ -17,7 +17,7 @@ from api.catalogue.answer_types import (
 )
 from api.context import context
 from api.web import paging
-from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.describe_route import QueryParameters, answers, discloses_nothing, takes_query
 from api.web.paging import (
     PageParameters,
     apply_filters,
@@ -52,6 +52,7 @@ def patients(query: PageParameters) -> JsonRow:
 
 
 @blueprint.get("/patients/count")
+@discloses_nothing
 @answers(PatientTotal)
 def patient_count() -> JsonRow:
     """How many patients there are."""

@@ -7,7 +7,7 @@ from api.catalogue import instances, lookups
 from api.catalogue.answer_types import InstancePage, SeriesDetails, SeriesPage, SeriesTotal
 from api.context import context
 from api.web import paging
-from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.describe_route import QueryParameters, answers, discloses_nothing, takes_query
 from api.web.paging import (
     PageParameters,
     apply_filters,
@@ -48,6 +48,7 @@ def all_series(query: PageParameters) -> JsonRow:
 
 
 @blueprint.get("/series/count")
+@discloses_nothing
 @answers(SeriesTotal)
 def series_count() -> JsonRow:
     """How many series there are."""

@@ -16,7 +16,7 @@ from api.catalogue.answer_types import (
 from api.catalogue.study_filters import FILTERS, ORDER
 from api.catalogue.study_overview import find_series_pictures, read_study_overview
 from api.context import context
-from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.describe_route import QueryParameters, answers, discloses_nothing, takes_query
 from api.web.paging import (
     PageParameters,
     apply_filters,
@@ -51,6 +51,7 @@ def studies(query: PageParameters) -> ResponseReturnValue:
 
 
 @blueprint.get("/studies/count")
+@discloses_nothing
 @answers(StudyTotal)
 def study_count() -> JsonRow:
     """How many studies there are."""

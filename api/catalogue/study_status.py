@@ -17,6 +17,7 @@ from api.context import context
 from api.results import files
 from api.results.files import ResultJson
 from api.web.describe_route import QueryParameters, answers, takes_query
+from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page
 from api.work.job_json import ErrorText
 from minipacs.archive.client import ArchivedStudy
@@ -98,6 +99,7 @@ def find_study_statuses(text: str) -> WhereAnswer:
 
 def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> StudyStatus:
     """The stages of a study so far, and the sentence that sums them up."""
+    note_disclosed([uid], rows=1)
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None
     results = files.read_results(context().settings, uid)

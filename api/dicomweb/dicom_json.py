@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, request
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from api.web.disclosed import note_rows
 from minipacs.catalogue import Patient, Series, Study
 
 NOT_FUZZY = '299 minipacs "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
@@ -32,6 +33,7 @@ def dicom_json_response(datasets: list[DicomJson], *, has_more: bool) -> Respons
 
 def to_dicom_json(values: dict[str, Any], *rows: Study | Patient | Series) -> DicomJson:
     """Values by keyword, and the rows' own, in the DICOM JSON model, by tag (PS3.18 F.2)."""
+    note_rows([row for row in rows if not isinstance(row, Patient)][:1])
     for row in rows:
         values.update({key.info["keyword"]: getattr(row, key.key) for key in _dicom_columns(type(row))})
     tagged = sorted((f"{tag_for_keyword(keyword):08X}", keyword) for keyword in values)

@@ -20,6 +20,7 @@ from api.legacy.image_server import Scan, check_label_map_name, find_scan, list_
 from api.results import label_filter
 from api.results.labels import LABEL_MAP_FILE, filter_label_map
 from api.web.describe_route import ANY, GZIP, allows_unknown_names, answers, audits
+from api.web.disclosed import note_disclosed
 from api.web.file_responses import send_from
 from api.web.paging import one_or_404
 from api.web.responses import send_json_or_page
@@ -54,6 +55,7 @@ class FolderJson(TypedDict):
 def browse_results(where: str) -> ResponseReturnValue:
     """A folder of the tree as a page (JSON for scripts), or a file of it."""
     patient_id, has_more, rest = split_patient_from_path(where.rstrip("/"))
+    note_disclosed(patients=[patient_id])
     with context().database.reading() as session:
         one_or_404(session.get(Patient, patient_id), "patient", patient_id, "/patients")
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from msgspec import Struct
 
 from api.auth.access import requires_role
-from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, takes_body
+from api.web.describe_route import MULTIPART, allows_unknown_names, answers, audits, discloses_nothing, takes_body
 from api.work.prompts import request_prompt_service
 from minipacs.errors import BadRequest
 
@@ -84,6 +84,7 @@ def dicom_image(timestamp: str) -> Response:
 
 
 @blueprint.get("/health_check/")
+@discloses_nothing
 @allows_unknown_names
 @answers(ServiceStatus)
 def health_check() -> Response:

@@ -14,7 +14,17 @@ from api.context import context
 from api.results.file_list import list_result_files
 from api.results.shares import DEFAULT_S, NewShare, create_share, new_share_json
 from api.uploads.upload import UploadAnswer, allow_large_upload, receive_upload
-from api.web.describe_route import ANY, MULTIPART, allows_unknown_names, answers, audits, takes_body, takes_query
+from api.web.describe_route import (
+    ANY,
+    MULTIPART,
+    allows_unknown_names,
+    answers,
+    audits,
+    changes_something,
+    takes_body,
+    takes_query,
+)
+from api.web.disclosed import note_disclosed
 from api.web.file_responses import send_from
 from api.web.row_json import JsonRow
 from minipacs.errors import NotFound
@@ -54,6 +64,7 @@ def work_status() -> WorkStatus:
     with context().database.reading() as session:
         running = session.scalar(select(Job.study_instance_uid).where(Job.state == "running").order_by(Job.id).limit(1))
         waiting = session.scalar(select(func.count()).where(Job.state == "queued")) or 0
+    note_disclosed([running])
     return {"new_files": bool(waiting or running), "current_file": running, "queue_size": waiting}
 
 
@@ -76,6 +87,7 @@ def download_result_file(filename: str) -> Response:
 
 
 @blueprint.get("/qr")
+@changes_something
 @allows_unknown_names
 @requires_role("operator")
 @audits("share")
@@ -104,6 +116,7 @@ def image_info(filename: str) -> JsonRow:
     row = lookups.find_picture(context(), filename)
     if row is None:
         raise NotFound(f"There is no PNG {filename!r}.", "Give the name of a file below the PNG folder.")
+    note_disclosed([row["StudyInstanceUID"]])
     return row
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from api.openapi.components import JsonSchema
 from api.openapi.document import openapi_document
-from api.web.describe_route import ANY, MULTIPART, PAGE, answers
+from api.web.describe_route import ANY, MULTIPART, PAGE, answers, discloses_nothing
 from api.web.responses import render_page
 
 blueprint = Blueprint("docs", __name__)
@@ -59,6 +59,7 @@ class DocumentedType(TypedDict):
 
 
 @blueprint.get("/docs")
+@discloses_nothing
 @answers(page="docs.html")
 def docs_page() -> str:
     """This page: every route, for people."""

@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 from api.openapi.components import Components, JsonSchema
 from api.openapi.field_meanings import describe_parameter
 from api.web.describe_route import JSON as JSON_MEDIA
-from api.web.describe_route import PAGE, RouteDescription, answers, read_description
+from api.web.describe_route import PAGE, RouteDescription, answers, discloses_nothing, read_description
 from api.web.responses import ErrorAnswer
 from minipacs import __version__
 
@@ -33,6 +33,7 @@ class OpenApiDocument(TypedDict):
 
 
 @blueprint.get("/openapi.json")
+@discloses_nothing
 @answers(JsonSchema)
 def openapi_document() -> OpenApiDocument:
     """OpenAPI 3.1 of every route."""

@@ -12,12 +12,13 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 
 PARAMETERS = {
     "action": "The audit's word for what was done.",
+    "address": "From where: the client's address.",
     "code": "The reason, as a word for programs.",
     "ends": "When the link ends, in seconds since 1970.",
     "engine": "The engine that made the result.",
     "filename": "The name of a file.",
     "folder": "The folder of the offered file.",
-    "from": "Study Date: this day or a later one.",
+    "from": "This day (of the study, of the entry) or a later one.",
     "job_id": "The number of a job.",
     "modality": "Modality (0008,0060).",
     "name": "The name of the user, token or file in the address.",
@@ -37,7 +38,7 @@ PARAMETERS = {
     "study": "Study Instance UID.",
     "study_instance_uid": "Study Instance UID.",
     "timestamp": "The result's name, from the answer to the picture.",
-    "to": "Study Date: this day or an earlier one.",
+    "to": "This day (of the study, of the entry) or an earlier one.",
     "token": "The token of a link.",
     "user": "The name of a user.",
     "where": "PatientID, and the path below it.",

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from api.auth.access import public
 from api.context import context
-from api.web.describe_route import answers
+from api.web.describe_route import answers, discloses_nothing
 from api.work.segmentation_work import list_engines
 from minipacs.errors import EngineUnavailable, MinipacsError
 from minipacs.jobs.record import Job
@@ -32,6 +32,7 @@ class Readiness(TypedDict):
 
 
 @blueprint.get("/healthz")
+@discloses_nothing
 @public
 @answers(Alive)
 def liveness() -> Alive:
@@ -40,6 +41,7 @@ def liveness() -> Alive:
 
 
 @blueprint.get("/readyz")
+@discloses_nothing
 @answers(Readiness, errors={503: Readiness})
 def readiness() -> ResponseReturnValue:
     """Database, archive, engine, disk: each `ok` or a sentence; 503 when one is not."""

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.context import context
-from api.web.describe_route import answers
+from api.web.describe_route import answers, discloses_nothing
 from minipacs import __version__
 from minipacs.catalogue import Rejection, read_catalogue_counts
 from minipacs.jobs.record import STATES, Job
@@ -18,6 +18,7 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
+@discloses_nothing
 @answers("text/plain")
 def metrics() -> Response:
     """Gauges; the same in every process, because they come from the database."""

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from api.context import context
 from api.results import shares
 from api.web.describe_route import answers
+from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page
 from api.web.row_json import iso_time
 from minipacs.result_paths import MANIFEST_FILE, results_root
@@ -64,4 +65,5 @@ def list_result_files() -> list[FileJson]:
                 name = file.relative_to(root).as_posix()
                 changed = iso_time(stat.st_mtime)
                 found.append({"name": name, "size": stat.st_size, "changed": changed, "url": f"/results/{name}"})
+    note_disclosed((file["name"].partition("/")[0] for file in found), rows=len(found))
     return found

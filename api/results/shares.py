@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.context import context
 from api.web.addresses import server_address, serves_this_machine_alone
+from api.web.disclosed import note_disclosed
 from api.web.file_responses import resolve_below
 from api.web.row_json import iso_time
 from minipacs.errors import BadRequest, NotFound
@@ -94,6 +95,7 @@ def list_active_shares() -> list[ShareJson]:
 
 def share_json(share: Share) -> ShareJson:
     """A share and its link."""
+    note_disclosed((name.partition("/")[0] for name in share.files), rows=1)
     return {
         "id": share.id,
         "url": f"{server_address()}/shared/{link_signer().dumps(share.id)}",

@@ -15,7 +15,8 @@ from api.auth.access import requires_role
 from api.context import context
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
-from api.web.describe_route import MULTIPART, BodyFields, answers, audits, takes_body
+from api.web.describe_route import MULTIPART, BodyFields, answers, audits, discloses_nothing, takes_body
+from api.web.disclosed import note_disclosed
 from api.web.responses import render_page, send_json_or_page
 from minipacs.errors import BadRequest, MinipacsError, TooLarge
 
@@ -57,6 +58,7 @@ def allow_large_upload() -> None:
 
 
 @blueprint.get("/upload")
+@discloses_nothing
 @requires_role("operator")
 @answers(page="upload.html")
 def upload_form() -> str:
@@ -82,6 +84,7 @@ def receive_upload(modality: str) -> ResponseReturnValue:
         raise BadRequest("There is no file in this upload.", "Send files as multipart/form-data, in any field.")
 
     stored = [v for v in verdicts if v.verdict == "stored"]
+    note_disclosed((v.study for v in stored), rows=len(verdicts))
     answer: UploadAnswer = {
         "files": verdicts,
         "stored": len(stored),

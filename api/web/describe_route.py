@@ -62,9 +62,11 @@ class RouteDescription:
     is_public: bool = False
     role: str | None = None
     audit_action: str = ""
-    """Empty: a look at a study or a patient is a `view`, everything else is not noted."""
-    audits_scripts_only: bool = False
-    """What pages fetch for themselves is not noted: the page is."""
+    """Empty: a look, `view` where a study or a patient is named, else `search`."""
+    changes_something: bool = False
+    """It is a GET, and changes something nevertheless: older clients know it so."""
+    discloses_nothing: bool = False
+    """Its answer holds nothing of patients or accounts: the audit has no entry of it."""
     query: type[Struct] | None = None
     body: BodyDescription | None = None
     keeps_no_session_alive: bool = False
@@ -134,16 +136,27 @@ def answers(*what: Any, page: str = "", errors: Mapping[int, Any] | None = None)
     return mark
 
 
-def audits(action: str, *, scripts_only: bool = False) -> Callable[[View], View]:
-    """The audit's word for what the route does; `scripts_only`: what pages fetch for themselves is not noted."""
+def audits(action: str) -> Callable[[View], View]:
+    """The audit's word for what the route does."""
 
     def mark(view: View) -> View:
         description = ensure_description(view)
         description.audit_action = action
-        description.audits_scripts_only = scripts_only
         return view
 
     return mark
+
+
+def discloses_nothing(view: View) -> View:
+    """The route's answer holds nothing of patients or accounts: the audit has no entry of it."""
+    ensure_description(view).discloses_nothing = True
+    return view
+
+
+def changes_something(view: View) -> View:
+    """The route is a GET and changes something: older clients know it so. The guard takes it for a change."""
+    ensure_description(view).changes_something = True
+    return view
 
 
 def allows_unknown_names(view: View) -> View:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.web.describe_route import QueryParameters
+from api.web.disclosed import note_rows
 from api.web.row_json import JsonRow, row_as_json, to_json_value
 from minipacs.errors import BadRequest, NotFound
 
@@ -120,7 +121,9 @@ def read_page(
     if len(found) > size:
         query = {**request.args.to_dict(), "after": _encode_cursor([to_json_value(v) for v in found[size - 1][1:]])}
         next_page = f"{request.path}?{urlencode(query)}"
-    return {noun: [row_as_json(entry[0]) for entry in found[:size]], "next": next_page}
+    rows = [entry[0] for entry in found[:size]]
+    note_rows(rows)
+    return {noun: [row_as_json(row) for row in rows], "next": next_page}
 
 
 def _encode_cursor(values: list[Any]) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import BodyFields, answers, audits, takes_body
+from api.web.describe_route import BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.responses import send_json_or_page
 from api.work.job_json import JobJson, job_json
 from api.work.jobs import job_queue
@@ -34,6 +34,7 @@ class SegmentRequest(BodyFields):
 
 
 @blueprint.get("/engines")
+@discloses_nothing
 @answers(EngineList, page="engines.html")
 def engines() -> ResponseReturnValue:
     """Every engine: available, or why not and what to do; `automatic` is the one for new studies."""

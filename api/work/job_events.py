@@ -11,6 +11,7 @@ from sqlalchemy import or_, select
 from api.auth.access import keeps_no_session_alive
 from api.context import AppContext, context
 from api.web.describe_route import answers
+from api.web.disclosed import Disclosure, stream_disclosure
 from api.work.job_json import job_json
 from minipacs.errors import CatalogueUnavailable, TooManyListeners
 from minipacs.jobs.record import Job
@@ -30,15 +31,15 @@ def job_events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
         raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
-    response = Response(stream_job_events(context()), mimetype="text/event-stream")
+    response = Response(stream_job_events(context(), stream_disclosure()), mimetype="text/event-stream")
     response.call_on_close(LISTENERS.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def stream_job_events(context: AppContext) -> Iterator[str]:
-    """Events until a minute is over."""
+def stream_job_events(context: AppContext, disclosure: Disclosure) -> Iterator[str]:
+    """Events until a minute is over; `disclosure` gets the studies they name."""
     sent: dict[int, str] = {}
     end = time.monotonic() + STREAM_S
     yield "retry: 1000\n\n"
@@ -53,6 +54,7 @@ def stream_job_events(context: AppContext) -> Iterator[str]:
             text = json.dumps(job)
             if sent.get(job["id"]) != text:
                 sent[job["id"]] = text
+                disclosure.add([job["study"]], rows=1)
                 yield f"event: job\ndata: {text}\n\n"
         yield ": \n\n"
         time.sleep(POLL_S)

@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
+from api.web.disclosed import note_disclosed
 from api.web.row_json import iso_time
 from minipacs.jobs.contract import kind_titles
 from minipacs.jobs.record import STATES, Job
@@ -54,6 +55,7 @@ class JobJson(TypedDict):
 
 def job_json(job: Job) -> JobJson:
     """A job as everyone sees it."""
+    note_disclosed([job.study_instance_uid], rows=1)
     is_running = job.state == "running"
     elapsed = (job.finished or time()) - job.started if job.started else None
     done = job.done / job.total if job.total else None

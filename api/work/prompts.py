@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, request
 
 from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import JSON, answers, audits, takes_body, takes_query
+from api.web.describe_route import JSON, answers, audits, discloses_nothing, takes_body, takes_query
 from api.work.prompt_types import (
     AcceptRequest,
     DiscardedSession,
@@ -32,6 +32,7 @@ _POOL = urllib3.PoolManager(maxsize=CONNECTIONS, block=False)
 
 
 @blueprint.get("/prompts/engines")
+@discloses_nothing
 @answers(PromptEngines)
 def prompt_engines() -> Response:
     """Engines that answer prompts, and why one does not."""
@@ -39,6 +40,7 @@ def prompt_engines() -> Response:
 
 
 @blueprint.get("/prompts/terminology")
+@discloses_nothing
 @takes_query(TermParameters)
 @answers(Terms)
 def terminology(query: TermParameters) -> Response:

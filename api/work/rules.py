@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from api.auth.access import requires_role
 from api.context import context
-from api.web.describe_route import BodyFields, answers, audits, takes_body
+from api.web.describe_route import BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.responses import render_page, send_json_or_page, send_json_or_redirect, wants_page
 from api.work.segmentation_work import list_engines, segmentation_work
 from minipacs.errors import BadRequest, SettingsError
@@ -33,6 +33,7 @@ class RulesRequest(BodyFields):
 
 
 @blueprint.get("/rules")
+@discloses_nothing
 @requires_role("admin")
 @answers(RulesJson, page="rules.html")
 def rules() -> ResponseReturnValue:

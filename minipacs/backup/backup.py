@@ -29,8 +29,8 @@ from minipacs.settings import Settings
 
 HELP = "back up archive, catalogue, results and secrets, while everything runs"
 FORMAT = 1
-NOT_BACKED_UP = {"orthanc", "log", "pool", "service.ready", "output", ".restoring", LISTS}
-"""Of HOME: the archive is read through Orthanc, logs and scratch space are no data."""
+NOT_BACKED_UP = {"orthanc", "log", "pool", "service.ready", "output", ".restoring", "audit", LISTS}
+"""Of HOME: the archive is read through Orthanc, logs, scratch space and entries that wait are no data."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,210 @@
+"""The chain: each entry bears a keyed hash (HMAC-SHA-256) of itself and of the hash before it.
+
+The key stands in HOME/secrets.json, so whoever can write to the database alone can neither change an entry nor
+add, remove or move one unseen. Several processes write: the row `AuditChain` is locked from reading it to the
+commit, so the chain has the database's order. The head of the chain also stands in HOME/audit/head.json: entries
+that are cut off at the end are missed.
+"""
+
+import fcntl
+import hmac
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from minipacs.audit.entry import AuditChain, AuditEntry
+from minipacs.database import Database
+from minipacs.files import replace_private
+from minipacs.secrets import get_or_create_secret
+
+log = logging.getLogger(__name__)
+VERSION = 1
+"""Of what is hashed, and in which order."""
+TIMES = ("at", "last_at")
+REST = (
+    "count", "user", "by", "address", "action", "method", "path", "status",
+    "study_instance_uid", "patient_key", "query", "studies", "patients", "disclosed",
+)  # fmt: skip
+HASHED = (*TIMES, *REST)
+MICROSECONDS = 1_000_000
+TAKEN_AT_ONCE = 5000
+
+EntryRow = dict[str, Any]
+"""The columns of an entry, by name; a row of SQLAlchemy has no narrower type."""
+
+
+class Head(TypedDict):
+    """The newest entry, as it stands outside of the database."""
+
+    last_id: int
+    last: str
+    seal: str
+
+
+def audit_folder(home: Path) -> Path:
+    """The folder of what the audit keeps outside of the database."""
+    return home / "audit"
+
+
+def audit_key(home: Path) -> bytes:
+    """The key of the chain, generated at the first call."""
+    return get_or_create_secret(home, "audit_key").encode()
+
+
+def hash_entry(key: bytes, before: str, number: int, row: EntryRow) -> str:
+    """The keyed hash of an entry, given that of the entry before it. Times count in microseconds."""
+    times = [None if row[name] is None else round(row[name] * MICROSECONDS) for name in TIMES]
+    values = [VERSION, before, number, *times, *(row[name] for name in REST)]
+    return hmac.digest(key, json.dumps(values, separators=(",", ":")).encode(), "sha256").hex()
+
+
+def seal_ends(key: bytes, first_id: int, base: str, last_id: int, last: str) -> str:
+    """The seal of the chain's ends."""
+    return hmac.digest(key, f"ends:{first_id}:{base}:{last_id}:{last}".encode(), "sha256").hex()
+
+
+def seal_point(key: bytes, purpose: str, number: int, mac: str) -> str:
+    """The seal of one place of the chain, for a file outside of the database."""
+    return hmac.digest(key, f"{purpose}:{number}:{mac}".encode(), "sha256").hex()
+
+
+class Chain:
+    """Appends entries to the chain of a database. Any number of processes may have one."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self._database, self._home = database, home
+        self._key = audit_key(home)
+
+    def append(self, session: Session, rows: Sequence[EntryRow]) -> AuditChain:
+        """Append rows in the session's transaction; they get `id` and `mac`. Call `keep_head` after the commit."""
+        ends = self.lock(session)
+        for trouble in self._find_trouble(session, ends):
+            log.error("the audit's chain is broken: %s; `minipacs audit verify` says where", trouble)
+
+        for row in rows:
+            row["id"] = ends.last_id + 1
+            row["mac"] = hash_entry(self._key, ends.last, row["id"], row)
+            ends.last_id, ends.last = row["id"], row["mac"]
+        if rows:
+            session.execute(self._database.build_insert(AuditEntry), list(rows))
+        self._seal(ends)
+        session.flush()
+        return ends
+
+    def lock(self, session: Session) -> AuditChain:
+        """The ends of the chain, locked until the transaction ends; the first call takes older entries in."""
+        locked = (
+            select(AuditChain).where(AuditChain.id == 1).with_for_update().execution_options(populate_existing=True)
+        )
+        ends = session.scalar(locked)
+        if ends is None:
+            new = self._database.build_insert(AuditChain).values(
+                id=1, first_id=1, base="", last_id=0, last="", seal="", sent_id=0
+            )
+            session.execute(new.on_conflict_do_nothing())
+            ends = session.scalars(locked).one()
+            if not ends.seal:
+                self._take_older_entries(session, ends)
+                self._seal(ends)
+        return ends
+
+    def move_base(self, session: Session, first_id: int, base: str) -> None:
+        """Begin the chain at another entry: those before it are no longer kept."""
+        ends = self.lock(session)
+        ends.first_id, ends.base = first_id, base
+        self._seal(ends)
+
+    def keep_head(self, last_id: int, last: str) -> None:
+        """Write the head of the chain beside the database, unless a newer one stands there."""
+        with lock_folder(self._home):
+            known = read_head(self._home)
+            if known is not None and known["last_id"] >= last_id:
+                return
+            head: Head = {"last_id": last_id, "last": last, "seal": seal_point(self._key, "head", last_id, last)}
+            with replace_private(head_file(self._home)) as stream:
+                stream.write(json.dumps(head).encode())
+
+    def _seal(self, ends: AuditChain) -> None:
+        ends.seal = seal_ends(self._key, ends.first_id, ends.base, ends.last_id, ends.last)
+
+    def _take_older_entries(self, session: Session, ends: AuditChain) -> None:
+        """Chain the entries of before there was a chain, as they are found now. Their numbers may have gaps."""
+        older = select(AuditEntry.id, *(getattr(AuditEntry, name) for name in HASHED)).order_by(AuditEntry.id)
+        after = 0
+        while found := session.execute(older.where(AuditEntry.id > after).limit(TAKEN_AT_ONCE)).mappings().all():
+            changes = []
+            for row in found:
+                after = int(row["id"])
+                if not ends.last_id:
+                    ends.first_id = after
+                ends.last = hash_entry(self._key, ends.last, after, dict(row))
+                ends.last_id = after
+                changes.append({"id": after, "mac": ends.last})
+            session.execute(update(AuditEntry), changes)
+
+    def _find_trouble(self, session: Session, ends: AuditChain) -> list[str]:
+        """What does not fit before anything is appended. A head that does not fit is kept aside, as evidence."""
+        found = []
+        if not hmac.compare_digest(ends.seal, seal_ends(self._key, ends.first_id, ends.base, ends.last_id, ends.last)):
+            found.append("its ends were changed")
+        head = read_head(self._home)
+        if head is None or head["last_id"] < ends.first_id:
+            pass
+        elif head["last_id"] > ends.last_id:
+            found.append(f"entries after {ends.last_id} are missing")
+        elif head["last"] != session.scalar(select(AuditEntry.mac).where(AuditEntry.id == head["last_id"])):
+            found.append(f"entry {head['last_id']} is another")
+        newest = session.execute(select(AuditEntry.id, AuditEntry.mac).order_by(AuditEntry.id.desc()).limit(1)).first()
+        if newest is not None and newest.id > ends.last_id:
+            found.append(f"there are entries after its end, {ends.last_id}")
+            ends.last_id, ends.last = newest.id, newest.mac
+        if found:
+            self._put_head_aside(head, found)
+        return found
+
+    def _put_head_aside(self, head: Head | None, found: list[str]) -> None:
+        with lock_folder(self._home):
+            evidence = audit_folder(self._home) / f"broken-{time.time_ns()}.json"
+            with replace_private(evidence) as stream:
+                stream.write(json.dumps({"found": found, "head": head, "at": time.time()}).encode())
+            head_file(self._home).unlink(missing_ok=True)
+
+
+def head_file(home: Path) -> Path:
+    """The head of the chain, outside of the database."""
+    return audit_folder(home) / "head.json"
+
+
+def list_evidence(home: Path) -> list[Path]:
+    """Files that say that the chain did not fit when something was appended."""
+    return sorted(audit_folder(home).glob("broken-*.json"))
+
+
+def read_head(home: Path) -> Head | None:
+    """The head outside of the database; None where there is none, or one that cannot be read."""
+    try:
+        head = json.loads(head_file(home).read_text("utf-8"))
+        return Head(last_id=int(head["last_id"]), last=str(head["last"]), seal=str(head["seal"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+@contextmanager
+def lock_folder(home: Path) -> Iterator[None]:
+    """Hold the lock of the folder of head and evidence."""
+    folder = audit_folder(home)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder / "head.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,146 @@
+"""Delivery: from the spools into the audit. A record becomes an entry once, whatever ends in between.
+
+How far a spool was read is written in the transaction of the entries made of it (`AuditSpool`).
+"""
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete
+
+from minipacs.audit.chain import Chain, audit_folder
+from minipacs.audit.entry import AuditSpool, NewEntry
+from minipacs.audit.folding import Folding, FoldingState
+from minipacs.audit.reached import Reached, find_reached
+from minipacs.audit.spool import list_spool_files, lock_abandoned_spools, read_records
+from minipacs.database import Database
+
+RECORDS_AT_ONCE = 2000
+
+
+class SpoolDelivery:
+    """Reads one spool into the audit; one thread at a time."""
+
+    def __init__(self, database: Database, chain: Chain, folder: Path, name: str) -> None:
+        self._database, self._chain, self._folder, self._name = database, chain, folder, name
+        self._folding: Folding | None = None
+
+    def deliver(self, now: float, *, whole: bool = False, ended: bool = False) -> None:
+        """Write what stands in the spool. `whole`: also the looks whose time is not over.
+
+        `ended`: the process is no more: what it began was interrupted, and its files are deleted.
+
+        Raises:
+            CatalogueUnavailable: nothing is lost; the next call begins where the last one ended.
+        """
+        try:
+            self._deliver_files(now, whole=whole, ended=ended)
+        except BaseException:
+            self._folding = None  # it may be ahead of the database
+            raise
+
+    def _deliver_files(self, now: float, *, whole: bool, ended: bool) -> None:
+        folding = self._folding = self._folding or self._load_folding()
+
+        files = list_spool_files(self._folder, self._name)
+        for file in files:
+            number = read_file_number(file)
+            if number < folding.state.file_number:
+                file.unlink()  # delivered before, and not deleted
+                continue
+            if number > folding.state.file_number:
+                folding.start_file(number)
+            self._deliver_file(folding, file)
+            if file != files[-1]:
+                self._write(folding, [])
+                file.unlink()
+
+        repeats = folding.take_repeats(at=None if whole or ended else now)
+        interrupted = folding.take_interrupted() if ended else []
+        if repeats or interrupted:
+            self._write(folding, [*repeats, *interrupted])
+
+    def _deliver_file(self, folding: Folding, file: Path) -> None:
+        records = read_records(file, folding.state.offset)
+        while batch := list(islice(records, RECORDS_AT_ONCE)):
+            taken = [entry for record, _ in batch if (entry := folding.take(record)) is not None]
+            folding.state.offset = batch[-1][1]
+            with self._database.reading() as session:
+                reached = list(find_reached(session, taken))
+            pairs = [(entry, (one.study, one.patient)) for entry, one in zip(taken, reached, strict=True)]
+            if entries := folding.fold(pairs):
+                self._write(folding, entries)
+
+    def _write(self, folding: Folding, entries: list[NewEntry]) -> None:
+        """Append the entries, and how far the spool was read, in one transaction."""
+        with self._database.reading() as session:
+            rows = [make_row(entry, one) for entry, one in zip(entries, find_reached(session, entries), strict=True)]
+
+        state = msgspec.json.encode(folding.state).decode()
+        with self._database.writing() as session:
+            ends = self._chain.append(session, rows)
+            known = self._database.build_insert(AuditSpool).values(name=self._name, state=state)
+            session.execute(known.on_conflict_do_update(index_elements=["name"], set_={"state": state}))
+            last_id, last = ends.last_id, ends.last
+        self._chain.keep_head(last_id, last)
+
+    def _load_folding(self) -> Folding:
+        """Where the last delivery of this spool ended, by the database."""
+        with self._database.reading() as session:
+            known = session.get(AuditSpool, self._name)
+            state = msgspec.json.decode(known.state, type=FoldingState) if known is not None else None
+        folding = Folding(state)
+        for file in list_spool_files(self._folder, self._name):
+            if read_file_number(file) == folding.state.file_number:
+                for record, after in read_records(file, 0):
+                    if after > folding.state.offset:
+                        break
+                    folding.note_look(record)
+        return folding
+
+    def remove(self) -> None:
+        """Delete the files of a spool that was delivered to its end, and what the database knows of it."""
+        for file in list_spool_files(self._folder, self._name):
+            file.unlink(missing_ok=True)
+        with self._database.writing() as session:
+            session.execute(delete(AuditSpool).where(AuditSpool.name == self._name))
+        (self._folder / f"{self._name}.lock").unlink(missing_ok=True)
+
+
+def deliver_abandoned_spools(database: Database, chain: Chain, home: Path, now: float) -> None:
+    """Write what processes that have ended left behind; each spool is taken by one process."""
+    folder = audit_folder(home)
+    for _lock, name in lock_abandoned_spools(folder):
+        delivery = SpoolDelivery(database, chain, folder, name)
+        delivery.deliver(now, ended=True)
+        delivery.remove()
+
+
+def read_file_number(file: Path) -> int:
+    """The number of a spool's file."""
+    return int(os.path.splitext(file.stem)[1][1:])
+
+
+def make_row(entry: NewEntry, reached: Reached) -> dict[str, Any]:
+    """The columns of an entry. One study or patient stands in its own column, several in the list."""
+    return {
+        "at": entry.at,
+        "last_at": entry.last_at,
+        "count": entry.count,
+        "user": entry.user,
+        "by": entry.by,
+        "address": entry.address,
+        "action": entry.action,
+        "method": entry.method,
+        "path": entry.path,
+        "status": entry.status,
+        "study_instance_uid": reached.study or None,
+        "patient_key": reached.patient or None,
+        "query": entry.query,
+        "studies": " ".join(reached.studies) if len(reached.studies) > 1 else "",
+        "patients": "\n".join(reached.patients) if len(reached.patients) > 1 else "",
+        "disclosed": entry.disclosed,
+    }

@@ -1,0 +1,106 @@
+"""From a spool's records to entries: acts that were interrupted are found, repeats of a look become one entry.
+
+The first look of a user at a study is an entry at once. Looks at the same within minutes are counted, and
+become one entry with their number, the time of the first and that of the last.
+"""
+
+import time
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from minipacs.audit.entry import INTERRUPTED, NewEntry
+from minipacs.audit.spool import SpoolRecord
+
+FOLD_S = 300.0
+"""The same look within so many seconds after the first is counted, not written."""
+
+Reached = tuple[str, str]
+"""The study and the patient of an entry; empty where it is none, or several."""
+
+
+class FoldingState(Struct):
+    """What is kept of a spool between two batches, and across the end of a process."""
+
+    file_number: int = 0
+    offset: int = 0
+    """Up to where the file of this number was read."""
+    begun: dict[int, NewEntry] = field(default_factory=dict)
+    """Acts that began, by their number."""
+    repeats: dict[str, NewEntry] = field(default_factory=dict)
+    """Looks that were counted and are not written yet, by what makes them the same."""
+
+
+class Folding:
+    """Turns the records of one spool into entries."""
+
+    def __init__(self, state: FoldingState | None = None) -> None:
+        self.state = state or FoldingState()
+        self._looks: dict[int, NewEntry] = {}
+        """Looks of the file that is being read, by their number: records of repeats refer to them."""
+        self._ends: dict[str, float] = {}
+        """When the time of a look is over, after which the same is a new entry."""
+
+    def start_file(self, number: int) -> None:
+        """Begin with the next file: no record in it refers to an earlier one."""
+        self.state.file_number, self.state.offset = number, 0
+        self._looks.clear()
+
+    def note_look(self, record: SpoolRecord) -> None:
+        """Remember a look that was read before: later records refer to it."""
+        if record.entry is not None and record.entry.is_look:
+            self._looks[record.number] = record.entry
+
+    def take(self, record: SpoolRecord) -> NewEntry | None:
+        """What a record is: an entry to be written or counted, or nothing yet."""
+        entry = record.entry
+        if entry is None:
+            look = self._looks.get(record.number)
+            return replace(look, at=record.at) if look is not None else None
+        if record.begins:
+            self.state.begun[record.number] = entry
+            return None
+
+        self.state.begun.pop(record.number, None)
+        self.note_look(record)
+        return entry
+
+    def fold(self, entries: Iterable[tuple[NewEntry, Reached]]) -> list[NewEntry]:
+        """The entries that are to be written now; the others are counted."""
+        written = []
+        for entry, reached in entries:
+            if not entry.is_look:
+                written.append(entry)
+                continue
+
+            about = reached if any(reached) else (entry.path, entry.query, *entry.uids, *entry.patients)
+            key = "\n".join((entry.user, entry.by, entry.address, entry.action, str(entry.status), *about))
+            if entry.at > self._ends.get(key, 0.0):
+                self._ends[key] = entry.at + FOLD_S
+                written.append(entry)
+            else:
+                self._count(key, entry)
+        return written
+
+    def take_repeats(self, *, at: float | None = None) -> list[NewEntry]:
+        """The looks that were counted, as entries; with `at`, those whose time is over then."""
+        due = [key for key, one in self.state.repeats.items() if at is None or one.at + FOLD_S < at]
+        now = time.time()
+        self._ends = {key: end for key, end in self._ends.items() if end > now}
+        return [self.state.repeats.pop(key) for key in due]
+
+    def take_interrupted(self) -> list[NewEntry]:
+        """The acts that began and did not end: their process is no more."""
+        interrupted = [replace(entry, status=INTERRUPTED) for entry in self.state.begun.values()]
+        self.state.begun.clear()
+        return interrupted
+
+    def _count(self, key: str, entry: NewEntry) -> None:
+        known = self.state.repeats.get(key)
+        if known is None:
+            self.state.repeats[key] = replace(entry)
+            return
+        known.count += entry.count
+        known.last_at = entry.at
+        known.disclosed = max(known.disclosed, entry.disclosed)
