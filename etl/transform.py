@@ -16,6 +16,8 @@ from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
 from etl.rendering.png_files import RenderingResult, render_to_folder
 from etl.split import assign_split
+from minipacs.errors import Unreadable
+from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["transform"]
 
@@ -23,20 +25,30 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings may hold
 
 
 def transform(item: SourceItem, data: bytes, options: Options, folder: Path) -> Outcome:
-    """Read, describe and render one file; its PNGs lie in `folder`, not yet in their place."""
+    """Read, describe and render one file; its PNGs lie in `folder`, not yet in their place.
+
+    Whatever the file does to a parser, it is its own rejection: the other files of the run never notice.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom merely warns of, we remark upon or reject
         try:
-            dicom = parse_dicom_file(data)
+            with translate_parser_errors("The object cannot be described", "Send it again, or report it."):
+                return _transform_object(item, data, options, folder)
         except NotDicom as error:
-            return Outcome(item, rejection=RejectionReason("not_dicom", str(error), "Remove it, or send it again."))
+            return Outcome(item, rejection=RejectionReason("not_dicom", error.message, "Remove it, or send it again."))
         except Truncated as error:
-            return Outcome(item, rejection=RejectionReason("truncated", str(error), "Send the object again."))
+            return Outcome(item, rejection=RejectionReason("truncated", error.message, "Send the object again."))
+        except Unreadable as error:
+            return Outcome(item, rejection=RejectionReason("unreadable", error.message, error.hint))
 
-        rows = describe_object(dicom)
-        if isinstance(rows, RejectionReason):
-            return Outcome(item, rejection=rows)
-        return _render_and_measure(item, rows, dicom.dataset, data, options, folder)
+
+def _transform_object(item: SourceItem, data: bytes, options: Options, folder: Path) -> Outcome:
+    """Read, describe and render one file; raises `NotDicom`, `Truncated` and `Unreadable`."""
+    dicom = parse_dicom_file(data)
+    rows = describe_object(dicom)
+    if isinstance(rows, RejectionReason):
+        return Outcome(item, rejection=rows)
+    return _render_and_measure(item, rows, dicom.dataset, data, options, folder)
 
 
 def _render_and_measure(
@@ -52,7 +64,11 @@ def _render_and_measure(
         split = assign_split(rows.patient["patient_key"], options.ratios, options.seed)
         rendered = render_to_folder(dataset, options, rows.instance["sop_instance_uid"], split, folder)
 
-    segments, segment_remarks = describe_segments(dataset)
+    try:
+        with translate_parser_errors("Its segments cannot be described"):
+            segments, segment_remarks = describe_segments(dataset)
+    except Unreadable as error:
+        segments, segment_remarks = [], [error.message]
 
     remarks = [*rows.remarks, *rendered.remarks, *segment_remarks]
     instance = {

@@ -7,6 +7,7 @@ HOME/segmentation.toml                                 which engine segments whi
 from pathlib import Path
 
 from minipacs.settings import Settings
+from minipacs.uids import check_uid
 
 MANIFEST_FILE = "manifest.json"
 """Describes a result; written last, so that a folder with it is whole."""
@@ -16,6 +17,13 @@ RULES_FILE = "segmentation.toml"
 def results_root(settings: Settings) -> Path:
     """The folder of all results."""
     return settings.output / "results"
+
+
+def make_series_folder(settings: Settings, study_instance_uid: str, series_instance_uid: str) -> Path:
+    """The folder of a series' results. Raises `Unreadable` unless both are UIDs: a sender may have put `../` there."""
+    study = check_uid(study_instance_uid, "Study Instance UID")
+    series = check_uid(series_instance_uid, "Series Instance UID")
+    return results_root(settings) / study / series
 
 
 def rules_file(settings: Settings) -> Path:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
 
-from minipacs.errors import Unreadable
+from minipacs.errors import NotAVolume, Unreadable
+from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
 from minipacs.formats.hounsfield import is_hounsfield
+from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.volume_file import is_volume_file, read_volume
+from minipacs.uids import check_uid
 from segmentation.identity import derive_uid
 from segmentation.volume_rules import (
     check_grid,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 MIN_SLICES = 10
 """Fewer planes are pictures, not a volume."""
+IDENTIFYING_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 DECODERS = 2
 """Images decoded at once."""
 
@@ -65,18 +68,18 @@ def read_images(files: Iterable[Path | BytesIO]) -> list[Dataset]:
     images: list[Dataset] = []
     for number, file in enumerate(files, 1):
         name = file.name if isinstance(file, Path) else f"instance {number}"
-        try:
-            images.append(_fill_missing_uids(dcmread(file)))
-        except (InvalidDicomError, EOFError, OSError) as error:
-            raise Unreadable(f"{name} is not a whole DICOM file.", "Send the series again.") from error
+        images.append(_fill_missing_uids(read_dicom(file, name)))
         if "Rows" in images[-1] and "PixelData" not in images[-1]:
             raise Unreadable(f"{name} is not a whole DICOM file: it has no pixels.", "Send the series again.")
 
     return images
 
 
+@translate_parser_errors("An image has a broken element", "Send the series again.")
 def _fill_missing_uids(image: Dataset) -> Dataset:
     """Fill UIDs that careless anonymisers empty: from the file meta, and one frame of reference a series.
+
+    What stands there and is no UID is refused: it becomes the name of a folder.
 
     Without a Frame of Reference UID a series still is one space of its own: it gets a derived UID.
     """
@@ -88,9 +91,14 @@ def _fill_missing_uids(image: Dataset) -> Dataset:
     if not image.get("FrameOfReferenceUID") and image.get("SeriesInstanceUID"):
         image.FrameOfReferenceUID = derive_uid(str(image.SeriesInstanceUID), "frame of reference")
 
+    for keyword in IDENTIFYING_UIDS:
+        if image.get(keyword):
+            check_uid(str(image.get(keyword)), keyword)
+
     return image
 
 
+@translate_parser_errors("An image of the series has a broken element", "Send the series again.", kind=NotAVolume)
 def stack_images(images: Sequence[Dataset], modalities: Iterable[str] = (), minimum: int = MIN_SLICES) -> Slices:
     """The images as a regular stack; raises `NotAVolume`, naming the first rule that is broken.
 
@@ -199,21 +207,19 @@ def decode_modality_values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
     from pydicom.pixels.utils import pixel_array
 
-    try:
+    with translate_parser_errors(f"The pixels of {image.SOPInstanceUID} cannot be decoded", "Send the series again."):
         stored = pixel_array(image)  # `image.pixel_array` would keep a second copy of every plane
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise Unreadable(
-            f"The pixels of {image.SOPInstanceUID} cannot be decoded.", "Send the series again."
-        ) from error
 
-    pipeline = read_pipeline(image, 0)
-    if pipeline.modality_lut is not None:
-        return _to_int16_or_float32(pipeline.to_modality(stored).astype(np.int32))
+        pipeline = read_pipeline(image, 0)
+        if pipeline.modality_lut is not None:
+            return _to_int16_or_float32(pipeline.to_modality(stored).astype(np.int32))
 
-    if pipeline.slope.is_integer() and pipeline.intercept.is_integer():  # the same without fractions: in half the time
-        return _to_int16_or_float32(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
+        if (
+            pipeline.slope.is_integer() and pipeline.intercept.is_integer()
+        ):  # the same without fractions: in half the time
+            return _to_int16_or_float32(stored.astype(np.int32) * int(pipeline.slope) + int(pipeline.intercept))
 
-    return pipeline.to_modality(stored).astype(np.float32)
+        return pipeline.to_modality(stored).astype(np.float32)
 
 
 def _to_int16_or_float32(values: NDArray[Any]) -> NDArray[Any]:

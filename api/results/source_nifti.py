@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.context import AppContext
 from minipacs.errors import NotAVolume, NotInArchive
 from minipacs.files import replace_private
+from minipacs.formats.parsing import translate_parser_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +34,10 @@ def ensure_source_nifti(context: AppContext, label_map: Path, series_instance_ui
     images = context.archive.read_datasets(key for _, key in series.instances)
 
     file.parent.mkdir(parents=True, exist_ok=True)
+    with translate_parser_errors("An image of the series has a broken element", kind=NotAVolume):
+        content = make_source_nifti(label_map, images)
     with replace_private(file) as stream:
-        stream.write(make_source_nifti(label_map, images))
+        stream.write(content)
     return file
 
 

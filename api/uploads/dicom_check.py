@@ -4,6 +4,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from api.uploads.received import RefusedFile, StorableFile
+from minipacs.errors import Unreadable
+from minipacs.formats.dicom_file import read_dicom
+from minipacs.formats.parsing import translate_parser_errors
+from minipacs.uids import check_uid
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -11,33 +15,45 @@ if TYPE_CHECKING:
 PREFIX = b"DICM"
 PREFIX_OFFSET = 128
 """Bytes of the preamble before it (PS3.10 7.1)."""
-REQUIRED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+REQUIRED = {
+    "SOPClassUID": "SOP Class UID",
+    "SOPInstanceUID": "SOP Instance UID",
+    "SeriesInstanceUID": "Series Instance UID",
+    "StudyInstanceUID": "Study Instance UID",
+}
+"""Keyword and name of each UID that a file must have."""
 
 
 def check_dicom(file: bytes) -> StorableFile | RefusedFile:
     """A DICOM file with its UIDs and as many bytes of pixels as its header promises, or why it is none."""
-    from pydicom import config, dcmread
-    from pydicom.errors import InvalidDicomError
+    from pydicom import config
 
     has_prefix = file[PREFIX_OFFSET:].startswith(PREFIX)
     try:
-        with config.disable_value_validation():
-            dataset = dcmread(BytesIO(file), force=not has_prefix)
-            study = str(dataset.get("StudyInstanceUID", ""))
-            missing = [keyword for keyword in REQUIRED if not dataset.get(keyword)]
-            fault = None if missing else explain_missing_pixels(dataset)
-    except (InvalidDicomError, EOFError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError):
+        with config.disable_value_validation(), translate_parser_errors("The DICOM file is broken"):
+            dataset = read_dicom(BytesIO(file), force=not has_prefix)
+            uids = {keyword: str(dataset.get(keyword) or "") for keyword in REQUIRED}
+            is_directory = "DirectoryRecordSequence" in dataset
+            fault = explain_missing_pixels(dataset) if all(uids.values()) else None
+    except Unreadable:
         return RefusedFile("This is not DICOM, or it is broken.")
 
+    missing = [keyword for keyword, uid in uids.items() if not uid]
     if missing and not has_prefix:
         return RefusedFile("This is not DICOM.")
-    if "DirectoryRecordSequence" in dataset:
+    if is_directory:
         return RefusedFile("A DICOMDIR is an index of files; the files themselves are stored.")
     if missing:
         return RefusedFile(f"The DICOM file has no {missing[0]}.")
     if fault is not None:
         return RefusedFile(fault)
-    return StorableFile("DICOM", study, (file,))
+
+    try:
+        for keyword, uid in uids.items():
+            check_uid(uid, REQUIRED[keyword])
+    except Unreadable as error:
+        return RefusedFile(error.message)
+    return StorableFile("DICOM", uids["StudyInstanceUID"], (file,))
 
 
 def explain_missing_pixels(dataset: "FileDataset") -> str | None:

@@ -18,7 +18,8 @@ from api.uploads.received import RefusedFile
 from api.web.describe_route import MULTIPART, BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.disclosed import note_disclosed
 from api.web.responses import render_page, send_json_or_page
-from minipacs.errors import BadRequest, MinipacsError, TooLarge
+from minipacs.errors import BadRequest, MinipacsError, TooLarge, Unreadable
+from minipacs.formats.parsing import translate_parser_errors
 
 blueprint = Blueprint("upload", __name__)
 
@@ -119,11 +120,24 @@ def store_file_or_zip(name: str, stream: IO[bytes], modality: str) -> list[Verdi
         return [store_file(name, stream.read(), modality)]
     stream.seek(0)
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with translate_parser_errors("The ZIP cannot be read", quote=True):
+            archive = zipfile.ZipFile(stream)
             entries = check_zip(name, archive)
-            return [store_file(f"{name}/{entry.filename}", archive.read(entry), modality) for entry in entries]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        return [Verdict(name, "refused", f"The ZIP cannot be read ({error}).", "ZIP")]
+    except Unreadable as error:
+        return [Verdict(name, "refused", error.message, "ZIP")]
+    with archive:
+        return [store_zip_entry(name, archive, entry, modality) for entry in entries]
+
+
+def store_zip_entry(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, modality: str) -> Verdict:
+    """Store one file of a ZIP; why not, where not."""
+    entry_name = f"{name}/{entry.filename}"
+    try:
+        with translate_parser_errors("It cannot be unpacked"):
+            file = archive.read(entry)
+    except Unreadable as error:
+        return Verdict(entry_name, "refused", error.message)
+    return store_file(entry_name, file, modality)
 
 
 def check_zip(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -1,6 +1,5 @@
 """Reads a DICOM file: by the fast scan where it can, by pydicom otherwise."""
 
-import struct
 from io import BytesIO
 from typing import Any
 
@@ -12,6 +11,8 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from etl.describing.dicom_scan import DicomObject, scan_file
 from etl.describing.object_rows import TABLE_COLUMNS
 from etl.rendering.frames import PIXEL_KEYWORDS
+from minipacs.errors import Unreadable
+from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "parse_dicom_file", "parse_with_pydicom"]
 
@@ -34,27 +35,12 @@ _TAGS: list[Any] = [*_COLUMN_TAGS, *_RENDERING_TAGS]
 WANTED_TAGS = frozenset(int(tag) for tag in _TAGS)
 """What is read of a file: the rest is skipped, which halves the time."""
 
-BROKEN_HEADER_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    OSError,
-    struct.error,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-    LookupError,
-)
-"""A header that is none breaks pydicom's reader in many ways."""
 
-
-class NotDicom(ValueError):
+class NotDicom(Unreadable):
     """The file is not a DICOM file."""
 
 
-class Truncated(ValueError):
+class Truncated(Unreadable):
     """The DICOM file ends too early."""
 
 
@@ -70,14 +56,13 @@ def parse_with_pydicom(data: bytes) -> DicomObject:
 
     has_mark = data[128:132] == b"DICM"
     try:
-        dataset = pydicom.dcmread(BytesIO(data), force=not has_mark, specific_tags=_TAGS)
-    except (InvalidDicomError, EOFError) as error:
-        if has_mark:
-            raise Truncated("The file ends within its header (PS3.10 7): it is cut off.") from error
-        raise NotDicom("The file is not DICOM (PS3.10 7.1).") from error
-    except BROKEN_HEADER_ERRORS as error:
+        with translate_parser_errors("The header cannot be read"):
+            dataset = _read_with_pydicom(data, has_mark)
+    except (NotDicom, Truncated):
+        raise
+    except Unreadable as error:
         kind = Truncated if has_mark else NotDicom
-        raise kind(f"The header cannot be read ({type(error).__name__}).") from error
+        raise kind(error.message) from error
 
     if not has_mark and "SOPInstanceUID" not in dataset and "SOPClassUID" not in dataset:
         raise NotDicom("The file is not DICOM (PS3.10 7.1): no DICM mark, no SOP Class.")
@@ -86,3 +71,13 @@ def parse_with_pydicom(data: bytes) -> DicomObject:
     if has_mark and not len(dataset):
         raise Truncated("The file ends after its preamble and meta information (PS3.10 7): it is cut off.")
     return DicomObject(dataset, None)
+
+
+def _read_with_pydicom(data: bytes, has_mark: bool) -> pydicom.FileDataset:
+    """The wanted elements; raises `NotDicom` and `Truncated` for what pydicom recognizes as such."""
+    try:
+        return pydicom.dcmread(BytesIO(data), force=not has_mark, specific_tags=_TAGS)
+    except (InvalidDicomError, EOFError) as error:
+        if has_mark:
+            raise Truncated("The file ends within its header (PS3.10 7): it is cut off.") from error
+        raise NotDicom("The file is not DICOM (PS3.10 7.1).") from error

@@ -14,7 +14,7 @@ from etl.describing.dicom_scan import RawValues
 from etl.records import Row
 from minipacs.tables import Base
 
-__all__ = ["Column", "list_element_columns", "parse_date", "parse_date_time", "parse_time", "read_row"]
+__all__ = ["Column", "clean_text", "list_element_columns", "parse_date", "parse_date_time", "parse_time", "read_row"]
 
 BINARY_VRS = ("US", "SS", "UL", "FL", "FD", "SL", "AT", "OB", "OW", "SV", "UV")
 INTEGER_VRS = ("IS", "US", "SS", "UL", "SL")
@@ -23,19 +23,14 @@ REAL_VRS = ("DS", "FL", "FD")
 ESCAPE = b"\x1b"
 """Begins another character set within a text (PS3.5 6.1.2.5.3)."""
 
+MAX_CHARACTERS = 512
+"""Longer than the longest VR of a column, a PN of three groups (PS3.5 6.2), and short enough for any index."""
+
+CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+"""Of ASCII and Latin-1, and the line separators: line breaks forge a line of a log, escapes command a terminal."""
+
 LAST_SECOND = 59
 """TM knows the leap second 60, Python does not."""
-
-BROKEN_VALUE_ERRORS = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-)
-"""pydicom's many ways of finding a value broken."""
 
 
 class Column(NamedTuple):
@@ -78,7 +73,7 @@ def read_row(dataset: Dataset, columns: list[Column], raw: RawValues | None) -> 
     for column in columns:
         try:
             row[column.name] = _read_column_value(dataset, column, raw)
-        except BROKEN_VALUE_ERRORS:
+        except Exception:  # pydicom's many ways of finding a value broken (minipacs/formats/parsing.py): only this one
             row[column.name] = None
             remarks.append(f"{column.keyword} breaks the rules of its VR {column.vr} (PS3.5 6.2): it was left out.")
 
@@ -127,9 +122,11 @@ def _convert_value(part: Any, column: Column) -> Any:
     if column.vr in INTEGER_VRS or column.vr in REAL_VRS:
         return _convert_number(part, column)
 
-    text = str(part).replace("\0", "").strip()
+    text = clean_text(str(part))
     if not text:
         return None
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError("longer than any VR of a column allows")
     if column.kind is Date:
         return parse_date(text)
     if column.kind is Time:
@@ -137,6 +134,16 @@ def _convert_value(part: Any, column: Column) -> Any:
     if column.kind is DateTime:
         return parse_date_time(text)
     return text
+
+
+def clean_text(text: str) -> str:
+    """A text without padding and control characters (PS3.5 6.1.3), which any database, log and header can hold.
+
+    Half of a surrogate pair, which is no character, becomes a question mark.
+    """
+    if not text.isprintable():
+        text = text.replace("\0", "").translate(CONTROL_CHARACTERS).encode("utf-8", "replace").decode("utf-8")
+    return text.strip()
 
 
 def _convert_number(part: Any, column: Column) -> float | int | None:

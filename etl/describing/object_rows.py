@@ -9,6 +9,7 @@ from etl.describing.element_values import Column, list_element_columns, read_row
 from etl.records import RejectionReason, Row
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
 from minipacs.tables import Base
+from minipacs.uids import is_uid
 
 __all__ = ["TABLE_COLUMNS", "ObjectRows", "describe_object"]
 
@@ -32,18 +33,24 @@ class ObjectRows:
 
 
 def describe_object(dicom: DicomObject) -> ObjectRows | RejectionReason:
-    """The rows of an object; the reason why it has none when one of its three UIDs is missing."""
+    """The rows of an object; the reason why it has none when one of its three UIDs is missing or not valid."""
     dataset, raw = dicom
     patient, patient_remarks = _read_shared_row(dataset, Patient, raw)
     study, study_remarks = _read_shared_row(dataset, Study, raw)
     series, series_remarks = _read_shared_row(dataset, Series, raw)
     instance, instance_remarks = read_row(dataset, TABLE_COLUMNS[Instance], raw)
 
-    missing = _find_missing_uids(study, series, instance)
+    missing = [name for name, uid in _read_uids(study, series, instance).items() if not uid]
     if missing:
         rule = "a Type 1 element must have a value (PS3.5 7.4.1)"
         reason = f"{' and '.join(missing)} missing or empty: {rule}."
-        return RejectionReason("no_uid", reason, "Send it with UIDs.", instance["sop_instance_uid"])
+        return RejectionReason("no_uid", reason, "Send it with UIDs.", _read_valid_uid(instance))
+
+    wrong = [name for name, uid in _read_uids(study, series, instance).items() if not is_uid(uid)]
+    if wrong:
+        rule = "a UID has digits and dots, at most 64 characters (PS3.5 9.1)"
+        reason = f"{' and '.join(wrong)} not valid: {rule}."
+        return RejectionReason("bad_uid", reason, "Correct its UIDs and send it again.", _read_valid_uid(instance))
 
     remarks = [*patient_remarks, *study_remarks, *series_remarks, *instance_remarks]
     key = patient_key(patient["patient_id"], study["study_instance_uid"])
@@ -59,14 +66,19 @@ def describe_object(dicom: DicomObject) -> ObjectRows | RejectionReason:
     )
 
 
-def _find_missing_uids(study: Row, series: Row, instance: Row) -> list[str]:
-    """The names of the UIDs, of the three that every object must have, that are absent or empty."""
-    uids = {
-        "SOP Instance UID": instance["sop_instance_uid"],
-        "Series Instance UID": series["series_instance_uid"],
-        "Study Instance UID": study["study_instance_uid"],
+def _read_uids(study: Row, series: Row, instance: Row) -> dict[str, str]:
+    """The three UIDs that every object must have, by name; empty when one is absent."""
+    return {
+        "SOP Instance UID": instance["sop_instance_uid"] or "",
+        "Series Instance UID": series["series_instance_uid"] or "",
+        "Study Instance UID": study["study_instance_uid"] or "",
     }
-    return [name for name, uid in uids.items() if not uid]
+
+
+def _read_valid_uid(instance: Row) -> str | None:
+    """The SOP Instance UID, if it is a UID."""
+    uid = instance["sop_instance_uid"] or ""
+    return uid if is_uid(uid) else None
 
 
 def _read_transfer_syntax(dataset: Dataset) -> str | None:

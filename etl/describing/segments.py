@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from etl.describing.element_values import clean_text
 from etl.records import SegmentRow
 from etl.rendering.frames import count_frames, decode_frames
 from minipacs.errors import NoPicture
@@ -132,7 +133,7 @@ def _read_code(item: Dataset, sequence: str) -> tuple[str | None, str | None]:
     code = next(iter(item.get(sequence) or []), Dataset())
     value = code.get("CodeValue") or code.get("LongCodeValue") or code.get("URNCodeValue")
     scheme = code.get("CodingSchemeDesignator")
-    return f"{scheme}:{value}" if value else None, _read_text(code, "CodeMeaning")
+    return clean_text(f"{scheme}:{value}") if value else None, _read_text(code, "CodeMeaning")
 
 
 def _read_laterality(item: Dataset) -> str | None:
@@ -149,4 +150,4 @@ def _read_text(item: Dataset, keyword: str) -> str | None:
     value = item.get(keyword)
     if value is None:
         return None
-    return str(value).replace("\0", "").strip() or None
+    return clean_text(str(value)) or None

@@ -8,10 +8,12 @@ from uuid import UUID, uuid5
 from isal import isal_zlib
 from pydicom import Dataset
 
+from etl.describing.element_values import clean_text
 from etl.options import RULES_VERSION, Options
 from etl.records import RenderingRow
 from etl.rendering.render import Picture, read_pixel_aspect, render_frames
 from minipacs.errors import NoPicture
+from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["RenderingResult", "render_to_folder"]
 
@@ -41,15 +43,16 @@ def render_to_folder(
 ) -> RenderingResult:
     """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none."""
     rendered = RenderingResult()
-    aspect = read_pixel_aspect(dataset)
 
     try:
-        for frame in render_frames(dataset, options):
-            rendered.crc32 = isal_zlib.crc32(frame.words, rendered.crc32)
-            rendered.remarks += frame.remarks
-            rendered.rows += [
-                _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
-            ]
+        with translate_parser_errors("The picture cannot be rendered", kind=NoPicture):
+            aspect = read_pixel_aspect(dataset)
+            for frame in render_frames(dataset, options):
+                rendered.crc32 = isal_zlib.crc32(frame.words, rendered.crc32)
+                rendered.remarks += frame.remarks
+                rendered.rows += [
+                    _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
+                ]
     except NoPicture as error:
         for row in rendered.rows:
             (folder / row["rendering_id"]).unlink(missing_ok=True)
@@ -82,7 +85,7 @@ def _write_png(picture: Picture, sop_instance_uid: str, split: str, aspect: floa
         "voi_lut_function": provenance.voi_lut_function,
         "window_source": provenance.window_source,
         "window_number": provenance.window_number,
-        "window_explanation": provenance.window_explanation,
+        "window_explanation": provenance.window_explanation and clean_text(provenance.window_explanation),
         "rescale_slope": provenance.rescale_slope,
         "rescale_intercept": provenance.rescale_intercept,
         "modality_lut": provenance.modality_lut,

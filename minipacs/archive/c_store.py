@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from minipacs.archive.dicom_tls import make_client_tls
-from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest
+from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest, Unreadable
+from minipacs.formats.dicom_file import read_dicom
 from minipacs.settings import Settings
 
 MAX_CONTEXTS = 128
@@ -176,8 +175,8 @@ def _find_files(folder: Path) -> Iterator[Path]:
 def _read_header(path: Path, report: SendReport) -> _FileToSend | None:
     """The file to send; `None`, and a reason in `report`, when it cannot be sent."""
     try:
-        ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SOPInstanceUID"])
-    except (InvalidDicomError, EOFError, ValueError):
+        ds = read_dicom(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SOPInstanceUID"])
+    except Unreadable:
         report.left_out.append((path, "not a DICOM file"))
         return None
     meta = ds.file_meta

@@ -4,6 +4,7 @@
 (`httpx.MockTransport`).
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,10 @@ from pyorthanc import Orthanc
 
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
+from minipacs.formats.dicom_file import read_dicom
 from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
+from minipacs.uids import is_uid
 
 TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 0.5
@@ -163,13 +166,12 @@ class Archive:
         study = self._request_json("GET", f"/studies/{study_id}")
         instances: dict[str, list[tuple[str, str]]] = {}
         for entry in self._request_json("GET", f"/studies/{study_id}/instances?expand"):
-            uid = str(entry["MainDicomTags"].get("SOPInstanceUID", ""))
-            instances.setdefault(str(entry["ParentSeries"]), []).append((uid, str(entry["ID"])))
+            instances.setdefault(str(entry["ParentSeries"]), []).append(_parse_instance(entry))
         series = [
             _parse_series(s, instances.get(str(s["ID"]), []))
             for s in self._request_json("GET", f"/studies/{study_id}/series?expand")
         ]
-        uid = str(study["MainDicomTags"].get("StudyInstanceUID", ""))
+        uid = _read_uid(study, "StudyInstanceUID")
         return StudyContent(study_id, uid, tuple(sorted(series, key=lambda s: s.series_instance_uid)))
 
     def read_series(self, series_id: str) -> tuple[str, SeriesContent]:
@@ -177,10 +179,9 @@ class Archive:
         series = self._request_json("GET", f"/series/{series_id}")
         study = self._request_json("GET", f"/studies/{series['ParentStudy']}")
         instances = [
-            (str(entry["MainDicomTags"].get("SOPInstanceUID", "")), str(entry["ID"]))
-            for entry in self._request_json("GET", f"/series/{series_id}/instances?expand")
+            _parse_instance(entry) for entry in self._request_json("GET", f"/series/{series_id}/instances?expand")
         ]
-        return str(study["MainDicomTags"].get("StudyInstanceUID", "")), _parse_series(series, instances)
+        return _read_uid(study, "StudyInstanceUID"), _parse_series(series, instances)
 
     def list_instance_ids(self) -> list[str]:
         """Orthanc's identifiers of all instances, as they are at one moment."""
@@ -203,9 +204,9 @@ class Archive:
         """The instance as a DICOM file (PS3.10)."""
         return self._request("GET", f"/instances/{instance_id}/file").content
 
-    def read_dataset(self, instance_id: str) -> pydicom.Dataset:
-        """The instance, read by pydicom."""
-        return pydicom.dcmread(BytesIO(self.read_file(instance_id)), force=True)
+    def read_dataset(self, instance_id: str) -> "pydicom.Dataset":
+        """The instance, read by pydicom; raises `Unreadable`."""
+        return read_dicom(BytesIO(self.read_file(instance_id)), "An instance", force=True)
 
     def read_datasets(self, instance_ids: Iterable[str]) -> Iterator[pydicom.Dataset]:
         """The instances, one after the other, in the given order."""
@@ -229,7 +230,14 @@ class Archive:
 
     # -- requests -----------------------------------------------------------------------------------
     def _request_json(self, method: str, path: str, **options: Any) -> Any:
-        return self._request(method, path, **options).json()
+        """The JSON of an answer. Text that is no UTF-8, as broken objects have it, has U+FFFD in place of it."""
+        content = self._request(method, path, **options).content
+        try:
+            return json.loads(content.decode("utf-8", "replace"), strict=False)
+        except ValueError as error:
+            raise ArchiveRefused(
+                f"Orthanc answered {method} {path.partition('?')[0]} with no JSON.", "See its log."
+            ) from error
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request; errors of httpx and Orthanc become errors of ours."""
@@ -257,12 +265,23 @@ class Archive:
         return response
 
 
+def _read_uid(resource: dict[str, Any], keyword: str) -> str:
+    """A UID of Orthanc's description of a resource; empty where it is absent, or no UID (PS3.5 9.1)."""
+    text = str(resource["MainDicomTags"].get(keyword, "")).strip(" \0")
+    return text if is_uid(text) else ""
+
+
+def _parse_instance(instance: dict[str, Any]) -> tuple[str, str]:
+    """SOP Instance UID, empty where it is none, and Orthanc's identifier."""
+    return _read_uid(instance, "SOPInstanceUID"), str(instance["ID"])
+
+
 def _parse_series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
     """Orthanc's description of a series as a `SeriesContent`."""
     tags = series["MainDicomTags"]
     return SeriesContent(
         series_id=str(series["ID"]),
-        series_instance_uid=str(tags.get("SeriesInstanceUID", "")),
+        series_instance_uid=_read_uid(series, "SeriesInstanceUID"),
         modality=str(tags.get("Modality", "")),
         manufacturer=str(tags.get("Manufacturer", "")),
         description=str(tags.get("SeriesDescription", "")),

@@ -3,9 +3,7 @@
 Of the two transforms a file may hold, the sform comes before the qform, as nibabel has it.
 """
 
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from minipacs.errors import Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import lps_to_ras, ras_to_lps, reverse_index_order
+from minipacs.formats.parsing import translate_parser_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,26 +117,6 @@ def _read_affine_mm(image: Any) -> "NDArray[np.float64]":
     return np.asarray(np.diag([factor, factor, factor, 1.0]) @ image.affine, np.float64)
 
 
-@contextmanager
-def _translate_errors() -> Iterator[None]:
+def _translate_errors() -> AbstractContextManager[None]:
     """Errors of nibabel and gzip become `Unreadable`."""
-    from isal import igzip_lib
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-    from nibabel.wrapstruct import WrapStructError
-
-    damaged: Any = igzip_lib.IsalError  # its own types call it an instance
-    library_errors = (ImageFileError, HeaderDataError, WrapStructError, damaged, zlib.error)
-    try:
-        yield
-    except (
-        *library_errors,
-        ValueError,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        raise Unreadable(f"The file is not NIfTI, or it is broken ({error}).", "Check the file.") from error
+    return translate_parser_errors("The file is not NIfTI, or it is broken", "Check the file.", quote=True)

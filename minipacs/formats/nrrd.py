@@ -1,7 +1,6 @@
 """NRRD by pynrrd: voxels and their affine. The field `space` names the axes of its coordinates, mostly LPS."""
 
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from minipacs.errors import Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import space_to_lps
+from minipacs.formats.parsing import translate_parser_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,24 +27,13 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
     """
     import nrrd
 
-    try:
+    with translate_parser_errors("The file is not NRRD, or it is broken", "Check the file.", quote=True):
         header = nrrd.read_header(_read_header_lines(stream))
         if path is None and ("data file" in header or "datafile" in header):
             raise Unreadable("The NRRD's voxels lie in another file.", "Send it with its data attached.")
         check_shape(tuple(int(n) for n in header["sizes"]))
         array = nrrd.read_data(header, stream, str(path or ""), index_order="F")
         return as_volume(_drop_list_axes(array, header), _read_affine(header, array.ndim))
-    except (
-        nrrd.NRRDError,
-        zlib.error,
-        ValueError,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-    ) as error:
-        raise Unreadable(f"The file is not NRRD, or it is broken ({error}).", "Check the file.") from error
 
 
 def _read_header_lines(stream: IO[bytes]) -> Iterator[bytes]:

@@ -7,13 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from minipacs.errors import BadRequest, NotAVolume
-from minipacs.result_paths import results_root
+from minipacs.errors import BadRequest, NotAVolume, Unreadable
+from minipacs.formats.dicom_file import read_dicom
+from minipacs.formats.parsing import translate_parser_errors
+from minipacs.result_paths import make_series_folder
 from minipacs.settings import Settings
+from minipacs.uids import is_uid
 from segmentation.results.seg_type import SEG_TYPES
 
 if TYPE_CHECKING:
@@ -110,9 +114,6 @@ def _segment_file_group(name: str, group: _FileGroup, arguments: argparse.Namesp
 
 def _group_files_by_series(folder: Path) -> dict[str, _FileGroup]:
     """The DICOM images below a folder that are not ours, by Series Instance UID."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
     from minipacs.archive.content import MANUFACTURER, uids_digest
 
     series: dict[str, list[tuple[str, Path]]] = {}
@@ -120,18 +121,26 @@ def _group_files_by_series(folder: Path) -> dict[str, _FileGroup]:
 
     for file in files:
         try:
-            header = dcmread(file, stop_before_pixels=True)
-        except (InvalidDicomError, EOFError):
+            with translate_parser_errors(f"{file.name} has a broken element"):
+                header = read_dicom(file, file.name, stop_before_pixels=True)
+                if "Rows" in header and header.get("Manufacturer") != MANUFACTURER:
+                    uid = str(header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID", ""))
+                    name = _name_folder(str(header.get("SeriesInstanceUID") or ""))
+                    series.setdefault(name, []).append((uid, file))
+        except Unreadable:
             continue
-
-        if "Rows" in header and header.get("Manufacturer") != MANUFACTURER:
-            uid = str(header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID", ""))
-            series.setdefault(str(header.get("SeriesInstanceUID") or "series"), []).append((uid, file))
 
     return {
         name: _FileGroup([file for _, file in images], uids_digest(uid for uid, _ in images))
         for name, images in series.items()
     }
+
+
+def _name_folder(series_instance_uid: str) -> str:
+    """The folder of a series' results: its UID, or a name made of what stands there where that is no UID."""
+    if not series_instance_uid or is_uid(series_instance_uid):
+        return series_instance_uid or "series"
+    return f"series-{sha256(series_instance_uid.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _digest_content(file: Path) -> str:
@@ -174,7 +183,7 @@ def _segment_study(uid: str, arguments: argparse.Namespace, settings: Settings) 
         database.close()
 
     for result in answer["segmentations"]:
-        folder = results_root(settings) / uid / result["series"] / result["engine"]
+        folder = make_series_folder(settings, uid, result["series"]) / result["engine"]
         if arguments.out:
             shutil.copytree(folder, arguments.out / result["series"], dirs_exist_ok=True)
             folder = arguments.out / result["series"]

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import EngineError, NotAVolume, Unreadable
+from minipacs.formats.parsing import translate_parser_errors
 from minipacs.jobs.contract import EngineStatus, Order, Task
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
@@ -63,7 +64,7 @@ def orders(study: StudyContent, settings: Settings) -> Sequence[Order]:
     """One order for a study that has an image series not ours, where any engine is set."""
     rules = read_rules(settings)
     engines = rules.engines
-    if not engines or not _has_candidates(study):
+    if not engines or not study.study_instance_uid or not _has_candidates(study):
         return []
 
     main = settings.automatic_engine or engines[0]
@@ -111,8 +112,9 @@ def check_rules(text: str, settings: Settings) -> None:
 
 
 def is_candidate(series: SeriesContent) -> bool:
-    """Whether a series may be worth segmenting: images, and not ours."""
-    return not series.is_ours and series.modality not in NO_IMAGES and bool(series.instances)
+    """Whether a series may be worth segmenting: images, not ours, and with a UID that is one."""
+    is_foreign = bool(series.series_instance_uid) and not series.is_ours
+    return is_foreign and series.modality not in NO_IMAGES and bool(series.instances)
 
 
 def _has_candidates(study: StudyContent) -> bool:
@@ -263,4 +265,5 @@ def _download_series(task: Task, series: SeriesContent, folder: Path, report: Pr
 
 def _read_body_part(task: Task, series: SeriesContent) -> str:
     """Body Part Examined (0018,0015) of the first instance."""
-    return str(task.archive.read_dataset(series.instances[0][1]).get("BodyPartExamined") or "")
+    with translate_parser_errors("An image of the series has a broken element"):
+        return str(task.archive.read_dataset(series.instances[0][1]).get("BodyPartExamined") or "")

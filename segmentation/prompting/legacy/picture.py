@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
 
 from minipacs.errors import Unreadable
+from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.grey_header import is_inverted, read_first_window
+from minipacs.formats.parsing import translate_parser_errors
+from minipacs.uids import is_uid
 from segmentation.prompter import Mask, PromptedSeries
 from segmentation.series_volume import decode_modality_values
 
@@ -57,16 +59,16 @@ def read_picture(content: bytes) -> Picture:
     if content[128:132] == b"DICM":
         return _read_dicom(content)
 
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    try:
-        with Image.open(BytesIO(content), formats=("PNG", "JPEG")) as opened:
-            _check_size(opened.width * opened.height)
-            upright = ImageOps.exif_transpose(opened)  # as a browser shows it, and counts its pixels
-            deep = np.asarray(upright, np.uint16) if upright.mode.startswith("I") else None
-            shown = np.asarray(upright.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable("The file is neither PNG, JPEG nor DICOM, or it is broken.", "Send one of these.") from error
+    with (
+        translate_parser_errors("The file is neither PNG, JPEG nor DICOM, or it is broken", "Send one of these."),
+        Image.open(BytesIO(content), formats=("PNG", "JPEG")) as opened,
+    ):
+        _check_size(opened.width * opened.height)
+        upright = ImageOps.exif_transpose(opened)  # as a browser shows it, and counts its pixels
+        deep = np.asarray(upright, np.uint16) if upright.mode.startswith("I") else None
+        shown = np.asarray(upright.convert("RGB"))
 
     if deep is not None:
         return Picture(deep, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2), "OT", None, None)
@@ -86,17 +88,16 @@ def encode_png(shown: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
+@translate_parser_errors("The DICOM file has a broken element", "Send it again.")
 def _read_dicom(content: bytes) -> Picture:
-    try:
-        image = dcmread(BytesIO(content))
-    except (InvalidDicomError, EOFError, OSError, ValueError) as error:
-        raise Unreadable("The file is not a whole DICOM file.", "Send it again.") from error
+    image = read_dicom(BytesIO(content))
 
     if int(image.get("NumberOfFrames") or 1) != 1 or int(image.get("SamplesPerPixel") or 0) != 1:
         raise Unreadable("The DICOM object is not one grey-scale image of one frame.", "Send a single image.")
 
     _check_size(int(image.get("Rows") or 0) * int(image.get("Columns") or 0))
-    if not all(image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
+    uids = [image.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")]
+    if not all(is_uid(str(uid or "")) for uid in uids):
         raise Unreadable("The DICOM image has no UIDs: nothing could refer to it.", "Send the original.")
 
     plane, modality, window = decode_modality_values(image), str(image.get("Modality", "")), read_first_window(image)
