@@ -20,6 +20,7 @@ from api.dicomweb.frame_client import Frame
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
+from minipacs.uids import is_uid
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 
@@ -93,6 +94,8 @@ def _fetch_frame(path: str) -> Frame | None:
 @answers(DICOM_JSON, "application/dicom+xml")
 def store_instances(study: str | None) -> Response:
     """STOW-RS; the body streams through."""
+    if study is not None and not is_uid(study):
+        raise NotFound("DICOMweb has no such study here.", "A UID has digits and dots (PS3.5 9.1).")
     path = f"studies/{study}" if study else "studies"
     return _relay_response(path, _request_archive("POST", path))
 

@@ -3,7 +3,9 @@
 import re
 from urllib.parse import quote
 
-UID = r"[0-9.]{1,64}"
+from minipacs.uids import UID_PATTERN
+
+UID = rf"(?=[0-9.]{{1,64}}(?:/|$)){UID_PATTERN}"
 LEVEL = rf"studies(/{UID}(/series(/{UID}(/instances(/{UID})?)?)?)?)?"
 READABLE = re.compile(
     rf"^({LEVEL}|studies/{UID}/(series|instances)|series|instances"
@@ -16,7 +18,7 @@ READABLE = re.compile(
 
 def is_allowed_to_read(path: str) -> bool:
     """Whether a GET of this path below /dicom-web/ may pass."""
-    return bool(READABLE.match(path))
+    return READABLE.fullmatch(path) is not None
 
 
 def is_frames_path(path: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from minipacs.archive.client import Archive
 from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
-from minipacs.result_paths import results_root
+from minipacs.result_paths import make_series_folder
 from minipacs.settings import Settings
 from segmentation.identity import Identity
 from segmentation.results.manifest import Manifest, save_manifest
@@ -31,8 +31,8 @@ class SeriesResult(TypedDict):
 
 
 def result_folder(settings: Settings, study_instance_uid: str, identity: Identity) -> Path:
-    """Where the result of this engine for this series lies, of whatever version."""
-    return results_root(settings) / study_instance_uid / identity.series_instance_uid / identity.engine
+    """Where the result of this engine for this series lies, of whatever version; raises `Unreadable` for no UIDs."""
+    return make_series_folder(settings, study_instance_uid, identity.series_instance_uid) / identity.engine
 
 
 def move_into_place(folder: Path, place: Path, manifest: Manifest, before: Manifest | None = None) -> Manifest:
