@@ -15,13 +15,14 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from etl.records import SourceItem, SourceUnavailable
 from minipacs.archive.content import SeriesContent, StudyContent
-from minipacs.errors import BadRequest, NotInArchive
+from minipacs.errors import ArchiveRefused, BadRequest, NotInArchive
 from minipacs.settings import Settings
 
 __all__ = [
     "ARCHIVE_PREFIX",
     "ArchiveReader",
     "ArchiveSource",
+    "ArchivedInstances",
     "FileReader",
     "FolderSource",
     "Reader",
@@ -156,6 +157,8 @@ class ArchiveReader:
                         yield item, fetch.result()
                     except NotInArchive:
                         yield item, SourceUnavailable("The instance was deleted from the archive.")
+                    except ArchiveRefused:  # of this instance: its file is lost or damaged
+                        yield item, SourceUnavailable("The archive cannot read its file of the instance.")
             finally:
                 pool.shutdown(cancel_futures=True)
                 archive.close()
@@ -175,6 +178,18 @@ class ArchiveSource:
             for series in study.series:
                 if not self._series_instance_uid or series.series_instance_uid == self._series_instance_uid:
                     yield from list_series_items(series)
+
+
+class ArchivedInstances:
+    """Single instances of the archive, by their names in the catalogue (`archive:` + Orthanc's identifier)."""
+
+    def __init__(self, settings: Settings, sources: Sequence[str]) -> None:
+        self.reader: Reader = ArchiveReader(settings)
+        self._sources = sources
+
+    def list_items(self) -> Iterator[SourceItem]:
+        """The instances, in the given order."""
+        return (SourceItem(source) for source in self._sources)
 
 
 def list_series_items(series: SeriesContent) -> Iterator[SourceItem]:

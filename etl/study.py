@@ -3,8 +3,8 @@
 from typing import Any
 
 from etl.catalogue_run import load_source_into_catalogue
-from etl.extract import ArchiveSource
-from etl.loading.prune import remove_instances_missing_from_study
+from etl.extract import ArchivedInstances, ArchiveSource
+from etl.loading.prune import find_rejections_to_repeat, remove_instances_missing_from_study
 from etl.options import Options
 from etl.tally import Tally
 from minipacs.archive.client import Archive
@@ -30,11 +30,16 @@ def run_catalogue_job(task: Task) -> dict[str, Any]:
         task.progress("cataloguing", tally.items_done, total)
 
     report(Tally())
-    removed = remove_instances_missing_from_study(task.database, study) if task.args.get("prune") else 0
+    removed = 0
+    if task.args.get("prune"):
+        removed = remove_instances_missing_from_study(task.archive, task.database, study.study_instance_uid)
 
     source = ArchiveSource(task.settings, [study])
     tally = load_source_into_catalogue(source, task.database, make_default_options(task.settings), progress=report)
     tally.removed = removed
+
+    rejected = ArchivedInstances(task.settings, find_rejections_to_repeat(task.database))
+    tally.add(load_source_into_catalogue(rejected, task.database, make_default_options(task.settings)))
     return {**tally.as_json(), "summary": tally.as_sentence()}
 
 

@@ -17,8 +17,12 @@ TITLE = "Catalogue"
 
 
 def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:
-    """One order for every state of a study: a late instance makes another key. Our own objects count too."""
-    key = f"{KIND}/{study.study_instance_uid}/{study.digest(include_ours=True)}"
+    """One order for every state of a study: a late instance makes another key. Our own objects count too.
+
+    Orthanc's identifier is part of the key: the same objects under another Patient ID are another study of Orthanc's,
+    with the same UIDs.
+    """
+    key = f"{KIND}/{study.study_instance_uid}/{study.digest(include_ours=True)}/{study.study_id}"
     args = {"study_id": study.study_id, "study_instance_uid": study.study_instance_uid, "prune": True}
     return [Order(kind=KIND, key=key, study_instance_uid=study.study_instance_uid, args=args, priority=1)]
 

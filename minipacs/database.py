@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
 from minipacs import migrations
@@ -33,6 +33,8 @@ from minipacs.errors import CatalogueUnavailable
 
 BUSY_TIMEOUT_S = 30
 JULIAN_DAY_1970 = 2440587.5
+TOO_LARGE_FOR_INDEX = "54000"
+"""PostgreSQL's `program_limit_exceeded`: a value longer than an entry of an index."""
 CREATING = 0x6D696E69
 """PostgreSQL's advisory lock for creating tables."""
 
@@ -163,10 +165,12 @@ def _open_autocommit_engine(url: str) -> Engine:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Errors of the database become `CatalogueUnavailable`; a full disk is named."""
+    """Errors of the database become `CatalogueUnavailable`; a full disk is named. A value's fault is a `DataError`."""
     try:
         yield
     except OperationalError as error:
+        if getattr(error.orig, "sqlstate", "") == TOO_LARGE_FOR_INDEX:  # not the server's fault, but the value's
+            raise DataError(error.statement, error.params, error.orig or error) from error
         text = str(error.orig)
         hint = "Free some disk space." if "full" in text else "Start the database, or correct MINIPACS_DATABASE_URL."
         raise CatalogueUnavailable(

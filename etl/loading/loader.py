@@ -6,24 +6,33 @@ instance, total), so that writers at the same time wait for each other and never
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy.exc import DataError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session
 
-from etl.loading.acceptance import accept_outcomes, find_replaced_uids, read_catalogued_instances
+from etl.loading.acceptance import CataloguedInstance, accept_outcomes, find_replaced_uids, read_catalogued_instances
 from etl.loading.counts import CountUpdater
 from etl.loading.removal import delete_pngs
 from etl.options import Options
-from etl.records import Outcome, RenderingRow, Row
+from etl.records import Outcome, RejectionReason, RenderingRow, Row
 from etl.tally import Tally
 from minipacs.catalogue import Instance, Patient, Rejection, Rendering, Segment, Series, Study
 from minipacs.database import Database
 from minipacs.tables import Base
 
 __all__ = ["Loader"]
+
+REFUSED_VALUE_ERRORS = (DataError, IntegrityError, InvalidRequestError, ValueError, OverflowError, TypeError)
+"""A number beyond its column, a text that the database cannot hold, a row whose parent is missing."""
+
+
+class _InsertedByAnother(Exception):
+    """Another writer has inserted an instance since the catalogue was read: the chunk is decided anew."""
 
 
 class Loader:
@@ -39,7 +48,26 @@ class Loader:
         self._upsert_rendering = self._make_upsert_statement(Rendering)
 
     def load(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
-        """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`."""
+        """Load one chunk in one transaction; the PNGs of the outcomes lie in `folder`.
+
+        Where the database refuses the chunk for a value of one object, each outcome is loaded by itself, and that one
+        is rejected: the others never notice.
+        """
+        try:
+            while True:
+                with suppress(_InsertedByAnother):
+                    return self._load_in_one_transaction(outcomes, folder)
+        except REFUSED_VALUE_ERRORS as error:
+            if len(outcomes) > 1:
+                tally = Tally()
+                for outcome in outcomes:
+                    tally.add(self.load([outcome], folder))
+                return tally
+
+            rejected = [_reject_unstorable(outcome, error) for outcome in outcomes]
+            return self._load_in_one_transaction(rejected, folder)
+
+    def _load_in_one_transaction(self, outcomes: Sequence[Outcome], folder: Path) -> Tally:
         with self.database.writing() as session:
             counts = CountUpdater(session, self.database)
             catalogued = read_catalogued_instances(session, outcomes)
@@ -47,7 +75,7 @@ class Loader:
 
             accepted = accept_outcomes(session, outcomes, catalogued)
             self._load_parents(session, counts, accepted)
-            added, replaced_pngs = self._load_instances(session, counts, accepted)
+            added, replaced_pngs = self._load_instances(session, counts, accepted, catalogued)
             _load_segments(session, accepted)
             renderings, moved_pngs = self._load_renderings(session, accepted)
             self._load_rejections(session, outcomes)
@@ -104,9 +132,17 @@ class Loader:
         return False
 
     def _load_instances(
-        self, session: Session, counts: CountUpdater, outcomes: Sequence[Outcome]
+        self,
+        session: Session,
+        counts: CountUpdater,
+        outcomes: Sequence[Outcome],
+        catalogued: Mapping[str, CataloguedInstance],
     ) -> tuple[int, list[str]]:
-        """Insert new instances, update the others; how many are new, and the PNGs of content that was replaced."""
+        """Insert new instances, update the others; how many are new, and the PNGs of content that was replaced.
+
+        Raises `_InsertedByAnother` for an instance that is neither new nor among those that were `catalogued` when it
+        was accepted: it would take the row from the source that has it, which would have neither row nor rejection.
+        """
         if not outcomes:
             return 0, []
 
@@ -116,6 +152,8 @@ class Loader:
             rows[outcome.sop_instance_uid] = {**outcome.instance, "series_instance_uid": series_uid}
 
         added = set(session.scalars(self._insert_new[Instance], [rows[uid] for uid in sorted(rows)]))
+        if not rows.keys() <= added | catalogued.keys():
+            raise _InsertedByAnother
         changes_by_series = Counter(rows[uid]["series_instance_uid"] for uid in added)
 
         replaced_pngs = []
@@ -178,6 +216,14 @@ class Loader:
                 )
         if rows:
             session.execute(self.database.build_insert(Rejection).on_conflict_do_nothing(), rows)
+
+
+def _reject_unstorable(outcome: Outcome, error: Exception) -> Outcome:
+    """A rejection in place of an outcome that the database refuses."""
+    reason = f"A value of the object cannot be in the catalogue ({type(error).__name__})."
+    uid = outcome.sop_instance_uid or None
+    rejection = RejectionReason("not_storable", reason, "Correct the object and send it again.", uid)
+    return Outcome(outcome.item, rejection=rejection)
 
 
 def _update_instance(session: Session, row: Row) -> tuple[dict[str, int], list[str]]:

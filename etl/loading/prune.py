@@ -15,6 +15,7 @@ from minipacs.database import Database
 from minipacs.errors import NotInArchive
 
 __all__ = [
+    "find_rejections_to_repeat",
     "remove_instances_missing_from_archive",
     "remove_instances_missing_from_folder",
     "remove_instances_missing_from_study",
@@ -26,7 +27,7 @@ ROWS_PER_QUERY = 500
 def remove_instances_missing_from_folder(database: Database, folder: FolderSource) -> int:
     """Remove instances and rejections whose file below this folder is gone; how many instances.
 
-    Copies and conflicts of a removed instance are forgotten, so that the next run looks at them again.
+    Copies and conflicts of a removed instance are looked at again by the next run.
     """
     number = remove_instances(database, _find_instances_without_file(database, folder))
 
@@ -42,20 +43,51 @@ def remove_instances_missing_from_archive(archive: Archive, database: Database) 
     """Remove instances that came from the archive and are no more in it; how many."""
     with database.reading() as session:
         uids = list(session.scalars(select(Study.study_instance_uid).order_by(Study.study_instance_uid)))
-    return sum(remove_instances_missing_from_study(database, _read_study(archive, uid)) for uid in uids)
+    removed = sum(remove_instances_missing_from_study(archive, database, uid) for uid in uids)
+    _remove_rejections_missing_from_archive(archive, database)
+    return removed
 
 
-def remove_instances_missing_from_study(database: Database, study: StudyContent) -> int:
-    """Remove instances of a study that came from the archive and are no more in it; how many."""
-    archived = {item.source for series in study.series for item in list_series_items(series)}
+def remove_instances_missing_from_study(archive: Archive, database: Database, study_instance_uid: str) -> int:
+    """Remove instances of a study that came from the archive and are no more in it; how many.
+
+    The archive is asked for all that it has under the UID: two patients may have it, and then it is two studies of
+    Orthanc's, of which neither may remove the other's rows.
+    """
     wanted = (
         select(Instance.sop_instance_uid, Instance.source)
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .where(Series.study_instance_uid == study.study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
+        .where(Series.study_instance_uid == study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
     )
     with database.reading() as session:
-        gone = [uid for uid, source in session.execute(wanted) if source not in archived]
-    return remove_instances(database, gone)
+        catalogued = session.execute(wanted).all()
+    if not catalogued:
+        return 0
+
+    study = _read_study(archive, study_instance_uid)
+    archived = {item.source for series in study.series for item in list_series_items(series)}
+    return remove_instances(database, (uid for uid, source in catalogued if source not in archived))
+
+
+def find_rejections_to_repeat(database: Database) -> list[str]:
+    """Archived instances whose rejection no longer holds: what they were a copy of, or in conflict with, is gone."""
+    with database.reading() as session:
+        wanted = select(Rejection.source).where(
+            Rejection.options.is_(None), Rejection.source.startswith(ARCHIVE_PREFIX), Rejection.code != "unavailable"
+        )
+        return list(session.scalars(wanted.order_by(Rejection.source)))
+
+
+def _remove_rejections_missing_from_archive(archive: Archive, database: Database) -> None:
+    """Remove the rejections of instances that the archive has no more."""
+    archived = set(archive.list_instance_ids())
+    with database.reading() as session:
+        sources = list(session.scalars(select(Rejection.source).where(Rejection.source.startswith(ARCHIVE_PREFIX))))
+
+    gone = (source for source in sources if source.removeprefix(ARCHIVE_PREFIX) not in archived)
+    for chunk in iter_chunks(gone, ROWS_PER_QUERY):
+        with database.writing() as session:
+            session.execute(delete(Rejection).where(Rejection.source.in_(chunk)))
 
 
 def _read_study(archive: Archive, study_instance_uid: str) -> StudyContent:

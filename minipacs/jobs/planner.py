@@ -18,7 +18,7 @@ from minipacs.archive.client import Archive, ChangePage
 from minipacs.archive.content import StudyContent
 from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
-from minipacs.errors import NotInArchive
+from minipacs.errors import ArchiveUnreachable, CatalogueUnavailable, NotInArchive
 from minipacs.jobs.contract import kinds_of_work
 from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
@@ -75,7 +75,7 @@ class Planner:
         if time.monotonic() - self._reconciled_at > self.settings.reconcile_s:
             self.reconcile()
             self._reconciled_at = time.monotonic()
-        return sum(self.plan_study(study_id) for study_id in self._find_due_studies())
+        return sum(self._plan_or_postpone(study_id) for study_id in self._find_due_studies())
 
     def read_change_log(self) -> None:
         """Move the cursor to the end of the change log, setting due times in the same transactions."""
@@ -108,6 +108,17 @@ class Planner:
         with self.database.reading() as session:
             due = select(FollowedStudy.study_id).where(FollowedStudy.due <= self.database.now())
             return list(session.scalars(due.order_by(FollowedStudy.due)))
+
+    def _plan_or_postpone(self, study_id: str) -> int:
+        """Plan a study; one that cannot be planned now waits, and the others do not wait for it."""
+        try:
+            return self.plan_study(study_id)
+        except (ArchiveUnreachable, CatalogueUnavailable):
+            raise
+        except Exception as error:  # whatever one study's objects do: the loop plans the others
+            log.warning("study %s of the archive cannot be planned now (%s)", study_id, type(error).__name__)
+            self._postpone_study(study_id)
+            return 0
 
     def plan_study(self, study_id: str) -> int:
         """Ask every kind of work what this study needs, and queue it; how many rows are new."""

@@ -1,0 +1,227 @@
+"""Every object of the archive ends as a row or a rejection, whatever the order in which others come and go."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import config
+from sqlalchemy import select
+
+from dicom_objects import ROOT, as_file, image, nothing
+from etl.catalogue_run import load_source_into_catalogue
+from etl.extract import FolderSource
+from etl.loading import loader
+from etl.loading.acceptance import accept_outcomes
+from etl.loading.prune import find_rejections_to_repeat
+from etl.loading.removal import remove_instances
+from etl.options import Options
+from etl.records import Outcome, SourceItem
+from etl.transform import transform
+from etl.work import orders, run
+from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.catalogue import Instance, Rejection
+from minipacs.database import Database
+from minipacs.errors import ArchiveRefused, NotInArchive
+from minipacs.settings import Settings
+from postgres import new_database
+from security.hostile_objects import PIXELS
+from stack import settings_for
+
+
+class MemoryArchive:
+    """An archive in memory, with Orthanc's studies: by Patient ID and Study Instance UID."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.studies: dict[str, StudyContent] = {}
+
+    def store(self, study_id: str, *files: bytes) -> None:
+        """Put files into a study of Orthanc's."""
+        ids = [f"{study_id}-{number}" for number in range(len(files))]
+        self.files.update(zip(ids, files, strict=True))
+        uids = [(f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(ids)]
+        series = SeriesContent(f"{study_id}-s", f"{ROOT}.1.1", "CT", "", "", tuple(uids))
+        self.studies[study_id] = StudyContent(study_id, f"{ROOT}.1", (series,))
+
+    def find_ids(self, level: str, uid: str) -> list[str]:
+        """Of studies alone."""
+        return [key for key, study in self.studies.items() if level == "Study" and study.study_instance_uid == uid]
+
+    def read_study(self, study_id: str) -> StudyContent:
+        """A study."""
+        if study_id not in self.studies:
+            raise NotInArchive("The archive has no such study.")
+        return self.studies[study_id]
+
+    def read_file(self, instance_id: str) -> bytes:
+        """A file; an empty one is lost."""
+        if not self.files[instance_id]:
+            raise ArchiveRefused("Orthanc answered 500.")
+        return self.files[instance_id]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty catalogue on SQLite, and on PostgreSQL."""
+    with new_database(request.param, tmp_path) as empty:
+        yield empty
+
+
+@pytest.fixture
+def archive(monkeypatch: pytest.MonkeyPatch) -> MemoryArchive:
+    """In place of Orthanc."""
+    memory = MemoryArchive()
+    monkeypatch.setattr("minipacs.archive.client.Archive", lambda _settings: memory)
+    return memory
+
+
+@pytest.fixture
+def catalogue(database: Database, archive: MemoryArchive, tmp_path: Path) -> Callable[[str], None]:
+    """Do the job of a study of Orthanc's."""
+    settings: Settings = replace(settings_for(tmp_path), output=tmp_path / "output")
+
+    def do_job(study_id: str) -> None:
+        study = archive.studies.get(study_id) or StudyContent(study_id, f"{ROOT}.1", ())
+        (order,) = orders(study, settings)
+
+        class Task:
+            """As the worker makes it."""
+
+            args = order.args
+
+            def progress(self, *_: object) -> None:
+                """Nobody looks."""
+
+        task: Any = Task()
+        task.settings, task.database, task.archive = settings, database, archive
+        run(task)
+
+    return do_job
+
+
+def read_sources(database: Database) -> tuple[set[str], set[str]]:
+    """The sources that have a row, and those that have a rejection."""
+    with database.reading() as session:
+        rows, rejections = session.scalars(select(Instance.source)), session.scalars(select(Rejection.source))
+        return set(rows), set(rejections)
+
+
+def test_the_same_objects_of_two_patients_are_two_jobs_and_none_removes_the_others_rows(
+    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database, tmp_path: Path
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)), as_file(image(PIXELS, 2)))
+    archive.store("b", as_file(image(PIXELS, 1, PatientID="P2")), as_file(image(PIXELS, 2, PatientID="P2")))
+    settings = settings_for(tmp_path)
+    keys = {orders(study, settings)[0].key for study in archive.studies.values()}
+
+    catalogue("a")
+    catalogue("b")
+    rows, rejections = read_sources(database)
+
+    assert len(keys) == 2
+    assert rows == {"archive:a-0", "archive:a-1"}
+    assert rejections == {"archive:b-0", "archive:b-1"}
+
+
+def test_a_copy_gets_its_row_when_what_it_was_a_copy_of_is_deleted(
+    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)))
+    archive.store("b", as_file(image(PIXELS, 1, PatientID="P2")))
+    catalogue("a")
+    catalogue("b")
+
+    del archive.studies["a"]
+    catalogue("a")
+
+    assert read_sources(database) == ({"archive:b-0"}, set())
+
+
+def test_a_rejection_stays_until_its_object_was_looked_at_again(
+    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)))
+    archive.store("b", as_file(image(PIXELS + 1, 1, PatientID="P2")))
+    catalogue("a")
+    catalogue("b")
+
+    remove_instances(database, [f"{ROOT}.1.1.1"])  # and killed after this
+
+    assert read_sources(database) == (set(), {"archive:b-0"})
+    assert find_rejections_to_repeat(database) == ["archive:b-0"]
+
+
+def test_an_instance_whose_file_the_archive_has_lost_is_a_rejection_and_the_others_have_rows(
+    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)), b"", as_file(image(PIXELS, 3)))
+
+    catalogue("a")
+
+    assert read_sources(database) == ({"archive:a-0", "archive:a-2"}, {"archive:a-1"})
+
+
+def test_a_value_that_the_database_refuses_rejects_its_object_alone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in (1, 2, 3):
+        (source / f"{number}").write_bytes(as_file(nothing(number)))
+
+    def transform_into_a_huge_number(item: SourceItem, data: bytes, options: Options, folder: Path) -> Outcome:
+        outcome = transform(item, data, options, folder)
+        if item.source.endswith("2"):
+            outcome.instance["rows"] = 10**30
+        return outcome
+
+    monkeypatch.setattr("etl.catalogue_run.transform", transform_into_a_huge_number)
+    load_source_into_catalogue(FolderSource(source), database, Options(target=tmp_path / "png"))
+
+    with database.reading() as session:
+        rejected = session.scalars(select(Rejection)).one()
+        assert (rejected.code, rejected.source[-1:]) == ("not_storable", "2")
+        assert len(session.scalars(select(Instance)).all()) == 2
+
+
+def test_a_long_or_broken_text_never_stops_the_catalogue(database: Database, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    long = "".join(chr(0x100 + number % 5000) for number in range(9000))
+    with config.disable_value_validation():
+        for number, text in enumerate((long, "a\0b", "x" * 500, "=1+1\x1b[2J"), 1):
+            dataset = nothing(number, SpecificCharacterSet="ISO_IR 192", StudyDescription=text, AccessionNumber=text)
+            (source / f"{number}").write_bytes(as_file(dataset))
+
+    load_source_into_catalogue(FolderSource(source), database, Options(target=tmp_path / "png"))
+
+    with database.reading() as session:
+        assert len(session.scalars(select(Instance)).all()) == 4
+
+
+def test_a_row_that_another_writer_inserted_meanwhile_is_not_taken_from_its_source(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.is_postgresql:
+        pytest.skip("SQLite has one writer at a time")
+    folder = tmp_path / "png"
+    folder.mkdir()
+    options = Options(target=folder)
+
+    def make_outcome(source: str) -> Outcome:
+        return transform(SourceItem(source), as_file(nothing(1)), options, folder)
+
+    def accept_after_another_writer(*arguments: Any) -> list[Outcome]:
+        monkeypatch.setattr(loader, "accept_outcomes", accept_outcomes)
+        loader.Loader(database, options).load([make_outcome("archive:first")], folder)
+        return accept_outcomes(*arguments)
+
+    monkeypatch.setattr(loader, "accept_outcomes", accept_after_another_writer)
+    loader.Loader(database, options).load([make_outcome("archive:second")], folder)
+
+    assert read_sources(database) == ({"archive:first"}, {"archive:second"})
