@@ -6,8 +6,8 @@ HOME/segmentation.toml                                 which engine segments whi
 
 from pathlib import Path
 
+from minipacs.formats.uids import check_uid
 from minipacs.settings import Settings
-from minipacs.uids import check_uid
 
 MANIFEST_FILE = "manifest.json"
 """Describes a result; written last, so that a folder with it is whole."""

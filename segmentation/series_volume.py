@@ -22,8 +22,8 @@ from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
 from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.formats.uids import check_uid
 from minipacs.formats.volume_file import is_volume_file, read_volume
-from minipacs.uids import check_uid
 from segmentation.identity import derive_uid
 from segmentation.volume_rules import (
     check_grid,

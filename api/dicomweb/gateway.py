@@ -20,7 +20,7 @@ from api.dicomweb.frame_client import Frame
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
-from minipacs.uids import is_uid
+from minipacs.formats.uids import is_uid
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 

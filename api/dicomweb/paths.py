@@ -3,7 +3,7 @@
 import re
 from urllib.parse import quote
 
-from minipacs.uids import UID_PATTERN
+from minipacs.formats.uids import UID_PATTERN
 
 UID = rf"(?=[0-9.]{{1,64}}(?:/|$)){UID_PATTERN}"
 LEVEL = rf"studies(/{UID}(/series(/{UID}(/instances(/{UID})?)?)?)?)?"

@@ -7,7 +7,7 @@ from api.uploads.received import RefusedFile, StorableFile
 from minipacs.errors import Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.parsing import translate_parser_errors
-from minipacs.uids import check_uid
+from minipacs.formats.uids import check_uid
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

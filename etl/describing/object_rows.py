@@ -8,8 +8,8 @@ from etl.describing.dicom_scan import CHARACTER_SET, DicomObject, RawValues
 from etl.describing.element_values import Column, list_element_columns, read_row
 from etl.records import RejectionReason, Row
 from minipacs.catalogue import Instance, Patient, Series, Study, patient_key
+from minipacs.formats.uids import is_uid
 from minipacs.tables import Base
-from minipacs.uids import is_uid
 
 __all__ = ["TABLE_COLUMNS", "ObjectRows", "describe_object"]
 

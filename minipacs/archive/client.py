@@ -18,9 +18,9 @@ from pyorthanc import Orthanc
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
 from minipacs.formats.dicom_file import read_dicom
+from minipacs.formats.uids import is_uid
 from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
-from minipacs.uids import is_uid
 
 TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 0.5

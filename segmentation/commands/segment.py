@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from minipacs.errors import BadRequest, NotAVolume, Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.formats.uids import is_uid
 from minipacs.result_paths import make_series_folder
 from minipacs.settings import Settings
-from minipacs.uids import is_uid
 from segmentation.results.seg_type import SEG_TYPES
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from etl.transform import transform
 from minipacs import result_paths
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import Unreadable
+from minipacs.formats.uids import is_uid
 from minipacs.jobs.contract import kinds_of_work
 from minipacs.logging_setup import JsonLineFormatter, TextLineFormatter
-from minipacs.uids import is_uid
 from security.hostile_objects import HOSTILE_UIDS, PIXELS, write_text_everywhere, write_uid
 from segmentation.commands.segment import _group_files_by_series
 from stack import settings_for

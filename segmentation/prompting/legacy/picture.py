@@ -14,7 +14,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.grey_header import is_inverted, read_first_window
 from minipacs.formats.parsing import translate_parser_errors
-from minipacs.uids import is_uid
+from minipacs.formats.uids import is_uid
 from segmentation.prompter import Mask, PromptedSeries
 from segmentation.series_volume import decode_modality_values
 
