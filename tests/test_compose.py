@@ -71,6 +71,12 @@ def test_every_box_of_the_cluster_finds_the_others() -> None:
     scheduler = services["scheduler"]
     assert scheduler["command"] == ["minipacs", "scheduler", "--host", "0.0.0.0"]
     assert make_url(scheduler["environment"]["MINIPACS_SCHEDULER"]).host == "scheduler"
+    for name in ("scheduler", "worker", "service"):
+        environment = services[name]["environment"]
+        assert environment["MINIPACS_SCHEDULER"].startswith("tls://")
+        for setting in ("CERTIFICATE", "KEY", "TRUSTED_CERTIFICATES"):
+            assert environment[f"MINIPACS_SCHEDULER_{setting}"].startswith("/data/")
+        assert "data:/data" in services[name]["volumes"]
 
 
 def test_every_variable_is_a_setting(file: Path) -> None:

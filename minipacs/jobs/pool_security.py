@@ -26,20 +26,18 @@ VALID_FOR = timedelta(days=3650)
 def load_pool_security(settings: Settings) -> "Security | None":
     """What Dask needs for the scheduler of the settings; `None` where it is one without TLS.
 
-    Raises `SettingsError` where a certificate cannot be used, or TLS is needed and missing.
+    Raises `SettingsError` as `check_pool_security`.
     """
+    check_pool_security(settings)
     if not is_scheduler_encrypted(settings):
-        refuse_open_network(settings, settings.scheduler_host)
         return None
-
-    _check_certificates(settings)
     from distributed import Security
 
-    certificate, key = str(settings.scheduler_certificate), str(settings.scheduler_key)
+    certificate, key = settings.scheduler_certificate, settings.scheduler_key
     return Security(
         require_encryption=True,
         tls_min_version=ssl.TLSVersion.TLSv1_3,
-        tls_ca_file=str(settings.scheduler_trusted_certificates),
+        tls_ca_file=settings.scheduler_trusted_certificates,
         tls_client_cert=certificate,
         tls_client_key=key,
         tls_scheduler_cert=certificate,
@@ -47,6 +45,14 @@ def load_pool_security(settings: Settings) -> "Security | None":
         tls_worker_cert=certificate,
         tls_worker_key=key,
     )
+
+
+def check_pool_security(settings: Settings) -> None:
+    """Raise `SettingsError` where the scheduler's certificates cannot be used, or TLS is needed and missing."""
+    if is_scheduler_encrypted(settings):
+        _check_certificates(settings)
+    elif settings.scheduler:
+        refuse_open_network(settings, settings.scheduler_host)
 
 
 def is_scheduler_encrypted(settings: Settings) -> bool:

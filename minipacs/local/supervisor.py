@@ -21,6 +21,7 @@ from minipacs.archive.client import Archive
 from minipacs.child_process import ChildProcess
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, SettingsError
 from minipacs.home_folder import prepare_home
+from minipacs.jobs.pool_security import check_pool_security
 from minipacs.jobs.service import ready_file_path
 from minipacs.settings import Settings
 
@@ -66,6 +67,7 @@ class Stack:
     def __enter__(self) -> "Stack":
         prepare_home(self.settings)
         self._check_disk()
+        check_pool_security(self.settings)
         self._check_ports()
         self._archive = Archive(self.settings)
         try:

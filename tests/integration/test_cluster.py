@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from chaos.cluster import Pool
 from dicom_objects import ROOT, as_file, image
+from minipacs import cli
 from minipacs.archive import local_orthanc
 from minipacs.catalogue import Instance, read_catalogue_counts
 from minipacs.doctor import machine_checks
@@ -47,11 +48,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("needs Orthanc with orthanc-postgresql, and root for the workers' host names")
     home = tmp_path_factory.mktemp("cluster")
     scheduler, door = free_ports(2)
+    certificates = home / "certificates" / "cluster"
+    assert cli.main(["certificates", "cluster", "--folder", str(certificates.parent)]) == 0
     index = new_url("postgresql", home).replace("+psycopg", "")
     changes = {
         "database_url": new_url("postgresql", home),
         "orthanc_database_url": index,
-        "scheduler": f"tcp://127.0.0.1:{scheduler}",
+        "scheduler": f"tls://127.0.0.1:{scheduler}",
+        "scheduler_certificate": certificates / "member.crt",
+        "scheduler_key": certificates / "member.key",
+        "scheduler_trusted_certificates": certificates / "authority.crt",
         "http_workers": 2,
     }
     settings = settings_for(home, **changes)
@@ -121,6 +127,7 @@ def test_the_index_is_in_postgresql_and_nowhere_else(cluster: Cluster) -> None:
 def test_the_doctor_finds_the_cluster_well(cluster: Cluster) -> None:
     found = dict(machine_checks.run_checks(cluster.stack.settings))
     assert {part: finding for part, finding in found.items() if finding.state == "failed"} == {}
+    assert found["scheduler"].state == "ok", "it is encrypted"
     assert "index in PostgreSQL" in found["archive"].seen
     assert "2 workers" in found["scheduler"].seen
 
