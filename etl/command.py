@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("folder", nargs="?", help="folder of any files; without it: what came into the archive")
     what.add_argument("--study", metavar="UID", help="one study of the archive, by Study Instance UID")
     what.add_argument("--series", metavar="UID", help="one series of the archive, by Series Instance UID")
+    what.add_argument("--missing", action="store_true", help="what the archive has and the catalogue has not")
     what.add_argument("--follow", action="store_true", help="go on with what comes into the archive, until Ctrl+C")
     add = parser.add_argument
     add(
@@ -142,7 +143,9 @@ def _load_archive_into_catalogue(
         removed = remove_instances_missing_from_archive(archive, database) if arguments.prune else 0
         with connect_to_dask_cluster(settings) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
-            if arguments.study or arguments.series:
+            if arguments.missing:
+                tally = _load_missing_into_catalogue(archive, database, options, settings, how)
+            elif arguments.study or arguments.series:
                 tally = _load_study_into_catalogue(arguments, archive, database, options, settings, how)
             else:
                 tally = _load_changes_into_catalogue(arguments, archive, database, options, settings, how)
@@ -173,6 +176,21 @@ def _load_study_into_catalogue(
 
     with show_progress_bar(count_source_items(source), shown=not arguments.json) as progress:
         return load_source_into_catalogue(source, database, options, progress=progress, **how)
+
+
+def _load_missing_into_catalogue(
+    archive: "Archive", database: "Database", options: "Options", settings: "Settings", how: dict[str, Any]
+) -> "Tally":
+    """Catalogue what has neither row nor rejection, and what was rejected as a copy of an instance that is gone."""
+    from etl.catalogue_run import load_source_into_catalogue
+    from etl.extract import ARCHIVE_PREFIX, ArchivedInstances
+    from etl.loading.prune import find_rejections_to_repeat
+    from minipacs.catalogue import read_archive_sources
+
+    with database.reading() as session:
+        missing = sorted(set(archive.list_instance_ids()) - read_archive_sources(session))
+    sources = [*(ARCHIVE_PREFIX + instance_id for instance_id in missing), *find_rejections_to_repeat(database)]
+    return load_source_into_catalogue(ArchivedInstances(settings, sources), database, options, **how)
 
 
 def _load_changes_into_catalogue(

@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from etl.records import SourceItem, SourceUnavailable
 from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.catalogue import ARCHIVE_PREFIX
 from minipacs.errors import ArchiveRefused, BadRequest, NotInArchive
 from minipacs.settings import Settings
 
@@ -31,7 +32,6 @@ __all__ = [
     "list_series_items",
 ]
 
-ARCHIVE_PREFIX = "archive:"
 FILE_SCHEME = "file://"
 
 MAX_FETCHES_AHEAD = 4

@@ -15,11 +15,16 @@ from datetime import date, datetime, time
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
-from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, ForeignKey, Integer, String, Time, select
+from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, ForeignKey, Integer, String, Time, func, select
 from sqlalchemy.orm import Mapped, MappedColumn, Session, mapped_column
 from sqlalchemy.types import TypeEngine
 
 from minipacs.tables import Base
+
+ARCHIVE_PREFIX = "archive:"
+"""Before Orthanc's identifier in the column `source`."""
+AFTER_ARCHIVE_PREFIX = "archive;"
+"""The first text after all that begin with it."""
 
 TYPES: dict[str, type[TypeEngine[Any]]] = {
     **dict.fromkeys(("DS", "FL", "FD"), Double),
@@ -291,6 +296,24 @@ def read_catalogue_counts(session: Session) -> CatalogueCounts:
     """The counts of the whole catalogue, in constant time."""
     found = {total.name: total.number for total in session.scalars(select(RowCount))}
     return CatalogueCounts(*(found.get(name, 0) for name in ("patient", "study", "series", "instance")))
+
+
+def read_archive_sources(session: Session) -> set[str]:
+    """Orthanc's identifiers of the instances that have a row or a rejection."""
+    tables: tuple[type[Instance] | type[Rejection], ...] = (Instance, Rejection)
+    found: set[str] = set()
+    for table in tables:
+        sources = select(table.source).where(table.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX))
+        found.update(source.removeprefix(ARCHIVE_PREFIX) for source in session.scalars(sources))
+    return found
+
+
+def count_archive_sources(session: Session) -> int:
+    """How many instances of the archive have a row or a rejection; counted by an index."""
+    rows = select(func.count()).where(Instance.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX))
+    has_row = select(Instance.sop_instance_uid).where(Instance.source == Rejection.source).exists()
+    alone = select(func.count()).where(Rejection.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX), ~has_row)
+    return (session.scalar(rows) or 0) + (session.scalar(alone) or 0)
 
 
 def read_patient_counts(session: Session, patient_id: str) -> CatalogueCounts | None:

@@ -28,6 +28,7 @@ from minipacs.archive.local_orthanc import (
 from minipacs.doctor.certificate_check import check_certificates
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
+    check_catalogue,
     check_change_log,
     check_database,
     check_notifications,
@@ -268,6 +269,7 @@ CHECKS = (
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
     Check("change log", check_change_log),
+    Check("catalogue", check_catalogue),
     Check("notifications", check_notifications),
     Check("prompts", check_prompts),
     Check("front door", check_front_door),

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydicom import config
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from dicom_objects import ROOT, as_file, image, nothing
+from etl import command
 from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.loading import loader
@@ -20,10 +21,13 @@ from etl.options import Options
 from etl.records import Outcome, SourceItem
 from etl.transform import transform
 from etl.work import orders, run
+from minipacs.archive.client import Archive
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
+from minipacs.doctor import work_checks
 from minipacs.errors import ArchiveRefused, NotInArchive
+from minipacs.jobs.planner import FollowedStudy
 from minipacs.settings import Settings
 from postgres import new_database
 from security.hostile_objects import PIXELS
@@ -54,6 +58,14 @@ class MemoryArchive:
         if study_id not in self.studies:
             raise NotInArchive("The archive has no such study.")
         return self.studies[study_id]
+
+    def list_instance_ids(self) -> list[str]:
+        """Of all studies."""
+        return [key for study in self.studies.values() for series in study.series for _, key in series.instances]
+
+    def count_instances(self) -> int:
+        """Of all studies."""
+        return len(self.list_instance_ids())
 
     def read_file(self, instance_id: str) -> bytes:
         """A file; an empty one is lost."""
@@ -225,3 +237,56 @@ def test_a_row_that_another_writer_inserted_meanwhile_is_not_taken_from_its_sour
     loader.Loader(database, options).load([make_outcome("archive:second")], folder)
 
     assert read_sources(database) == ({"archive:first"}, {"archive:second"})
+
+
+@pytest.fixture
+def doctor(database: Database, archive: MemoryArchive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The doctor's check of archive and catalogue."""
+    monkeypatch.setattr(work_checks, "Archive", lambda _settings, **_options: archive)
+    settings = replace(settings_for(tmp_path), database_url=database.url)
+    return lambda: work_checks.check_catalogue(settings)
+
+
+@pytest.mark.parametrize("most", [0, 1000])
+def test_the_doctor_names_an_instance_with_neither_row_nor_rejection_and_the_command_that_catalogues_it(
+    most: int, doctor: Any, archive: MemoryArchive, catalogue: Any, database: Database, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(work_checks, "MAX_COMPARED", most)
+    archive.store("a", as_file(image(PIXELS, 1)), b"no DICOM", as_file(image(PIXELS, 3)))
+    catalogue("a")
+    assert doctor().state == "ok"
+
+    with database.writing() as session:
+        session.execute(delete(Rejection))
+
+    assert doctor().state == "failed"
+    assert "a-1" in doctor().seen
+    assert "etl --missing" in doctor().remedy
+
+    settings = replace(settings_for(tmp_path), database_url=database.url)
+    command._load_missing_into_catalogue(
+        cast(Archive, archive), database, Options(target=tmp_path / "png"), settings, {}
+    )
+    assert doctor().state == "ok"
+
+
+def test_the_doctor_names_what_the_archive_has_no_more(
+    doctor: Any, archive: MemoryArchive, catalogue: Any, database: Database
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)))
+    catalogue("a")
+    archive.studies.clear()
+
+    assert doctor().state == "warning"
+    assert "etl --prune" in doctor().remedy
+
+
+def test_the_doctor_waits_for_what_is_still_to_be_catalogued(
+    doctor: Any, archive: MemoryArchive, database: Database
+) -> None:
+    archive.store("a", as_file(image(PIXELS, 1)))
+    with database.writing() as session:
+        session.add(FollowedStudy(study_id="a", due=1.0))
+
+    assert doctor().state == "ok"
+    assert "1 studies wait" in doctor().seen
