@@ -47,6 +47,8 @@ class Settings:
     http_port: Annotated[int, "port of the front door"] = 8080
     http_workers: Annotated[int, "processes of the front door"] = 1
     http_threads: Annotated[int, "threads of each process of the front door"] = 24
+    https_certificate: Annotated[str, "PEM file: certificate of the front door, which speaks HTTPS alone then"] = ""
+    https_key: Annotated[str, "PEM file: private key of that certificate"] = ""
     public_url: Annotated[str, "address of the front door for links and QR codes (default: detected)"] = ""
     cors_origins: Annotated[str, "origins whose pages may send a token, comma-separated; empty: none"] = ""
     browsing: Annotated[int, "1: result folders can be browsed below /output; 0: files by their address alone"] = 1
@@ -159,6 +161,8 @@ class Settings:
         for prefix in ("scheduler", "dicom"):
             names = [f"{prefix}_{name}" for name in ("certificate", "key", "trusted_certificates")]
             setting_values.check_all_or_none({variable_name(name): getattr(self, name) for name in names})
+        pair = ("https_certificate", "https_key")
+        setting_values.check_all_or_none({variable_name(name): getattr(self, name) for name in pair})
         setting_values.check_aet(self.aet)
         setting_values.check_public_url(self.public_url)
         setting_values.check_log_format(self.log_format)
@@ -216,7 +220,12 @@ class Settings:
     @property
     def front_door_url(self) -> str:
         """The front door's URL as a person on this machine types it."""
-        return f"http://localhost:{self.http_port}"
+        return f"{'https' if self.serves_https else 'http'}://localhost:{self.http_port}"
+
+    @property
+    def serves_https(self) -> bool:
+        """Whether the front door speaks HTTPS itself."""
+        return bool(self.https_certificate)
 
     @property
     def host_name(self) -> str:

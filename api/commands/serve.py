@@ -29,9 +29,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     from api import create_app
     from api.auth.accounts import ensure_administrator
+    from minipacs.certificates.https import check_https_certificate
     from minipacs.database import Database
     from minipacs.home_folder import prepare_home
 
+    check_https_certificate(settings)
     prepare_home(settings)
     create_app(settings).extensions["minipacs"].close()  # makes tables and secrets once, before the workers
     with closing(Database(settings.database_url)) as database:
@@ -45,6 +47,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 "bind": f"{settings.http_host}:{settings.http_port}",
                 "workers": settings.http_workers,
                 "threads": settings.http_threads,
+                "certfile": settings.https_certificate or None,
+                "keyfile": settings.https_key or None,
                 "worker_class": "api.server.worker.FrontDoorWorker",
                 "graceful_timeout": STOP_TIMEOUT_S,
                 "timeout": HEARTBEAT_TIMEOUT_S,

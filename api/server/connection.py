@@ -96,6 +96,8 @@ class Connection:
     def end_request(self) -> None:
         """Take back what the parser has received of the next request."""
         self._head += self.parser.unreader.take_buffered()
+        if isinstance(self.tcp, ssl.SSLSocket) and (decrypted := self.tcp.pending()):
+            self._head += self.tcp.recv(decrypted)  # the poller does not see it
 
     def expire_in(self, seconds: float) -> None:
         """Give the connection so long until something comes."""
@@ -133,6 +135,7 @@ class Connection:
         except ssl.SSLError as error:
             if error.reason == "HTTP_REQUEST":
                 self._answer(b"400 Bad Request", USE_HTTPS)
+                raise RequestRefused from error
             raise
         self._awaits_handshake = False
         return True

@@ -15,6 +15,8 @@ from api.web.describe_route import current_description
 from minipacs.errors import MinipacsError
 
 log = logging.getLogger(__name__)
+HTTPS_ONLY_S = 365 * 86400
+"""So long a browser that came by HTTPS never uses anything else (RFC 6797)."""
 HINTS = {
     400: "The documentation at /docs shows what the route takes.",
     404: "The documentation at /docs lists every route.",
@@ -125,6 +127,8 @@ def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
 def _add_security_and_cache_headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.is_secure and not request.host.startswith("localhost"):  # which other programs of a laptop share
+        headers.setdefault("Strict-Transport-Security", f"max-age={HTTPS_ONLY_S}")
     if request.blueprint in ("ohif", "gateway"):
         return response
     if response.mimetype == "text/html":

@@ -9,7 +9,6 @@ import shutil
 import socket
 import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from minipacs.archive.local_orthanc import (
     is_orthanc_local,
     required_plugins,
 )
+from minipacs.certificates.https import check_https_certificate, open_front_door
 from minipacs.doctor.certificate_check import check_certificates
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
@@ -231,9 +231,9 @@ def check_prompts(settings: Settings) -> Finding:
 
 def check_front_door(settings: Settings) -> Finding:
     """The front door answers."""
-    host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host
     try:
-        with urllib.request.urlopen(f"http://{host}:{settings.http_port}/healthz", timeout=ANSWER_TIMEOUT_S):
+        check_https_certificate(settings)
+        with open_front_door(settings, "/healthz", ANSWER_TIMEOUT_S):
             return ok(f"answers at {settings.front_door_url}")
     except urllib.error.HTTPError as error:
         return failure(

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minipacs.archive.c_store import SendReport, send_folder
+from minipacs.certificates.https import open_front_door
 from minipacs.database import Database
 from minipacs.errors import MinipacsError, NotAVolume, SettingsError
 from minipacs.jobs.contract import segmentation_uids
@@ -98,12 +98,10 @@ def _check_outcome(study: str, jobs: Sequence[Job], settings: Settings) -> None:
 def _query_segmentations(study: str, settings: Settings) -> set[str]:
     """SeriesInstanceUID of every SEG that the front door's QIDO-RS answers, queried as OHIF does."""
     token = _run_token_command(settings, "create")
-    address = f"http://127.0.0.1:{settings.http_port}/dicom-web/studies/{study}/series?includefield=00080060"
-    request = urllib.request.Request(
-        address, headers={"Authorization": f"Bearer {token}", "Accept": "application/dicom+json"}
-    )
+    path = f"/dicom-web/studies/{study}/series?includefield=00080060"
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/dicom+json"}
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
+        with open_front_door(settings, path, ANSWER_TIMEOUT_S, headers) as answer:
             series: list[dict[str, Any]] = json.load(answer)
     except urllib.error.HTTPError as error:
         raise MinipacsError(

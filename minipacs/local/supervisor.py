@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
+from minipacs.certificates.https import check_https_certificate, open_front_door
 from minipacs.child_process import ChildProcess
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, SettingsError
 from minipacs.home_folder import prepare_home
@@ -65,6 +66,7 @@ class Stack:
         self._parts: list[Part] = []
 
     def __enter__(self) -> "Stack":
+        check_https_certificate(self.settings)
         prepare_home(self.settings)
         self._check_disk()
         check_pool_security(self.settings)
@@ -153,7 +155,11 @@ class Stack:
             ) from error
 
     def _is_front_door_ready(self) -> bool:
-        return _is_healthy(f"http://127.0.0.1:{self.settings.http_port}/healthz")
+        try:
+            with open_front_door(self.settings, "/healthz", HEALTH_TIMEOUT_S) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def _is_prompt_service_ready(self) -> bool:
         host, port = self.settings.prompts_address

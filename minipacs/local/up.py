@@ -13,6 +13,7 @@ from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
 HELP = "run everything on this machine; --demo sends a study and waits for its segmentation"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CHECK_INTERVAL_S = 0.2
 """Interval at which it is checked whether a part has ended."""
 
@@ -80,4 +81,6 @@ def say_addresses(settings: Settings) -> None:
         say(f"  login        {settings.admin_user}, one-time password: {first_login.read_text('utf-8').strip()}")
     else:
         say(f"  login        {settings.admin_user} and the password you chose")
+    if settings.http_host not in LOOPBACK and not settings.serves_https:
+        say("  warning      passwords and images cross the network readable: `minipacs certificates https` helps")
     say("Ctrl+C stops everything")
