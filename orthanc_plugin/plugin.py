@@ -3,31 +3,62 @@
 
 The notification is one UDP datagram: it never waits and never fails Orthanc. It is signed with the job service's
 password at this Orthanc, which both know. When it is lost, no study is: the job service reads the change log. Below
-MINIPACS_RESERVE_MB of free disk the sender keeps its image.
+MINIPACS_RESERVE_MB of free disk the sender keeps its image. Where RemoteAccessAllowed is false, the HTTP port is closed
+to other machines: Orthanc 1.10.1 can bind it to every address alone.
 """
 
+import ctypes
 import hmac
 import json
 import os
 import shutil
 import socket
+import struct
 import time
 
 import orthanc
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
 DISK_CHECK_S = 1.0
+SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
+LOOPBACK_FILTER = (  # classic BPF (operation, jump if true, if false, operand)
+    (0x30, 0, 0, 0xFFF0000C),  # the first byte of the IPv4 source address
+    (0x15, 0, 1, 127),  # is 127?
+    (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
+    (0x06, 0, 0, 0),  # drop it
+)
 
 
-def notify(udp_socket, address, study_id, key):
+def notify(address, study_id, key):
     """Send `stable <study> <signature>` to (host, port); whether it could be sent."""
     message = f"stable {study_id}"
     signature = hmac.digest(key.encode(), message.encode(), "sha256").hex()
     try:
-        udp_socket.sendto(f"{message} {signature}".encode(), address)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp_socket:
+            udp_socket.setblocking(False)
+            udp_socket.sendto(f"{message} {signature}".encode(), address)
     except OSError:
         return False
     return True
+
+
+def close_to_other_machines(port):
+    """Let the kernel drop what comes to our listening TCP port from elsewhere than 127.0.0.0/8; whether it will."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in LOOPBACK_FILTER))
+    program = struct.pack("HL", len(LOOPBACK_FILTER), ctypes.addressof(code))
+    is_closed = False
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            if not os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(descriptor))) as own:
+                listens = own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                if listens and own.family == socket.AF_INET and own.getsockname()[1] == port:
+                    own.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+                    is_closed = True
+        except OSError:  # another thread closed it meanwhile, or the kernel has no filters
+            continue
+    return is_closed
 
 
 def make_store_filter(folder, reserve_mb):
@@ -45,22 +76,23 @@ def make_store_filter(folder, reserve_mb):
 
 
 def register(sdk, environ):
-    """Register both callbacks at this Orthanc (`sdk` is the module `orthanc`); returns the socket they send from."""
+    """Register the callbacks at this Orthanc (`sdk` is the module `orthanc`)."""
     configuration = json.loads(sdk.GetConfiguration())
     key = configuration.get("RegisteredUsers", {}).get(environ.get("MINIPACS_ORTHANC_USER", "minipacs"), "")
     address = environ.get("MINIPACS_STABLE_STUDY_ADDRESS") or environ.get("MINIPACS_DOORBELL") or "127.0.0.1:8043"
     host, _, port = address.rpartition(":")
-    udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp_socket.setblocking(False)
+    is_local = not configuration.get("RemoteAccessAllowed", False)
 
     def on_change(change_type, _level, study_id):
-        if change_type == sdk.ChangeType.STABLE_STUDY and not notify(udp_socket, (host, int(port)), study_id, key):
+        if change_type == sdk.ChangeType.STABLE_STUDY and not notify((host, int(port)), study_id, key):
             sdk.LogInfo("minipacs: the notification was not sent; the job service will read the change log")
+        is_started = change_type == sdk.ChangeType.ORTHANC_STARTED
+        if is_started and is_local and not close_to_other_machines(configuration.get("HttpPort", 8042)):
+            sdk.LogWarning("minipacs: the HTTP port is not closed to other machines; Orthanc refuses them itself")
 
     sdk.RegisterOnChangeCallback(on_change)
     folder = configuration.get("StorageDirectory", ".")
     sdk.RegisterIncomingCStoreInstanceFilter(make_store_filter(folder, int(environ.get("MINIPACS_RESERVE_MB", "512"))))
-    return udp_socket
 
 
-SOCKET = register(orthanc, os.environ)
+register(orthanc, os.environ)

@@ -55,13 +55,11 @@ def test_a_station_is_reached_from_the_one_before(file: str, function: str, code
 
 def test_the_datagram_of_the_plugin_reaches_the_planner() -> None:
     plugin = ModuleType("notify_alone")
-    plugin.__dict__["hmac"] = hmac
+    plugin.__dict__.update(hmac=hmac, socket=socket)
     exec(compile(source_of("orthanc_plugin/plugin.py", "notify"), "plugin.py", "exec"), plugin.__dict__)
     listener = StableStudyListener(("127.0.0.1", 0), "a key")
     try:
-        address = listener.address
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp_socket:
-            assert plugin.notify(udp_socket, address, "4f3c-study", "a key")
+        assert plugin.notify(listener.address, "4f3c-study", "a key")
         assert listener.receive(5.0) == {"4f3c-study"}
     finally:
         listener.close()

@@ -132,7 +132,7 @@ def test_no_folder_is_full() -> None:
 def test_the_plugin_needs_only_the_standard_library() -> None:
     for path in files("orthanc_plugin"):
         assert set(imports(path)) <= set(sys.stdlib_module_names) | {"orthanc"}
-        assert len(path.read_text().splitlines()) <= 70
+        assert len(path.read_text().splitlines()) <= 110
 
 
 def test_only_the_archive_talks_to_orthanc() -> None:

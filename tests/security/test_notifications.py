@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def plugin() -> ModuleType:
     """The plugin, loaded without an Orthanc."""
     source = (ROOT / "orthanc_plugin" / "plugin.py").read_text("utf-8")
     module = ModuleType("plugin")
-    code = source.replace("import orthanc\n", "").replace("SOCKET = register(orthanc, os.environ)", "")
+    code = source.replace("import orthanc\n", "").replace("register(orthanc, os.environ)", "")
     exec(compile(code, "plugin.py", "exec"), module.__dict__)
     return module
 
@@ -46,19 +46,20 @@ def test_a_forged_notification_is_ignored(listener: StableStudyListener, plugin:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for forged in (b"stable forged", b"stable forged ", b"stable forged 00", b"", b" ", b"\xff" * 600):
             sender.sendto(forged, listener.address)
-        plugin.notify(sender, listener.address, "forged", "another key")
-        plugin.notify(sender, listener.address, "forged", "")
-        plugin.notify(sender, listener.address, "genuine", KEY)
+        plugin.notify(listener.address, "forged", "another key")
+        plugin.notify(listener.address, "forged", "")
+        plugin.notify(listener.address, "genuine", KEY)
     assert listener.receive(PATIENCE_S) == {"genuine"}
 
 
 def test_a_signature_is_for_its_own_study_alone(listener: StableStudyListener, plugin: ModuleType) -> None:
-    sent: list[bytes] = []
-    plugin.notify(SimpleNamespace(sendto=lambda datagram, _address: sent.append(datagram)), None, "one", KEY)
-    signature = sent[0].split()[-1]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"stable two " + signature, listener.address)
-        sender.sendto(sent[0], listener.address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as network:
+        network.bind(("127.0.0.1", 0))
+        network.settimeout(PATIENCE_S)
+        plugin.notify(network.getsockname(), "one", KEY)
+        overheard = network.recv(1000)
+        network.sendto(overheard.replace(b"stable one", b"stable two"), listener.address)
+        network.sendto(overheard, listener.address)
     assert listener.receive(PATIENCE_S) == {"one"}
 
 
