@@ -10,6 +10,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from api.auth.key_lookup import wait_for_leases
 from api.auth.roles import ROLES, lesser_role
 from api.auth.sessions import end_sessions_of_user
 from minipacs.database import Database
@@ -101,9 +102,12 @@ def create_or_change_user(
         raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
     values = {"role": role, "password_hash": HASHER.hash(password), "must_change": must_change}
     with database.writing() as session:
+        is_known = session.get(User, name) is not None
         insert = database.build_insert(User).values(name=name, created=database.now(), **values)
         session.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
         end_sessions_of_user(session, name)
+    if is_known:
+        wait_for_leases()
 
 
 def change_password(database: Database, settings: Settings, name: str, password: str) -> None:
@@ -116,6 +120,7 @@ def change_password(database: Database, settings: Settings, name: str, password:
             raise NotFound(f"There is no user {name!r}.", "Ask an administrator.")
         user.password_hash, user.must_change = HASHER.hash(password), False
         end_sessions_of_user(session, name)
+    wait_for_leases()
     if name == settings.admin_user:
         first_login_file(settings).unlink(missing_ok=True)
 
@@ -134,6 +139,7 @@ def set_role(database: Database, name: str, role: str) -> None:
         user.role = role
         for token in session.scalars(select(Token).where(Token.user_name == name)):
             token.role = lesser_role(role, token.role)
+    wait_for_leases()
 
 
 def delete_user(database: Database, name: str) -> None:
@@ -148,6 +154,7 @@ def delete_user(database: Database, name: str) -> None:
         session.execute(delete(Token).where(Token.user_name == name))
         end_sessions_of_user(session, name)
         session.delete(user)
+    wait_for_leases()
 
 
 def is_right_password(password_hash: str, password: str) -> bool:
@@ -187,6 +194,7 @@ def revoke_token(database: Database, name: str) -> None:
         if token is None:
             raise NotFound(f"There is no token {name!r}.", "`minipacs token list` lists them.")
         session.delete(token)
+    wait_for_leases()
 
 
 def hash_token(token: str) -> str:

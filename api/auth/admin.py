@@ -10,7 +10,7 @@ from api.auth import accounts
 from api.auth.access import requires_role
 from api.auth.roles import ROLES
 from api.auth.session_routes import EndedSessions
-from api.auth.sessions import end_sessions_of_user
+from api.auth.sessions import end_sessions
 from api.context import context
 from api.web.describe_route import BodyFields, answers, audits, takes_body
 from api.web.responses import render_page, send_json_or_page, send_json_or_redirect
@@ -156,10 +156,9 @@ def remove_user(name: str) -> ResponseReturnValue:
 @answers(EndedSessions)
 def end_users_sessions(name: str) -> ResponseReturnValue:
     """End every session of a user, who may log in again."""
-    with context().database.writing() as session:
-        if session.get(accounts.User, name) is None:
-            raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
-        ended = end_sessions_of_user(session, name)
+    if context().proofs.find_user(name) is None:
+        raise NotFound(f"There is no user {name!r}.", "GET /users lists them.")
+    ended = end_sessions(context().database, name)
     return send_json_or_redirect(EndedSessions(ended=ended), "/admin")
 
 

@@ -1,6 +1,6 @@
-"""Reads what a proof (token, session, user's name) stands for: one SELECT by key for every request.
+"""Reads what a proof (token, session, user's name) stands for, for every request.
 
-Nothing is remembered: a revoked token, an ended session, another role count from the next request on, everywhere.
+A revoked token, an ended session, another role count everywhere as soon as they are confirmed (`key_lookup`).
 """
 
 from typing import NamedTuple

@@ -6,7 +6,7 @@ from flask import Blueprint, g
 from flask.typing import ResponseReturnValue
 
 from api.auth.access import keeps_no_session_alive, requires_role
-from api.auth.sessions import end_sessions_of_user, list_sessions
+from api.auth.sessions import end_sessions, list_sessions
 from api.context import context
 from api.web.describe_route import answers, audits, discloses_nothing
 from api.web.responses import send_json_or_redirect
@@ -85,8 +85,7 @@ def end_own_other_sessions() -> ResponseReturnValue:
     if g.user.by == "token":
         raise NotAllowed("A token cannot end sessions.", "Log in with the password.")
 
-    with context().database.writing() as session:
-        ended = end_sessions_of_user(session, g.user.name, except_id_hash=g.user.session_id_hash)
+    ended = end_sessions(context().database, g.user.name, except_id_hash=g.user.session_id_hash)
     return send_json_or_redirect(EndedSessions(ended=ended), "/account")
 
 

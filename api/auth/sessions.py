@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Double, ForeignKey, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from api.auth.key_lookup import wait_for_leases
 from minipacs.database import Database
 from minipacs.tables import Base
 
@@ -66,10 +67,19 @@ def end_session(database: Database, session_id: str) -> None:
     """End a session; one that has ended already stays ended."""
     with database.writing() as session:
         session.execute(delete(LoginSession).where(LoginSession.id_hash == hash_session_id(session_id)))
+    wait_for_leases()
 
 
-def end_sessions_of_user(session: Session, user_name: str, *, except_id_hash: str = "") -> int:
-    """End every session of a user but one, in the transaction of the caller; return how many ended."""
+def end_sessions(database: Database, user_name: str, *, except_id_hash: str = "") -> int:
+    """End every session of a user but one; return how many ended."""
+    with database.writing() as session:
+        ended = end_sessions_of_user(session, user_name, except_id_hash)
+    wait_for_leases()
+    return ended
+
+
+def end_sessions_of_user(session: Session, user_name: str, except_id_hash: str = "") -> int:
+    """The same within a transaction of the caller, who waits for leases (`key_lookup`) after its end."""
     ended = delete(LoginSession).where(LoginSession.user_name == user_name, LoginSession.id_hash != except_id_hash)
     return len(session.execute(ended.returning(LoginSession.id_hash)).all())
 

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from api.auth import accounts
+from api.auth.key_lookup import wait_for_leases
 from api.auth.session_use import RECORD_S
 from api.auth.sessions import SESSION_S, LoginSession, delete_ended_sessions, list_sessions
 from front_doors import ADMIN_PASSWORD, OUR_PAGE, PAGE, FrontDoors, log_in, open_front_doors, take_session
@@ -46,6 +47,7 @@ def shift_times(doors: FrontDoors, **columns: float) -> None:
     with doors.database.writing() as session:
         values = {name: getattr(LoginSession, name) + seconds for name, seconds in columns.items()}
         session.execute(update(LoginSession).values(values))
+    wait_for_leases()
 
 
 def last_used(doors: FrontDoors) -> float:
