@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import urllib3
 from flask import current_app
 
-from api.auth.password_cache import PasswordCache
+from api.auth.password_checks import PasswordChecks
 from api.auth.proof_lookup import ProofLookup
 from api.auth.session_use import SessionUseRecorder
 from api.dicomweb.frame_client import FrameClient
@@ -33,7 +33,7 @@ class AppContext:
         self.settings = settings
         self.database = Database(settings.database_url)
         self.proofs = ProofLookup(self.database)
-        self.passwords = PasswordCache(get_or_create_secret(settings.home, "session_key"))
+        self.passwords = PasswordChecks(self.database, self.proofs, get_or_create_secret(settings.home, "session_key"))
         self.session_uses = SessionUseRecorder(self.database)
         self.filtered_label_maps = FilteredLabelMapCache()
         self.frame_client = FrameClient(settings.orthanc_url)

@@ -19,6 +19,7 @@ from minipacs.files import write_private
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
+MAX_NAME_CHARACTERS = 64
 MIN_PASSWORD_LENGTH = 8
 """Characters of a password a person chooses."""
 HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
@@ -98,7 +99,9 @@ def create_or_change_user(
     """Create a user, or change the role and the password of one, whose sessions end."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
-    if not 1 <= len(name) <= 64 or ":" in name or not name.isprintable():  # RFC 7617 2: a user-id has no colon
+    if (
+        not 1 <= len(name) <= MAX_NAME_CHARACTERS or ":" in name or not name.isprintable()
+    ):  # RFC 7617 2: a user-id has no colon
         raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
     values = {"role": role, "password_hash": HASHER.hash(password), "must_change": must_change}
     with database.writing() as session:
@@ -160,7 +163,7 @@ def delete_user(database: Database, name: str) -> None:
 def is_right_password(password_hash: str, password: str) -> bool:
     """Whether a password has this hash; takes the same time either way."""
     try:
-        return HASHER.verify(password_hash, password)
+        return HASHER.verify(password_hash, password.encode("utf-8", "surrogatepass"))
     except (VerifyMismatchError, InvalidHashError):
         return False
 

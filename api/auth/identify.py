@@ -3,7 +3,7 @@
 from flask import request
 
 from api.auth import login_limit
-from api.auth.accounts import HASH_OF_NOBODY, Principal, hash_token, is_right_password
+from api.auth.accounts import Principal, hash_token
 from api.auth.proof_lookup import UserRow
 from api.auth.roles import lesser_role
 from api.auth.session_cookie import read_session_id
@@ -28,20 +28,13 @@ def identify_user() -> Principal | None:
     return None
 
 
-def check_password(name: str, password: str) -> UserRow | None:
-    """The user, when this is the password. Failures are counted; too many raise `TooManyAttempts`."""
-    if "\x00" in name:
-        return None
-    database, address = context().database, request.remote_addr or ""
-    login_limit.check_failure_limit(database, name, address)
+def check_password(name: str, password: str, device: str = "") -> UserRow | None:
+    """The user, when this is the password. `device` names a browser that this user has logged in with before.
 
-    user = context().proofs.find_user(name)
-    if is_right_password(user.password_hash if user else HASH_OF_NOBODY, password) and user is not None:
-        context().passwords.remember(name, password, user.password_hash)
-        return user
-
-    login_limit.count_failure(database, name, address)
-    return None
+    Attempts are counted for that browser, else for the address; too many raise `TooManyAttempts`.
+    """
+    client = login_limit.make_client_key(request.remote_addr or "", device)
+    return context().passwords.check(name, password, client)
 
 
 def _identify_by_token(token: str) -> Principal | None:
@@ -72,9 +65,5 @@ def _identify_by_session() -> Principal | None:
 
 
 def _identify_by_password(name: str, password: str) -> Principal | None:
-    if "\x00" in name:
-        return None
-    user = context().proofs.find_user(name)
-    is_known = user is not None and context().passwords.is_known_right(name, password, user.password_hash)
-    found = user if is_known else check_password(name, password)
+    found = check_password(name, password)
     return None if found is None else Principal(found.name, found.role, "basic", bool(found.must_change))

@@ -5,12 +5,18 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, g, make_response, redirect, request
 from flask.typing import ResponseReturnValue
 
-from api.auth import login_limit
 from api.auth.access import public, requires_role
 from api.auth.accounts import change_password
 from api.auth.identify import check_password
 from api.auth.roles import role_includes
-from api.auth.session_cookie import csrf_token, delete_session_cookie, read_session_id, send_session_cookie
+from api.auth.session_cookie import (
+    csrf_token,
+    delete_session_cookie,
+    read_device,
+    read_session_id,
+    send_device_cookie,
+    send_session_cookie,
+)
 from api.auth.session_routes import list_own_sessions
 from api.auth.sessions import end_session, start_session
 from api.context import context
@@ -90,14 +96,13 @@ def log_in(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
         raise NotAllowed("This login came from another site.", "Open /login here.")
 
     target = safe_redirect_target(body.next or query.next)
-    user = check_password(body.user, body.password)
+    user = check_password(body.user, body.password, read_device(body.user))
     if user is None:
         wrong = "User name or password is wrong."
         if not wants_page():
             return make_error_response("wrong_login", wrong, "Try again.", 401)
         return render_page({"next": target, "wrong": wrong, "name": body.user}), 401
 
-    login_limit.forget_failures(context().database, body.user, request.remote_addr or "")
     return start_session_and_redirect(user.name, target)
 
 
@@ -135,7 +140,7 @@ def change_own_password(body: PasswordFields) -> ResponseReturnValue:
         raise NotAllowed("A token cannot change a password.", "Log in with the password.")
     if g.user.name == settings.admin_user and settings.admin_password:
         raise BadRequest("This password is set by MINIPACS_ADMIN_PASSWORD.", "Change it there.")
-    if check_password(g.user.name, body.old) is None:
+    if check_password(g.user.name, body.old, g.user.session_id_hash) is None:
         raise BadRequest("The present password is wrong.", "Try again.")
     if body.again is not None and body.new != body.again:
         raise BadRequest("The two new passwords differ.", "Type the same twice.")
@@ -154,6 +159,7 @@ def start_session_and_redirect(user_name: str, target: str, login: str = "passwo
     session_id = start_session(database, user_name, login=login, address=request.remote_addr or "")
     response = make_response(redirect(target, 303))
     send_session_cookie(response, session_id)
+    send_device_cookie(response, user_name)
     return response
 
 

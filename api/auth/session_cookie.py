@@ -5,6 +5,7 @@ so that neither another host of the domain nor a page without HTTPS can plant on
 """
 
 import hmac
+import secrets
 
 from flask import Flask, Response, current_app, request
 from flask.sessions import SessionInterface, SessionMixin
@@ -15,6 +16,9 @@ from api.context import context
 
 NAME = "minipacs"
 NAME_WITH_HTTPS = "__Host-minipacs"
+DEVICE_NAME = "minipacs_device"
+DEVICE_DAYS = 180
+"""A browser that a user has logged in with is known for so long."""
 
 
 class NoFlaskSession(SessionInterface):
@@ -46,6 +50,22 @@ def delete_session_cookie(response: Response) -> None:
     response.delete_cookie(_cookie_name(), path="/", httponly=True, samesite="Lax", secure=is_address_https())
 
 
+def read_device(user_name: str) -> str:
+    """What names this browser, where this user has logged in with it before; empty otherwise."""
+    device, _, signature = request.cookies.get(DEVICE_NAME, "").partition(".")
+    is_ours = hmac.compare_digest(signature.encode(), _sign(f"device:{user_name}:{device}").encode())
+    return device if is_ours else ""
+
+
+def send_device_cookie(response: Response, user_name: str) -> None:
+    """Let the browser keep a name of its own, so that guesses of others from its address do not lock it out."""
+    device = read_device(user_name) or secrets.token_urlsafe(16)
+    response.set_cookie(
+        DEVICE_NAME, f"{device}.{_sign(f'device:{user_name}:{device}')}",
+        max_age=DEVICE_DAYS * 86400, path="/login", httponly=True, samesite="Lax", secure=is_address_https(),
+    )  # fmt: skip
+
+
 def is_address_https() -> bool:
     """Whether browsers reach this server by HTTPS: itself, or by a proxy before it."""
     return request.is_secure or context().settings.public_url.startswith("https://")
@@ -54,9 +74,12 @@ def is_address_https() -> bool:
 def csrf_token() -> str:
     """The token of this session's forms: who can read the cookie or a page alone knows it. Empty without a session."""
     session_id = read_session_id()
-    if not session_id:
-        return ""
-    return hmac.digest(str(current_app.secret_key).encode(), f"form:{session_id}".encode(), "sha256").hex()
+    return _sign(f"form:{session_id}") if session_id else ""
+
+
+def _sign(text: str) -> str:
+    """A keyed hash with this installation's key; what signs one kind of text begins with its kind."""
+    return hmac.digest(str(current_app.secret_key).encode(), text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def _cookie_name() -> str:
