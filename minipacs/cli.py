@@ -14,7 +14,12 @@ from typing import Protocol
 from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
 from minipacs.files import restrict_new_files
-from minipacs.settings import Settings, describe_renamed_settings, read_environment
+from minipacs.settings import (
+    Settings,
+    describe_renamed_settings,
+    read_environment,
+    remove_secrets_from_environment,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging_setup.set_up(settings)
         for sentence in describe_renamed_settings(read_environment()):
             log.warning("%s", sentence)
+        remove_secrets_from_environment()
         return commands[arguments.command].run(arguments, settings)
     except MinipacsError as error:
         print(f"minipacs {arguments.command}: {error}", file=sys.stderr)

@@ -5,9 +5,13 @@ Each raises `SettingsError`, which names the setting and the form it must have.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from minipacs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 CORRECT_IT = "Correct it in .env or in the environment."
 LOG_FORMATS = ("text", "json")
@@ -121,10 +125,24 @@ def check_log_format(text: str) -> None:
 
 
 def check_smtp_url(url: str) -> None:
-    """Check the URL of a mail server."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+    """Check the URL of a mail server. The error does not repeat it, nor do those below: a URL may hold a password."""
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        is_server = False
+    if not is_server:
         raise SettingsError("MINIPACS_SMTP_URL is no mail server.", "Write smtp://host:port or smtps://host:port.")
+
+
+def check_database_url(url: str) -> None:
+    """Check that it is SQLite's, or PostgreSQL's with the driver that is installed."""
+    if url.startswith("sqlite:///"):
+        return
+    form = "Write sqlite:////folder/file or postgresql+psycopg://user:password@host:5432/database."
+    parts = _parse_database_url("MINIPACS_DATABASE_URL", url, form)
+    if parts.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise SettingsError("MINIPACS_DATABASE_URL is neither SQLite nor PostgreSQL.", form)
 
 
 def check_orthanc_database_url(url: str) -> None:
@@ -132,12 +150,20 @@ def check_orthanc_database_url(url: str) -> None:
     if not url:
         return
     form = "Write postgresql://user:password@host:5432/database."
-    parts = urlsplit(url)
-    if not parts.scheme:
-        raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL is no URL.", form)
-    is_postgresql = parts.scheme.partition("+")[0] == "postgresql"
-    if not (is_postgresql and parts.username and parts.hostname and parts.path.strip("/")):
+    parts = _parse_database_url("MINIPACS_ORTHANC_DATABASE_URL", url, form)
+    is_postgresql = parts.drivername.partition("+")[0] == "postgresql"
+    if not (is_postgresql and parts.username and parts.host and parts.database):
         raise SettingsError("MINIPACS_ORTHANC_DATABASE_URL must name user, host and database.", form)
+
+
+def _parse_database_url(variable: str, url: str, form: str) -> "URL":
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingsError(f"{variable} is no URL.", form) from None
 
 
 def check_public_keys(keys: Sequence[str]) -> None:

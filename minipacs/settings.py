@@ -7,7 +7,7 @@ working directory is read first; the environment wins over it.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout: `orthanc.json`, `ohif_config/` and `orthanc_plugin/` are found below it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """One field a setting; the environment variable is `MINIPACS_` + the field's name in capitals."""
 
@@ -167,6 +167,7 @@ class Settings:
         setting_values.check_public_url(self.public_url)
         setting_values.check_log_format(self.log_format)
         setting_values.check_smtp_url(self.smtp_url)
+        setting_values.check_database_url(self.database_url)
         setting_values.check_orthanc_database_url(self.orthanc_database_url)
         setting_values.parse_peers(self.peers)
         setting_values.parse_retry_rules(self.retry)
@@ -174,13 +175,21 @@ class Settings:
         setting_values.parse_notify_on(self.notify_on)
         setting_values.parse_webhook_urls(self.webhook_url)
 
-    def as_environment(self, *, with_secrets: bool = True) -> dict[str, str]:
-        """The same settings as environment variables, for child processes; those that need none get no secrets."""
+    def as_environment(self, *, with_secrets: bool | Collection[str] = True) -> dict[str, str]:
+        """The same settings as environment variables, for child processes: with all secrets, with none, or with these.
+
+        A process gets the secrets that it needs: `/proc/PID/environ` shows them, and so do its crash reports.
+        """
         return {
             variable_name(name): str(getattr(self, name))
             for name, setting in describe_settings().items()
-            if with_secrets or not setting.is_secret
+            if not setting.is_secret or (with_secrets if isinstance(with_secrets, bool) else name in with_secrets)
         }
+
+    def __repr__(self) -> str:
+        """The settings without their secrets: a library may print the arguments of a function that failed."""
+        shown = {name: getattr(self, name) for name, setting in describe_settings().items() if not setting.is_secret}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def scheduler_host(self) -> str:
@@ -272,6 +281,13 @@ def describe_renamed_settings(environ: Mapping[str, str]) -> list[str]:
         for old, new in RENAMED.items()
         if environ.get(old)
     ]
+
+
+def remove_secrets_from_environment() -> None:
+    """Take our secrets out of this process' environment, once they are read: what it starts inherits none of them."""
+    for name, setting in describe_settings().items():
+        if setting.is_secret:
+            os.environ.pop(variable_name(name), None)
 
 
 def read_environment() -> dict[str, str]:

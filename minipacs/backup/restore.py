@@ -185,7 +185,7 @@ def _open_or_start_archive(settings: Settings) -> Iterator[Archive]:
         if not _is_answering(archive):
             if not is_orthanc_local(settings):
                 archive.read_version()
-            environment = {**settings.as_environment(), **local_orthanc.ENVIRONMENT}
+            environment = {**settings.as_environment(with_secrets=False), **local_orthanc.ENVIRONMENT}
             orthanc = ChildProcess(
                 local_orthanc.prepare_start_command(settings), environment, settings.home / "log" / "orthanc.log"
             )

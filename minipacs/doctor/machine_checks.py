@@ -36,6 +36,7 @@ from minipacs.doctor.work_checks import (
     check_scheduler,
 )
 from minipacs.errors import EngineUnavailable, MinipacsError
+from minipacs.files import OTHERS
 from minipacs.home_folder import RUN_AS_A_USER, find_open_paths, is_root
 from minipacs.settings import (
     PREFIX,
@@ -43,6 +44,7 @@ from minipacs.settings import (
     Settings,
     describe_renamed_settings,
     describe_settings,
+    read_env_file,
     read_environment,
     variable_name,
 )
@@ -60,9 +62,18 @@ def check_settings(settings: Settings, environ: Mapping[str, str] | None = None)
     unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in known)
     if unknown:
         return warning(f"{', '.join(unknown)}: no such setting", "Correct the name (README.md, Settings) or remove it.")
+    if is_env_file_open():
+        return warning(".env holds secrets and can be read by other users of this machine", "chmod 600 .env")
     if renamed := describe_renamed_settings(variables):
         return warning(" ".join(renamed), "Write the new name in .env or in the environment.")
     return ok(f"{sum(name in known for name in variables)} set, the rest by default")
+
+
+def is_env_file_open() -> bool:
+    """Whether the `.env` of the working directory sets a secret, and others than its owner can read it."""
+    file = Path(".env")
+    secrets = {variable_name(name) for name, setting in describe_settings().items() if setting.is_secret}
+    return bool(secrets & set(read_env_file(file))) and bool(file.stat().st_mode & OTHERS)
 
 
 def check_home(settings: Settings) -> Finding:

@@ -29,6 +29,8 @@ CONNECTION_TIMEOUT_S = 5.0
 """Longest wait for the scheduler when a client connects; the callers try again."""
 LOOPBACK = "127.0.0.1"
 """Where the embedded pool listens, at any free ports."""
+WORKER_SECRETS = ("database_url", "orthanc_password")
+"""Names of the secret settings that a worker needs."""
 CLOSE_TIMEOUT_S = 2.0
 """Longest wait for the scheduler when a client closes."""
 
@@ -102,7 +104,8 @@ class EmbeddedPool:
                 )
             self._opened = opened.pop_all()
 
-        environment = replace(secured, scheduler=str(self._cluster.scheduler_address)).as_environment()
+        connected = replace(secured, scheduler=str(self._cluster.scheduler_address))
+        environment = connected.as_environment(with_secrets=WORKER_SECRETS)
         self._workers = [_make_worker_process(environment, "cpu") for _ in range(settings.workers)]
         for number in range(settings.gpus):
             self._workers.append(_make_worker_process({**environment, "CUDA_VISIBLE_DEVICES": str(number)}, "gpu"))

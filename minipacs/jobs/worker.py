@@ -22,7 +22,7 @@ from minipacs.home_folder import prepare_home
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.pool_security import load_pool_security, refuse_open_network
 from minipacs.jobs.task import worker_name
-from minipacs.settings import Settings
+from minipacs.settings import Settings, remove_secrets_from_environment
 from minipacs.signals import close_on_stop_signal
 
 if TYPE_CHECKING:
@@ -106,5 +106,7 @@ if __name__ == "__main__":  # a worker of the embedded pool, which ends with the
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):  # it has ended already
         sys.exit(1)
-    logging_setup.set_up(Settings.from_env())
-    serve(Settings.from_env(), sys.argv[2:])
+    own_settings = Settings.from_env()
+    remove_secrets_from_environment()
+    logging_setup.set_up(own_settings)
+    serve(own_settings, sys.argv[2:])

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,13 @@ STOP_TIMEOUT_S = 15.0
 """Time the parts have to stop by themselves; then they are killed."""
 MAX_UNREADY_ENDS = 3
 """How often a part may end before it is ready: what was killed is started again, what cannot start is reported."""
-NOTHING: Mapping[str, str] = {}
+SECRETS: Mapping[str, Collection[str]] = {
+    "Orthanc": (),  # its passwords stand in its configuration
+    "job service": ("database_url", "orthanc_password", "webhook_secret", "smtp_url"),
+    "prompt service": ("database_url", "orthanc_password"),
+    "front door": ("database_url", "orthanc_password", "admin_password"),
+}
+"""Names of the secret settings that each part needs, and no other gets."""
 
 
 @dataclass
@@ -106,9 +112,7 @@ class Stack:
 
     def _start_all(self) -> None:
         settings, ours = self.settings, [sys.executable, "-m", "minipacs.cli"]
-        self._add_part(
-            "Orthanc", local_orthanc.prepare_start_command(settings), self._is_orthanc_ready, local_orthanc.ENVIRONMENT
-        )
+        self._add_part("Orthanc", local_orthanc.prepare_start_command(settings), self._is_orthanc_ready)
         self._add_part("job service", [*ours, "service"], self._is_job_service_ready)
         self._add_part("prompt service", [*ours, "prompts"], self._is_prompt_service_ready)
         self._add_part("front door", [*ours, "api"], self._is_front_door_ready)
@@ -118,12 +122,12 @@ class Stack:
         for part in self._parts:
             self._wait_until_ready(part)
 
-    def _add_part(
-        self, name: str, command: list[str], is_ready: Callable[[], bool], environment: Mapping[str, str] = NOTHING
-    ) -> None:
+    def _add_part(self, name: str, command: list[str], is_ready: Callable[[], bool]) -> None:
         log = self.settings.home / "log" / f"{name.replace(' ', '-').lower()}.log"
-        child = ChildProcess(command, {**self.settings.as_environment(), **environment}, log)
-        self._parts.append(Part(name, child, is_ready, log))
+        environment = self.settings.as_environment(with_secrets=SECRETS[name])
+        if name == "Orthanc":
+            environment |= local_orthanc.ENVIRONMENT
+        self._parts.append(Part(name, ChildProcess(command, environment, log), is_ready, log))
 
     def _wait_until_ready(self, part: Part) -> None:
         started, is_named = time.monotonic(), False

@@ -80,6 +80,21 @@ def test_what_others_can_open_is_named(settings: Settings) -> None:
     assert "chmod -R go=" in found.remedy
 
 
+def test_an_env_file_with_secrets_that_others_can_read_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".env"
+    file.write_text("MINIPACS_ADMIN_PASSWORD=secret words\n")
+    file.chmod(0o644)
+    found = machine_checks.check_settings(settings)
+    assert (found.state, found.remedy) == ("warning", "chmod 600 .env")
+    assert "secret words" not in found.seen
+
+    file.chmod(0o600)
+    assert machine_checks.check_settings(settings).remedy != "chmod 600 .env"
+
+
 def test_root_is_warned_about(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert machine_checks.check_user(settings).state == "warning"
