@@ -14,7 +14,9 @@ import yaml
 from sqlalchemy import make_url
 
 from minipacs.archive.local_orthanc import build_machine_configuration
-from minipacs.settings import Settings
+from minipacs.jobs.pool import WORKER_SECRETS
+from minipacs.local.supervisor import SECRETS
+from minipacs.settings import Settings, describe_settings, variable_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +79,16 @@ def test_every_box_of_the_cluster_finds_the_others() -> None:
         for setting in ("CERTIFICATE", "KEY", "TRUSTED_CERTIFICATES"):
             assert environment[f"MINIPACS_SCHEDULER_{setting}"].startswith("/data/")
         assert "data:/data" in services[name]["volumes"]
+
+
+def test_a_box_is_given_only_the_secrets_it_needs(file: Path, compose: dict[str, Any]) -> None:
+    secrets = {variable_name(name) for name, setting in describe_settings().items() if setting.is_secret}
+    needed = {"worker": WORKER_SECRETS, "scheduler": (), "archive-owner": (), "postgres": (), "orthanc": ()}
+    for name, service in compose["services"].items():
+        part = {"api": "front door", "service": "job service", "prompts": "prompt service"}.get(name, "")
+        allowed = {variable_name(secret) for secret in (SECRETS[part] if part else needed[name])}
+        given = {variable for variable in service.get("environment", {}) if variable in secrets}
+        assert given <= allowed, name
 
 
 def test_every_variable_is_a_setting(file: Path) -> None:
