@@ -81,7 +81,8 @@ class RemotePool:
             return Client(self._address, security=self._security, set_as_default=False, timeout=CONNECTION_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             raise PoolUnavailable(
-                f"No Dask scheduler answers at {self._address}.", "Start it, or correct MINIPACS_SCHEDULER."
+                f"No Dask scheduler answers at {self._address}.",
+                "Start it, or correct MINIPACS_SCHEDULER and its certificates.",
             ) from error
 
 

@@ -1,7 +1,8 @@
 """Nobody but the product itself can reach the pool: whoever can connect to it can have any code run."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import psutil
 import pytest
 
 from minipacs.errors import SettingsError
+from minipacs.jobs.dask_nodes import MAX_HANDSHAKES
 from minipacs.jobs.pool import EmbeddedPool
 from minipacs.jobs.pool_security import load_pool_security
 from minipacs.settings import Settings
 from pool_attack import ANSWERED, CODE_WAS_RUN, attack, attack_as_strangers, connection_arguments
-from waiting import until
+from waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
 
@@ -59,6 +61,26 @@ def test_nobody_without_the_pools_certificate_can_have_code_run(pool: EmbeddedPo
     outcomes = attack_as_strangers([port for _, port in listening_addresses()], tmp_path)
     assert not {CODE_WAS_RUN, ANSWERED} & set(outcomes.values()), outcomes
     assert pool.client.submit(pow, 2, 10, resources={"cpu": 1}).result() == 1024
+
+
+def test_connections_that_show_no_certificate_use_up_nothing(pool: EmbeddedPool) -> None:
+    with ExitStack() as opened:
+        idle: list[socket.socket] = []
+        for _, port in listening_addresses():
+            for _ in range(2 * MAX_HANDSHAKES):
+                idle.append(opened.enter_context(socket.create_connection(("127.0.0.1", port))))
+        until(lambda: sum(is_open(one) for one in idle) <= 3 * MAX_HANDSHAKES, what="the end of idle connections")
+        assert pool.client.submit(pow, 3, 4, resources={"cpu": 1}).result(PATIENCE_S) == 81
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the other end has not closed it."""
+    try:
+        return bool(connection.recv(1, socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
 
 
 def test_only_the_owner_can_read_the_pools_key_and_it_ends_with_the_pool(tmp_path: Path) -> None:
