@@ -207,12 +207,12 @@ def _make_pdf() -> Dataset:
 
 
 # -- mutants ----------------------------------------------------------------------------------------
-def mutate(file: bytes, seed: int) -> bytes:
-    """The file with a few faults: bits, bytes, lengths, cut, repeated or moved pieces; the same for the same seed."""
+def mutate(file: bytes, seed: int, start: int = 132) -> bytes:
+    """The file with a few faults from `start` on: bits, bytes, lengths, cut or repeated pieces; the same by seed."""
     chance = random.Random(seed)
     mutant = bytearray(file)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-        at = chance.randrange(132, max(140, len(mutant)))
+        at = chance.randrange(start, max(start + 8, len(mutant)))
         match chance.randrange(8):
             case 0:
                 mutant[at : at + 1] = bytes([chance.randrange(256)])
@@ -230,11 +230,54 @@ def mutate(file: bytes, seed: int) -> bytes:
                 piece = mutant[at : at + chance.randrange(1, 200)]
                 mutant[at:at] = piece
             case 6:
-                del mutant[chance.randrange(len(mutant) // 4, len(mutant) + 1) :]
+                del mutant[chance.randrange(max(start, len(mutant) // 4), max(start, len(mutant)) + 1) :]
             case _:
                 mutant[at : at + 2] = chance.choice(
                     (b"SQ", b"UN", b"OB", b"DS", b"PN", b"??", b"UI", b"US", b"FD", b"UV")
                 )
+    return bytes(mutant)
+
+
+VALUES = (
+    b"../..",
+    b"\x1b[2J",
+    b"\0\0",
+    b"\\\\",
+    b"-1",
+    b"1e400",
+    b"NaN",
+    b"=1+1",
+    b"\xff\xfe",
+    b"9" * 16,
+    b"'--",
+    b"\r\nX:",
+)
+
+
+def mutate_values(file: bytes, seed: int) -> bytes:
+    """The file with other bytes in a few of its values, nested ones too: every length and tag stays as it is."""
+    import pydicom
+
+    chance = random.Random(seed)
+    places: list[tuple[int, int]] = []
+
+    def collect(dataset: Dataset) -> None:
+        for tag in list(dataset.keys()):
+            raw = dataset.get_item(tag)
+            length = getattr(raw, "length", 0)
+            if raw is not None and getattr(raw, "value_tell", 0) and 0 < length < 2**31:
+                places.append((raw.value_tell, length))
+        for element in dataset:
+            for item in element.value if element.VR == "SQ" else ():
+                collect(item)
+
+    collect(pydicom.dcmread(BytesIO(file)))
+    mutant = bytearray(file)
+    for _ in range(chance.choice((1, 1, 2, 3, 6))):
+        at, length = chance.choice(places)
+        value = chance.choice((bytes(chance.randrange(256) for _ in range(8)), chance.choice(VALUES)))[:length]
+        begin = at + chance.randrange(length - len(value) + 1)
+        mutant[begin : begin + len(value)] = value
     return bytes(mutant)
 
 
