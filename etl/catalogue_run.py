@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from etl.chunks import iter_chunks
-from etl.extract import Reader, Source
+from etl.extract import Reader, ReadResult, Source
 from etl.loading.loader import Loader
 from etl.options import Options
 from etl.records import Outcome, RejectionReason, SourceItem, SourceUnavailable
@@ -20,8 +20,9 @@ from etl.tally import Tally
 from etl.transform import transform
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
-from minipacs.errors import MinipacsError
+from minipacs.errors import ExceedsMemory, MinipacsError
 from minipacs.jobs.pool_security import load_pool_security
+from minipacs.memory.size_limits import current_limits, use_size_limits
 from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
 
@@ -99,10 +100,12 @@ def transform_chunk(reader: Reader, items: Sequence[SourceItem], *, options: Opt
     return [_transform_item(item, data, options, folder) for item, data in reader.read(items)]
 
 
-def _transform_item(item: SourceItem, data: bytes | SourceUnavailable, options: Options, folder: Path) -> Outcome:
+def _transform_item(item: SourceItem, data: ReadResult, options: Options, folder: Path) -> Outcome:
     if isinstance(data, SourceUnavailable):
         reason = RejectionReason("unavailable", str(data), "Make it readable, or remove it.")
         return Outcome(item, rejection=reason)
+    if isinstance(data, ExceedsMemory):
+        return Outcome(item, rejection=RejectionReason("too_large", data.message, data.hint))
     return transform(item, data, options, folder)
 
 
@@ -165,7 +168,7 @@ def _open_executor(workers: int, executor: Executor | None) -> AbstractContextMa
 
     context = get_context("forkserver")
     context.set_forkserver_preload(["etl.catalogue_run"])  # imported once, not once a worker
-    return ProcessPoolExecutor(workers, mp_context=context)
+    return ProcessPoolExecutor(workers, context, use_size_limits, (current_limits(),))
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from etl.records import SourceItem, SourceUnavailable
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import ARCHIVE_PREFIX
-from minipacs.errors import ArchiveRefused, BadRequest, NotInArchive
+from minipacs.errors import ArchiveRefused, BadRequest, ExceedsMemory, NotInArchive
+from minipacs.memory.process_limit import explain_memory_error
+from minipacs.memory.size_limits import check_object_size
 from minipacs.settings import Settings
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ArchivedInstances",
     "FileReader",
     "FolderSource",
+    "ReadResult",
     "Reader",
     "Source",
     "count_source_items",
@@ -38,10 +41,14 @@ MAX_FETCHES_AHEAD = 4
 """Instances fetched from the archive at once, the one at work among them."""
 
 
+ReadResult = bytes | SourceUnavailable | ExceedsMemory
+"""The bytes of an item, or why there are none."""
+
+
 class Reader(Protocol):
     """Reads the items of a source; it is sent to worker processes."""
 
-    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, ReadResult]]:
         """Yield each item with its bytes, in order."""
 
 
@@ -64,13 +71,21 @@ def count_source_items(source: Source) -> int:
 class FileReader:
     """Reads files."""
 
-    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, ReadResult]]:
         """Yield each file with its bytes, in order."""
         for item in items:
             try:
-                yield item, _decode_source_as_path(item.source).read_bytes()
+                yield item, _read_file(_decode_source_as_path(item.source))
+            except ExceedsMemory as error:
+                yield item, error
             except OSError as error:
                 yield item, SourceUnavailable(f"The file cannot be read: {error.strerror}.")
+
+
+def _read_file(path: Path) -> bytes:
+    """The bytes of a file; raises `ExceedsMemory` before it is read, and `OSError`."""
+    check_object_size(path.stat().st_size, "The file")
+    return path.read_bytes()
 
 
 class FolderSource:
@@ -136,18 +151,19 @@ class ArchiveReader:
 
     settings: Settings
 
-    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, bytes | SourceUnavailable]]:
+    def read(self, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, ReadResult]]:
         """Yield each instance with its bytes, in order."""
         from minipacs.archive.client import Archive  # not in workers that read files
 
         archive = Archive(self.settings)
         waiting = deque(items)
         under_way: deque[tuple[SourceItem, Future[bytes]]] = deque()
+        max_under_way = MAX_FETCHES_AHEAD
 
         with ThreadPoolExecutor(MAX_FETCHES_AHEAD, "fetch") as pool:
             try:
                 while waiting or under_way:
-                    while waiting and len(under_way) < MAX_FETCHES_AHEAD:
+                    while waiting and len(under_way) < max_under_way:
                         item = waiting.popleft()
                         instance_id = item.source.removeprefix(ARCHIVE_PREFIX)
                         under_way.append((item, pool.submit(archive.read_file, instance_id)))
@@ -157,6 +173,16 @@ class ArchiveReader:
                         yield item, fetch.result()
                     except NotInArchive:
                         yield item, SourceUnavailable("The instance was deleted from the archive.")
+                    except ExceedsMemory as error:
+                        yield item, error
+                    except MemoryError:
+                        if max_under_way == 1:
+                            yield item, explain_memory_error()
+                            continue
+                        max_under_way = 1  # several together are too large: one after the other
+                        waiting.extendleft([ahead for ahead, _fetch in reversed(under_way)])
+                        waiting.appendleft(item)
+                        under_way.clear()
                     except ArchiveRefused:  # of this instance: its file is lost or damaged
                         yield item, SourceUnavailable("The archive cannot read its file of the instance.")
             finally:

@@ -16,7 +16,7 @@ from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
 from etl.rendering.png_files import RenderingResult, render_to_folder
 from etl.split import assign_split
-from minipacs.errors import Unreadable
+from minipacs.errors import ExceedsMemory, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["transform"]
@@ -38,6 +38,8 @@ def transform(item: SourceItem, data: bytes, options: Options, folder: Path) -> 
             return Outcome(item, rejection=RejectionReason("not_dicom", error.message, "Remove it, or send it again."))
         except Truncated as error:
             return Outcome(item, rejection=RejectionReason("truncated", error.message, "Send the object again."))
+        except ExceedsMemory as error:
+            return Outcome(item, rejection=RejectionReason("too_large", error.message, error.hint))
         except Unreadable as error:
             return Outcome(item, rejection=RejectionReason("unreadable", error.message, error.hint))
 

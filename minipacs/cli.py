@@ -14,6 +14,7 @@ from typing import Protocol
 from minipacs import __version__, logging_setup
 from minipacs.errors import MinipacsError
 from minipacs.files import restrict_new_files
+from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import (
     Settings,
     describe_renamed_settings,
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_env()
         logging_setup.set_up(settings)
+        apply_size_limits(settings)
         for sentence in describe_renamed_settings(read_environment()):
             log.warning("%s", sentence)
         remove_secrets_from_environment()

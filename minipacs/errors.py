@@ -20,6 +20,7 @@ MinipacsError
 │  ├─ ArchiveRefused           Orthanc answered, but refused the request
 │  └─ NotInArchive        404
 ├─ Unreadable             422  a file or object breaks a rule of the Standard
+│  ├─ ExceedsMemory       422  it claims or takes more memory than it may
 │  ├─ NotAVolume          422  the series has no regular 3-D geometry
 │  └─ NoPicture           422  catalogued, but its pixels cannot be shown
 └─ EngineError            500
@@ -162,6 +163,10 @@ class Unreadable(MinipacsError):
     """A file or object breaks a rule of the Standard."""
 
     status = 422
+
+
+class ExceedsMemory(Unreadable):
+    """What was sent claims, unpacks to or needs more memory than it may take."""
 
 
 class NotAVolume(Unreadable):

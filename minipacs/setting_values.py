@@ -106,6 +106,12 @@ def check_port(name: str, port: int) -> None:
         raise SettingsError(f"{name} must be a port, 1 to 65535.", CORRECT_IT)
 
 
+def check_memory(name: str, megabytes: int) -> None:
+    """Check an amount of memory: MB, or 0 for what fits the machine."""
+    if megabytes < 0:
+        raise SettingsError(f"{name} must be a number of MB, or 0 for what fits the machine.", CORRECT_IT)
+
+
 def check_aet(aet: str) -> None:
     """Check an application entity title: 1 to 16 characters."""
     if not 1 <= len(aet) <= MAX_AET_LENGTH:

@@ -80,6 +80,9 @@ class Settings:
     lease_s: Annotated[int, "seconds a worker may be silent before its job is given to another"] = 30
     attempts: Annotated[int, "attempts a job has before it is failed"] = 3
     retry: Annotated[str, "failed jobs to queue again by kind and seconds: segment=3600,…; empty: none"] = ""
+    object_mb: Annotated[int, "MB of memory an object may take, unpacked; 0: an eighth of the memory, at least 256"] = 0
+    frame_mb: Annotated[int, "MB of memory a decoded frame may take; 0: 1/32 of the memory, at least 96"] = 0
+    volume_mb: Annotated[int, "MB of memory a volume may take; 0: a twelfth of the memory, at least 256"] = 0
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
     backup_recipients: Annotated[str, "public keys that backups are encrypted for, comma-separated; empty: none"] = ""
@@ -155,6 +158,8 @@ class Settings:
         for name in ("upload_mb", "upload_files", "upload_ratio"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)
+        for name in ("object_mb", "frame_mb", "volume_mb", "engine_memory_mb"):
+            setting_values.check_memory(variable_name(name), getattr(self, name))
         for name in ("stable_study_address", "prompts"):
             setting_values.parse_address(variable_name(name), getattr(self, name))
         setting_values.check_scheduler(self.scheduler)

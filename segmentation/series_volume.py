@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from minipacs.errors import NotAVolume, Unreadable
+from minipacs.formats.decode_pixels import check_pixel_claim, decode_all_pixels
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.geometry import reverse_index_order
 from minipacs.formats.grey_header import read_pipeline
@@ -24,6 +25,7 @@ from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.uids import check_uid
 from minipacs.formats.volume_file import is_volume_file, read_volume
+from minipacs.memory.size_limits import check_volume_size
 from segmentation.identity import derive_uid
 from segmentation.volume_rules import (
     check_grid,
@@ -133,8 +135,11 @@ def load_volume(slices: Slices) -> "Volume":
     """The stack with its modality values: int16 where they are whole numbers in its range, else float32.
 
     `highdicom.Volume`, array (slices, rows, columns), C-contiguous; CT in HU (PS3.3 C.11.1).
+    Raises `ExceedsMemory`, before anything is decoded, for more than a volume may take.
     """
     from highdicom import Volume
+
+    check_volume_size(sum(check_pixel_claim(image) for image in slices.images), "The series")
 
     with ThreadPoolExecutor(DECODERS) as pool:
         planes = list(pool.map(decode_modality_values, slices.images))
@@ -205,10 +210,8 @@ def _compute_affine(images: list[Dataset]) -> NDArray[np.float64]:
 
 def decode_modality_values(image: Dataset) -> NDArray[Any]:
     """Modality values of one image (PS3.3 C.11.1): int16 where nothing is lost, else float32."""
-    from pydicom.pixels.utils import pixel_array
-
     with translate_parser_errors(f"The pixels of {image.SOPInstanceUID} cannot be decoded", "Send the series again."):
-        stored = pixel_array(image)  # `image.pixel_array` would keep a second copy of every plane
+        stored = decode_all_pixels(image)  # `image.pixel_array` would keep a second copy of every plane
 
         pipeline = read_pipeline(image, 0)
         if pipeline.modality_lut is not None:

@@ -26,7 +26,7 @@ HEAVY = {"slicer", "vtk", "vtkmodules", "torch", "highdicom", "SimpleITK", "cv2"
 LONGEST = 400
 FULLEST = 18
 """Python files side by side in one folder."""
-LOWER_FOLDERS = ("", "archive", "audit", "formats", "migrations")
+LOWER_FOLDERS = ("", "archive", "audit", "formats", "memory", "migrations")
 UPPER_FOLDERS = ("jobs", "notifications", "backup", "doctor", "local")
 """Folders of minipacs/ that the lower ones never import."""
 

@@ -61,6 +61,7 @@ def place_on_grid(
     """
     import numpy as np
 
+    from minipacs.formats.decode_pixels import decode_all_pixels
     from minipacs.formats.geometry import ras_to_lps
     from minipacs.formats.grey_header import read_pipeline
 
@@ -75,7 +76,7 @@ def place_on_grid(
         if is_off or is_outside:
             raise NotAVolume("The images do not lie on the label map's grid.", "Look at the series in OHIF.")
 
-        values = read_pipeline(image, 0).to_modality(image.pixel_array)
+        values = read_pipeline(image, 0).to_modality(decode_all_pixels(image))
         volume[nearest[0], nearest[1], nearest[2]] = np.clip(np.rint(values), -32768, 32767)
     return volume
 

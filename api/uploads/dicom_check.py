@@ -4,7 +4,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from api.uploads.received import RefusedFile, StorableFile
-from minipacs.errors import Unreadable
+from minipacs.errors import ExceedsMemory, Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.uids import check_uid
@@ -35,6 +35,8 @@ def check_dicom(file: bytes) -> StorableFile | RefusedFile:
             uids = {keyword: str(dataset.get(keyword) or "") for keyword in REQUIRED}
             is_directory = "DirectoryRecordSequence" in dataset
             fault = explain_missing_pixels(dataset) if all(uids.values()) else None
+    except ExceedsMemory as error:
+        return RefusedFile(str(error))
     except Unreadable:
         return RefusedFile("This is not DICOM, or it is broken.")
 

@@ -4,8 +4,10 @@ Everything is looked at before anything is stored: a ZIP that breaks a limit, or
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from io import SEEK_END
 from typing import IO, TypedDict
 
 from flask import Blueprint, request
@@ -15,11 +17,13 @@ from api.auth.access import requires_role
 from api.context import context
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
+from api.uploads.zip_check import check_zip, open_zip
 from api.web.describe_route import MULTIPART, BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.disclosed import note_disclosed
 from api.web.responses import render_page, send_json_or_page
-from minipacs.errors import BadRequest, MinipacsError, TooLarge, Unreadable
+from minipacs.errors import BadRequest, ExceedsMemory, MinipacsError, TooLarge, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.memory.size_limits import check_object_size
 
 blueprint = Blueprint("upload", __name__)
 
@@ -116,13 +120,14 @@ def uploaded_files() -> Iterator[tuple[str, IO[bytes]]]:
 def store_file_or_zip(name: str, stream: IO[bytes], modality: str) -> list[Verdict]:
     """Store a file, or every file of a ZIP; a verdict each."""
     if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+        size = stream.seek(0, SEEK_END)
         stream.seek(0)
-        return [store_file(name, stream.read(), modality)]
+        return [store_file_of_size(name, size, stream.read, modality)]
     stream.seek(0)
     try:
         with translate_parser_errors("The ZIP cannot be read", quote=True):
-            archive = zipfile.ZipFile(stream)
-            entries = check_zip(name, archive)
+            archive = open_zip(stream, context().settings)
+            entries = check_zip(name, archive, context().settings)
     except Unreadable as error:
         return [Verdict(name, "refused", error.message, "ZIP")]
     with archive:
@@ -131,34 +136,20 @@ def store_file_or_zip(name: str, stream: IO[bytes], modality: str) -> list[Verdi
 
 def store_zip_entry(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, modality: str) -> Verdict:
     """Store one file of a ZIP; why not, where not."""
-    entry_name = f"{name}/{entry.filename}"
+    return store_file_of_size(f"{name}/{entry.filename}", entry.file_size, partial(archive.read, entry), modality)
+
+
+def store_file_of_size(name: str, size: int, read: Callable[[], bytes], modality: str) -> Verdict:
+    """Store one file, which is read, or unpacked, only where an object may be so large."""
     try:
+        check_object_size(size, "The file")
         with translate_parser_errors("It cannot be unpacked"):
-            file = archive.read(entry)
+            file = read()
+    except ExceedsMemory as error:
+        return Verdict(name, "refused", str(error))
     except Unreadable as error:
-        return Verdict(entry_name, "refused", error.message)
-    return store_file(entry_name, file, modality)
-
-
-def check_zip(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files of a ZIP, after its limits, its encryption and its checksums were looked at."""
-    entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
-    packed, unpacked = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
-    at = context().settings
-    if len(entries) > at.upload_files:
-        raise TooLarge(f"{name} holds {len(entries)} files; the limit is {at.upload_files}.", "Send it in parts.")
-    if unpacked > at.upload_mb * 2**20 or unpacked > at.upload_ratio * max(packed, 1024):
-        raise TooLarge(
-            f"{name} would unpack to {unpacked / 2**20:.0f} MB, {unpacked / max(packed, 1):.0f} times its size; "
-            f"the limits are {at.upload_mb} MB and {at.upload_ratio} times.",
-            "Send the files without ZIP, or in parts.",
-        )
-    if any(e.flag_bits & 1 for e in entries):
-        raise RuntimeError("it is encrypted")
-    broken = archive.testzip()  # reads no more than file_size of each entry: the sizes above are the truth
-    if broken is not None:
-        raise zipfile.BadZipFile(f"{broken} has a wrong checksum")
-    return entries
+        return Verdict(name, "refused", error.message)
+    return store_file(name, file, modality)
 
 
 def store_file(name: str, file: bytes, modality: str) -> Verdict:

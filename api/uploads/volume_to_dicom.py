@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.uploads.received import RefusedFile, StorableFile
 from minipacs import __version__
-from minipacs.errors import Unreadable
+from minipacs.errors import ExceedsMemory, Unreadable
 from minipacs.formats.dicom_image import ImageUids, decimal_string, encode_file, new_image, place_image, set_pixels
 from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.sop_classes import CT_IMAGE, MR_IMAGE
@@ -59,6 +59,8 @@ def convert_volume(name: str, file: bytes, requested_modality: str = "") -> Stor
     """The DICOM files of the volume, or why there are none. `requested_modality`: CT or MR; empty to guess."""
     try:
         volume = read_volume(BytesIO(file))
+    except ExceedsMemory as error:
+        return RefusedFile(str(error))
     except Unreadable as error:
         return RefusedFile(f"The volume cannot be read: {error.message}")
 
@@ -128,13 +130,17 @@ def quantize(array: "NDArray[Any]") -> StoredVoxels:
     import numpy as np
 
     low, high = float(array.min()), float(array.max())
-    is_whole = np.issubdtype(array.dtype, np.integer) or bool((array == np.rint(array)).all())
+    planes = np.moveaxis(array, -1, 0)  # one after the other: a volume of float64 would be several at once
+    is_whole = np.issubdtype(array.dtype, np.integer) or all((plane == np.rint(plane)).all() for plane in planes)
     if is_whole and low >= -32768 and high <= 32767:
-        return StoredVoxels(array.astype(np.int16), 1.0, 0.0)
+        return StoredVoxels(array.astype(np.int16, copy=False), 1.0, 0.0)
 
     slope = max((high - low) / LEVELS, 1e-9)
     middle = (high + low) / 2
-    return StoredVoxels(np.rint((array - middle) / slope).astype(np.int16), slope, middle)
+    stored = np.empty(planes.shape, np.int16)
+    for plane, in_steps in zip(planes, stored, strict=True):
+        in_steps[:] = np.rint((plane - middle) / slope)
+    return StoredVoxels(np.moveaxis(stored, 0, -1), slope, middle)
 
 
 def _is_sheared(affine: "NDArray[np.float64]") -> bool:

@@ -3,15 +3,16 @@
 from io import BytesIO
 from typing import Any
 
-import pydicom
+from pydicom import FileDataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from etl.describing.dicom_scan import DicomObject, scan_file
 from etl.describing.object_rows import TABLE_COLUMNS
-from etl.rendering.frames import PIXEL_KEYWORDS
-from minipacs.errors import Unreadable
+from minipacs.errors import ExceedsMemory, Unreadable
+from minipacs.formats.decode_pixels import PIXEL_KEYWORDS
+from minipacs.formats.dicom_file import read_bounded_dicom
 from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["WANTED_TAGS", "NotDicom", "Truncated", "parse_dicom_file", "parse_with_pydicom"]
@@ -45,7 +46,10 @@ class Truncated(Unreadable):
 
 
 def parse_dicom_file(data: bytes) -> DicomObject:
-    """Read the elements that the catalogue and rendering need. Raises `NotDicom` and `Truncated`."""
+    """Read the elements that the catalogue and rendering need.
+
+    Raises `NotDicom`, `Truncated`, and `ExceedsMemory` for a deflated one that unpacks to more than an object may take.
+    """
     return scan_file(data, WANTED_TAGS) or parse_with_pydicom(data)
 
 
@@ -58,7 +62,7 @@ def parse_with_pydicom(data: bytes) -> DicomObject:
     try:
         with translate_parser_errors("The header cannot be read"):
             dataset = _read_with_pydicom(data, has_mark)
-    except (NotDicom, Truncated):
+    except (NotDicom, Truncated, ExceedsMemory):
         raise
     except Unreadable as error:
         kind = Truncated if has_mark else NotDicom
@@ -73,10 +77,10 @@ def parse_with_pydicom(data: bytes) -> DicomObject:
     return DicomObject(dataset, None)
 
 
-def _read_with_pydicom(data: bytes, has_mark: bool) -> pydicom.FileDataset:
+def _read_with_pydicom(data: bytes, has_mark: bool) -> FileDataset:
     """The wanted elements; raises `NotDicom` and `Truncated` for what pydicom recognizes as such."""
     try:
-        return pydicom.dcmread(BytesIO(data), force=not has_mark, specific_tags=_TAGS)
+        return read_bounded_dicom(BytesIO(data), force=not has_mark, specific_tags=_TAGS)
     except (InvalidDicomError, EOFError) as error:
         if has_mark:
             raise Truncated("The file ends within its header (PS3.10 7): it is cut off.") from error

@@ -7,8 +7,9 @@ from pydicom import Dataset
 
 from etl.describing.element_values import clean_text
 from etl.records import SegmentRow
-from etl.rendering.frames import count_frames, decode_frames
+from etl.rendering.frames import decode_frames
 from minipacs.errors import NoPicture
+from minipacs.formats.decode_pixels import read_frame_count
 from minipacs.formats.grey import Array
 from minipacs.formats.grey_header import find_functional_group, read_numbers
 from minipacs.formats.sop_classes import LABELMAP_SEGMENTATION
@@ -120,7 +121,7 @@ def _measure_smallest_plane_distance_mm(dataset: Dataset) -> list[float]:
 
     normal = np.cross(orientation[:3], orientation[3:])
     offsets = set()
-    for index in range(count_frames(dataset)):
+    for index in range(read_frame_count(dataset)):
         position = read_numbers(find_functional_group(dataset, index, "PlanePositionSequence"), "ImagePositionPatient")
         if len(position) == 3:
             offsets.add(round(float(np.dot(normal, position)), 3))

@@ -7,7 +7,6 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -16,13 +15,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from minipacs.errors import NoPicture
+from minipacs.errors import NoPicture, Unreadable
+from minipacs.formats.decode_pixels import PIXEL_KEYWORDS, iterate_frames, read_frame_count
 from minipacs.formats.grey import Array, StoredFormat
 from minipacs.formats.sop_classes import SEGMENTATIONS
+from minipacs.memory.process_limit import explain_memory_error
 
-__all__ = ["PIXEL_KEYWORDS", "count_frames", "decode_frames", "is_image", "read_stored_format"]
-
-PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+__all__ = ["decode_frames", "is_image", "read_stored_format"]
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")
@@ -55,14 +54,6 @@ def is_image(dataset: Dataset) -> bool:
     """Whether there are pixels to be rendered."""
     has_pixels = any(keyword in dataset for keyword in PIXEL_KEYWORDS)
     return has_pixels and dataset.get("SOPClassUID") not in SEGMENTATIONS
-
-
-def count_frames(dataset: Dataset) -> int:
-    """Number of Frames (0028,0008); 1 when it is absent or broken."""
-    try:
-        return max(1, int(dataset.get("NumberOfFrames") or 1))
-    except (ValueError, TypeError):
-        return 1
 
 
 def read_stored_format(dataset: Dataset, dtype: np.dtype[Any]) -> StoredFormat:
@@ -113,7 +104,7 @@ def _is_uncompressed_grey(dataset: Dataset) -> bool:
 
 def _view_uncompressed_frames(dataset: Dataset) -> Iterator[Array]:
     """The frames as views of the file's bytes, where their byte order is the machine's."""
-    rows, columns, number = int(dataset.Rows), int(dataset.Columns), count_frames(dataset)
+    rows, columns, number = int(dataset.Rows), int(dataset.Columns), read_frame_count(dataset)
     word_bytes = int(dataset.BitsAllocated) // 8
     frame_bytes = rows * columns * word_bytes
 
@@ -149,12 +140,16 @@ def _decode_with_pydicom(dataset: Dataset, photometric: str) -> Iterator[Array]:
     if isinstance(element, RawDataElement) and isinstance(element.value, memoryview):
         dataset[element.tag] = element._replace(value=bytes(element.value))
 
-    decoded = iter_pixels(dataset, raw=False)
+    decoded = iterate_frames(dataset)
     while True:
         try:
             frame = next(decoded)
         except StopIteration:
             return
+        except Unreadable as error:
+            raise NoPicture(error.message, error.hint) from error
+        except MemoryError as error:
+            raise NoPicture(*explain_memory_error().args) from error
         except DECODER_ERRORS as error:
             syntax = _read_transfer_syntax(dataset).name
             raise NoPicture(

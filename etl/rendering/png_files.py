@@ -12,7 +12,7 @@ from etl.describing.element_values import clean_text
 from etl.options import RULES_VERSION, Options
 from etl.records import RenderingRow
 from etl.rendering.render import Picture, read_pixel_aspect, render_frames
-from minipacs.errors import NoPicture
+from minipacs.errors import ExceedsMemory, NoPicture
 from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["RenderingResult", "render_to_folder"]
@@ -34,7 +34,7 @@ class RenderingResult:
     crc32: int = 0
     """Of the decoded values of the frames; 0 when none was decoded."""
 
-    failure: NoPicture | None = None
+    failure: NoPicture | ExceedsMemory | None = None
     """Why there are no PNGs."""
 
 
@@ -53,7 +53,7 @@ def render_to_folder(
                 rendered.rows += [
                     _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
                 ]
-    except NoPicture as error:
+    except (NoPicture, ExceedsMemory) as error:
         for row in rendered.rows:
             (folder / row["rendering_id"]).unlink(missing_ok=True)
         rendered.rows = []

@@ -19,6 +19,7 @@ from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.uids import is_uid
+from minipacs.memory.size_limits import check_object_size
 from minipacs.secrets import orthanc_password
 from minipacs.settings import Settings
 
@@ -201,8 +202,8 @@ class Archive:
 
     # -- instances --------------------------------------------------------------------------
     def read_file(self, instance_id: str) -> bytes:
-        """The instance as a DICOM file (PS3.10)."""
-        return self._request("GET", f"/instances/{instance_id}/file").content
+        """The instance as a DICOM file (PS3.10); raises `ExceedsMemory` for one larger than an object may be."""
+        return self._request("GET", f"/instances/{instance_id}/file", stream=True).content
 
     def read_dataset(self, instance_id: str) -> "pydicom.Dataset":
         """The instance, read by pydicom; raises `Unreadable`."""
@@ -260,8 +261,16 @@ class Archive:
             )
         return response
 
-    def _send_request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        response: httpx.Response = self._client.request(method, self.url + path, **options)
+    def _send_request(self, method: str, path: str, *, stream: bool = False, **options: Any) -> httpx.Response:
+        """`stream`: look at the length of the answer before its body is read."""
+        request = self._client.build_request(method, self.url + path, **options)
+        response: httpx.Response = self._client.send(request, stream=stream)
+        if stream:
+            try:
+                check_object_size(int(response.headers.get("Content-Length") or 0))
+                response.read()
+            finally:
+                response.close()
         return response
 
 

@@ -5,13 +5,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import Unreadable
+from minipacs.memory.size_limits import check_volume_size
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-MAX_VOXELS = 2**31
-"""A header that promises more is refused before memory is taken for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +23,17 @@ class FileVolume:
     """(4, 4): indices, 0-based, to LPS mm; it may be left-handed or sheared."""
 
 
-def check_shape(shape: "tuple[int, ...]") -> None:
-    """Raise `Unreadable` for a shape that is not valid, or that is too large for memory."""
+def check_shape(shape: "tuple[int, ...]", bytes_per_voxel: int) -> int:
+    """The bytes of the voxels that a header promises, before memory is taken for them.
+
+    Raises `Unreadable` for a shape that is not valid, `ExceedsMemory` for more than a volume may take.
+    """
     if not shape or min(shape) < 0:
         raise Unreadable(f"The volume has the shape {shape}.", "Check the file.")
-    if prod(shape) > MAX_VOXELS:
-        raise Unreadable(
-            f"The volume has the shape {shape}; at most {MAX_VOXELS} voxels are read.", "Send a part of it."
-        )
+
+    size = prod(shape) * bytes_per_voxel
+    check_volume_size(size, f"The volume of shape {shape}")
+    return size
 
 
 def as_volume(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> FileVolume:

@@ -5,6 +5,7 @@ Of the two transforms a file may hold, the sform comes before the qform, as niba
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import lps_to_ras, ras_to_lps, reverse_index_order
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.memory.bounded_stream import BoundedStream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,9 @@ __all__ = ["VoxelLayout", "new_image", "read_grid", "read_layout", "read_nifti"]
 
 NIFTI1_HEADER, NIFTI2_HEADER = 348, 540
 """Bytes of a header; its first word, `sizeof_hdr`, says so."""
+MAX_HEADER_BYTES = 16 * 2**20
+"""Of the header and its extensions, unpacked: before it is known how many bytes the voxels have."""
+FLOAT64_BYTES = 8
 GZIP = b"\x1f\x8b"
 MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 """Of `xyzt_units`; a file that says nothing is in mm."""
@@ -43,15 +48,19 @@ def read_nifti(stream: IO[bytes]) -> FileVolume:
     import numpy as np
 
     with _translate_errors():
-        image = _open_image(stream)
-        check_shape(image.shape)
+        image, bounded = _open_image(stream)
+        stored = int(image.dataobj.dtype.itemsize)
+        check_shape(image.shape, FLOAT64_BYTES if _is_scaled(image) else stored)
+
+        if bounded is not None:
+            bounded.limit = int(image.dataobj.offset) + stored * prod(image.shape)
         return as_volume(np.asanyarray(image.dataobj), ras_to_lps(_read_affine_mm(image)))
 
 
 def read_grid(path: Path) -> "tuple[tuple[int, ...], NDArray[np.float64]]":
     """Shape, and affine from indices to RAS mm, of a NIfTI file whose voxels are not read; raises `Unreadable`."""
     with path.open("rb") as stream, _translate_errors():
-        image = _open_image(stream)
+        image, _bounded = _open_image(stream)
         return tuple(image.shape), _read_affine_mm(image)
 
 
@@ -87,17 +96,26 @@ def new_image(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> Any:
     return image
 
 
-def _open_image(stream: IO[bytes]) -> Any:
-    """A nibabel image whose voxels are still in the stream: they are unpacked where they will stay."""
+def _open_image(stream: IO[bytes]) -> "tuple[Any, BoundedStream | None]":
+    """A nibabel image whose voxels are still in the stream: they are unpacked where they will stay.
+
+    A packed stream gives its header and extensions first, and the voxels once its limit is raised.
+    """
     import nibabel as nib
     from isal import igzip
 
     packed = stream.read(2) == GZIP
     stream.seek(0)
-    plain: Any = igzip.IGzipFile(fileobj=stream) if packed else stream
+    bounded = BoundedStream(igzip.IGzipFile(fileobj=stream), MAX_HEADER_BYTES, "The NIfTI file") if packed else None
+    plain: Any = stream if bounded is None else bounded
     sizes = _possible_header_sizes(plain.read(4))
     plain.seek(0)
-    return (nib.Nifti2Image if NIFTI2_HEADER in sizes else nib.Nifti1Image).from_stream(plain)
+    return (nib.Nifti2Image if NIFTI2_HEADER in sizes else nib.Nifti1Image).from_stream(plain), bounded
+
+
+def _is_scaled(image: Any) -> bool:
+    """Whether stored values are multiplied or moved: then they become float64."""
+    return (float(image.dataobj.slope), float(image.dataobj.inter)) != (1.0, 0.0)
 
 
 def _possible_header_sizes(beginning: bytes | bytearray) -> tuple[int, int]:

@@ -1,7 +1,12 @@
 """NRRD by pynrrd: voxels and their affine. The field `space` names the axes of its coordinates, mostly LPS."""
 
+import bz2
 import re
+import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from io import SEEK_CUR, SEEK_END, BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -9,6 +14,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import space_to_lps
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.memory.size_limits import check_volume_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["read_nrrd"]
 
+MAX_HEADER_BYTES = 2**20
+"""Of the lines before the voxels, together."""
+VECTOR, BLANKS = re.compile(rb"\([^()]*\)"), re.compile(rb"\s+")
+PACKED: Any = {
+    "gzip": partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    "gz": partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    "bzip2": bz2.BZ2Decompressor,
+    "bz2": bz2.BZ2Decompressor,
+}
+"""What unpacks an encoding."""
+SKIPS = ("lineskip", "line skip", "byteskip", "byte skip", "datafile", "data file")
+BYTES_BY_WORD = {"char": 1, "short": 2, "long": 8, "int": 4, "float": 4, "double": 8}
 SPACES = {"left-posterior-superior": "LPS", "right-anterior-superior": "RAS", "left-anterior-superior": "LAS"}
 """Names of the format, and their short forms; any other space is taken for LPS, as ITK does."""
 
@@ -31,17 +49,69 @@ def read_nrrd(stream: IO[bytes], path: Path | None = None) -> FileVolume:
         header = nrrd.read_header(_read_header_lines(stream))
         if path is None and ("data file" in header or "datafile" in header):
             raise Unreadable("The NRRD's voxels lie in another file.", "Send it with its data attached.")
-        check_shape(tuple(int(n) for n in header["sizes"]))
-        array = nrrd.read_data(header, stream, str(path or ""), index_order="F")
+        array = _read_voxels(header, stream, path)
         return as_volume(_drop_list_axes(array, header), _read_affine(header, array.ndim))
 
 
 def _read_header_lines(stream: IO[bytes]) -> Iterator[bytes]:
     """The lines up to the empty one, after which the voxels begin; vectors without the blanks pynrrd stumbles over."""
-    while line := stream.readline():
-        yield re.sub(rb"\s+(?=[^()]*\))", b"", line)
-        if not line.strip():
+    left = MAX_HEADER_BYTES
+    while line := stream.readline(left):
+        yield VECTOR.sub(lambda vector: BLANKS.sub(b"", vector[0]), line)
+        left -= len(line)
+        if not line.strip() or not left:
             return
+
+
+def _read_voxels(header: Any, stream: IO[bytes], path: Path | None) -> Any:
+    """The voxels, behind the header or in a file of their own; no more is read or unpacked than the header promises."""
+    import nrrd
+
+    size = check_shape(tuple(int(n) for n in header["sizes"]), _read_bytes_per_voxel(str(header.get("type"))))
+    encoding = str(header.get("encoding"))
+    if encoding not in ("raw", *PACKED):
+        return nrrd.read_data(header, stream, str(path or ""), index_order="F")
+
+    data_file = header.get("data file", header.get("datafile"))
+    with ((path or Path()).parent / data_file).open("rb") if data_file else nullcontext(stream) as source:
+        lines, skipped = (int(header.get(f"{kind}skip", header.get(f"{kind} skip", 0))) for kind in ("line", "byte"))
+        if lines < 0 or skipped < -1:
+            raise Unreadable("The NRRD skips a negative number of lines or bytes.", "Check the file.")
+        for _ in range(lines):
+            source.readline(MAX_HEADER_BYTES)
+        read = _read_raw_voxels if encoding == "raw" else _unpack_voxels
+        content = read(source, encoding, size, skipped)
+
+    without_skips = {key: value for key, value in header.items() if key not in SKIPS}
+    return nrrd.read_data({**without_skips, "encoding": "raw"}, BytesIO(content), index_order="F")
+
+
+def _read_raw_voxels(source: IO[bytes], _encoding: str, size: int, skipped: int) -> bytes:
+    """The bytes of voxels that are not packed; `skipped`: bytes before them, −1 where they end the file."""
+    source.seek(*((-size, SEEK_END) if skipped == -1 else (skipped, SEEK_CUR)))
+    return source.read(size)
+
+
+def _unpack_voxels(source: IO[bytes], encoding: str, size: int, skipped: int) -> bytes:
+    """The bytes of packed voxels; `skipped`: unpacked bytes before them, −1 where they come last.
+
+    Raises `Unreadable` where they are more than promised.
+    """
+    limit = size + (MAX_HEADER_BYTES if skipped == -1 else skipped)
+    check_volume_size(limit, "The NRRD")
+    unpack: Any = PACKED[encoding]()
+    unpacked: bytes = unpack.decompress(source.read(), limit + 1)
+    if len(unpacked) > limit:
+        raise Unreadable(f"The NRRD unpacks to more than the {size} bytes that its sizes promise.", "Check the file.")
+    return unpacked[-size:] if skipped == -1 else unpacked[skipped:]
+
+
+def _read_bytes_per_voxel(kind: str) -> int:
+    """Of a type by any of its names: `short`, `uint16_t`, `unsigned int`; 8 for one that is unknown."""
+    digits = "".join(letter for letter in kind if letter.isdigit())
+    if digits:
+        return int(digits) // 8
+    return next((size for word, size in BYTES_BY_WORD.items() if word in kind), 8)
 
 
 def _drop_list_axes(array: "NDArray[Any]", header: Any) -> "NDArray[Any]":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minipacs.errors import MinipacsError, Unreadable
+from minipacs.memory.process_limit import explain_memory_error
 
 __all__ = ["translate_parser_errors"]
 
@@ -40,7 +41,7 @@ def translate_parser_errors(
     """Inside, whatever a parser raises becomes `kind(message, hint)`, with the name of the exception.
 
     `quote`: with the parser's own words too. Not for DICOM, whose values they may quote: a patient's name never
-    reaches a log. Errors of ours, and those of the disk, pass as they are.
+    reaches a log. A lack of memory becomes `ExceedsMemory`. Errors of ours, and those of the disk, pass as they are.
     """
     try:
         yield
@@ -49,5 +50,7 @@ def translate_parser_errors(
     except BaseException as error:  # a panic of a decoder in Rust (pyo3) is no `Exception`
         if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
             raise
+        if isinstance(error, MemoryError):
+            raise explain_memory_error() from error
         cause = f"{type(error).__name__}: {error}" if quote else type(error).__name__
         raise kind(f"{message} ({cause}).", hint) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from minipacs.errors import EngineFailed, MinipacsError
+from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import Settings
 from segmentation.engine import Progress
 from segmentation.job.request import SegmentationRequest, parse_request
@@ -32,6 +33,7 @@ def main() -> int:
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     request, settings = parse_request(sys.stdin.readline())
+    apply_size_limits(settings)
     threading.Thread(target=_kill_group_when_parent_ends, daemon=True).start()
 
     def progress(stage: str, done: int = 0, total: int = 0) -> None:

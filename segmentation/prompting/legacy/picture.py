@@ -15,11 +15,13 @@ from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.grey_header import is_inverted, read_first_window
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.uids import is_uid
+from minipacs.memory.size_limits import check_frame_size
 from segmentation.prompter import Mask, PromptedSeries
 from segmentation.series_volume import decode_modality_values
 
 MAX_PIXELS = 64_000_000
 """Of a picture."""
+COLOURS = 3
 RED, ALPHA = (255, 0, 0), 0.5
 IDENTITY_8_BIT = (128.0, 256.0)
 """The window that shows 8 bits as they are (PS3.3 C.11.2.1.2.1)."""
@@ -73,7 +75,9 @@ def read_picture(content: bytes) -> Picture:
     if deep is not None:
         return Picture(deep, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2), "OT", None, None)
 
-    grey = np.rint(shown @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
+    grey = np.empty(shown.shape[:2], np.uint8)
+    for colours, greys in zip(shown, grey, strict=True):  # row by row: the whole as float64 would be much larger
+        greys[:] = np.rint(colours @ np.array([0.299, 0.587, 0.114]))  # ITU-R BT.601
 
     return Picture(grey, shown, "OT", IDENTITY_8_BIT, None)
 
@@ -111,3 +115,4 @@ def _check_size(pixels: int) -> None:
     """Raise `Unreadable` before pixels are decoded: a small file can hold a picture that fills the memory."""
     if not 0 < pixels <= MAX_PIXELS:
         raise Unreadable(f"The picture has {pixels} pixels; the limit is {MAX_PIXELS}.", "Send a smaller one.")
+    check_frame_size(COLOURS * pixels, "The picture")
