@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from minipacs.audit.command_act import CommandAct
+
 if TYPE_CHECKING:
     from etl.options import Options
     from etl.tally import Tally
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from minipacs.database import Database
     from minipacs.settings import Settings
 
-__all__ = ["HELP", "configure", "run"]
+__all__ = ["HELP", "configure", "describe_act", "run"]
 
 HELP = "describe DICOM objects in the catalogue and render them as PNGs"
 REJECTED_EXIT_CODE = 3
@@ -44,6 +46,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rebuild", action="store_true", help="empty the catalogue first, PNGs too (jobs stay)")
     add("--json", action="store_true", help="the summary as JSON, for scripts")
     add("--strict", action="store_true", help=f"exit with {REJECTED_EXIT_CODE} when anything was rejected")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit: what goes into the catalogue, and whether it was emptied before."""
+    what = arguments.folder or arguments.study or arguments.series or ""
+    options = [f"--{name}" for name in ("follow", "prune", "rebuild") if getattr(arguments, name)]
+    uids = tuple(uid for uid in (arguments.study, arguments.series) if uid)
+    return CommandAct("admin", " ".join(filter(None, ["etl", what, *options])), uids)
 
 
 def run(arguments: argparse.Namespace, settings: "Settings") -> int:

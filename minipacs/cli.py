@@ -7,11 +7,12 @@ command in use is imported; help needs them all. An error of ours becomes one se
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from minipacs import __version__, logging_setup
+from minipacs.audit.command_act import CommandAct
 from minipacs.errors import MinipacsError
 from minipacs.files import restrict_new_files
 from minipacs.memory.size_limits import apply_size_limits
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Command(Protocol):
-    """A module with these names."""
+    """A module with these names; where it also has `describe_act(arguments)`, what it does is audited."""
 
     HELP: str
 
@@ -54,12 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         for sentence in describe_renamed_settings(read_environment()):
             log.warning("%s", sentence)
         remove_secrets_from_environment()
-        return commands[arguments.command].run(arguments, settings)
+        return run_command(commands[arguments.command], arguments, settings)
     except MinipacsError as error:
         print(f"minipacs {arguments.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def run_command(command: Command, arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run a command; one that says what it does (`describe_act`) is audited."""
+    describe_act: Callable[[argparse.Namespace], CommandAct | None] = getattr(command, "describe_act", lambda _: None)
+    act = describe_act(arguments)
+    if act is None:
+        return command.run(arguments, settings)
+
+    from minipacs.audit.command_audit import run_audited
+
+    return run_audited(settings, act, lambda: command.run(arguments, settings))
 
 
 def _load_commands(names: Sequence[str]) -> dict[str, Command]:

@@ -21,6 +21,11 @@ def get_or_create_secret(home: Path, name: str) -> str:
     return kept[name]
 
 
+def read_secret(home: Path, name: str) -> str:
+    """The secret of this name; empty where it was never generated, or is lost."""
+    return _read_secrets(home / "secrets.json").get(name, "")
+
+
 def orthanc_password(settings: Settings) -> str:
     """Our password at Orthanc: that of the settings, or the one generated on this machine."""
     return settings.orthanc_password or get_or_create_secret(settings.home, "orthanc_password")

@@ -7,6 +7,7 @@ import argparse
 from contextlib import closing
 from typing import Any
 
+from minipacs.audit.command_act import CommandAct
 from minipacs.settings import Settings
 
 HELP = "the front door: pages, JSON, files, OHIF and DICOMweb at one address"
@@ -21,6 +22,11 @@ MAX_HEADERS = 100
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No arguments: everything is a setting."""
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit."""
+    return CommandAct("start", "api", is_service=True)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -4,6 +4,7 @@ import argparse
 from contextlib import closing
 
 from api.auth.roles import ROLES
+from minipacs.audit.command_act import CommandAct
 from minipacs.settings import Settings
 
 HELP = "API tokens for `Authorization: Bearer`: create, list, revoke"
@@ -18,6 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="names, roles and dates")
     revoke = actions.add_parser("revoke", help="make a token worthless")
     revoke.add_argument("name", metavar="NAME")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit; the token itself is not in it."""
+    return CommandAct("admin", f"token {arguments.action} {getattr(arguments, 'name', '')}".strip())
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -30,7 +30,9 @@ Key = tuple[str, ...]
 class AuditLog:
     """Where this process notes what is done. Safe to share between threads."""
 
-    def __init__(self, database: Database, home: Path) -> None:
+    def __init__(self, database: Database, home: Path, *, delivers: bool = True) -> None:
+        """`delivers`: a thread takes the entries to the database; otherwise `close` does, or another process."""
+        self._delivers = delivers
         self._database, self._home = database, home
         self._spool = SpoolWriter(audit_folder(home))
         self._numbers = itertools.count(1)
@@ -91,7 +93,7 @@ class AuditLog:
         with self._delivering:
             deliver_abandoned_spools(self._database, self._open_chain(), self._home, time.time())
 
-    def close(self) -> None:
+    def close(self, *, delivering: bool = True) -> None:
         """Deliver the rest, and end the thread. What the database does not take is delivered by another process."""
         self._stop.set()
         if self._thread is not None:
@@ -99,7 +101,8 @@ class AuditLog:
             self._thread, self._stop = None, threading.Event()
         try:
             with self._delivering:
-                if self._delivery is not None:
+                if delivering and self._spool.name:
+                    self._delivery = self._delivery or self._open_delivery()
                     self._delivery.deliver(time.time(), ended=True)
                     self._delivery.remove()
                     self._delivery = None
@@ -110,7 +113,7 @@ class AuditLog:
 
     def _write(self, record: SpoolRecord, *, is_durable: bool = False) -> int:
         file_number = self._spool.write(record, is_durable=is_durable)
-        if self._thread is None:
+        if self._delivers and self._thread is None:
             self._start_thread()
         return file_number
 
@@ -141,10 +144,11 @@ class AuditLog:
         with self._delivering:
             if not self._spool.name:
                 return
-            if self._delivery is None:
-                folder, name = audit_folder(self._home), self._spool.name
-                self._delivery = SpoolDelivery(self._database, self._open_chain(), folder, name)
+            self._delivery = self._delivery or self._open_delivery()
             self._delivery.deliver(time.time(), whole=whole)
+
+    def _open_delivery(self) -> SpoolDelivery:
+        return SpoolDelivery(self._database, self._open_chain(), audit_folder(self._home), self._spool.name)
 
     def _open_chain(self) -> Chain:
         if self._chain is None:

@@ -35,6 +35,7 @@ REST = (
 )  # fmt: skip
 HASHED = (*TIMES, *REST)
 MICROSECONDS = 1_000_000
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 TAKEN_AT_ONCE = 5000
 
 EntryRow = dict[str, Any]
@@ -59,11 +60,17 @@ def audit_key(home: Path) -> bytes:
     return get_or_create_secret(home, "audit_key").encode()
 
 
-def hash_entry(key: bytes, before: str, number: int, row: EntryRow) -> str:
-    """The keyed hash of an entry, given that of the entry before it. Times count in microseconds."""
-    times = [None if row[name] is None else round(row[name] * MICROSECONDS) for name in TIMES]
-    values = [VERSION, before, number, *times, *(row[name] for name in REST)]
-    return hmac.digest(key, json.dumps(values, separators=(",", ":")).encode(), "sha256").hex()
+def hash_entry(key: bytes, before: str, number: int, values: Sequence[Any]) -> str:
+    """The keyed hash of an entry, of its values in the order of `HASHED`, given that of the entry before it."""
+    at, last_at, *others = values
+    last_us = None if last_at is None else round(last_at * MICROSECONDS)
+    text = ENCODE([VERSION, before, number, round(at * MICROSECONDS), last_us, *others])
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def hash_row(key: bytes, before: str, number: int, row: EntryRow) -> str:
+    """The same, of an entry by the names of its columns."""
+    return hash_entry(key, before, number, [row[name] for name in HASHED])
 
 
 def seal_ends(key: bytes, first_id: int, base: str, last_id: int, last: str) -> str:
@@ -91,7 +98,7 @@ class Chain:
 
         for row in rows:
             row["id"] = ends.last_id + 1
-            row["mac"] = hash_entry(self._key, ends.last, row["id"], row)
+            row["mac"] = hash_row(self._key, ends.last, row["id"], row)
             ends.last_id, ends.last = row["id"], row["mac"]
         if rows:
             session.execute(self._database.build_insert(AuditEntry), list(rows))
@@ -139,13 +146,12 @@ class Chain:
         """Chain the entries of before there was a chain, as they are found now. Their numbers may have gaps."""
         older = select(AuditEntry.id, *(getattr(AuditEntry, name) for name in HASHED)).order_by(AuditEntry.id)
         after = 0
-        while found := session.execute(older.where(AuditEntry.id > after).limit(TAKEN_AT_ONCE)).mappings().all():
+        while found := session.execute(older.where(AuditEntry.id > after).limit(TAKEN_AT_ONCE)).all():
             changes = []
-            for row in found:
-                after = int(row["id"])
+            for after, *values in found:
                 if not ends.last_id:
                     ends.first_id = after
-                ends.last = hash_entry(self._key, ends.last, after, dict(row))
+                ends.last = hash_entry(self._key, ends.last, after, values)
                 ends.last_id = after
                 changes.append({"id": after, "mac": ends.last})
             session.execute(update(AuditEntry), changes)

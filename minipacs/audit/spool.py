@@ -85,6 +85,7 @@ class SpoolWriter:
                 if descriptor >= 0:
                     os.close(descriptor)
             self._lock_file = self._file = -1
+            self.name = ""
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from typing import IO
 from minipacs import __version__, migrations
 from minipacs.archive.client import Archive, StoredFile
 from minipacs.archive.local_orthanc import is_orthanc_local
+from minipacs.audit.command_act import CommandAct
 from minipacs.backup.encryption import LISTS, create_key
 from minipacs.backup.open_backup import open_target
 from minipacs.backup.store import BackupManifest, BackupTarget, FileEntry
@@ -48,6 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="make a pair of keys: the private one is written into FILE, the public one is printed; no backup is made",
     )
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit."""
+    return CommandAct("export", f"backup {arguments.path}")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -20,6 +20,8 @@ from minipacs import migrations
 from minipacs.archive import local_orthanc
 from minipacs.archive.client import Archive
 from minipacs.archive.local_orthanc import is_orthanc_local
+from minipacs.audit.chain import head_file
+from minipacs.audit.command_act import CommandAct
 from minipacs.backup.backup import FORMAT
 from minipacs.backup.open_backup import open_source
 from minipacs.backup.store import BackupManifest, BackupSource, FileEntry, read_lines
@@ -46,6 +48,11 @@ RESTORED_SETTINGS = "restored-settings.env"
 def configure(parser: argparse.ArgumentParser) -> None:
     """PATH."""
     parser.add_argument("path", type=Path, help="the file or folder `minipacs backup` made")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit."""
+    return CommandAct("upload", f"restore {arguments.path}")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -148,6 +155,7 @@ def _restore_instances(
 def _restore_rows(database: Database, source: BackupSource, manifest: BackupManifest, settings: Settings) -> None:
     """Create the tables of the backup's schema, insert their rows, upgrade to today's schema; queue unfinished jobs."""
     database.upgrade_schema(manifest["schema"])
+    head_file(settings.home).unlink(missing_ok=True)  # of a chain that the rows of the backup replace
     with database.writing() as session:
         connection = session.connection()
         tables = reflect_tables(connection)

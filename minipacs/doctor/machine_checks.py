@@ -28,6 +28,7 @@ from minipacs.certificates.https import check_https_certificate, open_front_door
 from minipacs.doctor.certificate_check import check_certificates
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
+    check_audit,
     check_catalogue,
     check_change_log,
     check_database,
@@ -282,6 +283,7 @@ CHECKS = (
     Check("change log", check_change_log),
     Check("catalogue", check_catalogue),
     Check("notifications", check_notifications),
+    Check("audit", check_audit),
     Check("prompts", check_prompts),
     Check("front door", check_front_door),
 )

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from minipacs import migrations
 from minipacs.archive.client import Archive
+from minipacs.audit.chain import audit_folder
+from minipacs.audit.verification import explain, verify_chain
 from minipacs.catalogue import count_archive_sources, read_archive_sources
 from minipacs.database import Database
 from minipacs.doctor.finding import Finding, failure, ok, warning
@@ -23,6 +25,8 @@ MAX_WAIT_S = 600.0
 """A job that could start and waits longer is a warning."""
 MAX_UNREAD_CHANGES = 1000
 """More unread entries of the change log are a warning."""
+MAX_WAITING_BYTES = 16 * 2**20
+"""More audit entries outside of the database are a warning."""
 ARCHIVE_TIMEOUT_S = 30.0
 """Longest wait for the archive's answer."""
 MAX_COMPARED = 100_000
@@ -75,6 +79,25 @@ def check_queue(settings: Settings) -> Finding:
     if states.get("failed"):
         return warning(seen, "`minipacs jobs list --state failed` says why; `minipacs jobs retry ID` tries again.")
     return ok(seen)
+
+
+def check_audit(settings: Settings) -> Finding:
+    """The audit's chain holds, from where it was verified last; few entries wait outside of the database."""
+    if not _database_exists(settings):
+        return ok("no entries yet")
+    with closing(Database(settings.database_url)) as database:
+        with database.reading() as session:
+            if migrations.current(session.connection()) < migrations.head():
+                return ok("not verified: the database is to be upgraded")
+        found = verify_chain(database, settings.home, whole=False)
+
+    if found.broken is not None:
+        return failure(explain(found), "Find out who could write to the database: docs/security.md, The audit's chain.")
+    waiting = sum(file.stat().st_size for file in audit_folder(settings.home).glob("*.jsonl"))
+    if waiting > MAX_WAITING_BYTES:
+        seen = f"{waiting // 2**20} MB of entries wait in {audit_folder(settings.home)}"
+        return warning(seen, "Is the front door running, and the database? See HOME/log/api.log.")
+    return ok(explain(found))
 
 
 def check_notifications(settings: Settings) -> Finding:

@@ -5,6 +5,7 @@ import json
 
 from sqlalchemy import select
 
+from minipacs.audit.command_act import CommandAct
 from minipacs.database import Database
 from minipacs.errors import BadRequest
 from minipacs.jobs.queue import JobQueue
@@ -20,6 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", type=int, help="number of the job")
     parser.add_argument("--state", choices=STATES, help="only jobs in this state")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct | None:
+    """For the audit; a list discloses studies, too."""
+    is_list = arguments.verb == "list"
+    return CommandAct("search" if is_list else "job", f"jobs {arguments.verb} {arguments.id or ''}".strip())
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from minipacs.archive.client import Archive
+from minipacs.audit.command_act import CommandAct
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
 from minipacs.home_folder import prepare_home
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No arguments: everything comes from the settings."""
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit."""
+    return CommandAct("start", "service", is_service=True)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

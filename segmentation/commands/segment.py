@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from minipacs.audit.command_act import CommandAct
 from minipacs.errors import BadRequest, NotAVolume, Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.parsing import translate_parser_errors
@@ -38,6 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", choices=SEG_TYPES, help="form of the DICOM SEG (default: the rules')")
     parser.add_argument("--mrb", action="store_true", help="write 3D Slicer's whole scene too, scene.mrb")
     parser.add_argument("--modality", default="", help="of a file that is not DICOM (default: CT where values say so)")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct | None:
+    """For the audit: a study of the archive; files of others are no matter of it."""
+    is_study = UID.fullmatch(arguments.source) and not Path(arguments.source).exists()
+    return CommandAct("segment", f"segment {arguments.source}", (arguments.source,)) if is_study else None
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
