@@ -16,8 +16,10 @@ from api.results import file_list, labels, share_routes, viewer_pages
 from api.results import files as result_files
 from api.uploads import upload
 from api.web import cors, read_request, responses
+from api.web.trusted_proxies import TrustedProxies
 from api.work import engines, job_events, jobs, prompts, rules, signed_files
 from minipacs.secrets import get_or_create_secret
+from minipacs.setting_values import parse_networks
 from minipacs.settings import Settings
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -77,6 +79,9 @@ def build_app(settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
+
+    networks = parse_networks("MINIPACS_TRUSTED_PROXIES", settings.trusted_proxies)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, networks)  # type: ignore[method-assign]  # as Flask's documentation has it
 
     context = AppContext(settings)
     context.database.upgrade_schema()

@@ -3,6 +3,7 @@
 Each raises `SettingsError`, which names the setting and the form it must have.
 """
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from minipacs.errors import SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CORRECT_IT = "Correct it in .env or in the environment."
 LOG_FORMATS = ("text", "json")
@@ -98,6 +101,15 @@ def check_all_or_none(values: Mapping[str, str]) -> None:
     if missing and len(missing) < len(values):
         there = [name for name in values if name not in missing]
         raise SettingsError(f"{', '.join(missing)} must be set, too, with {', '.join(there)}.", "Set all, or none.")
+
+
+def parse_networks(name: str, text: str) -> list[Network]:
+    """Addresses and networks, comma-separated: `127.0.0.1, 10.0.0.0/8, ::1`."""
+    try:
+        return [ipaddress.ip_network(part) for part in parse_list(text)]
+    except ValueError as error:
+        form = "Write addresses or networks, separated by commas: 127.0.0.1,10.1.0.0/16."
+        raise SettingsError(f"{name} has an entry that is no network: {error}.", form) from error
 
 
 def check_port(name: str, port: int) -> None:

@@ -50,6 +50,7 @@ class Settings:
     https_certificate: Annotated[str, "PEM file: certificate of the front door, which speaks HTTPS alone then"] = ""
     https_key: Annotated[str, "PEM file: private key of that certificate"] = ""
     public_url: Annotated[str, "address of the front door for links and QR codes (default: detected)"] = ""
+    trusted_proxies: Annotated[str, "networks of proxies whose X-Forwarded-For, -Proto and -Host count"] = ""
     cors_origins: Annotated[str, "origins whose pages may send a token, comma-separated; empty: none"] = ""
     browsing: Annotated[int, "1: result folders can be browsed below /output; 0: files by their address alone"] = 1
     upload_mb: Annotated[int, "MB one upload may have, and a ZIP may unpack to"] = 8192
@@ -170,6 +171,7 @@ class Settings:
         setting_values.check_all_or_none({variable_name(name): getattr(self, name) for name in pair})
         setting_values.check_aet(self.aet)
         setting_values.check_public_url(self.public_url)
+        setting_values.parse_networks("MINIPACS_TRUSTED_PROXIES", self.trusted_proxies)
         setting_values.check_log_format(self.log_format)
         setting_values.check_smtp_url(self.smtp_url)
         setting_values.check_database_url(self.database_url)

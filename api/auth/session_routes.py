@@ -60,6 +60,7 @@ def report_use() -> LoginJson:
 
 
 @blueprint.get("/account/sessions")
+@discloses_nothing
 @answers(list[SessionJson])
 def list_own_sessions() -> list[SessionJson]:
     """Every session of one's own that can be used, the one that was used last first."""

@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 "limit_request_line": MAX_LINE_BYTES,
                 "limit_request_field_size": MAX_LINE_BYTES,
                 "limit_request_fields": MAX_HEADERS,
+                "forwarded_allow_ips": "",  # MINIPACS_TRUSTED_PROXIES says whom to believe, not gunicorn
+                "secure_scheme_headers": {},
                 "control_socket_disable": True,
                 "proc_name": "minipacs-api",
                 "worker_tmp_dir": "/dev/shm",

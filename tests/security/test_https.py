@@ -96,8 +96,9 @@ def test_links_and_the_session_cookie_follow_the_address(front_door: FrontDoor) 
         answer = b""
         while got := connection.recv(65536):
             answer += got
-    (cookie,) = [line for line in answer.split(b"\r\n") if line.startswith(b"Set-Cookie: ")]
-    assert b"Secure" in cookie
+    cookies = [line for line in answer.split(b"\r\n") if line.startswith(b"Set-Cookie: ")]
+    assert len(cookies) == 2  # the session's, and the one by which the browser is known
+    assert all(b"; Secure" in cookie for cookie in cookies)
 
 
 def test_commands_of_this_machine_use_https_and_know_the_certificate(
