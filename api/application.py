@@ -14,7 +14,7 @@ from api.openapi import docs_page, document
 from api.ops import health, metrics
 from api.results import file_list, labels, share_routes, viewer_pages
 from api.results import files as result_files
-from api.uploads import upload
+from api.uploads import spool, upload
 from api.web import cors, read_request, responses
 from api.web.trusted_proxies import TrustedProxies
 from api.work import engines, job_events, jobs, prompts, rules, signed_files
@@ -73,9 +73,11 @@ def build_app(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
     app.json = JsonProvider(app)
+    app.request_class = spool.Request
     app.session_interface = NoFlaskSession()
     app.secret_key = get_or_create_secret(settings.home, "session_key")
     app.config.update(
+        MAX_CONTENT_LENGTH=read_request.MAX_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )

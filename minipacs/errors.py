@@ -7,6 +7,7 @@ MinipacsError
 ├─ PasswordChangeRequired 403  the password must be changed before anything else
 ├─ Gone                   410  a link that has ended or was revoked
 ├─ TooLarge               413  an upload breaks a limit
+├─ DiskFull               507  the disk has no room for an upload
 ├─ TooManyAttempts        429  too many wrong passwords
 ├─ TooManyListeners       503  more pages listen than the front door can serve
 ├─ ViewerMissing          503  the OHIF build was not prepared
@@ -91,6 +92,12 @@ class TooLarge(MinipacsError):
     """An upload breaks a limit."""
 
     status = 413
+
+
+class DiskFull(MinipacsError):
+    """The disk has no room for what is sent."""
+
+    status = 507
 
 
 class TooManyListeners(MinipacsError):

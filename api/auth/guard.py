@@ -17,6 +17,8 @@ from api.web.describe_route import READING, current_description
 from api.web.responses import make_error_response, wants_page
 from minipacs.errors import NotAllowed, NotFound, PasswordChangeRequired
 
+MAX_FORM_BYTES = 64 * 1024
+"""Of a form whose field says that it is ours."""
 ALWAYS_PUBLIC = ("/ohif/manifest.json",)
 """Browsers fetch a manifest without cookies (HTML 4.6.7.9)."""
 
@@ -42,12 +44,11 @@ def check_access() -> ResponseReturnValue | None:
     g.user = identify_user()
     if g.user is None:
         return _send_to_login()
-    if request.method not in READING and g.user.by == "session" and not _is_from_our_pages():
-        raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
-
     needed = description.role_for(request.method)
     if not role_includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
+    if request.method not in READING and g.user.by == "session" and not _is_from_our_pages():
+        raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
     if g.user.must_change and request.blueprint != "login":
         return _send_to_password_change()
     return None
@@ -89,7 +90,12 @@ def _is_from_our_pages() -> bool:
     origin = request.headers.get("Origin")
     if origin is not None:
         return urlsplit(origin).netloc == request.host
-    given = request.headers.get("X-CSRF-Token") or (
-        request.form.get("csrf_token", "") if request.mimetype == "application/x-www-form-urlencoded" else ""
-    )
+    given = request.headers.get("X-CSRF-Token") or _read_csrf_field()
     return bool(given) and hmac.compare_digest(given.encode(), csrf_token().encode())
+
+
+def _read_csrf_field() -> str:
+    """The token of a form of ours. Of a body that is longer, or does not say how long it is, nothing is read."""
+    is_small = 0 < (request.content_length or 0) <= MAX_FORM_BYTES
+    is_form = request.mimetype == "application/x-www-form-urlencoded"
+    return request.form.get("csrf_token", "") if is_small and is_form else ""

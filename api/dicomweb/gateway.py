@@ -17,6 +17,7 @@ from flask import Blueprint, Response, request
 from api.context import context
 from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies
 from api.dicomweb.frame_client import Frame
+from api.uploads.spool import check_free_space
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
@@ -93,7 +94,9 @@ def _fetch_frame(path: str) -> Frame | None:
 @allows_unknown_names
 @answers(DICOM_JSON, "application/dicom+xml")
 def store_instances(study: str | None) -> Response:
-    """STOW-RS; the body streams through."""
+    """STOW-RS; the body streams through, as long as an upload may be."""
+    request.max_content_length = context().settings.upload_mb * 2**20
+    check_free_space(context().settings, min(request.content_length or 0, request.max_content_length))
     if study is not None and not is_uid(study):
         raise NotFound("DICOMweb has no such study here.", "A UID has digits and dots (PS3.5 9.1).")
     path = f"studies/{study}" if study else "studies"

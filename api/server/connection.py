@@ -15,7 +15,8 @@ END_OF_HEAD = b"\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
 """Of request line and headers; gunicorn's own limits, of each, are below."""
 RECEIVE_BYTES = 16 * 1024
-MAX_DISCARDED_BYTES = 2**20
+DISCARD_BYTES = 256 * 1024
+MAX_DISCARDED_BYTES = 8 * 2**20
 """Received and thrown away, while the answer to a refused body is on its way."""
 USE_HTTPS = b"This port speaks https: begin the address with https://.\n"
 TOO_LARGE = b"The request line and the headers have too many bytes.\n"
@@ -114,7 +115,7 @@ class Connection:
     def discard(self) -> bool:
         """Throw away what has come; False when the client has ended, or sent too much."""
         try:
-            data = socket.socket.recv(self.tcp, RECEIVE_BYTES)
+            data = socket.socket.recv(self.tcp, DISCARD_BYTES)
         except BlockingIOError:
             return True
         except OSError:

@@ -17,6 +17,7 @@ from api.auth.access import requires_role
 from api.context import context
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
+from api.uploads.spool import check_free_space
 from api.uploads.zip_check import check_zip, open_zip
 from api.web.describe_route import MULTIPART, BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.disclosed import note_disclosed
@@ -56,10 +57,11 @@ class UploadFields(BodyFields):
 
 
 def allow_large_upload() -> None:
-    """Set the limits of an upload, as the administrator wants them."""
+    """Set the limits of an upload, as the administrator wants them. Raises `DiskFull` where it has no room."""
     settings = context().settings
     request.max_content_length = settings.upload_mb * 2**20
     request.max_form_parts = settings.upload_files
+    check_free_space(settings, min(request.content_length or 0, request.max_content_length))
 
 
 @blueprint.get("/upload")

@@ -53,18 +53,16 @@ def read_request() -> None:
 def read_body(body: BodyDescription | None, strict: bool) -> Struct | None:
     """The fields of the body, of JSON or of a form; a route without described fields refuses any."""
     if body is None and not strict:
+        check_body_length()
         return None
     if body is None:
         body = NO_BODY
     elif body.model is None:
         return None
 
-    request.max_content_length = MAX_BODY_BYTES
     if body.before_reading is not None:
         body.before_reading()
-    most = request.max_content_length
-    if most is not None and (request.content_length or 0) > most:
-        raise TooLarge(f"A request has at most {most / 2**20:g} MB here.", "Send less at once.")
+    check_body_length()
 
     if strict and request.content_length and not is_accepted_type(body, request.mimetype):
         raise BadRequest(f"The route takes no body of the type {request.mimetype!r}.", f"Send {body.media[0]}.")
@@ -77,6 +75,13 @@ def is_accepted_type(body: BodyDescription, mimetype: str) -> bool:
     if request.is_json:
         return JSON in body.media
     return mimetype in ("", *body.media) or (mimetype == MULTIPART and FORM in body.media)
+
+
+def check_body_length() -> None:
+    """Raise `TooLarge` for a body that says itself that it is longer than the route takes."""
+    most = request.max_content_length
+    if most is not None and (request.content_length or 0) > most:
+        raise TooLarge(f"A request has at most {most / 2**20:g} MB here.", "Send less at once.")
 
 
 def read_json() -> Given:
