@@ -33,15 +33,22 @@ A message names the thing and the rule it breaks; the hint is the remedy. Progra
 `ValueError` and `TypeError`.
 """
 
+CONTROL_CHARACTERS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
+"""Of ASCII and Latin-1, and the line separators, each as a space: they forge a line of a log, command a terminal."""
+
 
 class MinipacsError(Exception):
-    """An error with a sentence for the user and, where there is one, a remedy."""
+    """An error with a sentence for the user and, where there is one, a remedy.
+
+    A sentence that quotes a foreign object has a space in place of every control character: it enters logs, mails,
+    pages and terminals.
+    """
 
     status = 500
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
-        self.message = message
+        self.message = message if message.isprintable() else message.translate(CONTROL_CHARACTERS)
         self.hint = hint
 
     @property

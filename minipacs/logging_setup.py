@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -81,9 +82,16 @@ def set_up(settings: Settings, level: int = logging.INFO) -> None:
     """Set logging up for the whole process. Call it once, at its start."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLineFormatter() if settings.log_format == "json" else TextLineFormatter())
+    silence_pydicom()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def silence_pydicom() -> None:
+    """Let pydicom's warnings reach no log: they quote the elements of the object that they are about."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
 
 
 @contextmanager

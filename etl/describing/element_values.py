@@ -12,6 +12,7 @@ from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, Time
 
 from etl.describing.dicom_scan import RawValues
 from etl.records import Row
+from minipacs.errors import CONTROL_CHARACTERS
 from minipacs.tables import Base
 
 __all__ = ["Column", "clean_text", "list_element_columns", "parse_date", "parse_date_time", "parse_time", "read_row"]
@@ -25,9 +26,6 @@ ESCAPE = b"\x1b"
 
 MAX_CHARACTERS = 512
 """Longer than the longest VR of a column, a PN of three groups (PS3.5 6.2), and short enough for any index."""
-
-CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
-"""Of ASCII and Latin-1, and the line separators: line breaks forge a line of a log, escapes command a terminal."""
 
 LAST_SECOND = 59
 """TM knows the leap second 60, Python does not."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from minipacs.errors import EngineFailed, MinipacsError
+from minipacs.logging_setup import silence_pydicom
 from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import Settings
 from segmentation.engine import Progress
@@ -32,6 +33,7 @@ def main() -> int:
     """Read the request, segment, and write the result or the error."""
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
+    silence_pydicom()
     request, settings = parse_request(sys.stdin.readline())
     apply_size_limits(settings)
     threading.Thread(target=_kill_group_when_parent_ends, daemon=True).start()

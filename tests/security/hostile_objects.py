@@ -293,9 +293,9 @@ def with_new_identity(file: bytes, number: int) -> bytes:
     return as_file(dataset)
 
 
-def write_text_everywhere(dataset: Dataset, text: str) -> Dataset:
-    """Put a text into every element of text, sequences included, but for the UIDs and the character set."""
-    kept = ("SpecificCharacterSet", "Modality", "PhotometricInterpretation", "SegmentationType")
+def write_text_everywhere(dataset: Dataset, text: str, *kept: str) -> Dataset:
+    """Put a text into every element of text, sequences included, but for UIDs, what decoders need, and `kept`."""
+    kept += ("SpecificCharacterSet", "Modality", "PhotometricInterpretation", "SegmentationType")
 
     def put(_: Dataset, element: Any) -> None:
         if element.keyword not in kept and element.VR in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"):

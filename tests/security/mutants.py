@@ -262,12 +262,13 @@ def check_ends(stack: RunningStack, report: Report) -> None:
 
 
 def main() -> int:
-    """Send as many as the argument says; print the table."""
+    """Send as many as the first argument says, from the seed of the second; print the table."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    first_seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     report = Report()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), engine="none") as stack:
         began = time.monotonic()
-        send_mutants(stack, list(make_mutants(number)), report)
+        send_mutants(stack, list(make_mutants(number, first_seed)), report)
         print(report.as_table())
         print(f"{number} mutants in {time.monotonic() - began:.0f} s")
     return 1 if report.faults else 0

@@ -128,3 +128,10 @@ def test_no_log_has_the_words_of_an_exception() -> None:
     assert "ValueError" in text
     assert "RuntimeError" in text
     assert "test_foreign_text.py" in text
+
+
+def test_the_sentence_of_an_error_has_no_control_characters_of_the_object_that_it_quotes() -> None:
+    error = Unreadable(f"Its pixel values are {HOSTILE_TEXT}.")
+
+    assert error.message.isprintable()
+    assert json.dumps(error.as_json())
