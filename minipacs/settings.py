@@ -97,6 +97,12 @@ class Settings:
     mail_from: Annotated[str, "sender of the notification mails"] = "minipacs@localhost"
     smtp_url: Annotated[str, "mail server, smtp://user:password@host:587 or smtps://…", SECRET] = "smtp://127.0.0.1:25"
 
+    audit_days: Annotated[int, "days an audit entry is kept; 0: for ever"] = 0
+    audit_syslog: Annotated[str, "host:port of a syslog receiver (TLS) that gets the audit; empty: none"] = ""
+    audit_syslog_ca: Annotated[str, "authority of the syslog receiver's certificate, PEM (default: the system's)"] = ""
+    audit_syslog_certificate: Annotated[str, "our certificate for the syslog receiver, PEM; empty: none"] = ""
+    audit_syslog_key: Annotated[str, "key of that certificate, PEM"] = ""
+
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     engine_stall_s: Annotated[int, "seconds an engine may neither report progress nor use the processor"] = 300
@@ -181,6 +187,10 @@ class Settings:
         setting_values.check_public_keys(self.backup_public_keys)
         setting_values.parse_notify_on(self.notify_on)
         setting_values.parse_webhook_urls(self.webhook_url)
+        if self.audit_days < 0:
+            raise SettingsError(f"{variable_name('audit_days')} must be 0 or more.", setting_values.CORRECT_IT)
+        if self.audit_syslog:
+            setting_values.parse_address(variable_name("audit_syslog"), self.audit_syslog)
 
     def as_environment(self, *, with_secrets: bool | Collection[str] = True) -> dict[str, str]:
         """The same settings as environment variables, for child processes: with all secrets, with none, or with these.
@@ -217,6 +227,11 @@ class Settings:
     def backup_public_keys(self) -> list[str]:
         """The public keys of BACKUP_RECIPIENTS."""
         return setting_values.parse_list(self.backup_recipients)
+
+    @property
+    def audit_syslog_address(self) -> tuple[str, int]:
+        """Host and TCP port of the syslog receiver."""
+        return setting_values.parse_address(variable_name("audit_syslog"), self.audit_syslog)
 
     @property
     def retry_rules(self) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Checks of the work by `minipacs doctor`: the database, the queue, the pool, the change log, notifications."""
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.audit.chain import audit_folder
+from minipacs.audit.forwarding import find_oldest_unsent
 from minipacs.audit.verification import explain, verify_chain
 from minipacs.catalogue import count_archive_sources, read_archive_sources
 from minipacs.database import Database
@@ -90,9 +92,13 @@ def check_audit(settings: Settings) -> Finding:
             if migrations.current(session.connection()) < migrations.head():
                 return ok("not verified: the database is to be upgraded")
         found = verify_chain(database, settings.home, whole=False)
+        oldest_unsent = find_oldest_unsent(database) if settings.audit_syslog else None
 
     if found.broken is not None:
         return failure(explain(found), "Find out who could write to the database: docs/security.md, The audit's chain.")
+    if oldest_unsent is not None and time.time() - oldest_unsent > MAX_WAIT_S:
+        seen = f"entries have waited {(time.time() - oldest_unsent) / 60:.0f} min for {settings.audit_syslog}"
+        return warning(seen, "HOME/log/job-service.log says why the receiver does not take them.")
     waiting = sum(file.stat().st_size for file in audit_folder(settings.home).glob("*.jsonl"))
     if waiting > MAX_WAITING_BYTES:
         seen = f"{waiting // 2**20} MB of entries wait in {audit_folder(settings.home)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minipacs.archive.client import Archive
 from minipacs.audit.command_act import CommandAct
+from minipacs.audit.forwarding import AuditForwarder
 from minipacs.database import Database
 from minipacs.errors import ArchiveError, CatalogueUnavailable, PoolUnavailable, SettingsError
 from minipacs.home_folder import prepare_home
@@ -52,6 +53,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     planner = threading.Thread(target=_run_planner, args=planning, name="planner")
     planner.start()
     notifier.start(stop)
+    forwarder = AuditForwarder(settings, database)
+    forwarder.start(stop)
     ready_file_path(settings).write_text(str(os.getpid()))
     log.info("job service is ready")
 
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         runner.stop()
         planner.join()
         notifier.join()
+        forwarder.join()
         listener.close()
         database.close()
     return 0

@@ -1,0 +1,80 @@
+"""Syslog over TLS: messages of RFC 5424 in the frames of RFC 5425, as PS3.15 A.6 asks of audit messages."""
+
+import os
+import socket
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from minipacs import setting_values
+from minipacs.errors import NotDelivered, SettingsError
+from minipacs.settings import Settings
+
+PRIORITY = 10 * 8 + 5
+"""RFC 5424 6.2.1: facility 10, security and authorization; severity 5, notice."""
+MESSAGE_ID = "DICOM+RFC3881"
+TIMEOUT_S = 30.0
+READ_BYTES = 4096
+
+
+def make_frame(message: bytes, at: float, host: str) -> bytes:
+    """A message as a syslog frame: `LENGTH SP <PRI>1 TIME HOST APP PROCID MSGID SD BOM MESSAGE`."""
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    name = "".join(c for c in host if "!" <= c <= "~") or "-"
+    header = f"<{PRIORITY}>1 {time} {name} minipacs {os.getpid()} {MESSAGE_ID} - "
+    syslog = header.encode() + b"\xef\xbb\xbf" + message
+    return str(len(syslog)).encode() + b" " + syslog
+
+
+def send_frames(settings: Settings, frames: Iterable[bytes]) -> None:
+    """Send the frames by one connection, and wait until the receiver has read them all and ended it too.
+
+    Raises:
+        NotDelivered: the receiver was not reached, did not prove who it is, or broke off: send all of them again.
+    """
+    address = settings.audit_syslog
+    try:
+        with _connect(settings) as connection:
+            for frame in frames:
+                connection.sendall(frame)
+            _end(connection)
+    except ssl.SSLCertVerificationError as error:
+        hint = "Set MINIPACS_AUDIT_SYSLOG_CA to the authority of its certificate."
+        raise NotDelivered(f"The syslog receiver {address} is not trusted ({error.verify_message}).", hint) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        hint = "Start it, or correct MINIPACS_AUDIT_SYSLOG."
+        raise NotDelivered(f"The syslog receiver {address} does not take the audit ({reason}).", hint) from error
+
+
+def make_tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 or newer; the receiver's name is checked against its certificate."""
+    try:
+        context = ssl.create_default_context(cafile=settings.audit_syslog_ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.audit_syslog_certificate:
+            context.load_cert_chain(settings.audit_syslog_certificate, settings.audit_syslog_key or None)
+    except OSError as error:
+        raise SettingsError(
+            f"A certificate of MINIPACS_AUDIT_SYSLOG cannot be read ({error.strerror or error}).",
+            setting_values.CORRECT_IT,
+        ) from error
+    return context
+
+
+def _connect(settings: Settings) -> ssl.SSLSocket:
+    host, port = settings.audit_syslog_address
+    plain = socket.create_connection((host, port), TIMEOUT_S)
+    try:
+        return make_tls_context(settings).wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _end(connection: ssl.SSLSocket) -> None:
+    """Say that no more comes, and wait for the receiver's end: only then it has read everything (RFC 5425 4.4)."""
+    try:
+        connection.unwrap()
+    except ssl.SSLEOFError:
+        return  # it ended the connection without a word of its own, but in order
