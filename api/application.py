@@ -9,6 +9,7 @@ from api.auth.session_cookie import NoFlaskSession
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
 from api.dicomweb import gateway
+from api.groups import routes as groups
 from api.legacy import image_server, image_server_folders, prompt_client, query_client
 from api.openapi import docs_page, document
 from api.ops import health, metrics
@@ -27,6 +28,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     session_routes.blueprint,
     admin.blueprint,
     audit_list.blueprint,
+    groups.blueprint,
     home.blueprint,
     patients.blueprint,
     studies.blueprint,

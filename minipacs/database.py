@@ -4,7 +4,7 @@ SQLite runs in WAL mode; a writing session begins with `BEGIN IMMEDIATE`, so tha
 for each other instead of failing half-way, and readers never wait.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ TOO_LARGE_FOR_INDEX = "54000"
 """PostgreSQL's `program_limit_exceeded`: a value longer than an entry of an index."""
 CREATING = 0x6D696E69
 """PostgreSQL's advisory lock for creating tables."""
+LookUpValue = str | list[str]
+"""A value of a statement; a list where it has `IN`."""
 
 
 class Database:
@@ -44,9 +46,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = _open_engine(url)
+        self.engine = open_engine(url)
         self._writing = self.engine.execution_options(minipacs_writing=True)
-        self._autocommit = _open_autocommit_engine(url)
+        self._autocommit = open_autocommit_engine(url)
 
     @property
     def is_postgresql(self) -> bool:
@@ -83,10 +85,21 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end, rolled back on any error."""
-        with _translate_errors(), Session(self._writing) as session, session.begin():
+        with _translate_errors(), self.open_writing_session() as session, session.begin():
             yield session
 
-    def look_up(self, statement: Select[*tuple[Any, ...]], **values: str) -> Sequence[Row[*tuple[Any, ...]]]:
+    @property
+    def writing_engine(self) -> Engine:
+        """The engine whose transactions begin as writers."""
+        return self._writing
+
+    def open_writing_session(self) -> Session:
+        """A session of `writing`, before its transaction."""
+        return Session(self._writing)
+
+    def look_up(
+        self, statement: Select[*tuple[Any, ...]], **values: str | list[str]
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         """Run one SELECT with these values, outside of any transaction: one round trip, and the last committed rows.
 
         A connection that the server has closed is replaced once.
@@ -99,7 +112,9 @@ class Database:
                     raise
                 return self._select(statement, values)  # all old connections are thrown away with the first
 
-    def _select(self, statement: Select[*tuple[Any, ...]], values: dict[str, str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    def _select(
+        self, statement: Select[*tuple[Any, ...]], values: Mapping[str, str | list[str]]
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         with self._autocommit.connect() as connection:
             return connection.execute(statement, values).all()
 
@@ -126,7 +141,8 @@ class Database:
         self._autocommit.dispose()
 
 
-def _open_engine(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
+    """An engine whose connections are set up as this product needs them."""
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True, pool_size=5)
     file = make_url(url).database
@@ -157,7 +173,7 @@ def _open_engine(url: str) -> Engine:
     return engine
 
 
-def _open_autocommit_engine(url: str) -> Engine:
+def open_autocommit_engine(url: str) -> Engine:
     """An engine that sends neither BEGIN nor ROLLBACK around a statement."""
     arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
     return create_engine(url, isolation_level="AUTOCOMMIT", connect_args=arguments)

@@ -30,7 +30,7 @@ CODE = {"value": "1", "scheme": "99TEST", "meaning": "a test"}
 FIELDS: dict[str, Any] = {
     "user": "admin", "name": "walked", "password": "a password", "old": "the admin's own", "new": "another password",
     "role": "viewer", "rules": "", "series": SERIES, "prompts": [{"kind": "point", "point": [0.0, 0.0, 0.0]}],
-    "label": "Liver", "category": CODE, "type": CODE,
+    "label": "Liver", "category": CODE, "type": CODE, "sees_all": True, "members": ["admin"],
 }  # fmt: skip
 """Values of fields that a body must have, by their name."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Double, ForeignKey, delete, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Double, ForeignKey, delete, select, true
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.auth.key_lookup import wait_for_leases
 from api.auth.roles import ROLES, lesser_role
@@ -16,6 +16,7 @@ from api.auth.sessions import end_sessions_of_user
 from minipacs.database import Database
 from minipacs.errors import BadRequest, NotFound
 from minipacs.files import write_private
+from minipacs.groups.membership import forget_member
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
@@ -38,6 +39,8 @@ class User(Base):
     must_change: Mapped[bool] = mapped_column(default=False)
     """The password was chosen by somebody else: it opens nothing but the change to another."""
     created: Mapped[float] = mapped_column(Double)
+    sees_all: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the user sees every study, or those of the user's groups (an administrator sees all)."""
 
 
 class Token(Base):
@@ -49,6 +52,8 @@ class Token(Base):
     role: Mapped[str]
     user_name: Mapped[str | None] = mapped_column(ForeignKey("api_user.name", ondelete="CASCADE"))
     created: Mapped[float] = mapped_column(Double)
+    sees_all: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """As a user's; a token of a user who is limited to groups is limited as the user is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,13 @@ class Principal:
     """The password is to be changed before anything else."""
     session_id_hash: str = ""
     """Of the session, where the proof is one."""
+    limited_to: str | None = ""
+    """The member whose groups' studies are visible to it (the empty name's: none); None where all are."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every study is visible to it."""
+        return self.limited_to is None
 
 
 def ensure_administrator(database: Database, settings: Settings) -> str | None:
@@ -94,7 +106,7 @@ def first_login_file(settings: Settings) -> Path:
 
 
 def create_or_change_user(
-    database: Database, name: str, role: str, password: str, *, must_change: bool = False
+    database: Database, name: str, role: str, password: str, *, must_change: bool = False, sees_all: bool = True
 ) -> None:
     """Create a user, or change the role and the password of one, whose sessions end."""
     if role not in ROLES:
@@ -104,6 +116,8 @@ def create_or_change_user(
     ):  # RFC 7617 2: a user-id has no colon
         raise BadRequest("A user's name has 1 to 64 printable characters and no colon.", "Choose another name.")
     values = {"role": role, "password_hash": HASHER.hash(password), "must_change": must_change}
+    if not sees_all:
+        values["sees_all"] = False
     with database.writing() as session:
         is_known = session.get(User, name) is not None
         insert = database.build_insert(User).values(name=name, created=database.now(), **values)
@@ -154,10 +168,56 @@ def delete_user(database: Database, name: str) -> None:
         others = session.scalar(select(User.name).where(User.role == "admin", User.name != name).limit(1))
         if user.role == "admin" and others is None:
             raise BadRequest("The last administrator cannot be removed.", "Make another administrator first.")
-        session.execute(delete(Token).where(Token.user_name == name))
+        for token in session.scalars(delete(Token).where(Token.user_name == name).returning(Token.name)):
+            forget_member(session, name_token_member(token))
         end_sessions_of_user(session, name)
+        forget_member(session, name)
         session.delete(user)
     wait_for_leases()
+
+
+def limit_user(name: str, role: str, sees_all: bool) -> str | None:
+    """The member whose groups limit what a user sees: the user; None where all is visible, as to administrators."""
+    return None if sees_all or role == "admin" else name
+
+
+def limit_token(name: str, role: str, sees_all: bool, limit_of_its_user: str | None) -> str | None:
+    """The same of a token: its user, who is limited, or the token itself."""
+    return limit_of_its_user or limit_user(name_token_member(name), role, sees_all)
+
+
+def find_account(session: Session, name: str) -> User | Token | None:
+    """The user of this name, or the token where it is `token:` and a token's."""
+    prefix = name_token_member("")
+    return session.get(Token, name.removeprefix(prefix)) if name.startswith(prefix) else session.get(User, name)
+
+
+def find_principal(database: Database, name: str) -> Principal | None:
+    """Who has this name (a user's, or `token:` and a token's), and what they may; None where they were removed."""
+    with database.reading() as session:
+        account = find_account(session, name)
+        if account is None:
+            return None
+        return Principal(name, account.role, "name", limited_to=limit_user(name, account.role, account.sees_all))
+
+
+def require_account(database: Database, name: str) -> Principal:
+    """Who has this name; raises `NotFound` where nobody has."""
+    found = find_principal(database, name)
+    if found is None:
+        raise NotFound(f"There is no user {name!r}, nor such a token.", "Write `token:NAME` for a token.")
+    return found
+
+
+def set_sees_all(database: Database, name: str, sees_all: bool) -> None:
+    """Let a user or a token see all studies, or those of its groups alone."""
+    account = require_account(database, name)
+    if account.role == "admin" and not sees_all:
+        raise BadRequest("An administrator sees all studies.", "Give it another role first.")
+    with database.writing() as session:
+        found = find_account(session, name)
+        if found is not None:
+            found.sees_all = sees_all
 
 
 def is_right_password(password_hash: str, password: str) -> bool:
@@ -196,8 +256,14 @@ def revoke_token(database: Database, name: str) -> None:
         token = session.get(Token, name)
         if token is None:
             raise NotFound(f"There is no token {name!r}.", "`minipacs token list` lists them.")
+        forget_member(session, name_token_member(name))
         session.delete(token)
     wait_for_leases()
+
+
+def name_token_member(name: str) -> str:
+    """The name of a token that belongs to no user: as a principal, and as a member of groups."""
+    return f"token:{name}"
 
 
 def hash_token(token: str) -> str:

@@ -28,6 +28,15 @@ class AccountJson(TypedDict):
     name: str
     role: str
     created: str | None
+    sees_all: bool
+    """Whether every study is visible to it, or those of its groups alone."""
+
+
+class AccountVisibility(TypedDict):
+    """Whether a user or a token sees all studies from now on."""
+
+    name: str
+    sees_all: bool
 
 
 class NamedUser(TypedDict):
@@ -71,6 +80,15 @@ class UserFields(BodyFields):
     """For the first login, which asks for another; at least 8 characters."""
     role: str = "viewer"
     """One of viewer, annotator, operator, admin."""
+    sees_all: bool = True
+    """false: of a new user, and of one that is changed, the studies of the user's groups alone are visible."""
+
+
+class VisibilityFields(BodyFields):
+    """Which studies are visible."""
+
+    sees_all: bool
+    """true: all; false: those of the groups that the user or token is in."""
 
 
 class RoleFields(BodyFields):
@@ -87,6 +105,8 @@ class TokenFields(BodyFields):
     """1 to 64 printable characters; each token has another."""
     role: str = "viewer"
     """One of viewer, annotator, operator, admin."""
+    sees_all: bool = True
+    """Whether it shows every study, or those of its groups alone."""
 
 
 @blueprint.get("/admin")
@@ -107,7 +127,7 @@ def users() -> list[AccountJson]:
     """Every user, without password."""
     with context().database.reading() as session:
         found = session.scalars(select(accounts.User).order_by(accounts.User.name))
-        return [{"name": u.name, "role": u.role, "created": iso_time(u.created)} for u in found]
+        return [{"name": u.name, "role": u.role, "created": iso_time(u.created), "sees_all": u.sees_all} for u in found]
 
 
 @blueprint.post("/users")
@@ -122,7 +142,9 @@ def add_user(body: UserFields) -> ResponseReturnValue:
     if body.name == g.user.name:
         raise BadRequest("This is your own name.", "Change your password at /account.")
 
-    accounts.create_or_change_user(context().database, body.name, body.role, body.password, must_change=True)
+    accounts.create_or_change_user(
+        context().database, body.name, body.role, body.password, must_change=True, sees_all=body.sees_all
+    )
     return send_json_or_redirect(NamedUser(name=body.name), "/admin", status=201)
 
 
@@ -138,6 +160,17 @@ def change_role(body: RoleFields, name: str) -> ResponseReturnValue:
 
     accounts.set_role(context().database, name, body.role)
     return send_json_or_redirect(UserRole(name=name, role=body.role), "/admin")
+
+
+@blueprint.post("/users/<name>/visibility")
+@requires_role("admin")
+@audits("admin")
+@takes_body(VisibilityFields)
+@answers(AccountVisibility)
+def change_visibility_of_user(body: VisibilityFields, name: str) -> ResponseReturnValue:
+    """Let a user see all studies (`sees_all`), or those of the user's groups alone."""
+    accounts.set_sees_all(context().database, name, body.sees_all)
+    return send_json_or_redirect(AccountVisibility(name=name, sees_all=body.sees_all), "/admin")
 
 
 @blueprint.post("/users/<name>/remove")
@@ -168,7 +201,7 @@ def end_users_sessions(name: str) -> ResponseReturnValue:
 def tokens() -> list[AccountJson]:
     """Every token, without its secret."""
     found = accounts.list_tokens(context().database)
-    return [{"name": t.name, "role": t.role, "created": iso_time(t.created)} for t in found]
+    return [{"name": t.name, "role": t.role, "created": iso_time(t.created), "sees_all": t.sees_all} for t in found]
 
 
 @blueprint.post("/tokens")
@@ -184,9 +217,22 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
 
     owner = None if g.user.name.startswith("token:") else g.user.name
     token = accounts.create_token(context().database, name, body.role, owner)
+    if not body.sees_all:
+        accounts.set_sees_all(context().database, accounts.name_token_member(name), False)
     return send_json_or_page(
         NewToken(name=name, token=token), lambda: page_values(rejections=[], new_token=token), status=201
     )
+
+
+@blueprint.post("/tokens/<path:name>/visibility")
+@requires_role("admin")
+@audits("admin")
+@takes_body(VisibilityFields)
+@answers(AccountVisibility)
+def change_visibility_of_token(body: VisibilityFields, name: str) -> ResponseReturnValue:
+    """Let a token show all studies (`sees_all`), or those of its groups alone."""
+    accounts.set_sees_all(context().database, accounts.name_token_member(name), body.sees_all)
+    return send_json_or_redirect(AccountVisibility(name=name, sees_all=body.sees_all), "/admin")
 
 
 @blueprint.post("/tokens/<path:name>/revoke")

@@ -3,13 +3,13 @@
 from flask import request
 
 from api.auth import login_limit
-from api.auth.accounts import Principal, hash_token
+from api.auth.accounts import Principal, hash_token, limit_token, limit_user, name_token_member
 from api.auth.proof_lookup import UserRow
 from api.auth.roles import lesser_role
 from api.auth.session_cookie import read_session_id
 from api.auth.session_use import is_use_by_person
 from api.auth.sessions import hash_session_id
-from api.context import context
+from api.context import shared_context
 
 
 def identify_user() -> Principal | None:
@@ -34,17 +34,20 @@ def check_password(name: str, password: str, device: str = "") -> UserRow | None
     Attempts are counted for that browser, else for the address; too many raise `TooManyAttempts`.
     """
     client = login_limit.make_client_key(request.remote_addr or "", device)
-    return context().passwords.check(name, password, client)
+    return shared_context().passwords.check(name, password, client)
 
 
 def _identify_by_token(token: str) -> Principal | None:
-    found = context().proofs.find_token(hash_token(token))
+    found = shared_context().proofs.find_token(hash_token(token))
     if found is None:
         return None
     if found.user_name is None or found.user_role is None:
-        return Principal(f"token:{found.name}", found.role, "token")
+        limit = limit_token(found.name, found.role, found.sees_all, None)
+        return Principal(name_token_member(found.name), found.role, "token", limited_to=limit)
     role = lesser_role(found.role, found.user_role)
-    return Principal(found.user_name, role, "token", bool(found.must_change))
+    limit_of_user = limit_user(found.user_name, found.user_role, bool(found.user_sees_all))
+    limit = limit_token(found.name, role, found.sees_all, limit_of_user)
+    return Principal(found.user_name, role, "token", bool(found.must_change), limited_to=limit)
 
 
 def _identify_by_session() -> Principal | None:
@@ -52,18 +55,22 @@ def _identify_by_session() -> Principal | None:
     if not session_id:
         return None
     id_hash = hash_session_id(session_id)
-    found = context().proofs.find_session(id_hash)
+    found = shared_context().proofs.find_session(id_hash)
     if found is None:
         return None
 
-    idle_s = context().settings.idle_minutes * 60
+    idle_s = shared_context().settings.idle_minutes * 60
     if found.now >= found.ends or (idle_s and found.now - found.last_used >= idle_s):
         return None
     if is_use_by_person():
-        context().session_uses.record(id_hash)
-    return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash)
+        shared_context().session_uses.record(id_hash)
+    limit = limit_user(found.user_name, found.role, found.sees_all)
+    return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash, limit)
 
 
 def _identify_by_password(name: str, password: str) -> Principal | None:
     found = check_password(name, password)
-    return None if found is None else Principal(found.name, found.role, "basic", bool(found.must_change))
+    if found is None:
+        return None
+    limit = limit_user(found.name, found.role, found.sees_all)
+    return Principal(found.name, found.role, "basic", bool(found.must_change), limited_to=limit)

@@ -19,7 +19,7 @@ from api.auth.session_cookie import (
 )
 from api.auth.session_routes import list_own_sessions
 from api.auth.sessions import end_session, start_session
-from api.context import context
+from api.context import shared_context
 from api.web.describe_route import (
     BodyFields,
     QueryParameters,
@@ -112,7 +112,7 @@ def log_in(query: NextParameters, body: LoginFields) -> ResponseReturnValue:
 @answers()
 def log_out() -> ResponseReturnValue:
     """End the session, in every process at once."""
-    end_session(context().database, read_session_id())
+    end_session(shared_context().database, read_session_id())
     response = make_response(redirect("/login", 303))
     delete_session_cookie(response)
     return response
@@ -135,7 +135,7 @@ def account_page(query: NextParameters) -> str:
 @answers()
 def change_own_password(body: PasswordFields) -> ResponseReturnValue:
     """Change one's own password; other sessions of the user end."""
-    settings, database = context().settings, context().database
+    settings, database = shared_context().settings, shared_context().database
     if g.user.by == "token":
         raise NotAllowed("A token cannot change a password.", "Log in with the password.")
     if g.user.name == settings.admin_user and settings.admin_password:
@@ -152,7 +152,7 @@ def change_own_password(body: PasswordFields) -> ResponseReturnValue:
 
 def start_session_and_redirect(user_name: str, target: str, login: str = "password") -> Response:
     """Start a session with an identifier that nobody has seen (the one the browser had ends), and go to `target`."""
-    database = context().database
+    database = shared_context().database
     if former := read_session_id():
         end_session(database, former)
 
@@ -171,7 +171,7 @@ def template_globals() -> dict[str, object]:
 def has_idle_logoff() -> bool:
     """Whether this page belongs to a session that ends when nobody uses it."""
     user = g.get("user")
-    return user is not None and user.by == "session" and context().settings.idle_minutes > 0
+    return user is not None and user.by == "session" and shared_context().settings.idle_minutes > 0
 
 
 def has_role(role: str) -> bool:

@@ -20,16 +20,19 @@ class UserRow(NamedTuple):
     role: str
     must_change: bool
     password_hash: str
+    sees_all: bool
 
 
 class TokenRow(NamedTuple):
-    """What a request needs to know of a token; the last three are its user's, and None without one."""
+    """What a request needs to know of a token; the last four are its user's, and None without one."""
 
     name: str
     role: str
+    sees_all: bool
     user_name: str | None
     user_role: str | None
     must_change: bool | None
+    user_sees_all: bool | None
 
 
 class SessionRow(NamedTuple):
@@ -38,6 +41,7 @@ class SessionRow(NamedTuple):
     user_name: str
     role: str
     must_change: bool
+    sees_all: bool
     last_used: float
     ends: float
     now: float
@@ -49,15 +53,18 @@ class ProofLookup:
     def __init__(self, database: Database) -> None:
         self._connection = LookupConnection(database)
         self._find_user = self._connection.prepare(
-            select(User.name, User.role, User.must_change, User.password_hash).where(User.name == KEY)
+            select(User.name, User.role, User.must_change, User.password_hash, User.sees_all).where(User.name == KEY)
         )
         self._find_token = self._connection.prepare(
-            select(Token.name, Token.role, User.name, User.role, User.must_change)
+            select(Token.name, Token.role, Token.sees_all, User.name, User.role, User.must_change, User.sees_all)
             .outerjoin(User, User.name == Token.user_name)
             .where(Token.token_hash == KEY)
         )
         self._find_session = self._connection.prepare(
-            select(User.name, User.role, User.must_change, LoginSession.last_used, LoginSession.ends, database.now())
+            select(
+                *(User.name, User.role, User.must_change, User.sees_all),
+                *(LoginSession.last_used, LoginSession.ends, database.now()),
+            )
             .join(User, User.name == LoginSession.user_name)
             .where(LoginSession.id_hash == KEY)
         )

@@ -12,7 +12,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request
 
 from api.auth.sessions import SESSION_S
-from api.context import context
+from api.context import shared_context
 
 NAME = "minipacs"
 NAME_WITH_HTTPS = "__Host-minipacs"
@@ -68,7 +68,7 @@ def send_device_cookie(response: Response, user_name: str) -> None:
 
 def is_address_https() -> bool:
     """Whether browsers reach this server by HTTPS: itself, or by a proxy before it."""
-    return request.is_secure or context().settings.public_url.startswith("https://")
+    return request.is_secure or shared_context().settings.public_url.startswith("https://")
 
 
 def csrf_token() -> str:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from api.auth.access import keeps_no_session_alive, requires_role
 from api.auth.sessions import end_sessions, list_sessions
-from api.context import context
+from api.context import shared_context
 from api.web.describe_route import answers, audits, discloses_nothing
 from api.web.responses import send_json_or_redirect
 from api.web.row_json import iso_time
@@ -64,7 +64,7 @@ def report_use() -> LoginJson:
 @answers(list[SessionJson])
 def list_own_sessions() -> list[SessionJson]:
     """Every session of one's own that can be used, the one that was used last first."""
-    idle_s = context().settings.idle_minutes * 60
+    idle_s = shared_context().settings.idle_minutes * 60
     return [
         {
             "login": found.login,
@@ -73,7 +73,7 @@ def list_own_sessions() -> list[SessionJson]:
             "last_used": iso_time(found.last_used),
             "is_this": found.id_hash == g.user.session_id_hash,
         }
-        for found in list_sessions(context().database, g.user.name, idle_s)
+        for found in list_sessions(shared_context().database, g.user.name, idle_s)
     ]
 
 
@@ -86,15 +86,15 @@ def end_own_other_sessions() -> ResponseReturnValue:
     if g.user.by == "token":
         raise NotAllowed("A token cannot end sessions.", "Log in with the password.")
 
-    ended = end_sessions(context().database, g.user.name, except_id_hash=g.user.session_id_hash)
+    ended = end_sessions(shared_context().database, g.user.name, except_id_hash=g.user.session_id_hash)
     return send_json_or_redirect(EndedSessions(ended=ended), "/account")
 
 
 def _remaining_s() -> float | None:
     """Seconds until this session ends without use; None where the proof is no session."""
-    found = context().proofs.find_session(g.user.session_id_hash) if g.user.session_id_hash else None
+    found = shared_context().proofs.find_session(g.user.session_id_hash) if g.user.session_id_hash else None
     if found is None:
         return None
-    idle_s = context().settings.idle_minutes * 60
+    idle_s = shared_context().settings.idle_minutes * 60
     ends = min(found.ends, found.last_used + idle_s) if idle_s else found.ends
     return max(ends - found.now, 0.0)

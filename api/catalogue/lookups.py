@@ -158,7 +158,7 @@ def find_study(context: "AppContext", study_instance_uid: str) -> Found:
         **(study or {}),
         "patient": patient,
         "series": [{**series, "ours": series["Manufacturer"] == MANUFACTURER} for *_, series in rows if series],
-        "results": files.read_results(context.settings, study_instance_uid),
+        "results": files.read_results(context, study_instance_uid),
     }
 
 

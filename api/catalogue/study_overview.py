@@ -59,7 +59,7 @@ def read_study_overview(which: PageParameters, given: Mapping[str, str]) -> Json
             study["patient"] = row_as_json(patients[study["patient_key"]])
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
-            study["results"] = files.read_results(context().settings, uid)
+            study["results"] = files.read_results(context(), uid)
             shown = find_series_pictures(session, uid)
             study["picture"] = next(iter(shown.values()), None)
         return {**page, "wanted": given, "counts": read_catalogue_counts(session)}

@@ -102,7 +102,7 @@ def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None)
     note_disclosed([uid], rows=1)
     study = session.get(Study, uid)
     patient = session.get(Patient, study.patient_key) if study else None
-    results = files.read_results(context().settings, uid)
+    results = files.read_results(context(), uid)
 
     steps = [make_arrival_step(session, study, arrived)]
     jobs = select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)

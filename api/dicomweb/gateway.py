@@ -15,12 +15,13 @@ import urllib3
 from flask import Blueprint, Response, request
 
 from api.context import context
-from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies
+from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies, restricted_search
 from api.dicomweb.frame_client import Frame
+from api.uploads.claim_study import choose_group, claim_study
 from api.uploads.spool import check_free_space
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
-from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotFound
+from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest, NotAllowed, NotFound
 from minipacs.formats.uids import is_uid
 
 blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
@@ -61,6 +62,7 @@ def search_or_retrieve(path: str) -> Response:
         raise NotFound(f"DICOMweb has no resource {path} here.", "Studies are below /dicom-web/studies.")
     if (found := _answer_from_catalogue(path.strip("/"))) is not None:
         return _make_json_response(found.get_data(), 200, list(found.headers))
+    path = restricted_search.hide_study_of_path(path)
     if (frame := _fetch_frame(path)) is not None:
         headers = {"Content-Type": frame.content_type, "Cache-Control": f"private, max-age={FRAME_MAX_AGE_S}"}
         return Response(frame.body, 200, headers)
@@ -94,23 +96,40 @@ def _fetch_frame(path: str) -> Frame | None:
 @allows_unknown_names
 @answers(DICOM_JSON, "application/dicom+xml")
 def store_instances(study: str | None) -> Response:
-    """STOW-RS; the body streams through, as long as an upload may be."""
+    """STOW-RS; the body streams through, as long as an upload may be.
+
+    Who sees the studies of groups alone stores by the study's own address.
+    """
     request.max_content_length = context().settings.upload_mb * 2**20
     check_free_space(context().settings, min(request.content_length or 0, request.max_content_length))
     if study is not None and not is_uid(study):
         raise NotFound("DICOMweb has no such study here.", "A UID has digits and dots (PS3.5 9.1).")
     path = f"studies/{study}" if study else "studies"
+    claim_stored_study(study)
     return _relay_response(path, _request_archive("POST", path))
+
+
+def claim_stored_study(study: str | None) -> None:
+    """See that the user may add to this study; a new one goes into the user's group, or the one of `?group=`."""
+    group = choose_group(request.args.get("group", ""))
+    if study is not None:
+        claim_study(study, group)
+    elif not context().sees_all:
+        raise NotAllowed("You store to the studies of your groups.", "POST to /dicom-web/studies/STUDY.")
+    elif group:
+        raise BadRequest("The address names no study to put into the group.", "POST to /dicom-web/studies/STUDY.")
 
 
 def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
     url = context().settings.orthanc_url + _archive_path_with_query(path)
     try:
-        answer = _request_once(method, url, _headers_for_archive())
+        answer = _request_once(method, url, _headers_for_archive(path))
         if answer.status == 500 and paths.is_frames_path(path):
             answer.drain_conn()
-            answer = _request_once(method, url, {**_headers_for_archive(), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES})
+            answer = _request_once(
+                method, url, {**_headers_for_archive(path), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES}
+            )
     except urllib3.exceptions.HTTPError as error:
         raise ArchiveUnreachable(
             f"The archive does not answer ({type(error).__name__}).", "Try again in a moment."
@@ -118,11 +137,15 @@ def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
     if answer.status in (401, 403):
         answer.release_conn()
         raise ArchiveRefused("The archive refused our credentials.", "Check MINIPACS_ORTHANC_PASSWORD.")
+    if answer.status == 404:  # Orthanc's own words would say whether it is somewhere else
+        answer.drain_conn()
+        raise NotFound("The archive has nothing at this address.", "GET /dicom-web/studies lists its studies.")
     return answer
 
 
 def _archive_path_with_query(path: str) -> str:
-    query = orthanc_fixes.decode_query(request.query_string.decode("ascii", "replace"))
+    given = request.query_string.decode("ascii", "replace")
+    query = orthanc_fixes.decode_query(restricted_search.hide_studies_of_query(path, given))
     return paths.to_archive_path(path) + (f"?{query}" if query else "")
 
 
@@ -141,11 +164,13 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
     )
 
 
-def _headers_for_archive() -> dict[str, str]:
-    """The client's headers that Orthanc should see, and ours."""
+def _headers_for_archive(path: str) -> dict[str, str]:
+    """The client's headers that Orthanc should see, and ours. Lists that are looked through come as JSON."""
     dropped = HOP_BY_HOP | NOT_FORWARDED
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
     headers |= _headers_of_gateway()
+    if not context().sees_all and request.method == "GET" and restricted_search.is_search(path):
+        headers["Accept"] = DICOM_JSON
     if request.method == "POST" and request.content_length is not None:
         headers["Content-Length"] = str(request.content_length)
     return headers
@@ -175,7 +200,7 @@ def _relay_json_response(path: str, answer: urllib3.BaseHTTPResponse, headers: l
     body = answer.read()
     note_disclosed(found[found.lastindex or 0].decode() for found in NAMED_STUDY.finditer(body))
     if request.method == "GET":
-        body = orthanc_fixes.leave_out_empty_modalities(path, body)
+        body = restricted_search.hide_in_answer(path, orthanc_fixes.leave_out_empty_modalities(path, body))
     answer.release_conn()
     return _make_json_response(body, answer.status, headers)
 

@@ -16,11 +16,11 @@ from sqlalchemy import select
 from api.context import context
 from api.results import files
 from api.results.labels import LABEL_MAP_FILE, LabelTable, read_label_table, send_filtered_label_map
+from api.results.result_folders import resolve_result_path
 from api.web.describe_route import GZIP, allows_unknown_names, answers, audits, takes_query
 from api.web.paging import one_or_404
 from minipacs.catalogue import Patient, Study
 from minipacs.errors import BadRequest, NotFound
-from minipacs.result_paths import results_root
 
 blueprint = Blueprint("output", __name__)
 
@@ -43,11 +43,10 @@ def list_scans(patient_id: str) -> list[Scan]:
     with context().database.reading() as session:
         key = one_or_404(session.get(Patient, patient_id), "patient", patient_id, "/patients").patient_key
         uids = list(session.scalars(select(Study.study_instance_uid).where(Study.patient_key == key)))
-    root = results_root(context().settings)
     found = []
     for uid in uids:
-        for result in files.read_results(context().settings, uid):
-            folder = root / uid / result["series_instance_uid"] / result["engine"]
+        for result in files.read_results(context(), uid):
+            folder = resolve_result_path(f"{uid}/{result['series_instance_uid']}/{result['engine']}")
             if (folder / LABEL_MAP_FILE).is_file():
                 found.append(Scan(f"{result['series_instance_uid']}_{result['engine']}", folder))
     return found

@@ -12,6 +12,7 @@ from api.catalogue import lookups
 from api.catalogue.answer_types import PictureDetails
 from api.context import context
 from api.results.file_list import list_result_files
+from api.results.result_folders import resolve_result_path
 from api.results.shares import DEFAULT_S, NewShare, create_share, new_share_json
 from api.uploads.upload import UploadAnswer, allow_large_upload, receive_upload
 from api.web.describe_route import (
@@ -29,7 +30,6 @@ from api.web.file_responses import send_from
 from api.web.row_json import JsonRow
 from minipacs.errors import NotFound
 from minipacs.jobs.record import Job
-from minipacs.result_paths import results_root
 
 blueprint = Blueprint("query_client", __name__)
 
@@ -82,8 +82,8 @@ def file_names() -> list[str]:
 @answers(ANY)
 def download_result_file(filename: str) -> Response:
     """A result file, as an attachment."""
-    root = results_root(context().settings)
-    return send_from(root, filename, download_name=filename.rpartition("/")[2])
+    path = resolve_result_path(filename)
+    return send_from(path.parent, path.name, download_name=path.name)
 
 
 @blueprint.get("/qr")
@@ -125,6 +125,8 @@ class LegacyUploadFields(Struct):
 
     modality: str = ""
     """What volumes are taken for, CT or MR; empty to guess."""
+    group: str = ""
+    """The group that their studies go into; empty for none, or for the one group of a user who sees that alone."""
 
 
 @blueprint.post("/")
@@ -135,4 +137,4 @@ class LegacyUploadFields(Struct):
 @answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})
 def upload_at_root(body: LegacyUploadFields) -> ResponseReturnValue:
     """The same as `POST /upload`."""
-    return receive_upload(body.modality)
+    return receive_upload(body.modality, body.group)

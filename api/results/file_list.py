@@ -1,17 +1,17 @@
 """The list of result files, for scripts and as the page from which they are shared."""
 
+from itertools import islice
 from typing import TypedDict
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from api.context import context
 from api.results import shares
+from api.results.result_folders import list_result_folders, name_of_result_file
 from api.web.describe_route import answers
 from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page
 from api.web.row_json import iso_time
-from minipacs.result_paths import MANIFEST_FILE, results_root
 
 blueprint = Blueprint("files", __name__)
 MAX_RESULTS = 500
@@ -50,19 +50,12 @@ def files() -> ResponseReturnValue:
 
 def list_result_files() -> list[FileJson]:
     """Every result file; those of the newest results first."""
-    root = results_root(context().settings)
-    if not root.is_dir():
-        return []
-
     found: list[FileJson] = []
-    folders = sorted(root.glob("[0-9]*/*/*"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for folder in folders[:MAX_RESULTS]:
-        if folder.name.startswith(".") or not (folder / MANIFEST_FILE).is_file():
-            continue
+    for folder in islice(list_result_folders(), MAX_RESULTS):
         for file in sorted(folder.iterdir()):
             if file.is_file() and not file.name.startswith("."):
                 stat = file.stat()
-                name = file.relative_to(root).as_posix()
+                name = name_of_result_file(file)
                 changed = iso_time(stat.st_mtime)
                 found.append({"name": name, "size": stat.st_size, "changed": changed, "url": f"/results/{name}"})
     note_disclosed((file["name"].partition("/")[0] for file in found), rows=len(found))

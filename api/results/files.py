@@ -10,12 +10,12 @@ from typing import Literal, TypedDict, cast
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from api.context import context
+from api.context import AppContext, context
+from api.results.result_folders import resolve_result_path, resolve_visible_path
 from api.web.describe_route import ANY, QueryParameters, allow_extra_keys, answers, audits, takes_query
-from api.web.file_responses import resolve_below, send_from
+from api.web.file_responses import send_from
 from minipacs.errors import BadRequest, EngineFailed, NotFound, Unreadable
-from minipacs.result_paths import MANIFEST_FILE, results_root
-from minipacs.settings import Settings
+from minipacs.result_paths import MANIFEST_FILE
 
 blueprint = Blueprint("results", __name__)
 LONGEST_S = 300
@@ -43,7 +43,7 @@ class SegTypeParameters(QueryParameters):
 @answers(list[ResultJson])
 def results_of_study(study_instance_uid: str) -> list[ResultJson]:
     """The results of a study: what was made of what, by whom, and where the files are."""
-    return read_results(context().settings, study_instance_uid)
+    return read_results(context(), study_instance_uid)
 
 
 @blueprint.get("/results/<path:relative>")
@@ -52,20 +52,20 @@ def results_of_study(study_instance_uid: str) -> list[ResultJson]:
 @answers(ANY)
 def result_file(query: SegTypeParameters, relative: str) -> ResponseReturnValue:
     """A file of a result; `seg.dcm?type=BINARY` or `LABELMAP` in the other form of DICOM SEG, made when asked first."""
-    root = results_root(context().settings)
+    path = resolve_result_path(relative)
     if not query.type:
-        return send_from(root, relative)
+        return send_from(path.parent, path.name)
     if not relative.endswith("/seg.dcm"):
         raise BadRequest("Only a seg.dcm has a type, BINARY or LABELMAP.", "Leave `type` out for other files.")
 
-    other_form = convert_seg(resolve_below(root, relative).parent, query.type)
+    other_form = convert_seg(path.parent, query.type)
     return send_from(other_form.parent, other_form.name, download_name=f"seg-{query.type.lower()}.dcm")
 
 
-def read_results(settings: Settings, study_instance_uid: str) -> list[ResultJson]:
+def read_results(context: AppContext, study_instance_uid: str) -> list[ResultJson]:
     """The manifest of every result of a study, with the address of each file."""
     try:
-        folder = resolve_below(results_root(settings), study_instance_uid)
+        folder = resolve_visible_path(context, study_instance_uid)
     except NotFound:
         return []
 

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, make_response, request
 
 from api.context import context
 from api.results import label_filter
+from api.results.result_folders import resolve_result_path
 from api.web.describe_route import GZIP, QueryParameters, answers, audits, takes_query
-from api.web.file_responses import resolve_below, send_from
-from minipacs.result_paths import results_root
+from api.web.file_responses import send_from
 
 blueprint = Blueprint("labels", __name__)
 LABEL_MAP_FILE = "labels.nii.gz"
@@ -61,7 +61,7 @@ def label_map_of_result(query: LabelParameters, study: str, series: str, engine:
 
 def find_label_map(study: str, series: str, engine: str) -> Path:
     """The label map of a result."""
-    return resolve_below(results_root(context().settings), f"{study}/{series}/{engine}/{LABEL_MAP_FILE}")
+    return resolve_result_path(f"{study}/{series}/{engine}/{LABEL_MAP_FILE}")
 
 
 def read_label_table(path: Path) -> LabelTable:

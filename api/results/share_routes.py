@@ -8,7 +8,9 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from api.auth.access import public, requires_role
-from api.context import context
+from api.auth.accounts import find_principal
+from api.context import context, shared_context
+from api.results.result_folders import resolve_visible_path
 from api.results.shares import (
     DEFAULT_S,
     MAX_SHARE_ID,
@@ -16,16 +18,15 @@ from api.results.shares import (
     Share,
     ShareJson,
     create_share,
+    is_visible_share,
     list_active_shares,
     new_share_json,
     read_share_id,
 )
 from api.web.describe_route import ZIP, BodyFields, answers, audits, takes_body
-from api.web.file_responses import resolve_below
 from api.web.responses import send_json_or_page, send_json_or_redirect
 from api.web.zip_stream import stream_zip
 from minipacs.errors import Gone, NotFound
-from minipacs.result_paths import results_root
 
 blueprint = Blueprint("share", __name__)
 
@@ -81,7 +82,7 @@ def revoke_share(share_id: int) -> ResponseReturnValue:
     """The link ends now."""
     with context().database.writing() as session:
         share = session.get(Share, share_id) if share_id <= MAX_SHARE_ID else None
-        if share is None:
+        if share is None or not is_visible_share(context(), share):
             raise NotFound(f"There is no share {share_id}.", "GET /shares lists them.")
         share.revoked = True
     return send_json_or_redirect(RevokedShare(id=share_id, revoked=True), "/files")
@@ -92,15 +93,19 @@ def revoke_share(share_id: int) -> ResponseReturnValue:
 @audits("download")
 @answers(ZIP)
 def download_share(token: str) -> Response:
-    """The ZIP of a share, to whoever has its link."""
+    """The ZIP of a share, to whoever has its link, as long as its maker may see what is in it."""
     share_id = read_share_id(token)
-    with context().database.reading() as session:
+    shared = shared_context()
+    with shared.database.reading() as session:
         share = session.get(Share, share_id)
     if share is None or share.revoked or share.ends < time.time():
         raise Gone("This link has ended.", "Ask for a new one.")
 
-    root = results_root(context().settings)
-    response = Response(stream_zip([(name, resolve_below(root, name)) for name in share.files]), mimetype=ZIP)
+    of_maker = shared.restrict_to(find_principal(shared.database, share.created_by))
+    if not is_visible_share(of_maker, share):
+        raise Gone("This link has ended.", "Ask for a new one.")
+    files = [(name, resolve_visible_path(of_maker, name)) for name in share.files]
+    response = Response(stream_zip(files), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'
     response.headers["Cache-Control"] = "no-store"
     return response

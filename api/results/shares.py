@@ -6,6 +6,7 @@ A link holds the share's number and a signature by this installation's key.
 import base64
 import io
 import time
+from itertools import islice
 from typing import NotRequired, TypedDict, cast
 
 from flask import current_app, g
@@ -13,13 +14,12 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.context import context
+from api.context import AppContext, context
+from api.results.result_folders import name_study_of_path, resolve_result_path
 from api.web.addresses import server_address, serves_this_machine_alone
 from api.web.disclosed import note_disclosed
-from api.web.file_responses import resolve_below
 from api.web.row_json import iso_time
 from minipacs.errors import BadRequest, NotFound
-from minipacs.result_paths import results_root
 from minipacs.tables import Base
 
 DEFAULT_S = 3600
@@ -70,9 +70,8 @@ def create_share(names: list[str], seconds: int) -> Share:
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise BadRequest(f"A link lives {SHORTEST_S} to {LONGEST_S} seconds.", "Send `seconds` within that.")
 
-    root = results_root(context().settings)
     for name in names:
-        if not name or not resolve_below(root, name).is_file():
+        if not name or not is_visible_file(name):
             raise NotFound("One of the files is not there.", "GET /files lists them.")
 
     now = time.time()
@@ -90,7 +89,23 @@ def list_active_shares() -> list[ShareJson]:
     living = select(Share).where(Share.ends > time.time(), ~Share.revoked)
 
     with context().database.reading() as session:
-        return [share_json(share) for share in session.scalars(living.order_by(Share.id.desc()).limit(MAX_SHARES))]
+        newest = session.scalars(living.order_by(Share.id.desc()))
+        visible = (share for share in newest if is_visible_share(context(), share))
+        return [share_json(share) for share in islice(visible, MAX_SHARES)]
+
+
+def is_visible_share(context: AppContext, share: Share) -> bool:
+    """Whether all the studies of a share are visible in this context."""
+    studies = {name_study_of_path(name) for name in share.files}
+    return context.keep_visible(studies) == studies
+
+
+def is_visible_file(name: str) -> bool:
+    """Whether a result file is there, and visible."""
+    try:
+        return resolve_result_path(name).is_file()
+    except NotFound:
+        return False
 
 
 def share_json(share: Share) -> ShareJson:

@@ -92,6 +92,8 @@ function createBody() {
   const body = new FormData();
   for (const [name, file] of chosenFiles) body.append('file', file, name);
   body.append('modality', document.getElementById('modality').value);
+  const group = document.getElementById('group');
+  if (group) body.append('group', group.value);
   return body;
 }
 

@@ -10,11 +10,12 @@ from functools import partial
 from io import SEEK_END
 from typing import IO, TypedDict
 
-from flask import Blueprint, request
+from flask import Blueprint, g, request
 from flask.typing import ResponseReturnValue
 
 from api.auth.access import requires_role
 from api.context import context
+from api.uploads.claim_study import choose_group, claim_study, list_choices
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
 from api.uploads.spool import check_free_space
@@ -50,10 +51,12 @@ class UploadAnswer(TypedDict):
 
 
 class UploadFields(BodyFields):
-    """Beside the files, of any field: what volumes are taken for; empty to guess."""
+    """Beside the files, of any field: what volumes are taken for, and the group of their studies."""
 
     modality: str = ""
     """What volumes are taken for, CT or MR; empty to guess."""
+    group: str = ""
+    """The group that their studies go into; empty for none, or for the one group of a user who sees that alone."""
 
 
 def allow_large_upload() -> None:
@@ -70,7 +73,7 @@ def allow_large_upload() -> None:
 @answers(page="upload.html")
 def upload_form() -> str:
     """The page."""
-    return render_page({"verdicts": None})
+    return render_page({"verdicts": None, "groups": list_choices()})
 
 
 @blueprint.post("/upload")
@@ -80,12 +83,13 @@ def upload_form() -> str:
 @answers(UploadAnswer, page="upload.html", errors={422: UploadAnswer})
 def upload(body: UploadFields) -> ResponseReturnValue:
     """Files of any multipart field: DICOM, with or without extension, or ZIPs of it."""
-    return receive_upload(body.modality)
+    return receive_upload(body.modality, body.group)
 
 
-def receive_upload(modality: str) -> ResponseReturnValue:
+def receive_upload(modality: str, group: str) -> ResponseReturnValue:
     """Store the files of this request; a verdict for each."""
     modality = parse_modality(modality)
+    g.group_of_upload = choose_group(group.strip())
     verdicts = [v for name, stream in uploaded_files() for v in store_file_or_zip(name, stream, modality)]
     if not verdicts:
         raise BadRequest("There is no file in this upload.", "Send files as multipart/form-data, in any field.")
@@ -98,7 +102,8 @@ def receive_upload(modality: str) -> ResponseReturnValue:
         "refused": len(verdicts) - len(stored),
         "studies": sorted({v.study for v in stored if v.study}),
     }
-    return send_json_or_page(answer, lambda: {"verdicts": verdicts}, status=200 if stored else 422)
+    page_only = {"verdicts": verdicts, "groups": list_choices()}
+    return send_json_or_page(answer, lambda: page_only, status=200 if stored else 422)
 
 
 def parse_modality(text: str) -> str:
@@ -160,6 +165,7 @@ def store_file(name: str, file: bytes, modality: str) -> Verdict:
     if isinstance(found, RefusedFile):
         return Verdict(name, "refused", found.reason)
     try:
+        claim_study(found.study, g.group_of_upload)
         for instance in found.instances:
             context().archive.store_file(instance)
     except MinipacsError as error:

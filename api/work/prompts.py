@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import urllib3
 from flask import Blueprint, Response, g, request
+from sqlalchemy import bindparam, select
 
 from api.auth.access import requires_role
 from api.context import context
@@ -21,7 +22,8 @@ from api.work.prompt_types import (
     TermParameters,
     Terms,
 )
-from minipacs.errors import EngineUnavailable
+from minipacs.catalogue import Series
+from minipacs.errors import EngineUnavailable, NotInArchive
 from minipacs.secrets import get_or_create_secret
 
 blueprint = Blueprint("prompts", __name__)
@@ -58,6 +60,8 @@ def segment_by_prompts(body: PromptRequest) -> Response:
 
     The answer has the mask as runs of pixels by slice, and the session to accept or discard.
     """
+    if not context().sees_all and not is_series_visible(body.series):
+        raise NotInArchive(f"The archive has no series {body.series}.", "Send it, or check the UID.")
     return forward_to_prompt_service()
 
 
@@ -78,6 +82,14 @@ def accept_session(body: AcceptRequest, session_id: str) -> Response:
 def discard_session(session_id: str) -> Response:
     """Forget a session."""
     return forward_to_prompt_service()
+
+
+def is_series_visible(series_instance_uid: str) -> bool:
+    """Whether a series is in the catalogue or in the archive, and of a visible study."""
+    known = select(Series.series_instance_uid).where(Series.series_instance_uid == bindparam("series"))
+    if context().database.look_up(known, series=series_instance_uid):
+        return True
+    return bool(context().archive.find_ids("Series", series_instance_uid))
 
 
 def forward_to_prompt_service() -> Response:

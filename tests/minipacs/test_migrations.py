@@ -70,8 +70,8 @@ def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, m
 
     empty.upgrade_schema()
     with empty.writing() as session:
-        session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0)"))
-        session.execute(text("INSERT INTO api_token VALUES ('t', 'x', 'admin', 'a', 0)"))
+        session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0, true)"))
+        session.execute(text("INSERT INTO api_token VALUES ('t', 'x', 'admin', 'a', 0, true)"))
     monkeypatch.setattr(migrations, "head", lambda: "9998")  # a step to come
     monkeypatch.setattr(migrations, "upgrade", rebuild)
     empty.upgrade_schema()
@@ -79,7 +79,7 @@ def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, m
         assert session.scalar(text("SELECT duty FROM api_user")) == "admin"
         assert session.scalar(text("SELECT count(*) FROM api_token")) == 1
     with pytest.raises(IntegrityError), empty.writing() as session:
-        session.execute(text("INSERT INTO api_token VALUES ('u', 'y', 'admin', 'nobody', 0)"))
+        session.execute(text("INSERT INTO api_token VALUES ('u', 'y', 'admin', 'nobody', 0, true)"))
 
 
 def test_an_upgrade_in_the_middle_of_a_failure_leaves_the_database_as_it_was(

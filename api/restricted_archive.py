@@ -1,0 +1,43 @@
+"""The archive as one member of groups may see it: what is found by a UID or a text is of a visible study."""
+
+from collections.abc import Callable
+
+from minipacs.archive.client import Archive, ArchivedStudy
+from minipacs.errors import NotInArchive
+
+MAX_FOUND = 1000
+"""Studies that the archive finds by a text, before those are left out that are not visible."""
+
+
+class RestrictedArchive(Archive):
+    """Finds what the member may see. What takes an identifier of Orthanc's takes one that was found here."""
+
+    def __init__(self, archive: Archive, is_study_visible: Callable[[str], bool]) -> None:
+        self.url = archive.url
+        self._client = archive._client
+        self._is_study_visible = is_study_visible
+
+    def find_study_id(self, study_instance_uid: str) -> str:
+        """Orthanc's identifier of a study; raises `NotInArchive`."""
+        found = super().find_study_id(study_instance_uid)
+        if not self._is_study_visible(study_instance_uid):
+            raise NotInArchive(f"The archive has no study {study_instance_uid}.", "Send it, or check the UID.")
+        return found
+
+    def find_ids(self, level: str, uid: str) -> list[str]:
+        """Orthanc's identifiers of the resources with this UID; `level` is Study, Series or Instance."""
+        return [found for found in super().find_ids(level, uid) if self._is_visible(found)]
+
+    def find_studies(self, text: str, limit: int = 20) -> dict[str, ArchivedStudy]:
+        """Studies whose UID, PatientID, accession number or patient's name is `text`, by Study Instance UID."""
+        found = super().find_studies(text, MAX_FOUND)
+        visible = [uid for uid in found if self._is_study_visible(uid)]
+        return {uid: found[uid] for uid in visible[:limit]}
+
+    def close(self) -> None:
+        """Nothing: the connections belong to the archive's client."""
+
+    def _is_visible(self, resource_id: str) -> bool:
+        """Whether a study, a series or an instance belongs to a visible study."""
+        studies = self.find_parent_studies([resource_id])
+        return any(self._is_study_visible(self.read_study(study).study_instance_uid) for study in studies)

@@ -1,0 +1,63 @@
+"""The group of what is stored: named by who stores it, or the one group of a user who sees no more than that.
+
+Who sees the studies of groups alone adds to those, or brings new ones; an object of a study that is not visible
+is refused, because stored it would be in sight of another group. The refusal says no more than its UID did.
+"""
+
+from flask import g
+
+from api.auth.accounts import Principal
+from api.context import context, shared_context
+from minipacs.errors import BadRequest, NotAllowed, NotFound
+from minipacs.groups import membership
+
+
+def choose_group(name: str) -> str:
+    """The group that new studies of this request go into; empty for none.
+
+    Raises `NotFound` for a group the user has no part in, `BadRequest` where one of several must be named.
+    """
+    user: Principal = g.user
+    if user.sees_all and not name:
+        return ""
+
+    known = list_choices()
+    if name and name not in known:
+        raise NotFound(f"There is no group {name!r}.", "Name one of yours.")
+    if name:
+        return name
+    if not known:
+        raise NotAllowed("You are in no group, so that you would not see what you store.", "Ask an administrator.")
+    return known[0] if len(known) == 1 else ""
+
+
+def list_choices() -> list[str]:
+    """The groups that the user may put studies into, by name."""
+    user: Principal = g.user
+    if user.limited_to is None:
+        return [group.name for group in membership.list_groups(context().database)]
+    return membership.list_groups_of_member(context().database, user.limited_to)
+
+
+def claim_study(study_instance_uid: str, group: str) -> None:
+    """Put the study of an object into the group before it is stored; raises where the user may not add to it."""
+    user: Principal = g.user
+    if user.sees_all:
+        if group:
+            membership.add_studies(context().database, group, [study_instance_uid], user.name)
+        return
+
+    if context().is_study_visible(study_instance_uid):
+        return
+    if not group:
+        raise BadRequest("You are in several groups, and the study is new.", "Name its group in the field `group`.")
+    if is_study_known(study_instance_uid):
+        raise NotAllowed("Its study is not one of your groups'.", "Ask an administrator to put it into one.")
+    membership.add_studies(shared_context().database, group, [study_instance_uid], user.name)
+
+
+def is_study_known(study_instance_uid: str) -> bool:
+    """Whether anybody has this study: a group, or the archive."""
+    shared = shared_context()
+    is_grouped = membership.list_groups_of_study(shared.database, study_instance_uid)
+    return bool(is_grouped) or bool(shared.archive.find_ids("Study", study_instance_uid))
