@@ -22,7 +22,8 @@ def orders(study: StudyContent, settings: "Settings") -> Sequence[Order]:
     Orthanc's identifier is part of the key: the same objects under another Patient ID are another study of Orthanc's,
     with the same UIDs.
     """
-    key = f"{KIND}/{study.study_instance_uid}/{study.digest(include_ours=True)}/{study.study_id}"
+    parts = [KIND, study.study_instance_uid, study.digest(include_ours=True), study.study_id]
+    key = "/".join(part for part in parts if part)
     args = {"study_id": study.study_id, "study_instance_uid": study.study_instance_uid, "prune": True}
     return [Order(kind=KIND, key=key, study_instance_uid=study.study_instance_uid, args=args, priority=1)]
 

@@ -23,7 +23,9 @@ MinipacsError
 ├─ Unreadable             422  a file or object breaks a rule of the Standard
 │  ├─ ExceedsMemory       422  it claims or takes more memory than it may
 │  ├─ NotAVolume          422  the series has no regular 3-D geometry
-│  └─ NoPicture           422  catalogued, but its pixels cannot be shown
+│  ├─ NoPicture           422  catalogued, but its pixels cannot be shown
+│  ├─ NotDicom            422  the ETL's: the file is not DICOM
+│  └─ Truncated           422  the ETL's: the DICOM file ends too early
 └─ EngineError            500
    ├─ EngineUnavailable   503  not installed or not configured; the hint says what to do
    ├─ WrongPrompts        400  needed and absent, or given and unusable
