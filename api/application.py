@@ -5,6 +5,7 @@ from flask.json.provider import DefaultJSONProvider
 
 from api import viewer
 from api.auth import admin, audit, audit_list, guard, login, session_routes
+from api.auth.openid import routes as openid_routes
 from api.auth.session_cookie import NoFlaskSession
 from api.catalogue import export, home, instances, patients, rejections, series, studies, study_status
 from api.context import AppContext
@@ -25,6 +26,7 @@ from minipacs.settings import Settings
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     login.blueprint,
+    openid_routes.blueprint,
     session_routes.blueprint,
     admin.blueprint,
     audit_list.blueprint,

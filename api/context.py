@@ -21,6 +21,7 @@ from minipacs.settings import Settings
 
 if TYPE_CHECKING:
     from api.auth.accounts import Principal
+    from api.auth.openid.provider import OpenIdProvider
     from minipacs.archive.client import Archive
 
 MAX_CONNECTIONS = 32
@@ -68,6 +69,15 @@ class AppContext:
             if self._restricted_connections is None:
                 self._restricted_connections = RestrictedConnections(self.database)
         return RestrictedContext(self, self._restricted_connections.for_member(limit))
+
+    @cached_property
+    def openid_provider(self) -> "OpenIdProvider | None":
+        """The provider of the single sign-on; None where none is set up."""
+        if not self.settings.openid_issuer:
+            return None
+        from api.auth.openid.provider import OpenIdProvider
+
+        return OpenIdProvider(self.settings)
 
     @cached_property
     def orthanc_connections(self) -> urllib3.PoolManager:

@@ -5,6 +5,8 @@ MinipacsError
 ├─ BadRequest             400  the caller's fault; the hint says what to send instead
 ├─ NotAllowed             403  this user may not do this
 ├─ PasswordChangeRequired 403  the password must be changed before anything else
+├─ SingleSignOnFailed     403  the OpenID provider's answer is refused
+├─ SingleSignOnUnavailable 503 the OpenID provider does not answer
 ├─ Gone                   410  a link that has ended or was revoked
 ├─ TooLarge               413  an upload breaks a limit
 ├─ DiskFull               507  the disk has no room for an upload
@@ -89,6 +91,18 @@ class PasswordChangeRequired(MinipacsError):
     """The user's password must be changed before anything else."""
 
     status = 403
+
+
+class SingleSignOnFailed(MinipacsError):
+    """What the OpenID provider answered is refused: nobody is logged in by it."""
+
+    status = 403
+
+
+class SingleSignOnUnavailable(MinipacsError):
+    """The OpenID provider does not answer, or not as the protocol says."""
+
+    status = 503
 
 
 class TooManyAttempts(MinipacsError):

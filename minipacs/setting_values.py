@@ -19,6 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CORRECT_IT = "Correct it in .env or in the environment."
 LOG_FORMATS = ("text", "json")
 ENDED_STATES = ("done", "failed", "cancelled")
+OPENID_ROLES = ("viewer", "annotator", "operator", "admin")
 MAX_AET_LENGTH = 16
 """PS3.5 6.2, VR AE: 16 bytes maximum."""
 
@@ -101,6 +102,31 @@ def check_all_or_none(values: Mapping[str, str]) -> None:
     if missing and len(missing) < len(values):
         there = [name for name in values if name not in missing]
         raise SettingsError(f"{', '.join(missing)} must be set, too, with {', '.join(there)}.", "Set all, or none.")
+
+
+def check_openid(issuer: str, client_id: str, client_secret: str, roles: str, public_url: str) -> None:
+    """Check that the settings of single sign-on are there together, and that nothing of it goes without https."""
+    if issuer or roles:
+        parse_openid_roles(roles)
+    if not issuer:
+        return
+    parts = urlsplit(issuer)
+    is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_local)):
+        raise SettingsError("MINIPACS_OPENID_ISSUER must begin with https://.", CORRECT_IT)
+    needed = {"OPENID_CLIENT_ID": client_id, "OPENID_CLIENT_SECRET": client_secret, "PUBLIC_URL": public_url}
+    missing = [f"MINIPACS_{name}" for name, value in needed.items() if not value]
+    if missing:
+        raise SettingsError(f"MINIPACS_OPENID_ISSUER needs {', '.join(missing)} too.", "Set all of them.")
+
+
+def parse_openid_roles(text: str) -> dict[str, str]:
+    """`group=role,…` as group at the OpenID provider → role here. The last `=` separates: groups may have one."""
+    pairs = [part.rpartition("=") for part in parse_list(text)]
+    if not pairs or not all(group and role in OPENID_ROLES for group, _, role in pairs):
+        form = f"Write group=role, separated by commas; the roles are {', '.join(OPENID_ROLES)}, and * is every group."
+        raise SettingsError("MINIPACS_OPENID_ROLES says of nobody what role it has, or names a role wrongly.", form)
+    return {group: role for group, _, role in pairs}
 
 
 def parse_networks(name: str, text: str) -> list[Network]:

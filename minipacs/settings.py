@@ -59,6 +59,13 @@ class Settings:
     admin_user: Annotated[str, "name of the first administrator"] = "admin"
     admin_password: Annotated[str, "password of the first administrator (default: generated and printed)", SECRET] = ""
 
+    openid_issuer: Annotated[str, "OpenID Connect provider of a single sign-on, https://…; empty: none"] = ""
+    openid_client_id: Annotated[str, "client ID of minipacs at that provider"] = ""
+    openid_client_secret: Annotated[str, "client secret of minipacs at that provider", SECRET] = ""
+    openid_scopes: Annotated[str, "scopes to ask for, with spaces between them"] = "openid profile"
+    openid_name_claim: Annotated[str, "claim that is the user's name here"] = "preferred_username"
+    openid_role_claim: Annotated[str, "claim that holds groups or roles: groups, realm_access.roles"] = "groups"
+    openid_roles: Annotated[str, "roles here by group there: pacs-admins=admin,radiology=annotator,*=viewer"] = ""
     idle_minutes: Annotated[int, "minutes without use after which a session in a browser ends; 0: never"] = 30
 
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
@@ -177,6 +184,8 @@ class Settings:
         setting_values.check_all_or_none({variable_name(name): getattr(self, name) for name in pair})
         setting_values.check_aet(self.aet)
         setting_values.check_public_url(self.public_url)
+        client = (self.openid_client_id, self.openid_client_secret)
+        setting_values.check_openid(self.openid_issuer, *client, self.openid_roles, self.public_url)
         setting_values.parse_networks("MINIPACS_TRUSTED_PROXIES", self.trusted_proxies)
         setting_values.check_log_format(self.log_format)
         setting_values.check_smtp_url(self.smtp_url)
@@ -237,6 +246,11 @@ class Settings:
     def retry_rules(self) -> dict[str, float]:
         """Job kind → seconds after which its failed jobs are queued again."""
         return setting_values.parse_retry_rules(self.retry)
+
+    @property
+    def openid_role_of_group(self) -> dict[str, str]:
+        """Group at the OpenID provider → role here; `*` is everybody."""
+        return setting_values.parse_openid_roles(self.openid_roles)
 
     @property
     def automatic_engine(self) -> str:

@@ -38,6 +38,8 @@ class User(Base):
     password_hash: Mapped[str]
     must_change: Mapped[bool] = mapped_column(default=False)
     """The password was chosen by somebody else: it opens nothing but the change to another."""
+    openid_subject: Mapped[str | None] = mapped_column(unique=True, index=True)
+    """Issuer and subject of a person who logs in by single sign-on; such a user has no password (an empty hash)."""
     created: Mapped[float] = mapped_column(Double)
     sees_all: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether the user sees every study, or those of the user's groups (an administrator sees all)."""
@@ -218,6 +220,7 @@ def set_sees_all(database: Database, name: str, sees_all: bool) -> None:
         found = find_account(session, name)
         if found is not None:
             found.sees_all = sees_all
+    wait_for_leases()
 
 
 def is_right_password(password_hash: str, password: str) -> bool:

@@ -18,7 +18,7 @@ from api.auth.session_cookie import (
     send_session_cookie,
 )
 from api.auth.session_routes import list_own_sessions
-from api.auth.sessions import end_session, start_session
+from api.auth.sessions import SESSION_S, end_session, start_session
 from api.context import shared_context
 from api.web.describe_route import (
     BodyFields,
@@ -150,13 +150,17 @@ def change_own_password(body: PasswordFields) -> ResponseReturnValue:
     return start_session_and_redirect(g.user.name, target) if g.user.by == "session" else redirect(target, 303)
 
 
-def start_session_and_redirect(user_name: str, target: str, login: str = "password") -> Response:
+def start_session_and_redirect(
+    user_name: str, target: str, login: str = "password", lifetime_s: float = SESSION_S
+) -> Response:
     """Start a session with an identifier that nobody has seen (the one the browser had ends), and go to `target`."""
     database = shared_context().database
     if former := read_session_id():
         end_session(database, former)
 
-    session_id = start_session(database, user_name, login=login, address=request.remote_addr or "")
+    session_id = start_session(
+        database, user_name, login=login, address=request.remote_addr or "", lifetime_s=lifetime_s
+    )
     response = make_response(redirect(target, 303))
     send_session_cookie(response, session_id)
     send_device_cookie(response, user_name)
@@ -165,7 +169,13 @@ def start_session_and_redirect(user_name: str, target: str, login: str = "passwo
 
 def template_globals() -> dict[str, object]:
     """What every template may use."""
-    return {"csrf_token": csrf_token, "user": g.get("user"), "has_role": has_role, "idle_logoff": has_idle_logoff()}
+    return {
+        "csrf_token": csrf_token,
+        "user": g.get("user"),
+        "has_role": has_role,
+        "idle_logoff": has_idle_logoff(),
+        "has_openid": bool(shared_context().settings.openid_issuer),
+    }
 
 
 def has_idle_logoff() -> bool:

@@ -63,8 +63,9 @@ class PasswordChecks:
                 raise
             user = self._find_user(name)
             with self._processors:
-                is_right = is_right_password(user.password_hash if user else HASH_OF_NOBODY, password)
-            if user is None or not is_right:
+                password_hash = (user.password_hash if user else "") or HASH_OF_NOBODY
+                is_right = is_right_password(password_hash, password)
+            if user is None or not user.password_hash or not is_right:
                 return None
 
             login_limit.forget_attempts(self._database, name, client)

@@ -18,6 +18,7 @@ HTML = {"Accept": "text/html"}
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 EXCHANGE = "/exchange/<folder>/<int:ends>/<signature>/<name>"  # a signed link, as /shared is
 PUBLIC = {"/healthz", "/login", "/shared/<token>", EXCHANGE, "/static/<path:filename>", "/ohif/manifest.json"}
+PUBLIC |= {f"/login/openid{path}" for path in ("", "/callback", "/logout")}  # 404 without single sign-on
 PASSWORD = "the admin's own"
 
 

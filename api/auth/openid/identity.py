@@ -1,0 +1,72 @@
+"""From the claims of a provider to a user of ours: which name, which role."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from api.auth.accounts import MAX_NAME_CHARACTERS, User
+from api.auth.key_lookup import wait_for_leases
+from api.auth.roles import ROLES
+from minipacs.database import Database
+from minipacs.errors import NotAllowed
+from minipacs.settings import Settings
+
+ASK_ADMINISTRATOR = "Ask an administrator of minipacs."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person as the provider knows it."""
+
+    subject: str
+    """Issuer and `sub` claim: what never changes (OpenID Connect Core 5.7)."""
+    name: str
+    role: str
+
+
+def make_identity(settings: Settings, claims: Mapping[str, Any]) -> Identity:
+    """The person of these claims, whose token was checked; `NotAllowed` where no role is meant for it."""
+    name = find_claim(claims, settings.openid_name_claim)
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARACTERS or ":" in name or not name.isprintable():
+        raise NotAllowed(f"The single sign-on gave no usable {settings.openid_name_claim}.", ASK_ADMINISTRATOR)
+
+    groups = find_claim(claims, settings.openid_role_claim)
+    values = {groups} if isinstance(groups, str) else {value for value in groups or () if isinstance(value, str)}
+    roles = [role for group, role in settings.openid_role_of_group.items() if group in values or group == "*"]
+    if not roles:
+        raise NotAllowed("None of your groups at the single sign-on may use minipacs.", ASK_ADMINISTRATOR)
+    return Identity(f"{settings.openid_issuer} {claims['sub']}", name, max(roles, key=ROLES.index))
+
+
+def find_claim(claims: Mapping[str, Any], path: str) -> Any:
+    """A claim by its name, or by a path with dots (`realm_access.roles`); None where there is none."""
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def save_user(database: Database, identity: Identity) -> str:
+    """The user of this person, made or brought up to date, and its name. The role is the provider's at each login.
+
+    A user who has a password here is never taken over: the provider's names are chosen by others.
+    """
+    with database.writing() as session:
+        user = session.scalar(select(User).where(User.openid_subject == identity.subject))
+        if user is None:
+            if session.get(User, identity.name) is not None:
+                raise NotAllowed(f"There is another user {identity.name!r} here already.", ASK_ADMINISTRATOR)
+            user = User(name=identity.name, role=identity.role, password_hash="", must_change=False)
+            user.openid_subject = identity.subject
+            user.created = session.scalar(select(database.now())) or 0.0
+            session.add(user)
+        is_changed = user.role != identity.role
+        user.role = identity.role
+        name = user.name
+    if is_changed:
+        wait_for_leases()
+    return name

@@ -1,0 +1,202 @@
+"""The OpenID provider: its addresses and keys, the way to its login page, and the check of what it answers.
+
+Authorization code flow with PKCE (RFC 7636), state and nonce (OpenID Connect Core 3.1). Authlib speaks the protocol
+and joserfc checks the tokens; both are imported when single sign-on is set up, and not before.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from minipacs.errors import SingleSignOnFailed, SingleSignOnUnavailable
+from minipacs.settings import Settings
+
+if TYPE_CHECKING:
+    from authlib.integrations.requests_client import OAuth2Session
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Signatures that only the provider can make: neither `none` nor one whose key the client has."""
+TIMEOUT_S = 10
+METADATA_MAX_AGE_S = 600.0
+LEEWAY_S = 60
+"""Clocks may differ by so much."""
+TRY_AGAIN = "Try again; if it happens again, ask an administrator of minipacs."
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """What the browser must come back with, kept in its cookie meanwhile."""
+
+    state: str
+    nonce: str
+    code_verifier: str
+    next: str
+
+
+@dataclass(frozen=True)
+class ProviderMetadata:
+    """What a provider publishes (OpenID Connect Discovery 4), as far as it is used."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks: Mapping[str, Any]
+    userinfo_endpoint: str
+    end_session_endpoint: str
+    read_at: float
+
+
+class OpenIdProvider:
+    """The provider of the settings. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metadata: ProviderMetadata | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where the provider sends the browser back; it is registered there."""
+        return f"{self._settings.public_url.rstrip('/')}/login/openid/callback"
+
+    def make_login_url(self, attempt: LoginAttempt) -> str:
+        """The provider's login page for this attempt."""
+        endpoint = self.read_metadata().authorization_endpoint
+        with self._open_session() as session:
+            url, _ = session.create_authorization_url(
+                endpoint, state=attempt.state, nonce=attempt.nonce, code_verifier=attempt.code_verifier
+            )
+        return str(url)
+
+    def make_logout_url(self) -> str:
+        """The provider's logout page (RP-Initiated Logout 1.0), which leads back to our login; empty without one."""
+        endpoint = self.read_metadata().end_session_endpoint
+        if not endpoint:
+            return ""
+        back = f"{self._settings.public_url.rstrip('/')}/login"
+        query = urlencode({"client_id": self._settings.openid_client_id, "post_logout_redirect_uri": back})
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
+    def fetch_claims(self, attempt: LoginAttempt, code: str) -> dict[str, Any]:
+        """Exchange the code for an ID token, check the token, and return its claims with those of the user info."""
+        metadata = self.read_metadata()
+        with self._open_session() as session:
+            token = self._request(
+                lambda: session.fetch_token(
+                    metadata.token_endpoint, code=code, code_verifier=attempt.code_verifier, timeout=TIMEOUT_S
+                )
+            )
+            claims = self.check_id_token(str(token.get("id_token", "")), attempt.nonce)
+            if not metadata.userinfo_endpoint or self._has_needed(claims):
+                return claims
+
+            bearer = {"Authorization": f"Bearer {token.get('access_token', '')}"}  # it may live for seconds only
+            more = self._request(
+                lambda: session.get(
+                    metadata.userinfo_endpoint, withhold_token=True, headers=bearer, timeout=TIMEOUT_S
+                ).json()
+            )
+        if more.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
+            raise SingleSignOnFailed("The single sign-on told of another person than it logged in.", TRY_AGAIN)
+        return {**more, **claims}
+
+    def check_id_token(self, id_token: str, nonce: str) -> dict[str, Any]:
+        """The claims of an ID token that this provider signed for us, for this login, and that has not ended.
+
+        OpenID Connect Core 3.1.3.7: signature, issuer, audience, authorized party, times, nonce.
+        """
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        client_id = self._settings.openid_client_id
+        rules = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": self._settings.openid_issuer},
+            aud={"essential": True, "value": client_id},
+            nonce={"essential": True, "value": nonce},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+        try:
+            keys = KeySet.import_key_set(dict(self.read_metadata().jwks))  # type: ignore[arg-type]
+            claims = jwt.decode(id_token, keys, algorithms=list(ALGORITHMS)).claims
+            rules.validate(claims)
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise SingleSignOnFailed(
+                f"The single sign-on's token was refused ({type(error).__name__}).", TRY_AGAIN
+            ) from error
+        audience = claims["aud"]
+        is_for_others = isinstance(audience, list) and len(audience) > 1 and "azp" not in claims
+        if is_for_others or claims.get("azp", client_id) != client_id or not isinstance(claims["sub"], str):
+            raise SingleSignOnFailed("The single sign-on's token is not meant for minipacs.", TRY_AGAIN)
+        return dict(claims)
+
+    def read_metadata(self) -> ProviderMetadata:
+        """Addresses and keys, as published; read again after ten minutes."""
+        with self._lock:
+            if self._metadata is None or self._metadata.read_at < time.monotonic() - METADATA_MAX_AGE_S:
+                self._metadata = self._fetch_metadata()
+            return self._metadata
+
+    def _fetch_metadata(self) -> ProviderMetadata:
+        issuer = self._settings.openid_issuer
+        with self._open_session() as session:
+
+            def fetch(url: str) -> Any:
+                _check_scheme(url, issuer)
+                return self._request(lambda: session.get(url, withhold_token=True, timeout=TIMEOUT_S).json())
+
+            found = fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found.get("issuer") != issuer:  # OpenID Connect Discovery 4.3
+                raise SingleSignOnUnavailable(
+                    "The single sign-on calls itself another issuer.", "Correct MINIPACS_OPENID_ISSUER."
+                )
+            names = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "end_session_endpoint")
+            endpoints = {name: str(found.get(name) or "") for name in names}
+            for url in (endpoints["authorization_endpoint"], endpoints["token_endpoint"]):
+                _check_scheme(url, issuer)
+            jwks = fetch(str(found.get("jwks_uri", "")))
+        return ProviderMetadata(**endpoints, jwks=jwks, read_at=time.monotonic())
+
+    def _has_needed(self, claims: Mapping[str, Any]) -> bool:
+        names = (self._settings.openid_name_claim, self._settings.openid_role_claim)
+        return all(name.partition(".")[0] in claims for name in names)
+
+    def _open_session(self) -> "OAuth2Session":
+        from authlib.integrations.requests_client import OAuth2Session
+
+        settings = self._settings
+        return OAuth2Session(
+            settings.openid_client_id,
+            settings.openid_client_secret,
+            scope=settings.openid_scopes,
+            redirect_uri=self.redirect_uri,
+            code_challenge_method="S256",
+        )
+
+    @staticmethod
+    def _request(ask: Any) -> Any:
+        from authlib.common.errors import AuthlibBaseError
+        from requests.exceptions import RequestException
+
+        try:
+            answer = ask()
+        except AuthlibBaseError as error:
+            raise SingleSignOnFailed("The single sign-on refused this login.", TRY_AGAIN) from error
+        except (RequestException, ValueError) as error:
+            raise SingleSignOnUnavailable(
+                "The single sign-on does not answer as it should.", "Log in with a password, or try again later."
+            ) from error
+        if not isinstance(answer, dict):
+            raise SingleSignOnUnavailable("The single sign-on does not answer as it should.", TRY_AGAIN)
+        return answer
+
+
+def _check_scheme(url: str, issuer: str) -> None:
+    """Refuse an address that leaves https, which the issuer has (or this machine, for a trial)."""
+    if urlsplit(url).scheme != urlsplit(issuer).scheme or not urlsplit(url).hostname:
+        raise SingleSignOnUnavailable("The single sign-on names an address without https.", "Correct the provider.")
