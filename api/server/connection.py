@@ -4,11 +4,13 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn import http  # type: ignore[import-untyped]  # it has none
 
 from api.server.client_socket import ClientSocket
+from api.server.refusals import TOO_LONG, make_refusal
 from api.server.waiting_clients import WaitingClients
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -18,8 +20,8 @@ RECEIVE_BYTES = 16 * 1024
 DISCARD_BYTES = 256 * 1024
 MAX_DISCARDED_BYTES = 8 * 2**20
 """Received and thrown away, while the answer to a refused body is on its way."""
-USE_HTTPS = b"This port speaks https: begin the address with https://.\n"
-TOO_LARGE = b"The request line and the headers have too many bytes.\n"
+USE_HTTPS = make_refusal(HTTPStatus.BAD_REQUEST, "This port speaks https.", "Begin the address with https://.")
+TOO_LARGE = make_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_LONG, "Send less.")
 
 
 class RequestRefused(Exception):
@@ -83,7 +85,7 @@ class Connection:
         found = self._head.find(END_OF_HEAD, max(self._searched - len(END_OF_HEAD), 0))
         self._searched = len(self._head)
         if found < 0 and len(self._head) > MAX_HEAD_BYTES:
-            self._answer(b"431 Request Header Fields Too Large", TOO_LARGE)
+            self._answer(TOO_LARGE)
             raise RequestRefused
         return found >= 0
 
@@ -135,16 +137,14 @@ class Connection:
             return False
         except ssl.SSLError as error:
             if error.reason == "HTTP_REQUEST":
-                self._answer(b"400 Bad Request", USE_HTTPS)
+                self._answer(USE_HTTPS)
                 raise RequestRefused from error
             raise
         self._awaits_handshake = False
         return True
 
-    def _answer(self, status: bytes, sentence: bytes) -> None:
+    def _answer(self, data: bytes) -> None:
         """Answer without a request, as far as the kernel takes it at once; in plain HTTP before a handshake."""
-        head = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        data = head % (status, len(sentence)) + sentence
         with suppress(OSError):
             if self._awaits_handshake:
                 socket.socket.send(self.tcp, data)

@@ -14,6 +14,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
 
@@ -21,6 +22,7 @@ from gunicorn.http import wsgi  # type: ignore[import-untyped]  # it has none
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from api.server.connection import Connection, RequestRefused
+from api.server.refusals import make_refusal, refuse_for
 from api.server.request_body import FileBlocks, RequestBody, Response
 from api.server.tls import make_server_context
 from api.server.waiting_clients import WaitingClients
@@ -117,6 +119,15 @@ class FrontDoorWorker(ThreadWorker):  # type: ignore[misc]
             response.force_close()
         self._send_answer(response, environ)
         return not response.should_close()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what could not be read or handled. The log gets its kind, not its words: they may name a patient."""
+        refusal = refuse_for(exc)
+        if refusal is None:
+            self.log.error("A request failed: %s", type(exc).__name__)
+            refusal = make_refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "The server made a mistake.", "See its log.")
+        with suppress(OSError):
+            client.sendall(refusal)
 
     def _send_answer(self, response: Any, environ: dict[str, Any]) -> None:
         answer = self.wsgi(environ, response.start_response)

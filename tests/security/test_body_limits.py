@@ -1,6 +1,7 @@
 """No body is read for who may not send it, nor one that is too long; and a refusal comes at once."""
 
 import io
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -146,6 +147,16 @@ def test_a_long_address_and_long_headers_are_refused(front_door: FrontDoor) -> N
     assert status(send(front_door, get.format("a") + f"X-Long: {'a' * 9000}\r\n")) == 431
     assert status(send(front_door, get.format("a") + "X-Many: a\r\n" * 200)) == 431
     assert status(send(front_door, get.format("a") + f"X-Long: {'a' * 100_000}\r\n")) == 431
+
+
+def test_what_is_no_request_gets_the_one_shape_of_errors_and_no_word_in_the_log(front_door: FrontDoor) -> None:
+    """gunicorn writes the line that it cannot read into its log: it may name a patient."""
+    for line in ("GET /studies?q=Secret^Name", "GET  /studies?q=Secret^Name HTTP/1.1", "G?T /q=Secret^Name HTTP/1.1"):
+        answer = send(front_door, f"{line}\r\nHost: x\r\n")
+        assert status(answer) == 400, line
+        assert set(json.loads(answer.partition("\r\n\r\n")[2])["error"]) == {"code", "message", "hint"}
+    assert status(send(front_door, "GET / HTTP/1.1\r\nHost: x\r\nSecret^Name\r\n")) == 400
+    assert "Secret" not in (front_door.settings.home / "api.log").read_text()
 
 
 def test_an_upload_that_the_disk_has_no_room_for_is_refused_unread(tmp_path: Path) -> None:
