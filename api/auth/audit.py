@@ -6,7 +6,6 @@ patients says so (`@discloses_nothing`). All others are looks: `view` where a st
 `search` for lists. What cannot be noted is not answered.
 """
 
-import hashlib
 import re
 import time
 from collections.abc import Iterable
@@ -20,15 +19,13 @@ from api.auth.accounts import Principal
 from api.web.describe_route import READING, RouteDescription, current_description
 from api.web.disclosed import Disclosure
 from api.web.responses import make_error_response
+from api.web.secret_addresses import path_without_secrets
 from minipacs.audit.audit_log import AuditLog, Key
 from minipacs.audit.entry import MAX_NAMED, MAX_PATH_CHARACTERS, MAX_QUERY_CHARACTERS, NewEntry, clean_text
 from minipacs.errors import AuditUnavailable
 
 VIEW, SEARCH, FAILURE = "view", "search", "failure"
 REFUSALS = (401, 403, 429)
-SECRETS = ("token", "signature")
-"""Parts of addresses that open something: an entry has their digest."""
-DIGEST_CHARACTERS = 12
 UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """A UID, or the identifier of a rendering."""
 STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)")
@@ -151,7 +148,7 @@ def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
     arguments = request.view_args or {}
     user, patient = _user(), arguments.get("patient_id")
     disclosure: Disclosure | None = g.get("disclosure")
-    path = (request.endpoint or "") if patient else _path_without_secrets()
+    path = (request.endpoint or "") if patient else path_without_secrets()
     query = request.query_string.decode("utf-8", "replace")
     uids = [*UID.findall(f"{request.path}?{query}"), g.get("audited_study") or ""]
     patients = [patient or ""]
@@ -178,16 +175,6 @@ def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
 
 def _each_once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(clean_text(name) for name in names if name))[:MAX_NAMED]
-
-
-def _path_without_secrets() -> str:
-    """The path; what opens something without login is replaced by its digest."""
-    path = request.path
-    for name in SECRETS:
-        if secret := str((request.view_args or {}).get(name, "")):
-            digest = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()[:DIGEST_CHARACTERS]
-            path = path.replace(secret, f"({name} {digest})")
-    return path
 
 
 def _user() -> Principal:

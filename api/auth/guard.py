@@ -47,7 +47,8 @@ def check_access() -> ResponseReturnValue | None:
     needed = description.role_for(request.method)
     if not role_includes(g.user.role, needed):
         raise NotAllowed(f"This needs the role {needed}; yours is {g.user.role}.", "Ask an administrator.")
-    if request.method not in READING and g.user.by == "session" and not _is_from_our_pages():
+    is_change = request.method not in READING or description.changes_something
+    if is_change and g.user.by == "session" and not _is_from_our_pages():
         raise NotAllowed("This request came from another site.", "Use the pages of this server, or an API token.")
     if g.user.must_change and request.blueprint != "login":
         return _send_to_password_change()
@@ -85,6 +86,9 @@ def _is_from_our_pages() -> bool:
     `Sec-Fetch-Site` and `Origin` cannot be set by a page; a request with neither must bear the token.
     """
     site = request.headers.get("Sec-Fetch-Site")
+    if request.method in READING:  # a link in a mail leads here too: `none`
+        referrer = urlsplit(request.headers.get("Referer", "")).netloc
+        return site == "same-origin" or (site is None and referrer == request.host)
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("Origin")

@@ -1,10 +1,9 @@
 """The routes of shares: make one, list them, end one, and the ZIP that a link opens; it is made while it is sent."""
 
-import time
 from typing import TypedDict
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, g
 from flask.typing import ResponseReturnValue
 
 from api.auth.access import public, requires_role
@@ -14,16 +13,19 @@ from api.results.result_folders import resolve_visible_path
 from api.results.shares import (
     DEFAULT_S,
     MAX_SHARE_ID,
+    ROLE_TO_SHARE,
     NewShare,
     Share,
     ShareJson,
     create_share,
+    find_active_share,
     is_visible_share,
     list_active_shares,
     new_share_json,
     read_share_id,
 )
 from api.web.describe_route import ZIP, BodyFields, answers, audits, takes_body
+from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page, send_json_or_redirect
 from api.web.zip_stream import stream_zip
 from minipacs.errors import Gone, NotFound
@@ -56,7 +58,7 @@ class ShareRequest(BodyFields):
 @blueprint.post("/files")
 @blueprint.post("/files/qr")
 @blueprint.post("/shares")
-@requires_role("operator")
+@requires_role(ROLE_TO_SHARE)
 @audits("share")
 @takes_body(ShareRequest)
 @answers(NewShare, page="share.html")
@@ -94,16 +96,14 @@ def revoke_share(share_id: int) -> ResponseReturnValue:
 @answers(ZIP)
 def download_share(token: str) -> Response:
     """The ZIP of a share, to whoever has its link, as long as its maker may see what is in it."""
-    share_id = read_share_id(token)
     shared = shared_context()
-    with shared.database.reading() as session:
-        share = session.get(Share, share_id)
-    if share is None or share.revoked or share.ends < time.time():
-        raise Gone("This link has ended.", "Ask for a new one.")
+    share = find_active_share(shared, read_share_id(token))
+    g.audited_user = f"link {share.id} of {share.created_by}"
 
     of_maker = shared.restrict_to(find_principal(shared.database, share.created_by))
     if not is_visible_share(of_maker, share):
         raise Gone("This link has ended.", "Ask for a new one.")
+    note_disclosed((name.partition("/")[0] for name in share.files), rows=len(share.files))
     files = [(name, resolve_visible_path(of_maker, name)) for name in share.files]
     response = Response(stream_zip(files), mimetype=ZIP)
     response.headers["Content-Disposition"] = f'attachment; filename="minipacs-{share.id}.zip"'

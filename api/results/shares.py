@@ -12,14 +12,16 @@ from typing import NotRequired, TypedDict, cast
 from flask import current_app, g
 from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import JSON, Double, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from api.auth.accounts import Token, User
+from api.auth.roles import role_includes
 from api.context import AppContext, context
 from api.results.result_folders import name_study_of_path, resolve_result_path
 from api.web.addresses import server_address, serves_this_machine_alone
 from api.web.disclosed import note_disclosed
 from api.web.row_json import iso_time
-from minipacs.errors import BadRequest, NotFound
+from minipacs.errors import BadRequest, Gone, NotFound
 from minipacs.tables import Base
 
 DEFAULT_S = 3600
@@ -29,6 +31,10 @@ MAX_FILES = 1000
 """Files of one share."""
 MAX_SHARES = 100
 """Shares of one list."""
+ROLE_TO_SHARE = "operator"
+"""Who shares; the link of one who has lost this role opens nothing."""
+TOKEN_PREFIX = "token:"
+"""Of the maker of a share that a token without a user made."""
 MAX_SHARE_ID = 2**31 - 1
 """What the column holds; a larger number is no share."""
 
@@ -74,9 +80,9 @@ def create_share(names: list[str], seconds: int) -> Share:
         if not name or not is_visible_file(name):
             raise NotFound("One of the files is not there.", "GET /files lists them.")
 
-    now = time.time()
-    share = Share(files=sorted(set(names)), created_by=g.user.name, created=now, ends=now + seconds)
     with context().database.writing() as session:
+        now = session.scalar(select(context().database.now())) or time.time()
+        share = Share(files=sorted(set(names)), created_by=g.user.name, created=now, ends=now + seconds)
         session.add(share)
         session.flush()
         session.refresh(share)
@@ -90,7 +96,7 @@ def list_active_shares() -> list[ShareJson]:
 
     with context().database.reading() as session:
         newest = session.scalars(living.order_by(Share.id.desc()))
-        visible = (share for share in newest if is_visible_share(context(), share))
+        visible = (share for share in newest if is_visible_share(context(), share) and may_maker_share(session, share))
         return [share_json(share) for share in islice(visible, MAX_SHARES)]
 
 
@@ -106,6 +112,28 @@ def is_visible_file(name: str) -> bool:
         return resolve_result_path(name).is_file()
     except NotFound:
         return False
+
+
+def find_active_share(context: AppContext, share_id: int) -> Share:
+    """The share of this number. Raises `Gone` when it has ended, was revoked, or its maker may share no more."""
+    with context.database.reading() as session:
+        share = session.get(Share, share_id)
+        if share is None or share.revoked or share.ends < time.time() or not may_maker_share(session, share):
+            raise Gone("This link has ended.", "Ask for a new one.")
+        session.expunge(share)
+        return share
+
+
+def may_maker_share(session: Session, share: Share) -> bool:
+    """Whether the user or the token that made the share is still there, and may still share.
+
+    An account of the same name that was made later is another.
+    """
+    is_token = share.created_by.startswith(TOKEN_PREFIX)  # no user's name has a colon
+    maker = (
+        session.get(Token, share.created_by[len(TOKEN_PREFIX) :]) if is_token else session.get(User, share.created_by)
+    )
+    return maker is not None and maker.created <= share.created and role_includes(maker.role, ROLE_TO_SHARE)
 
 
 def share_json(share: Share) -> ShareJson:

@@ -2,25 +2,29 @@
 
 import socket
 
-from flask import request
-
 from api.context import context
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Settings of a host that serves this machine alone."""
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
+"""Settings of a host that serves every network of this machine."""
 DOCUMENTATION_ADDRESS = ("192.0.2.1", 9)
 """RFC 5737: routed as any other, but no machine has it."""
 
 
 def server_address() -> str:
-    """This server as others reach it: as set, as asked, or by this machine's own address; never loopback."""
-    if public := context().settings.public_url:
-        return public.rstrip("/")
+    """This server as others reach it: as set, or by the address it listens at; never what a request calls it.
 
-    name = request.host.rsplit(":", 1)[0].strip("[]")
-    if name not in ("localhost", "::1") and not name.startswith("127."):
-        return f"{request.scheme}://{request.host}"
-    return f"{request.scheme}://{machine_address()}:{context().settings.http_port}"
+    Whoever sends a request chooses its Host header: a link made of it would lead where they want.
+    """
+    settings = context().settings
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+
+    listens_at = settings.http_host
+    host = machine_address() if listens_at in (*LOOPBACK, *EVERY_ADDRESS) else listens_at
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.serves_https else 'http'}://{name}:{settings.http_port}"
 
 
 def machine_address() -> str:

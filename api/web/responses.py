@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.web import template_filters
 from api.web.describe_route import current_description
+from api.web.secret_addresses import has_secret, path_without_secrets
 from minipacs.errors import MinipacsError
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def _answer_database_value_error(error: DataError) -> ResponseReturnValue:
 
 def _answer_unexpected_error(error: Exception) -> ResponseReturnValue:
     """A mistake of ours: the log has all of it, the answer no details."""
-    log.exception("%s %s", request.method, request.path)
+    log.exception("%s %s", request.method, path_without_secrets())
     return make_error_response("internal_error", "The server made a mistake.", "Its log has the details.", 500)
 
 
@@ -129,8 +130,13 @@ def _add_security_and_cache_headers(response: Response) -> Response:
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.is_secure and not request.host.startswith("localhost"):  # which other programs of a laptop share
         headers.setdefault("Strict-Transport-Security", f"max-age={HTTPS_ONLY_S}")
-    if request.blueprint in ("ohif", "gateway"):
+    if has_secret():
+        headers.setdefault("Referrer-Policy", "no-referrer")
+    if request.blueprint == "gateway":  # pictures and data; a document among them may run nothing here
+        headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'self'; sandbox")
         return response
+    if request.blueprint == "ohif" and "Content-Security-Policy" in headers:
+        return response  # a file of the viewer (`api.viewer`)
     if response.mimetype == "text/html":
         scripts = f"script-src 'self' 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else "script-src 'self'"
         headers.setdefault(
