@@ -125,7 +125,9 @@ def log_out() -> ResponseReturnValue:
 def account_page(query: NextParameters) -> str:
     """The page of one's own account: the password, and the sessions."""
     sessions = list_own_sessions() if not g.user.must_change else []
-    return render_page({"next": safe_redirect_target(query.next), "sessions": sessions})
+    user = shared_context().proofs.find_user(g.user.name)
+    has_password = user is None or bool(user.password_hash)
+    return render_page({"next": safe_redirect_target(query.next), "sessions": sessions, "has_password": has_password})
 
 
 @blueprint.post("/account")

@@ -127,7 +127,8 @@ def test_no_user_with_a_password_is_taken_over(doors: FrontDoors, provider: Prov
 
 
 def test_a_user_of_the_single_sign_on_has_no_password(doors: FrontDoors, provider: Provider) -> None:
-    sign_on(doors)
+    browser, _ = sign_on(doors)
+    assert 'name="old"' not in browser.get("/account", headers=PAGE).get_data(as_text=True)
     for password in ("", "eve", "password"):
         assert log_in(doors.apps[0].test_client(), "eve", password).status_code in (400, 401)
         assert doors.apps[0].test_client().get("/jobs", auth=("eve", password)).status_code == 401
