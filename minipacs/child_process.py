@@ -6,7 +6,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from minipacs.memory.process_limit import limit_memory
 
 RESTART_DELAYS_S = (0.0, 0.0, 1.0, 2.0, 5.0)
 """Wait before a child is started again, by how often it ended in `RECENT_S`; after that always the last one."""
@@ -22,11 +25,20 @@ class ChildProcess:
     it writes where we write, and must see to that itself.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path | None = None,
+        *,
+        memory_bytes: int | None = None,
+    ) -> None:
         self.command = command
         self.environment = environment
         """Added to our own environment."""
         self.log = log
+        self.memory_bytes = memory_bytes
+        """What it may take; only with a log file. None: as much as we may."""
         self.process: subprocess.Popen[bytes] | None = None
         """`None` before the first start, and between an end that was detected and the next start."""
         self.exit_status: int | None = None
@@ -50,7 +62,7 @@ class ChildProcess:
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_prepare_child, self.memory_bytes),
             )
 
     @property
@@ -107,5 +119,8 @@ class ChildProcess:
             self.process.wait()
 
 
-def _die_with_parent() -> None:
+def _prepare_child(memory_bytes: int | None) -> None:
+    """Within the child: let it die with its parent, and limit its memory."""
+    if memory_bytes is not None:
+        limit_memory(memory_bytes)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

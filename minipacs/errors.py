@@ -32,6 +32,7 @@ MinipacsError
    ├─ EngineUnavailable   503  not installed or not configured; the hint says what to do
    ├─ WrongPrompts        400  needed and absent, or given and unusable
    └─ EngineFailed             ran and broke, crashed, or exceeded its time
+      └─ EngineExceedsMemory   took more memory than it may: another attempt would, too
 
 A message names the thing and the rule it breaks; the hint is the remedy. Programming errors stay
 `ValueError` and `TypeError`.
@@ -225,3 +226,7 @@ class WrongPrompts(EngineError):
 
 class EngineFailed(EngineError):
     """The engine ran and broke, crashed, or exceeded its time."""
+
+
+class EngineExceedsMemory(EngineFailed):
+    """The engine took more memory than it may; another attempt would only repeat that."""

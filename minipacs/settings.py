@@ -22,6 +22,11 @@ SECRET = "secret"
 """Marks a setting that is never printed, backed up or handed to a process that does not need it."""
 RENAMED = {"MINIPACS_DOORBELL": "stable_study_address"}
 """Older names of settings, which are still read."""
+MEMORY_SETTINGS = (
+    *("object_mb", "frame_mb", "volume_mb"),
+    *("worker_memory_mb", "archive_memory_mb", "engine_memory_mb"),
+)
+"""Amounts of memory; 0 is what fits the machine."""
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: `orthanc.json`, `ohif_config/` and `orthanc_plugin/` are found below it."""
 
@@ -91,6 +96,8 @@ class Settings:
     object_mb: Annotated[int, "MB of memory an object may take, unpacked; 0: an eighth of the memory, at least 256"] = 0
     frame_mb: Annotated[int, "MB of memory a decoded frame may take; 0: 1/32 of the memory, at least 96"] = 0
     volume_mb: Annotated[int, "MB of memory a volume may take; 0: a twelfth of the memory, at least 256"] = 0
+    worker_memory_mb: Annotated[int, "MB of memory a worker may take; 0: its share of what the machine has"] = 0
+    archive_memory_mb: Annotated[int, "MB of memory Orthanc may take; 0: a quarter of the memory, at least 1024"] = 0
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
     backup_recipients: Annotated[str, "public keys that backups are encrypted for, comma-separated; empty: none"] = ""
@@ -113,7 +120,7 @@ class Settings:
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     engine_stall_s: Annotated[int, "seconds an engine may neither report progress nor use the processor"] = 300
-    engine_memory_mb: Annotated[int, "MB of memory one segmentation may take; 0: no limit"] = 0
+    engine_memory_mb: Annotated[int, "MB of memory one segmentation may take; 0: what the machine can spare"] = 0
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
     prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps in memory"] = 1024
     sam_model: Annotated[str, "folder of a SAM or SAM 2 model (transformers); nothing is fetched"] = ""
@@ -172,7 +179,7 @@ class Settings:
         for name in ("upload_mb", "upload_files", "upload_ratio"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)
-        for name in ("object_mb", "frame_mb", "volume_mb", "engine_memory_mb"):
+        for name in MEMORY_SETTINGS:
             setting_values.check_memory(variable_name(name), getattr(self, name))
         for name in ("stable_study_address", "prompts"):
             setting_values.parse_address(variable_name(name), getattr(self, name))

@@ -25,6 +25,7 @@ from minipacs.formats.hounsfield import is_hounsfield
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.uids import check_uid
 from minipacs.formats.volume_file import is_volume_file, read_volume
+from minipacs.memory.process_limit import explain_memory_error
 from minipacs.memory.size_limits import check_volume_size
 from segmentation.identity import derive_uid
 from segmentation.volume_rules import (
@@ -141,11 +142,14 @@ def load_volume(slices: Slices) -> "Volume":
 
     check_volume_size(sum(check_pixel_claim(image) for image in slices.images), "The series")
 
-    with ThreadPoolExecutor(DECODERS) as pool:
-        planes = list(pool.map(decode_modality_values, slices.images))
+    try:
+        with ThreadPoolExecutor(DECODERS) as pool:
+            planes = list(pool.map(decode_modality_values, slices.images))
 
-    whole = all(plane.dtype == np.int16 for plane in planes)
-    array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
+        whole = all(plane.dtype == np.int16 for plane in planes)
+        array = np.stack(planes).astype(np.int16 if whole else np.float32, copy=False)
+    except MemoryError as error:
+        raise explain_memory_error() from error
 
     return Volume(array, slices.affine, "PATIENT", str(slices.images[0].FrameOfReferenceUID))
 

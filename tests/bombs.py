@@ -4,7 +4,6 @@
 """
 
 import bz2
-import gzip
 import io
 import struct
 import zipfile
@@ -105,6 +104,14 @@ def compressed_image(codec: str, *, header_side: int, codec_side: int, frames: i
     return as_file(dataset)
 
 
+def deflate_with_zeros(start: bytes, zeros: int) -> bytes:
+    """`start` and so many zeros (whole MB), deflated: one packed MB, repeated: a full flush lets it stand alone."""
+    pack = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    begin = pack.compress(start) + pack.flush(zlib.Z_FULL_FLUSH)
+    packed_mb = pack.compress(bytes(MB)) + pack.flush(zlib.Z_FULL_FLUSH)
+    return begin + packed_mb * (zeros // MB) + pack.flush(zlib.Z_FINISH)
+
+
 def deflated_image(unpacked: int = 640 * MB) -> bytes:
     """A deflated file (PS3.5 A.5) whose Pixel Data is this many zeros; a thousandth of it, packed."""
     dataset = image(small_frame(), number=next(_numbers))
@@ -114,11 +121,9 @@ def deflated_image(unpacked: int = 640 * MB) -> bytes:
     whole = as_file(dataset)
     start = 144 + struct.unpack_from("<I", whole, 140)[0]  # after (0002,0000), which tells how long the group is
 
-    pack = zlib.compressobj(6, wbits=-zlib.MAX_WBITS)
-    parts = [pack.compress(zlib.decompress(whole[start:], -zlib.MAX_WBITS))]
-    parts.append(pack.compress(struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, unpacked)))
-    parts += [pack.compress(bytes(MB)) for _ in range(unpacked // MB)]
-    return whole[:start] + b"".join(parts) + pack.flush()
+    header = zlib.decompress(whole[start:], -zlib.MAX_WBITS)
+    packed = deflate_with_zeros(header + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, unpacked), unpacked)
+    return whole[:start] + packed + b"\0" * (len(packed) % 2)
 
 
 IMAGE_BOMBS: dict[str, Callable[[], bytes]] = {
@@ -144,19 +149,19 @@ IMAGE_BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 # -- uploads ----------------------------------------------------------------------------------------
-def gzip_zeros(start: bytes, unpacked: int, pack: Callable[[bytes], bytes] = gzip.compress) -> bytes:
-    """`start` and this many zeros, packed; written in parts, so that the maker needs no memory either."""
-    if pack is bz2.compress:
-        packer = bz2.BZ2Compressor()
-        parts = [packer.compress(start), *(packer.compress(bytes(16 * MB)) for _ in range(unpacked // (16 * MB)))]
-        return b"".join(parts) + packer.flush()
+def gzip_zeros(start: bytes, zeros: int) -> bytes:
+    """`start` and so many zeros (whole MB), as gzip: in one member, with the right checksum."""
+    checksum = zlib.crc32(start)
+    for _ in range(zeros // MB):
+        checksum = zlib.crc32(bytes(MB), checksum)
+    head = struct.pack("<BBBBIBB", 0x1F, 0x8B, 8, 0, 0, 0, 255)
+    return head + deflate_with_zeros(start, zeros) + struct.pack("<II", checksum, (len(start) + zeros) % 2**32)
 
-    stream = io.BytesIO()
-    with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed:
-        packed.write(start)
-        for _ in range(unpacked // (16 * MB)):
-            packed.write(bytes(16 * MB))
-    return stream.getvalue()
+
+def bzip2_zeros(zeros: int) -> bytes:
+    """So many zeros, as bzip2; packed in parts, so that the maker needs no memory either."""
+    packer = bz2.BZ2Compressor()
+    return b"".join(packer.compress(bytes(16 * MB)) for _ in range(zeros // (16 * MB))) + packer.flush()
 
 
 def nifti_header(side: int, extension: int = 0) -> bytes:
@@ -184,7 +189,7 @@ def nifti_gzip_beyond_its_header() -> bytes:
 def nrrd(encoding: str, side: int, unpacked: int) -> bytes:
     """An NRRD whose sizes are this side, and whose voxels unpack to so many bytes."""
     lines = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: {side} {side} {side}\nencoding: {encoding}\n\n"
-    return lines.encode() + gzip_zeros(b"", unpacked, bz2.compress if encoding == "bzip2" else gzip.compress)
+    return lines.encode() + (bzip2_zeros(unpacked) if encoding == "bzip2" else gzip_zeros(b"", unpacked))
 
 
 def zip_of(content: bytes, compression: int, *, claimed: int | None = None) -> bytes:

@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from minipacs.certificates.https import check_https_certificate
     from minipacs.database import Database
     from minipacs.home_folder import prepare_home
+    from minipacs.memory.process_limit import compute_service_bytes, limit_own_memory
 
     check_https_certificate(settings)
     prepare_home(settings)
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                     self.cfg.set(name, value)
 
         def load(self) -> Any:
+            limit_own_memory(compute_service_bytes(settings))
             return create_app(settings)
 
     Server().run()

@@ -25,6 +25,7 @@ from api.web.disclosed import note_disclosed
 from api.web.responses import render_page, send_json_or_page
 from minipacs.errors import BadRequest, ExceedsMemory, MinipacsError, TooLarge, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.memory.process_limit import explain_memory_error
 from minipacs.memory.size_limits import check_object_size
 
 blueprint = Blueprint("upload", __name__)
@@ -156,7 +157,11 @@ def store_file_of_size(name: str, size: int, read: Callable[[], bytes], modality
         return Verdict(name, "refused", str(error))
     except Unreadable as error:
         return Verdict(name, "refused", error.message)
-    return store_file(name, file, modality)
+
+    try:
+        return store_file(name, file, modality)
+    except MemoryError:  # of this file; the others of the upload have their verdicts
+        return Verdict(name, "refused", str(explain_memory_error()))
 
 
 def store_file(name: str, file: bytes, modality: str) -> Verdict:

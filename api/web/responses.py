@@ -14,6 +14,7 @@ from api.web import template_filters
 from api.web.describe_route import current_description
 from api.web.secret_addresses import has_secret, path_without_secrets
 from minipacs.errors import MinipacsError
+from minipacs.memory.process_limit import explain_memory_error
 
 log = logging.getLogger(__name__)
 HTTPS_ONLY_S = 365 * 86400
@@ -84,6 +85,7 @@ def make_error_response(code: str, message: str, hint: str, status: int) -> Resp
 def install(app: Flask) -> None:
     """Turn every error into an answer; add headers."""
     app.register_error_handler(MinipacsError, _answer_minipacs_error)
+    app.register_error_handler(MemoryError, lambda _error: _answer_minipacs_error(explain_memory_error()))
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(DataError, _answer_database_value_error)
     app.register_error_handler(Exception, _answer_unexpected_error)

@@ -18,6 +18,7 @@ from minipacs.errors import (
     ArchiveUnreachable,
     BadRequest,
     CatalogueUnavailable,
+    EngineExceedsMemory,
     EngineUnavailable,
     MinipacsError,
     NotFound,
@@ -28,12 +29,16 @@ from minipacs.errors import (
 from minipacs.jobs.claimed_job import ClaimedJob, HeartbeatAnswer, JobProgress
 from minipacs.jobs.contract import Cancelled, kinds_of_work
 from minipacs.logging_setup import log_context
+from minipacs.memory.process_limit import explain_memory_error
 from minipacs.settings import Settings
 
 HEARTBEAT_INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 10.0
 """Longest time a job may take to stop once it was cancelled; then its process ends."""
-PERMANENT_ERRORS = (BadRequest, EngineUnavailable, NotFound, NotInArchive, Unreadable, WrongPrompts)
+PERMANENT_ERRORS = (
+    *(BadRequest, EngineExceedsMemory, EngineUnavailable, NotFound),
+    *(NotInArchive, Unreadable, WrongPrompts),
+)
 """Errors that another attempt would only repeat."""
 TEMPORARY_ERRORS = (ArchiveUnreachable, CatalogueUnavailable)
 """Errors that are not the job's fault: Orthanc or the database does not answer. The attempt does not count."""
@@ -111,6 +116,8 @@ class RunningTask:
                 recorded, renewed_at = progress, now
             except CatalogueUnavailable as error:
                 log.warning("job %d: %s", self._job.id, error)
+            except MemoryError:  # the work takes all there is, and will have its own error
+                log.warning("job %d: no memory is left to record its progress", self._job.id)
 
     def _end_process(self) -> None:
         """End this process, for its work does not stop; a supervisor starts another."""
@@ -167,8 +174,11 @@ def _record_failure(job: ClaimedJob, error: Exception) -> str:
         temporary = error
         return _write_with_retries(lambda: job.postpone(temporary), "postponed")
 
+    known: MinipacsError
     if isinstance(error, MinipacsError):
         known = error
+    elif isinstance(error, MemoryError):
+        known = explain_memory_error()
     else:
         name, hint = type(error).__name__, "Please report it with the job's detail."
         log.error("job %d raised %s; its detail column has the traceback", job.id, name)

@@ -24,6 +24,7 @@ from minipacs.errors import ArchiveRefused, ArchiveUnreachable, MinipacsError, S
 from minipacs.home_folder import prepare_home
 from minipacs.jobs.pool_security import check_pool_security
 from minipacs.jobs.service import ready_file_path
+from minipacs.memory.process_limit import compute_archive_bytes
 from minipacs.settings import Settings
 
 READY_TIMEOUT_S = 300.0
@@ -127,7 +128,8 @@ class Stack:
         environment = self.settings.as_environment(with_secrets=SECRETS[name])
         if name == "Orthanc":
             environment |= local_orthanc.ENVIRONMENT
-        self._parts.append(Part(name, ChildProcess(command, environment, log), is_ready, log))
+        memory = compute_archive_bytes(self.settings) if name == "Orthanc" else None
+        self._parts.append(Part(name, ChildProcess(command, environment, log, memory_bytes=memory), is_ready, log))
 
     def _wait_until_ready(self, part: Part) -> None:
         started, is_named = time.monotonic(), False

@@ -5,10 +5,13 @@ import logging
 import threading
 
 from minipacs.errors import SettingsError
+from minipacs.memory.process_limit import compute_service_bytes, limit_own_memory
 from minipacs.settings import Settings
 from minipacs.signals import make_stop_event
 
 HELP = "run the prompt service: clicks and boxes become segments at once"
+
+MB = 2**20
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from segmentation.prompting.service import PromptService
 
     stop = make_stop_event()
+    limit_own_memory(compute_service_bytes(settings, kept=settings.prompts_memory_mb * MB))
     prepare_home(settings)
     archive, database = Archive(settings), Database(settings.database_url)
     database.upgrade_schema()

@@ -18,6 +18,7 @@ import numpy as np
 
 from minipacs.errors import EngineFailed, EngineUnavailable, Unreadable
 from minipacs.formats.nifti import new_image
+from minipacs.memory.process_limit import lift_memory_limit
 from segmentation.labelmap import Color, LabelArray, Segment
 from segmentation.vocabulary import anatomy, codes
 from segmentation.vocabulary.codes import Code
@@ -76,6 +77,7 @@ def run_script(name: str, command: Sequence[str], folder: Path, environment: Map
             check=False,
             cwd=folder,
             env={**os.environ, **environment},
+            preexec_fn=lift_memory_limit,
         )
     except OSError as error:
         raise EngineUnavailable(f"{name} cannot be started: {error.strerror}.", f"Try: {command[0]}") from error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.logging_setup import silence_pydicom
+from minipacs.memory.process_limit import compute_engine_bytes, explain_memory_error, limit_own_memory
 from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import Settings
 from segmentation.engine import Progress
@@ -36,6 +37,7 @@ def main() -> int:
     silence_pydicom()
     request, settings = parse_request(sys.stdin.readline())
     apply_size_limits(settings)
+    limit_own_memory(compute_engine_bytes(settings))
     threading.Thread(target=_kill_group_when_parent_ends, daemon=True).start()
 
     def progress(stage: str, done: int = 0, total: int = 0) -> None:
@@ -45,6 +47,8 @@ def main() -> int:
         _write_message(channel, {"result": run_request(request, settings, progress)})
     except MinipacsError as error:
         _write_message(channel, error.as_json())
+    except MemoryError:
+        _write_message(channel, explain_memory_error().as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
         traceback.print_exc()
         at = traceback.extract_tb(error.__traceback__)[-1]

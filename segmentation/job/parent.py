@@ -13,13 +13,18 @@ from time import monotonic
 from typing import IO, Any
 
 from minipacs import errors
-from minipacs.errors import EngineFailed, MinipacsError
+from minipacs.errors import EngineExceedsMemory, EngineFailed, MinipacsError
+from minipacs.memory.machine_memory import read_available_bytes, read_memory_bytes
+from minipacs.memory.process_limit import compute_engine_bytes, compute_worker_bytes
 from minipacs.settings import Settings
 from segmentation.engine import Progress
 from segmentation.job.request import SegmentationRequest
 from segmentation.job.watchdog import Watchdog
 from segmentation.results.manifest import Manifest
 
+MB = 2**20
+RESERVE_SHARE = 0.1
+"""Of the memory: when less is left, who takes more than its share must end."""
 TICK_S = 1.0
 """Progress is reported at least this often: a silent engine can still be cancelled."""
 READ_BYTES = 65536
@@ -57,8 +62,7 @@ def run_in_child(request: SegmentationRequest, settings: Settings, progress: Pro
             _check_standstill(
                 request, settings, watchdog.measure_standstill_s(has_progress="progress" in message), stage, log
             )
-            if settings.engine_memory_mb:
-                _check_memory(request, settings, watchdog.measure_memory_mb(), stage)
+            _check_memory(request, settings, watchdog.measure_memory_mb(), stage)
 
         if monotonic() >= deadline:
             raise EngineFailed(
@@ -81,10 +85,20 @@ def _check_standstill(request: SegmentationRequest, settings: Settings, still_s:
 
 
 def _check_memory(request: SegmentationRequest, settings: Settings, memory_mb: float, stage: str) -> None:
-    if memory_mb > settings.engine_memory_mb:
-        raise EngineFailed(
-            f"The engine {request.engine} took more than {settings.engine_memory_mb} MB, while at: {stage}.",
+    """Raise for an engine that takes more than it may, or more than its share while little is left for the others."""
+    most_mb = settings.engine_memory_mb or compute_engine_bytes(settings) // MB
+    if memory_mb > most_mb:
+        raise EngineExceedsMemory(
+            f"The engine {request.engine} took more than {most_mb} MB, while at: {stage}.",
             "Raise MINIPACS_ENGINE_MEMORY_MB, or use an engine that needs less.",
+        )
+
+    share_mb = compute_worker_bytes(settings) // MB
+    if memory_mb > share_mb and read_available_bytes() < RESERVE_SHARE * read_memory_bytes():
+        raise EngineFailed(
+            f"The engine {request.engine} took {memory_mb:.0f} MB while the machine had hardly any left; "
+            f"its share is {share_mb} MB. It was at: {stage}.",
+            "Give the machine more memory, or set fewer MINIPACS_WORKERS.",
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from minipacs.archive.content import SeriesContent, StudyContent
-from minipacs.errors import EngineError, NotAVolume, Unreadable
+from minipacs.errors import EngineError, ExceedsMemory, MinipacsError, NotAVolume, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.jobs.contract import EngineStatus, Order, Task
 from minipacs.result_paths import results_root
@@ -132,8 +132,8 @@ def _choose_resource(rules: Rules, settings: Settings) -> str:
 def run(task: Task) -> StudyResult:
     """Segment every candidate series of the study, and keep the results.
 
-    A series that is no volume is skipped with its reason; an engine that fails fails the job, after the
-    other series had their turn.
+    A series that is no volume is skipped with its reason; an engine that fails, or one that needs more memory
+    than it may have, fails the job, after the other series had their turn.
     """
     study = task.archive.read_study(task.archive.find_study_id(task.args["study_instance_uid"]))
     rules = read_rules(task.settings)
@@ -142,13 +142,15 @@ def run(task: Task) -> StudyResult:
 
     results: list[SeriesResult] = []
     skipped: list[SkippedSeries] = []
-    failures: list[EngineError] = []
+    failures: list[MinipacsError] = []
     candidates = [series for series in study.series if is_candidate(series)]
 
     for number, series in enumerate(candidates, 1):
         note = f"series {number} of {len(candidates)}"
         try:
             results.append(_segment_series(task, study, series, rules, note))
+        except ExceedsMemory as error:
+            failures.append(error)
         except (NotAVolume, Unreadable) as refusal:
             skipped.append({"series": series.series_instance_uid, "reason": refusal.message})
         except EngineError as error:

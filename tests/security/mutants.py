@@ -211,12 +211,15 @@ def split(files: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     return (files[start : start + FILES_PER_REQUEST] for start in range(0, len(files), FILES_PER_REQUEST))
 
 
-def post(stack: RunningStack, path: str, kind: str, part_type: str, parts: Sequence[bytes]) -> str:
-    """Send parts; the status of the answer."""
+def post(
+    stack: RunningStack, path: str, kind: str, part_type: str, parts: Sequence[bytes], names: Sequence[str] = ()
+) -> str:
+    """Send parts, as files of these names; the status of the answer."""
     boundary = uuid4().hex
     body = b""
     for number, part in enumerate(parts):
-        disposition = f'Content-Disposition: form-data; name="f{number}"; filename="{number}"\r\n'
+        name = names[number] if names else str(number)
+        disposition = f'Content-Disposition: form-data; name="f{number}"; filename="{name}"\r\n'
         head = f"--{boundary}\r\n{disposition if 'form' in kind else ''}Content-Type: {part_type}\r\n\r\n"
         body += head.encode() + part + b"\r\n"
     body += f"--{boundary}--\r\n".encode()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minipacs.errors import EngineFailed, EngineUnavailable
+from minipacs.memory.process_limit import lift_memory_limit
 from minipacs.settings import Settings
 from segmentation.engines.foreign import SCRIPTS
 from segmentation.prompter import Mask, Pixel, Rectangle
@@ -119,6 +120,7 @@ class SamProcess:
                 stderr=log,
                 bufsize=0,
                 env={**os.environ, **offline},
+                preexec_fn=lift_memory_limit,
             )
 
         answer = self._read_line(self._process)

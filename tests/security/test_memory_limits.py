@@ -1,0 +1,143 @@
+"""Who takes more memory than the machine can spare gets a sentence; the worker, the others and the machine go on."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipacs.database import Database
+from minipacs.errors import EngineExceedsMemory, ExceedsMemory, SettingsError
+from minipacs.formats.parsing import translate_parser_errors
+from minipacs.jobs import task as task_module
+from minipacs.jobs.contract import Order
+from minipacs.jobs.queue import JobQueue
+from minipacs.jobs.task import run_job
+from minipacs.memory import machine_memory, process_limit
+from minipacs.memory.size_limits import derive_size_limits
+from minipacs.settings import Settings
+from segmentation.job import parent
+from segmentation.job.request import SegmentationRequest
+
+GB = 2**30
+MB = 2**20
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_env({"MINIPACS_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def machine_of_4_gb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_limit, "read_memory_bytes", lambda: 4 * GB)
+
+
+def run_python(code: str) -> str:
+    """What a process of its own prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_process_that_passes_its_limit_gets_a_memory_error_and_goes_on() -> None:
+    code = (
+        "from minipacs.memory.process_limit import limit_own_memory\n"
+        "limit_own_memory(100 * 2**20)\n"
+        "import numpy\n"
+        "try: numpy.ones(2**30, numpy.uint8)\n"
+        "except MemoryError: print('refused', int(numpy.ones(2**20).sum()))\n"
+    )
+    assert run_python(code) == "refused 1048576"
+
+
+def test_what_a_limited_process_starts_has_the_limit_too_and_may_lift_it() -> None:
+    code = (
+        "import subprocess, sys\n"
+        "from minipacs.memory.process_limit import lift_memory_limit, limit_own_memory\n"
+        "limit_own_memory(100 * 2**20)\n"
+        "take = [sys.executable, '-c', 'len(bytearray(2**29))']\n"
+        "print(subprocess.run(take, stderr=subprocess.DEVNULL).returncode)\n"
+        "print(subprocess.run(take, preexec_fn=lift_memory_limit).returncode)\n"
+    )
+    assert run_python(code).split() == ["1", "0"]
+
+
+class OutOfMemory:
+    """Work that takes more than there is."""
+
+    def run(self, _task: object) -> dict[str, Any]:
+        raise MemoryError
+
+
+def test_a_job_without_memory_fails_once_in_plain_words(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_module, "kinds_of_work", lambda: {"segment": OutOfMemory()})
+    jobs = JobQueue(database)
+    with database.writing() as session:
+        jobs.submit(session, Order("segment", "key", "1.2.3"))
+    (row,) = jobs.find_jobs_of_study("1.2.3")
+    run_job(replace(settings, database_url=str(database.engine.url)), row.id)
+    job = jobs.get(row.id)
+    assert (job.state, job.attempt) == ("failed", 1)
+    assert job.error.startswith("The work needs more memory than")
+    assert "MINIPACS_WORKERS" in job.hint
+
+
+def test_a_parser_without_memory_is_not_called_a_broken_file() -> None:
+    with pytest.raises(ExceedsMemory), translate_parser_errors("The file is broken"):
+        raise MemoryError
+
+
+@pytest.mark.usefixtures("machine_of_4_gb")
+def test_workers_archive_and_services_of_a_small_machine_fit_in_it(settings: Settings) -> None:
+    assert process_limit.compute_worker_bytes(settings) == GB
+    assert process_limit.compute_archive_bytes(settings) == GB
+    assert process_limit.compute_worker_bytes(replace(settings, worker_memory_mb=700)) == 700 * MB
+    assert process_limit.compute_engine_bytes(settings) == 2 * GB
+
+
+def test_an_engine_that_takes_more_than_its_share_ends_when_hardly_any_memory_is_left(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = SegmentationRequest(files=[], digest="", engine="slicer", out=Path())
+    monkeypatch.setattr(parent, "read_memory_bytes", lambda: 4 * GB)
+    monkeypatch.setattr(parent, "compute_engine_bytes", lambda _settings: 2 * GB)
+    monkeypatch.setattr(parent, "compute_worker_bytes", lambda _settings: GB)
+
+    monkeypatch.setattr(parent, "read_available_bytes", lambda: GB)
+    parent._check_memory(request, settings, 1500, "segment")
+    with pytest.raises(EngineExceedsMemory, match="took more than 2048 MB"):
+        parent._check_memory(request, settings, 2100, "segment")
+
+    monkeypatch.setattr(parent, "read_available_bytes", lambda: 100 * MB)
+    parent._check_memory(request, settings, 900, "segment")
+    with pytest.raises(parent.EngineFailed, match="its share is 1024 MB"):
+        parent._check_memory(request, settings, 1500, "segment")
+
+
+@pytest.mark.parametrize("version", ["memory.max", "memory.limit_in_bytes"])
+def test_the_memory_of_a_container_counts_where_it_is_less(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / version).write_text(f"{2 * GB}\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / version).write_text("max\n")
+    monkeypatch.setattr(machine_memory, "_find_cgroup_folders", lambda: (tmp_path / "inner", tmp_path))
+    machine_memory.read_memory_bytes.cache_clear()
+    try:
+        assert machine_memory.read_memory_bytes() == 2 * GB
+    finally:
+        machine_memory.read_memory_bytes.cache_clear()
+
+
+def test_limits_of_the_settings_come_before_those_of_the_machine() -> None:
+    assert derive_size_limits(Settings(object_mb=3)).object_bytes == 3 * MB
+    assert derive_size_limits(Settings()).object_bytes >= 256 * MB
+
+
+def test_a_negative_amount_of_memory_is_refused() -> None:
+    with pytest.raises(SettingsError, match="MINIPACS_FRAME_MB must be a number of MB"):
+        Settings.from_env({"MINIPACS_FRAME_MB": "-1"})
