@@ -18,6 +18,7 @@ from minipacs.jobs.task import run_job
 from minipacs.memory import machine_memory, process_limit
 from minipacs.memory.size_limits import derive_size_limits
 from minipacs.settings import Settings
+from security.attack_with_bombs import MAX_MEMORY_MB, attack_product, small_machine
 from segmentation.job import parent
 from segmentation.job.request import SegmentationRequest
 
@@ -141,3 +142,13 @@ def test_limits_of_the_settings_come_before_those_of_the_machine() -> None:
 def test_a_negative_amount_of_memory_is_refused() -> None:
     with pytest.raises(SettingsError, match="MINIPACS_FRAME_MB must be a number of MB"):
         Settings.from_env({"MINIPACS_FRAME_MB": "-1"})
+
+
+@pytest.mark.timeout(0)
+def test_a_machine_of_4_gb_survives_every_bomb_by_every_way_in(tmp_path: Path) -> None:
+    with small_machine(tmp_path) as stack:
+        attacks = attack_product(stack)
+
+    print(attacks.as_table())
+    assert not attacks.report.faults
+    assert attacks.report.most_memory_mb < MAX_MEMORY_MB
