@@ -41,7 +41,7 @@ SECRETS: Mapping[str, Collection[str]] = {
     "Orthanc": (),  # its passwords stand in its configuration
     "job service": ("database_url", "orthanc_password", "webhook_secret", "smtp_url"),
     "prompt service": ("database_url", "orthanc_password"),
-    "front door": ("database_url", "orthanc_password", "admin_password"),
+    "front door": ("database_url", "orthanc_password", "admin_password", "openid_client_secret"),
 }
 """Names of the secret settings that each part needs, and no other gets."""
 
