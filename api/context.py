@@ -14,6 +14,7 @@ from api.auth.proof_lookup import ProofLookup
 from api.auth.session_use import SessionUseRecorder
 from api.dicomweb.frame_client import FrameClient
 from api.results.label_filter import FilteredLabelMapCache
+from api.web.wait_limits import WaitLimits
 from minipacs.database import Database
 from minipacs.groups.restricted_database import RestrictedConnections, RestrictedDatabase
 from minipacs.secrets import get_or_create_secret, orthanc_password
@@ -46,6 +47,7 @@ class AppContext:
         self.session_uses = SessionUseRecorder(self.database)
         self.filtered_label_maps = FilteredLabelMapCache()
         self.frame_client = FrameClient(settings.orthanc_url)
+        self.wait_limits = WaitLimits(settings.http_threads)
         self._restricted_connections: RestrictedConnections | None = None
         self._archive: Archive | None = None
         self._lock = threading.Lock()
@@ -77,7 +79,7 @@ class AppContext:
             return None
         from api.auth.openid.provider import OpenIdProvider
 
-        return OpenIdProvider(self.settings)
+        return OpenIdProvider(self.settings, self.wait_limits)
 
     @cached_property
     def orthanc_connections(self) -> urllib3.PoolManager:
@@ -130,6 +132,7 @@ class RestrictedContext(AppContext):
         self.session_uses = shared.session_uses
         self.filtered_label_maps = shared.filtered_label_maps
         self.frame_client = shared.frame_client
+        self.wait_limits = shared.wait_limits
         self.database = database
         self._shared = shared
 

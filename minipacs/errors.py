@@ -12,6 +12,7 @@ MinipacsError
 ├─ DiskFull               507  the disk has no room for an upload
 ├─ TooManyAttempts        429  too many wrong passwords
 ├─ TooManyListeners       503  more pages listen than the front door can serve
+├─ FrontDoorBusy          503  too many requests wait for the same thing
 ├─ ViewerMissing          503  the OHIF build was not prepared
 ├─ SettingsError               a setting is missing or wrong; the hint names it
 ├─ CatalogueUnavailable   503  the database does not answer
@@ -50,6 +51,8 @@ class MinipacsError(Exception):
     """
 
     status = 500
+    retry_after_s = 0
+    """Seconds after which the same request may succeed (RFC 9110 10.2.3); 0 where nothing is known."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -128,6 +131,13 @@ class TooManyListeners(MinipacsError):
     """More pages listen than the front door can serve."""
 
     status = 503
+
+
+class FrontDoorBusy(MinipacsError):
+    """Too many requests wait for the same thing."""
+
+    status = 503
+    retry_after_s = 5
 
 
 class Gone(MinipacsError):

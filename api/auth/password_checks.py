@@ -41,7 +41,8 @@ class PasswordChecks:
     def check(self, name: str, password: str, client: str) -> UserRow | None:
         """The user, when this is the password; an unknown name takes the same time. `client` is who guesses.
 
-        A script that sends a right password many times at once costs one check: the others wait for its result.
+        A script that sends a right password many times at once costs one check: the others wait for its result. The
+        same password from another client is another check: it waits for no turn of this one.
         Raises `TooManyAttempts`.
         """
         proof = self._make_proof(name, password)
@@ -49,7 +50,7 @@ class PasswordChecks:
         if user is not None and self._is_known_right(client, user, proof):
             return user
 
-        with self._turns[proof[0] % TURNS]:
+        with self._turns[hash((client, proof)) % TURNS]:
             if user is not None and self._is_known_right(client, user, proof):
                 return user
             return self._check_slowly(name, password, client, proof)

@@ -88,8 +88,14 @@ def read_results(context: AppContext, study_instance_uid: str) -> list[ResultJso
 
 def convert_seg(folder: Path, segmentation_type: str) -> Path:
     """The SEG of a result in this form, by a process of the segmentation box: nothing of it is imported here."""
+    made = folder / f"seg-{segmentation_type.lower()}.dcm"
+    if made.is_file():
+        return made
+
     command = [sys.executable, "-m", "segmentation.results.convert_seg", str(folder), segmentation_type]
-    with CONVERTING:
+    with context().wait_limits.wait_for("converted segmentations"), CONVERTING:
+        if made.is_file():
+            return made
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
         except subprocess.TimeoutExpired as error:

@@ -1,6 +1,7 @@
 """The images that a label map was made from, as NIfTI on the label map's own grid: the picture under an overlay."""
 
 import gzip
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +19,22 @@ if TYPE_CHECKING:
 MAX_OFF_GRID = 0.1
 """Voxels that a pixel's centre may lie beside the grid's."""
 GZIP_LEVEL = 1
+MAKING = threading.Lock()
+"""A process makes one at a time: each takes the memory of a volume."""
 
 
 def ensure_source_nifti(context: AppContext, label_map: Path, series_instance_uid: str) -> Path:
     """The file of a label map's images. It is made at the first request, and kept in HOME/cache."""
     changed = label_map.stat().st_mtime_ns
     file = context.settings.home / "cache" / "source" / f"{series_instance_uid}-{changed}.nii.gz"
-    if file.is_file():
-        return file
+    if not file.is_file():
+        with context.wait_limits.wait_for("images under a label map"), MAKING:
+            if not file.is_file():  # made while this request waited
+                _write_source_nifti(context, label_map, series_instance_uid, file)
+    return file
 
+
+def _write_source_nifti(context: AppContext, label_map: Path, series_instance_uid: str, file: Path) -> None:
     found = context.archive.find_ids("Series", series_instance_uid)
     if not found:
         raise NotInArchive("The archive does not hold the images of this series any more.", "Send them again.")
@@ -38,7 +46,6 @@ def ensure_source_nifti(context: AppContext, label_map: Path, series_instance_ui
         content = make_source_nifti(label_map, images)
     with replace_private(file) as stream:
         stream.write(content)
-    return file
 
 
 def make_source_nifti(label_map: Path, images: "Iterable[Dataset]") -> bytes:

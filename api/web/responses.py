@@ -102,7 +102,10 @@ def csp_nonce() -> str:
 
 
 def _answer_minipacs_error(error: MinipacsError) -> ResponseReturnValue:
-    return make_error_response(error.code, error.message, error.hint, error.status)
+    response = make_error_response(error.code, error.message, error.hint, error.status)
+    if error.retry_after_s:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def _answer_http_error(error: HTTPException) -> ResponseReturnValue:

@@ -112,13 +112,14 @@ def request_prompt_service(method: str, path: str, body: bytes | None = None) ->
         "Content-Type": "application/json",
     }
     try:
-        return _POOL.request(
-            method,
-            f"http://{host}:{port}{path}",
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(connect=2, read=LONGEST_S),
-            retries=urllib3.Retry(connect=1, read=False, redirect=False, status=False, backoff_factor=0.05),
-        )
+        with context().wait_limits.wait_for("the prompt service"):
+            return _POOL.request(
+                method,
+                f"http://{host}:{port}{path}",
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=2, read=LONGEST_S),
+                retries=urllib3.Retry(connect=1, read=False, redirect=False, status=False, backoff_factor=0.05),
+            )
     except urllib3.exceptions.HTTPError as error:
         raise EngineUnavailable("The prompt service does not answer.", "Start it with `minipacs prompts`.") from error

@@ -134,7 +134,10 @@ def test_a_right_password_sent_by_a_script_many_times_at_once_is_checked_once(
         assert session.scalar(select(func.count()).select_from(login_limit.LoginFailure)) == 0
 
 
-def test_few_passwords_are_hashed_at_once_and_few_wait(doors: FrontDoors, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("are_same", [False, True], ids=["names", "one name and password"])
+def test_few_passwords_are_hashed_at_once_and_few_wait(
+    doors: FrontDoors, monkeypatch: pytest.MonkeyPatch, are_same: bool
+) -> None:
     running, most, lock = 0, 0, threading.Lock()
     go_on = threading.Event()
 
@@ -153,7 +156,8 @@ def test_few_passwords_are_hashed_at_once_and_few_wait(doors: FrontDoors, monkey
     answers: list[int] = []
 
     def one(n: int) -> None:
-        answers.append(guess(app, f"user {n}", f"guess {n}", {"REMOTE_ADDR": f"203.0.113.{n}"}))
+        guessed = 0 if are_same else n
+        answers.append(guess(app, f"user {guessed}", f"guess {guessed}", {"REMOTE_ADDR": f"203.0.113.{n}"}))
 
     with ThreadPoolExecutor(40) as threads:
         try:

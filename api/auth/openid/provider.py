@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from minipacs.errors import SingleSignOnFailed, SingleSignOnUnavailable
+from api.web.wait_limits import WaitLimits
+from minipacs.errors import FrontDoorBusy, SingleSignOnFailed, SingleSignOnUnavailable
 from minipacs.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Signatures that only the provider can make: neither `none` nor one whose key the client has."""
 TIMEOUT_S = 10
 METADATA_MAX_AGE_S = 600.0
+ASK_AGAIN_S = 10.0
+"""A provider that did not answer is asked for its metadata again after so long."""
 LEEWAY_S = 60
 """Clocks may differ by so much."""
+UNANSWERED = "The single sign-on does not answer as it should."
+WITHOUT_PROVIDER = "Log in with a password, or try again later."
 TRY_AGAIN = "Try again; if it happens again, ask an administrator of minipacs."
 
 
@@ -51,9 +56,11 @@ class ProviderMetadata:
 class OpenIdProvider:
     """The provider of the settings. Safe to share between threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, wait_limits: WaitLimits) -> None:
         self._settings = settings
+        self._wait_limits = wait_limits
         self._metadata: ProviderMetadata | None = None
+        self._ask_after = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -136,11 +143,31 @@ class OpenIdProvider:
         return dict(claims)
 
     def read_metadata(self) -> ProviderMetadata:
-        """Addresses and keys, as published; read again after ten minutes."""
+        """Addresses and keys, as published; read again after ten minutes, by one request while others go on.
+
+        Where the provider does not answer, what is known stays in use, and nobody asks for ten seconds.
+        """
+        now = time.monotonic()
+        with self._lock:  # never held while the provider is asked
+            known = self._metadata
+            if known is not None and (known.read_at >= now - METADATA_MAX_AGE_S or now < self._ask_after):
+                return known
+            if now < self._ask_after:
+                raise SingleSignOnUnavailable(UNANSWERED, WITHOUT_PROVIDER)
+            if known is not None:
+                self._ask_after = now + ASK_AGAIN_S
+
+        try:
+            fetched = self._fetch_metadata()
+        except (SingleSignOnFailed, SingleSignOnUnavailable, FrontDoorBusy) as error:
+            if not isinstance(error, FrontDoorBusy):
+                self._ask_after = time.monotonic() + ASK_AGAIN_S
+            if known is None:
+                raise
+            return known
         with self._lock:
-            if self._metadata is None or self._metadata.read_at < time.monotonic() - METADATA_MAX_AGE_S:
-                self._metadata = self._fetch_metadata()
-            return self._metadata
+            self._metadata, self._ask_after = fetched, 0.0
+        return fetched
 
     def _fetch_metadata(self) -> ProviderMetadata:
         issuer = self._settings.openid_issuer
@@ -178,21 +205,19 @@ class OpenIdProvider:
             code_challenge_method="S256",
         )
 
-    @staticmethod
-    def _request(ask: Any) -> Any:
+    def _request(self, ask: Any) -> Any:
         from authlib.common.errors import AuthlibBaseError
         from requests.exceptions import RequestException
 
         try:
-            answer = ask()
+            with self._wait_limits.wait_for("the single sign-on"):
+                answer = ask()
         except AuthlibBaseError as error:
             raise SingleSignOnFailed("The single sign-on refused this login.", TRY_AGAIN) from error
         except (RequestException, ValueError) as error:
-            raise SingleSignOnUnavailable(
-                "The single sign-on does not answer as it should.", "Log in with a password, or try again later."
-            ) from error
+            raise SingleSignOnUnavailable(UNANSWERED, WITHOUT_PROVIDER) from error
         if not isinstance(answer, dict):
-            raise SingleSignOnUnavailable("The single sign-on does not answer as it should.", TRY_AGAIN)
+            raise SingleSignOnUnavailable(UNANSWERED, TRY_AGAIN)
         return answer
 
 
