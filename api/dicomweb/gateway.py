@@ -165,11 +165,14 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
 
 
 def _headers_for_archive(path: str) -> dict[str, str]:
-    """The client's headers that Orthanc should see, and ours. Lists that are looked through come as JSON."""
+    """The client's headers that Orthanc should see, and ours.
+
+    A search is always answered in JSON, the default of PS3.18 10.6: only so its studies are read for the audit.
+    """
     dropped = HOP_BY_HOP | NOT_FORWARDED
     headers = {name: value for name, value in request.headers if name.lower() not in dropped}
     headers |= _headers_of_gateway()
-    if not context().sees_all and request.method == "GET" and restricted_search.is_search(path):
+    if request.method == "GET" and restricted_search.is_search(path):
         headers["Accept"] = DICOM_JSON
     if request.method == "POST" and request.content_length is not None:
         headers["Content-Length"] = str(request.content_length)
@@ -191,6 +194,11 @@ def _relay_response(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
         return _relay_json_response(path, answer, headers)
+    if request.method == "POST":  # in XML, or of a store that failed in part
+        body = answer.read()
+        note_named_studies(body)
+        answer.release_conn()
+        return Response(body, answer.status, headers)
     if paths.is_frames_path(path) and answer.status == 200:
         headers.append(("Cache-Control", f"private, max-age={FRAME_MAX_AGE_S}"))
     return Response(_stream_body(answer), answer.status, headers, direct_passthrough=True)
@@ -198,11 +206,16 @@ def _relay_response(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
 
 def _relay_json_response(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
     body = answer.read()
-    note_disclosed(found[found.lastindex or 0].decode() for found in NAMED_STUDY.finditer(body))
+    note_named_studies(body)
     if request.method == "GET":
         body = restricted_search.hide_in_answer(path, orthanc_fixes.leave_out_empty_modalities(path, body))
     answer.release_conn()
     return _make_json_response(body, answer.status, headers)
+
+
+def note_named_studies(body: bytes) -> None:
+    """Note the studies that an answer names, for the audit."""
+    note_disclosed(found[found.lastindex or 0].decode() for found in NAMED_STUDY.finditer(body))
 
 
 def _make_json_response(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:

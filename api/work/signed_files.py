@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from api.auth.access import public
 from api.context import context
-from api.web.describe_route import ANY, answers
+from api.web.describe_route import ANY, answers, audits
 from api.web.file_responses import send_from
 from minipacs import signed_files
 
@@ -13,6 +13,7 @@ blueprint = Blueprint("exchange", __name__)
 
 @blueprint.get("/exchange/<folder>/<int:ends>/<signature>/<name>")
 @public
+@audits("download")
 @answers(ANY)
 def download_file(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file of this link, for whoever has the link, until it ends."""
