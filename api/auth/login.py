@@ -115,6 +115,7 @@ def log_out() -> ResponseReturnValue:
     end_session(shared_context().database, read_session_id())
     response = make_response(redirect("/login", 303))
     delete_session_cookie(response)
+    response.headers["Clear-Site-Data"] = '"cache"'  # what the browser kept of images; it does so by https alone
     return response
 
 

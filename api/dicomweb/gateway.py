@@ -30,6 +30,11 @@ DICOM_JSON = "application/dicom+json"
 CHUNK_BYTES = 256 * 1024
 FRAME_MAX_AGE_S = 3600
 """A browser keeps a frame for so long."""
+FRAME_CACHE_HEADERS = {
+    "Cache-Control": f"private, max-age={FRAME_MAX_AGE_S}",
+    "Vary": "Accept, Authorization, Cookie",
+}
+"""It is shown again to who sends the same proof, not to the next user of the browser."""
 MIN_GZIP_BYTES = 1024
 """Longer JSON is compressed: the metadata of 300 slices, 1.35 MB, to 35 kB."""
 HOP_BY_HOP = frozenset(
@@ -64,8 +69,7 @@ def search_or_retrieve(path: str) -> Response:
         return _make_json_response(found.get_data(), 200, list(found.headers))
     path = restricted_search.hide_study_of_path(path)
     if (frame := _fetch_frame(path)) is not None:
-        headers = {"Content-Type": frame.content_type, "Cache-Control": f"private, max-age={FRAME_MAX_AGE_S}"}
-        return Response(frame.body, 200, headers)
+        return Response(frame.body, 200, {"Content-Type": frame.content_type, **FRAME_CACHE_HEADERS})
     return _relay_response(path, _request_archive("GET", path))
 
 
@@ -200,7 +204,7 @@ def _relay_response(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
         answer.release_conn()
         return Response(body, answer.status, headers)
     if paths.is_frames_path(path) and answer.status == 200:
-        headers.append(("Cache-Control", f"private, max-age={FRAME_MAX_AGE_S}"))
+        headers.extend(FRAME_CACHE_HEADERS.items())
     return Response(_stream_body(answer), answer.status, headers, direct_passthrough=True)
 
 

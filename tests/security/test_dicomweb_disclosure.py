@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 
 from api.auth import accounts
-from front_doors import FrontDoors, open_front_doors
+from front_doors import ADMIN_PASSWORD, OUR_PAGE, FrontDoors, log_in, open_front_doors
 from minipacs import signed_files
 from minipacs.audit.entry import AuditEntry
 from tests.security.test_audit import new_entries
 
 STUDY = "1.2.3.4.2"
+FRAMES = f"/dicom-web/studies/{STUDY}/series/1.2/instances/1.2.3/frames/1"
 AS_JSON = f'[{{"0020000D":{{"vr":"UI","Value":["{STUDY}"]}}}}]'.encode()
 AS_XML = f'<NativeDicomModel><DicomAttribute tag="0020000D"><Value number="1">{STUDY}</Value></DicomAttribute>'.encode()
 STORED = f"<NativeDicomModel><Value>http://x/dicom-web/studies/{STUDY}/series/1</Value></NativeDicomModel>".encode()
@@ -98,3 +99,19 @@ def test_a_file_fetched_by_a_signed_link_stands_in_the_audit_as_a_download(doors
         with app.test_client().get(offer.link) as answer:
             assert answer.data == b"voxels"
     assert [entry.action for entry in find_entries(app, "/exchange/")] == ["download"]
+
+
+@pytest.mark.parametrize("query", ["", "?x=1"], ids=["quick client", "relayed"])
+def test_a_browser_shows_the_frames_of_one_user_to_no_other(doors: FrontDoors, query: str) -> None:
+    browser = doors.apps[0].test_client()
+    assert log_in(browser, "admin", ADMIN_PASSWORD).status_code == 303
+    frame = browser.get(FRAMES + query)
+    assert (frame.status_code, frame.cache_control.private) == (200, True)
+    assert {"authorization", "cookie"} <= frame.vary.as_set()
+
+
+def test_a_logout_empties_the_cache_of_the_browser(doors: FrontDoors) -> None:
+    browser = doors.apps[0].test_client()
+    log_in(browser, "admin", ADMIN_PASSWORD)
+    answer = browser.post("/logout", headers=OUR_PAGE)
+    assert (answer.status_code, answer.headers["Clear-Site-Data"]) == (303, '"cache"')
