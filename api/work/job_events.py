@@ -3,17 +3,18 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app, g, request
 from sqlalchemy import or_, select
 
 from api.auth.access import keeps_no_session_alive
+from api.auth.identify import identify_user
 from api.context import AppContext, context
 from api.web.describe_route import answers
 from api.web.disclosed import Disclosure, stream_disclosure
 from api.work.job_json import job_json
-from minipacs.errors import CatalogueUnavailable, TooManyListeners
+from minipacs.errors import CatalogueUnavailable, MinipacsError, TooManyListeners
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("live", __name__)
@@ -31,19 +32,37 @@ def job_events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""
     if not LISTENERS.acquire(blocking=False):
         raise TooManyListeners("Too many pages listen already.", "GET /jobs every few seconds instead.")
-    response = Response(stream_job_events(context(), stream_disclosure()), mimetype="text/event-stream")
+    events = stream_job_events(context(), stream_disclosure(), make_identity_check())
+    response = Response(events, mimetype="text/event-stream")
     response.call_on_close(LISTENERS.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def stream_job_events(context: AppContext, disclosure: Disclosure) -> Iterator[str]:
-    """Events until a minute is over; `disclosure` gets the studies they name."""
+def make_identity_check() -> Callable[[], bool]:
+    """A function that says whether this request's proof still stands for the same user with the same rights."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # outlives the request
+    environ, user = dict(request.environ), g.user
+
+    def is_same_user() -> bool:
+        try:
+            with app.request_context(environ):
+                return bool(identify_user() == user)
+        except MinipacsError:
+            return False
+
+    return is_same_user
+
+
+def stream_job_events(
+    context: AppContext, disclosure: Disclosure, is_same_user: Callable[[], bool] = lambda: True
+) -> Iterator[str]:
+    """Events until a minute is over or the user's rights have changed; `disclosure` gets the studies they name."""
     sent: dict[int, str] = {}
     end = time.monotonic() + STREAM_S
     yield "retry: 1000\n\n"
-    while time.monotonic() < end:
+    while time.monotonic() < end and is_same_user():
         try:
             with context.database.reading() as session:
                 moving = or_(Job.state.in_(("queued", "running")), Job.finished > time.time() - RECENT_S)

@@ -12,10 +12,11 @@ from api.auth import accounts
 from api.auth.key_lookup import wait_for_leases
 from api.auth.session_use import RECORD_S
 from api.auth.sessions import SESSION_S, LoginSession, delete_ended_sessions, list_sessions
+from api.work import job_events
 from front_doors import ADMIN_PASSWORD, OUR_PAGE, PAGE, FrontDoors, log_in, open_front_doors, take_session
 from minipacs.errors import SettingsError
 from minipacs.settings import Settings
-from waiting import until
+from waiting import FOREVER_S, until
 
 AUTOMATIC = {"X-Minipacs-Automatic": "1"}
 
@@ -282,3 +283,33 @@ def test_a_form_of_a_session_has_its_own_token(eve: tuple[FlaskClient, FlaskClie
     assert len(of_other) == 64
     assert eve[0].post("/logout", data={"csrf_token": of_other}).status_code == 403
     assert other.post("/logout", data={"csrf_token": of_other}).status_code == 303
+
+
+def leave(client: FlaskClient, doors: FrontDoors) -> None:
+    assert client.post("/logout", headers=OUR_PAGE).status_code == 303
+
+
+def be_removed(client: FlaskClient, doors: FrontDoors) -> None:
+    assert admin_of(doors)("/users/eve/remove").status_code == 200
+
+
+def be_limited(client: FlaskClient, doors: FrontDoors) -> None:
+    with doors.database.writing() as session:
+        session.execute(update(accounts.User).where(accounts.User.name == "eve").values(sees_all=False))
+
+
+@pytest.mark.parametrize("change", [leave, be_removed, be_limited])
+def test_a_stream_of_job_events_ends_with_the_rights_of_its_user(
+    eve: tuple[FlaskClient, FlaskClient],
+    doors: FrontDoors,
+    change: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job_events, "STREAM_S", FOREVER_S)
+    monkeypatch.setattr(job_events, "POLL_S", 0.05)
+    with eve[0].get("/jobs/events") as answer:
+        events = answer.iter_encoded()
+        assert next(events).startswith(b"retry")
+        assert next(events) == b": \n\n"
+        change(eve[1], doors)
+        assert until(lambda: next(events, b"the end") == b"the end")
