@@ -136,7 +136,10 @@ def make_folder_entry(name: str, address: str) -> FolderEntryJson:
 
 def make_file_entry(path: Path, name: str, address: str) -> FolderEntryJson:
     """A line for a file, with size and date."""
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # its result is being replaced at this moment
+        return make_folder_entry(name, address)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="seconds")
     return {"name": name, "address": address, "size": stat.st_size, "changed": changed}
 

@@ -1,13 +1,14 @@
 """The list of result files, for scripts and as the page from which they are shared."""
 
 from itertools import islice
+from stat import S_ISREG
 from typing import TypedDict
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from api.results import shares
-from api.results.result_folders import list_result_folders, name_of_result_file
+from api.results.result_folders import list_result_folders, name_of_result_file, read_file_stats
 from api.web.describe_route import answers
 from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page
@@ -52,9 +53,8 @@ def list_result_files() -> list[FileJson]:
     """Every result file; those of the newest results first."""
     found: list[FileJson] = []
     for folder in islice(list_result_folders(), MAX_RESULTS):
-        for file in sorted(folder.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                stat = file.stat()
+        for file, stat in read_file_stats(folder):
+            if S_ISREG(stat.st_mode) and not file.name.startswith("."):
                 name = name_of_result_file(file)
                 changed = iso_time(stat.st_mtime)
                 found.append({"name": name, "size": stat.st_size, "changed": changed, "url": f"/results/{name}"})

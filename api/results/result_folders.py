@@ -4,7 +4,9 @@ Below OUTPUT/results the first name of a path is a Study Instance UID. A path of
 answered as one that is not there.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from api.context import AppContext, context
@@ -42,10 +44,27 @@ def list_result_folders() -> Iterator[Path]:
     if not root.is_dir():
         return
     visible = context().keep_visible(path.name for path in root.glob("[0-9]*"))
-    found = (path for path in root.glob("[0-9]*/*/*") if path.parent.parent.name in visible)
-    for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+    found = [
+        (stat.st_mtime, folder)
+        for series in root.glob("[0-9]*/*")
+        if series.parent.name in visible
+        for folder, stat in read_file_stats(series)
+    ]
+    for _, folder in sorted(found, reverse=True):
         if not folder.name.startswith(".") and (folder / MANIFEST_FILE).is_file():
             yield folder
+
+
+def read_file_stats(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """What is in a folder, by name, without what goes away meanwhile: results are replaced at any time."""
+    found = []
+    try:
+        for path in sorted(folder.iterdir()):
+            with suppress(FileNotFoundError):
+                found.append((path, path.stat()))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return found
 
 
 def name_of_result_file(file: Path) -> str:

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import string
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,21 @@ def test_a_share_can_be_revoked_and_names_only_files_that_are_there(app: Flask, 
     assert operator("/files", "POST", json={"files": []}).status_code == 400
     assert operator("/files", "POST", json={"files": [1]}).status_code == 400
     assert viewer("/files", "POST", json={"files": [f"{RESULT}/model.glb"]}).status_code == 403
+
+
+@pytest.mark.parametrize("gone", ["model.glb", "slicer"])
+@pytest.mark.parametrize("path", ["/files", "/jsonlist"])
+def test_a_result_that_is_replaced_meanwhile_is_left_out(
+    viewer: Any, monkeypatch: pytest.MonkeyPatch, path: str, gone: str
+) -> None:
+    stat = Path.stat
+
+    def stat_or_fail(self: Path, **options: Any) -> os.stat_result:
+        if self.name == gone and sys._getframe(1).f_code.co_name != "is_file":
+            raise FileNotFoundError(self)
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat_or_fail)
+    answer = viewer(path)
+    assert answer.status_code == 200
+    assert gone not in answer.get_data(as_text=True)
