@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.context import AppContext
+from api.results.result_folders import read_file_stats
+from api.uploads.spool import check_free_space
 from minipacs.errors import NotAVolume, NotInArchive
 from minipacs.files import replace_private
 from minipacs.formats.parsing import translate_parser_errors
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
 MAX_OFF_GRID = 0.1
 """Voxels that a pixel's centre may lie beside the grid's."""
 GZIP_LEVEL = 1
+MAX_KEPT_BYTES = 4 * 2**30
+"""Of all such files: beyond it the oldest are deleted; they are made again when they are asked for."""
 MAKING = threading.Lock()
 """A process makes one at a time: each takes the memory of a volume."""
 
 
 def ensure_source_nifti(context: AppContext, label_map: Path, series_instance_uid: str) -> Path:
-    """The file of a label map's images. It is made at the first request, and kept in HOME/cache."""
+    """The file of a label map's images. Made at the first request, kept in HOME/cache as long as there is room."""
     changed = label_map.stat().st_mtime_ns
     file = context.settings.home / "cache" / "source" / f"{series_instance_uid}-{changed}.nii.gz"
     if not file.is_file():
@@ -41,11 +45,23 @@ def _write_source_nifti(context: AppContext, label_map: Path, series_instance_ui
     _, series = context.archive.read_series(found[0])
     images = context.archive.read_datasets(key for _, key in series.instances)
 
-    file.parent.mkdir(parents=True, exist_ok=True)
     with translate_parser_errors("An image of the series has a broken element", kind=NotAVolume):
         content = make_source_nifti(label_map, images)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    delete_oldest_files(file.parent, MAX_KEPT_BYTES - len(content))
+    check_free_space(context.settings, len(content))
     with replace_private(file) as stream:
         stream.write(content)
+
+
+def delete_oldest_files(folder: Path, most_bytes: int) -> None:
+    """Delete files, the oldest first, until the others take no more than so many bytes."""
+    files = sorted(read_file_stats(folder), key=lambda one: one[1].st_mtime, reverse=True)
+    kept = 0
+    for file, stat in files:
+        kept += stat.st_size
+        if kept > most_bytes:
+            file.unlink(missing_ok=True)  # who reads it reads on
 
 
 def make_source_nifti(label_map: Path, images: "Iterable[Dataset]") -> bytes:

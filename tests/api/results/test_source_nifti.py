@@ -1,6 +1,8 @@
 """The images under a label map lie voxel for voxel where the labels do, whatever the orientation."""
 
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,3 +55,13 @@ def test_images_beside_the_grid_are_refused() -> None:
         source_nifti.place_on_grid(array.shape, ras, images(array, lps))
     with pytest.raises(NotAVolume):
         source_nifti.place_on_grid((5, 4, 2), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, images(array, lps))
+
+
+def test_the_oldest_files_make_room_for_a_new_one(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "middle", "old")):
+        (tmp_path / name).write_bytes(b"x" * 10)
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    source_nifti.delete_oldest_files(tmp_path, 25)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
+    source_nifti.delete_oldest_files(tmp_path, -1)
+    assert not list(tmp_path.iterdir())
