@@ -39,5 +39,4 @@ class RestrictedArchive(Archive):
 
     def _is_visible(self, resource_id: str) -> bool:
         """Whether a study, a series or an instance belongs to a visible study."""
-        studies = self.find_parent_studies([resource_id])
-        return any(self._is_study_visible(self.read_study(study).study_instance_uid) for study in studies)
+        return any(self._is_study_visible(uid) for uid in self.find_study_uids([resource_id]))

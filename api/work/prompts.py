@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 import urllib3
 from flask import Blueprint, Response, g, request
-from sqlalchemy import bindparam, select
 
 from api.auth.access import requires_role
-from api.context import context
+from api.context import context, shared_context
 from api.web.describe_route import JSON, answers, audits, discloses_nothing, takes_body, takes_query
 from api.work.prompt_types import (
     AcceptRequest,
@@ -22,7 +21,6 @@ from api.work.prompt_types import (
     TermParameters,
     Terms,
 )
-from minipacs.catalogue import Series
 from minipacs.errors import EngineUnavailable, NotInArchive
 from minipacs.secrets import get_or_create_secret
 
@@ -85,11 +83,14 @@ def discard_session(session_id: str) -> Response:
 
 
 def is_series_visible(series_instance_uid: str) -> bool:
-    """Whether a series is in the catalogue or in the archive, and of a visible study."""
-    known = select(Series.series_instance_uid).where(Series.series_instance_uid == bindparam("series"))
-    if context().database.look_up(known, series=series_instance_uid):
-        return True
-    return bool(context().archive.find_ids("Series", series_instance_uid))
+    """Whether the archive has the series, and in visible studies alone.
+
+    The archive keeps a UID that several studies use several times, and the prompt service takes one of them.
+    """
+    archive = shared_context().archive
+    holders = archive.find_ids("Series", series_instance_uid)
+    studies = archive.find_study_uids(holders) if holders else set()
+    return bool(studies) and context().keep_visible(studies) == studies
 
 
 def forward_to_prompt_service() -> Response:
@@ -111,6 +112,8 @@ def request_prompt_service(method: str, path: str, body: bytes | None = None) ->
         "X-Minipacs-User": quote(g.user.name, safe=""),
         "Content-Type": "application/json",
     }
+    if g.user.limited_to is not None:
+        headers["X-Minipacs-Member"] = quote(g.user.limited_to, safe="")
     try:
         with context().wait_limits.wait_for("the prompt service"):
             return _POOL.request(

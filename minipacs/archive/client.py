@@ -124,6 +124,12 @@ class Archive:
             found.update(str(entry["ID"]) for entry in self._request_json("POST", "/tools/bulk-content", json=query))
         return found
 
+    def find_study_uids(self, resource_ids: Iterable[str]) -> set[str]:
+        """Study Instance UIDs of the studies to which these resources belong; the deleted are left out."""
+        query = {"Resources": list(resource_ids), "Level": "Study", "Metadata": False}
+        entries = self._request_json("POST", "/tools/bulk-content", json=query)
+        return {_read_uid(entry, "StudyInstanceUID") for entry in entries}
+
     def find_study_id(self, study_instance_uid: str) -> str:
         """Orthanc's identifier of a study; raises `NotInArchive`."""
         found = self.find_ids("Study", study_instance_uid)

@@ -114,6 +114,14 @@ def list_groups_of_study(database: Database, study_instance_uid: str) -> list[st
         return list(session.scalars(of_study.order_by(GroupedStudy.group_name)))
 
 
+def is_study_of_member(database: Database, study_instance_uid: str, member: str) -> bool:
+    """Whether a study is in a group that a user or a token is in."""
+    of_study = select(GroupedStudy.group_name).where(GroupedStudy.study_instance_uid == study_instance_uid)
+    in_it = of_study.join(GroupMember, GroupMember.group_name == GroupedStudy.group_name)
+    with database.reading() as session:
+        return session.scalar(in_it.where(GroupMember.member == member).limit(1)) is not None
+
+
 def add_members(database: Database, group: str, members: Iterable[str]) -> None:
     """Put users and tokens into a group; who is in it stays."""
     with database.writing() as session:

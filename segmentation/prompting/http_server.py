@@ -29,6 +29,8 @@ MAX_PICTURE_BYTES = 96 * MB
 MAX_QUERY_CHARACTERS = 200
 """Of a search for terms; the rest is left out."""
 USER_HEADER = "X-Minipacs-User"
+MEMBER_HEADER = "X-Minipacs-Member"
+"""The member whose groups' studies the user sees; no such header where the user sees all."""
 STUDY_HEADER = "X-Minipacs-Study"
 """For the front door's audit: the study that an answer is about."""
 
@@ -168,11 +170,13 @@ class PromptRequestHandler(BaseHTTPRequestHandler):
 
     def _route_request(self, user: str, path: str, query: dict[str, list[str]], body: bytes) -> Response:
         service = self.server.service
+        given = self.headers.get(MEMBER_HEADER)
+        member = None if given is None else unquote(given)
         term = query.get("q", [""])[0][:MAX_QUERY_CHARACTERS]
         routes: dict[tuple[str, str], Callable[[], Response]] = {
             ("GET", "/prompts/engines"): lambda: (200, service.list_engines()),
             ("GET", "/prompts/terminology"): lambda: (200, service.search_terminology(term)),
-            ("POST", "/prompts"): lambda: (200, service.answer_prompts(user, _parse_object(body))),
+            ("POST", "/prompts"): lambda: (200, service.answer_prompts(user, _parse_object(body), member)),
             ("POST", "/segment_input_image/"): lambda: (200, service.pictures.segment(user, _parse_object(body))),
         }
         if (self.command, path) in routes:
@@ -185,7 +189,7 @@ class PromptRequestHandler(BaseHTTPRequestHandler):
 
         session = SESSION_PATH.fullmatch(path)
         if session and self.command == "POST" and session.group(2):
-            return 201, service.accept_answer(user, session.group(1), _parse_object(body))
+            return 201, service.accept_answer(user, session.group(1), _parse_object(body), member)
 
         if session and self.command == "DELETE" and not session.group(2):
             service.discard_session(user, session.group(1))

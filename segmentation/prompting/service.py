@@ -7,7 +7,8 @@ from typing import Any, TypedDict, cast
 
 from minipacs.archive.client import Archive
 from minipacs.database import Database
-from minipacs.errors import BadRequest, EngineUnavailable
+from minipacs.errors import BadRequest, EngineUnavailable, NotInArchive
+from minipacs.groups.membership import is_study_of_member
 from minipacs.settings import Settings
 from segmentation import registry
 from segmentation.prompt_pixels import find_slice_range, group_by_slice
@@ -82,8 +83,11 @@ class PromptService:
         engines = [self._read_prompter_status(name) for name in registry.list_prompter_names()]
         return {"engines": sorted(engines, key=lambda each: (each["name"] != DEFAULT_ENGINE, each["name"]))}
 
-    def answer_prompts(self, user: str, body: Mapping[str, Any]) -> PromptAnswer:
-        """Answer the whole list of prompts; the session remembers the answer."""
+    def answer_prompts(self, user: str, body: Mapping[str, Any], member: str | None = None) -> PromptAnswer:
+        """Answer the whole list of prompts; the session remembers the answer.
+
+        `member`: whose groups must have the study of the series; None where the user sees all.
+        """
         began = perf_counter()
         series_uid = request.read_text(body, "series")
         engine = request.read_text(body, "engine", DEFAULT_ENGINE)
@@ -95,6 +99,7 @@ class PromptService:
 
         with session.lock:
             series = self.volumes.get(series_uid)
+            self._check_visible(series, member)
             prompts = _convert_to_pixels(body.get("prompts"), series, window, propagate=propagate)
             masks = prompter.make_masks(series.prompted_series, prompts)
             runs = {k: run_length.encode_runs(mask) for k, mask in sorted(masks.items())}
@@ -103,8 +108,10 @@ class PromptService:
 
         return _make_answer_json(answer, session.id, round(perf_counter() - began, 4))
 
-    def accept_answer(self, user: str, session_id: str, body: Mapping[str, Any]) -> StoredSeg:
-        """Store the session's last answer as a DICOM SEG."""
+    def accept_answer(
+        self, user: str, session_id: str, body: Mapping[str, Any], member: str | None = None
+    ) -> StoredSeg:
+        """Store the session's last answer as a DICOM SEG, where the member still sees its study."""
         segment = request.parse_segment(body)
         session = self.sessions.get(user, session_id)
 
@@ -112,6 +119,7 @@ class PromptService:
             answer = session.answer
             if answer is None or not answer.voxels:
                 raise BadRequest("There is nothing to accept: the last answer has no voxel.", "Prompt again.")
+            self._check_visible(answer.series, member)
 
             acceptance = AcceptedAnswer(answer, segment, user, self._get_prompter(answer.engine))
             return store_answer(acceptance, self._settings, self._archive, self._database)
@@ -136,6 +144,13 @@ class PromptService:
         """End what was started."""
         for prompter in self._prompters.values():
             prompter.close()
+
+    def _check_visible(self, series: LoadedSeries, member: str | None) -> None:
+        """Raise `NotInArchive` where the member does not see the study that the series was loaded from."""
+        if member is not None and not is_study_of_member(self._database, series.study_instance_uid, member):
+            raise NotInArchive(
+                f"The archive has no series {series.content.series_instance_uid}.", "Send it, or check the UID."
+            )
 
     def _read_prompter_status(self, name: str) -> PrompterStatus:
         try:

@@ -82,7 +82,10 @@ def remove_from_archive(series_instance_uids: list[str], archive: Archive) -> No
 
 
 def record_in_catalogue(manifest: Manifest, database: Database) -> None:
-    """Write the manifest into the catalogue, and mark the results it supersedes; nothing for a result without SEG."""
+    """Write the manifest into the catalogue, and mark the results it supersedes; nothing for a result without SEG.
+
+    A row stays with its study: a result of another study with the same UIDs changes nothing of it.
+    """
     if "seg_series_instance_uid" not in manifest:
         return
 
@@ -96,12 +99,15 @@ def record_in_catalogue(manifest: Manifest, database: Database) -> None:
         "superseded_by": None,
         "manifest": manifest,
     }
+    of_study = SegmentationResult.study_instance_uid == manifest["study_instance_uid"]
     older = SegmentationResult.seg_series_instance_uid.in_(manifest.get("supersedes", []))
 
     with database.writing() as session:
         insert = database.build_insert(SegmentationResult).values(seg_series_instance_uid=series, **row)
-        session.execute(insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row))
-        session.execute(update(SegmentationResult).where(older).values(superseded_by=series))
+        session.execute(
+            insert.on_conflict_do_update(index_elements=["seg_series_instance_uid"], set_=row, where=of_study)
+        )
+        session.execute(update(SegmentationResult).where(older, of_study).values(superseded_by=series))
 
 
 def summarize_result(manifest: Manifest) -> SeriesResult:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minipacs.database import Database
 from minipacs.errors import BadRequest, NotAVolume, NotFound, NotInArchive, WrongPrompts
+from minipacs.groups import membership
 from segmentation.prompting import request, run_length
 from segmentation.prompting.service import PromptService
 from segmentation.prompting.sessions import IDLE_LIMIT_S, MAX_SESSIONS_OF_USER, Sessions
@@ -233,3 +235,23 @@ def test_terms_are_found_by_the_beginnings_of_their_words() -> None:
         assert all(0 <= channel <= 255 for channel in term.color)
     paired = {term.type.meaning for term in terminology.list_all_terms() if term.laterality}
     assert paired == terminology.PAIRED, terminology.PAIRED - paired
+
+
+def test_a_member_prompts_and_accepts_what_its_groups_have(
+    service: PromptService, store_series: Callable[..., Any], database: Database
+) -> None:
+    described = store_series()  # of study 1.2
+    body = make_request_body(described)
+    code = {"value": "39607008", "scheme": "SCT", "meaning": "Lung"}
+    segment = {"label": "x", "category": code, "type": code}
+
+    with pytest.raises(NotInArchive):
+        service.answer_prompts("ann", body, "ann")
+    membership.create_group(database, "lungs")
+    membership.add_studies(database, "lungs", ["1.2"], "tests")
+    membership.add_members(database, "lungs", ["ann"])
+    session = service.answer_prompts("ann", body, "ann")["session"]
+    membership.remove_members(database, "lungs", ["ann"])
+    with pytest.raises(NotInArchive):
+        service.accept_answer("ann", session, segment, "ann")
+    service.accept_answer("ann", session, segment)

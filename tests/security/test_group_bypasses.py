@@ -1,0 +1,71 @@
+"""Groups: no UID that is used twice, no name and no claim leads around the rule."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from archive_stand_in import ArchiveStandIn, running_archive_stand_in
+from front_doors import FrontDoors, open_front_doors
+from minipacs.catalogue import SegmentationResult
+from segmentation.results.manifest import Manifest
+from segmentation.results.store import record_in_catalogue
+from two_groups import ALPHA, BETA, add_token, fill_with_two_groups
+
+
+@pytest.fixture
+def archive() -> Iterator[ArchiveStandIn]:
+    with running_archive_stand_in() as archive:
+        yield archive
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def doors(request: pytest.FixtureRequest, tmp_path: Path, archive: ArchiveStandIn) -> Iterator[FrontDoors]:
+    with open_front_doors(request.param, tmp_path, ORTHANC_URL=archive.url) as doors:
+        fill_with_two_groups(doors.database, doors.settings)
+        yield doors
+
+
+@pytest.fixture
+def client(doors: FrontDoors) -> FlaskClient:
+    return doors.apps[0].test_client()
+
+
+@pytest.mark.parametrize("doors", ["sqlite"], indirect=True)
+def test_a_series_is_prompted_only_where_every_study_that_has_its_uid_is_visible(
+    doors: FrontDoors, client: FlaskClient, archive: ArchiveStandIn
+) -> None:
+    headers = add_token(doors.database, "a", "annotator", ALPHA)
+
+    def prompt(series: str) -> int:
+        body = {"series": series, "prompts": [{"point": [0.0, 0.0, 0.0]}]}
+        return client.post("/prompts", json=body, headers=headers).status_code
+
+    no_service = 503
+    archive.add_series(ALPHA.series, ALPHA.study)
+    archive.add_series(BETA.series, BETA.study)
+    assert [prompt(ALPHA.series), prompt(BETA.series), prompt("1.2.3.4")] == [no_service, 404, 404]
+    archive.add_series(BETA.series, ALPHA.study)
+    archive.add_series(ALPHA.series, BETA.study)
+    assert [prompt(ALPHA.series), prompt(BETA.series)] == [404, 404]
+
+
+def test_a_result_of_another_study_changes_no_row_of_the_same_uids(doors: FrontDoors) -> None:
+    def record(uid: str, study: str, supersedes: list[str], created: str) -> None:
+        identity = {"engine": "x", "version": "1"}
+        manifest: Manifest = {
+            "seg_series_instance_uid": uid, "study_instance_uid": study, "series_instance_uid": ALPHA.series,
+            "identity": identity, "created": created, "supersedes": supersedes,
+        }  # type: ignore[typeddict-item]  # fmt: skip
+        record_in_catalogue(manifest, doors.database)
+
+    record("1.9", BETA.study, [], "first")
+    record("1.9", ALPHA.study, [], "foreign")
+    record("1.8", ALPHA.study, ["1.9"], "foreign")
+    with doors.database.reading() as session:
+        row = session.get_one(SegmentationResult, "1.9")
+        assert (row.study_instance_uid, row.created, row.superseded_by) == (BETA.study, "first", None)
+    record("1.9", BETA.study, [], "again")
+    with doors.database.reading() as session:
+        assert session.get_one(SegmentationResult, "1.9").created == "again"
