@@ -17,10 +17,12 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import select
 
+from api.auth import accounts
 from api.auth.accounts import User
 from api.auth.sessions import LoginSession
 from front_doors import ADMIN_PASSWORD, PAGE, FrontDoors, log_in, open_front_doors
 from minipacs.errors import SettingsError
+from minipacs.groups import membership
 from minipacs.settings import Settings
 from openid_provider import CLIENT_ID, CLIENT_SECRET, Claims, Provider, running_provider
 
@@ -133,6 +135,29 @@ def test_a_user_of_the_single_sign_on_has_no_password(doors: FrontDoors, provide
         assert log_in(doors.apps[0].test_client(), "eve", password).status_code in (400, 401)
         assert doors.apps[0].test_client().get("/jobs", auth=("eve", password)).status_code == 401
     assert log_in(doors.apps[0].test_client(), "admin", ADMIN_PASSWORD).status_code == 303
+
+
+@pytest.mark.parametrize("doors", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("groups", [7, True, 1.5, {"others": 1}, [7, True, ["radiology"]], None])
+def test_a_role_claim_of_another_kind_gives_no_role(doors: FrontDoors, provider: Provider, groups: Any) -> None:
+    provider.person["groups"] = groups
+    assert sign_on(doors)[1].status_code == 403
+
+
+def test_a_new_person_sees_all_studies_only_while_there_is_no_group(doors: FrontDoors, provider: Provider) -> None:
+    def is_limited() -> bool:
+        assert sign_on(doors)[1].status_code == 303
+        found = accounts.find_principal(doors.database, "eve")
+        assert found is not None
+        return not found.sees_all
+
+    assert not is_limited()
+    membership.create_group(doors.database, "study 1")
+    assert not is_limited()  # known already: an administrator decides
+    accounts.delete_user(doors.database, "eve")
+    assert is_limited()
+    accounts.set_sees_all(doors.database, "eve", True)
+    assert not is_limited()
 
 
 def unsigned(claims: Claims) -> str:

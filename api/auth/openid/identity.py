@@ -11,6 +11,7 @@ from api.auth.key_lookup import wait_for_leases
 from api.auth.roles import ROLES
 from minipacs.database import Database
 from minipacs.errors import NotAllowed
+from minipacs.groups.membership import StudyGroup
 from minipacs.settings import Settings
 
 ASK_ADMINISTRATOR = "Ask an administrator of minipacs."
@@ -33,7 +34,8 @@ def make_identity(settings: Settings, claims: Mapping[str, Any]) -> Identity:
         raise NotAllowed(f"The single sign-on gave no usable {settings.openid_name_claim}.", ASK_ADMINISTRATOR)
 
     groups = find_claim(claims, settings.openid_role_claim)
-    values = {groups} if isinstance(groups, str) else {value for value in groups or () if isinstance(value, str)}
+    given = groups if isinstance(groups, list | Mapping) else [groups]
+    values = {value for value in given if isinstance(value, str)}
     roles = [role for group, role in settings.openid_role_of_group.items() if group in values or group == "*"]
     if not roles:
         raise NotAllowed("None of your groups at the single sign-on may use minipacs.", ASK_ADMINISTRATOR)
@@ -53,7 +55,8 @@ def find_claim(claims: Mapping[str, Any], path: str) -> Any:
 def save_user(database: Database, identity: Identity) -> str:
     """The user of this person, made or brought up to date, and its name. The role is the provider's at each login.
 
-    A user who has a password here is never taken over: the provider's names are chosen by others.
+    A user who has a password here is never taken over: the provider's names are chosen by others. Where there are
+    groups, a new user sees the studies of its own alone, in none at first: nobody here has decided anything about it.
     """
     with database.writing() as session:
         user = session.scalar(select(User).where(User.openid_subject == identity.subject))
@@ -62,6 +65,7 @@ def save_user(database: Database, identity: Identity) -> str:
                 raise NotAllowed(f"There is another user {identity.name!r} here already.", ASK_ADMINISTRATOR)
             user = User(name=identity.name, role=identity.role, password_hash="", must_change=False)
             user.openid_subject = identity.subject
+            user.sees_all = session.scalar(select(StudyGroup.name).limit(1)) is None
             user.created = session.scalar(select(database.now())) or 0.0
             session.add(user)
         is_changed = user.role != identity.role
