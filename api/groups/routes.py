@@ -1,6 +1,7 @@
 """Groups: make and remove them, put users, tokens and studies into them; for administrators."""
 
 import re
+from collections.abc import Callable
 from typing import TypedDict
 
 import msgspec
@@ -133,7 +134,7 @@ def remove_group(name: str) -> ResponseReturnValue:
 @answers(NamedGroup)
 def add_members(body: MemberFields, name: str) -> ResponseReturnValue:
     """Put users and tokens (`members`) into a group; they see its studies from the next request on."""
-    members = split_names(body.members)
+    members = split_names(body.members, is_account)
     for member in members:
         accounts.require_account(context().database, member)
     membership.add_members(context().database, name, members)
@@ -147,7 +148,8 @@ def add_members(body: MemberFields, name: str) -> ResponseReturnValue:
 @answers(NamedGroup)
 def remove_members(body: MemberFields, name: str) -> ResponseReturnValue:
     """Take users and tokens (`members`) out of a group; it counts from the next request on."""
-    membership.remove_members(context().database, name, split_names(body.members))
+    present = set(membership.list_members(context().database, name))
+    membership.remove_members(context().database, name, split_names(body.members, present.__contains__))
     return send_json_or_redirect(NamedGroup(name=name), "/groups")
 
 
@@ -220,9 +222,21 @@ def group_json(group: GroupSummary) -> GroupJson:
     }
 
 
-def split_names(given: list[str]) -> list[str]:
-    """Names, one or several in each text; raises `BadRequest` where there is none."""
-    found = [name for text in given for name in BETWEEN.split(text) if name]
+def is_account(name: str) -> bool:
+    """Whether a user, or a token after `token:`, has this name."""
+    return accounts.find_principal(context().database, name) is not None
+
+
+def split_names(given: list[str], is_name: Callable[[str], bool]) -> list[str]:
+    """Names, one or several in each text; raises `BadRequest` where there is none.
+
+    A text, or a part of it between commas, that is a name itself stays whole: names may have spaces and commas.
+    """
+    found = []
+    for text in given:
+        parts = [text] if is_name(text.strip()) else text.split(",")
+        for part in map(str.strip, parts):
+            found += [part] if is_name(part) else [name for name in part.split() if name]
     if not found:
         raise BadRequest("No name is given.", "Send at least one.")
     return found

@@ -107,6 +107,13 @@ def list_groups_of_member(database: Database, member: str) -> list[str]:
         return list(session.scalars(of_member.order_by(GroupMember.group_name)))
 
 
+def list_members(database: Database, group: str) -> list[str]:
+    """The users and tokens of a group, by name."""
+    with database.reading() as session:
+        of_group = select(GroupMember.member).where(GroupMember.group_name == group)
+        return list(session.scalars(of_group.order_by(GroupMember.member)))
+
+
 def list_groups_of_study(database: Database, study_instance_uid: str) -> list[str]:
     """The names of the groups that a study is in."""
     with database.reading() as session:
@@ -132,11 +139,16 @@ def add_members(database: Database, group: str, members: Iterable[str]) -> None:
 
 
 def remove_members(database: Database, group: str, members: Iterable[str]) -> None:
-    """Take users and tokens out of a group."""
+    """Take users and tokens out of a group; raises `NotFound` where none of those that are named is in it."""
+    names = list(members)
     with database.writing() as session:
         require_group(session, group)
         in_group = GroupMember.group_name == group
-        session.execute(delete(GroupMember).where(in_group, GroupMember.member.in_(list(members))))
+        removed = session.scalars(
+            delete(GroupMember).where(in_group, GroupMember.member.in_(names)).returning(GroupMember.member)
+        ).all()
+        if names and not removed:
+            raise NotFound(f"Nobody of that name is in the group {group!r}.", "GET /groups lists who is.")
 
 
 def forget_member(session: Session, member: str) -> None:

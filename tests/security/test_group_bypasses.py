@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from api.auth import accounts
 from archive_stand_in import ArchiveStandIn, running_archive_stand_in
 from front_doors import FrontDoors, open_front_doors
 from minipacs.catalogue import SegmentationResult
+from minipacs.groups import membership
 from segmentation.results.manifest import Manifest
 from segmentation.results.store import record_in_catalogue
 from two_groups import ALPHA, BETA, add_token, fill_with_two_groups
@@ -69,3 +71,26 @@ def test_a_result_of_another_study_changes_no_row_of_the_same_uids(doors: FrontD
     record("1.9", BETA.study, [], "again")
     with doors.database.reading() as session:
         assert session.get_one(SegmentationResult, "1.9").created == "again"
+
+
+def test_members_whose_names_have_spaces_and_commas_are_put_in_and_taken_out(
+    doors: FrontDoors, client: FlaskClient
+) -> None:
+    headers = add_token(doors.database, "boss", "admin", None)
+    names = ["Anna Meier", "Berg, Carl", "anna"]
+    for name in names:
+        doors.add_user(name)
+
+    def change(members: list[str], what: str = "") -> tuple[int, list[str]]:
+        status = client.post(f"/groups/{BETA.name}/members{what}", json={"members": members}, headers=headers)
+        return status.status_code, membership.list_members(doors.database, BETA.name)
+
+    assert change(["Anna Meier", " Berg, Carl ", "anna token:boss"]) == (200, [*names, "token:boss"])
+    assert change(["Anna Meier"], "/remove") == (200, ["Berg, Carl", "anna", "token:boss"])
+    assert change(["Anna Meier"], "/remove")[0] == 404
+    assert change(["Meier"], "/remove")[0] == 404
+    assert change(["token:boss, anna"], "/remove") == (200, ["Berg, Carl"])
+    assert change(["Berg, Carl"], "/remove") == (200, [])
+    assert change(["Anna Meier, anna"]) == (200, ["Anna Meier", "anna"])
+    accounts.delete_user(doors.database, "Anna Meier")
+    assert membership.list_members(doors.database, BETA.name) == ["anna"]
