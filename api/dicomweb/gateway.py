@@ -10,6 +10,7 @@ import gzip
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import urllib3
 from flask import Blueprint, Response, request
@@ -109,19 +110,21 @@ def store_instances(study: str | None) -> Response:
     if study is not None and not is_uid(study):
         raise NotFound("DICOMweb has no such study here.", "A UID has digits and dots (PS3.5 9.1).")
     path = f"studies/{study}" if study else "studies"
-    claim_stored_study(study)
-    return _relay_response(path, _request_archive("POST", path))
+    with claim_stored_study(study):
+        answer = _request_archive("POST", path)
+    return _relay_response(path, answer)
 
 
-def claim_stored_study(study: str | None) -> None:
+def claim_stored_study(study: str | None) -> AbstractContextManager[None]:
     """See that the user may add to this study; a new one goes into the user's group, or the one of `?group=`."""
     group = choose_group(request.args.get("group", ""))
     if study is not None:
-        claim_study(study, group)
-    elif not context().sees_all:
+        return claim_study(study, group)
+    if not context().sees_all:
         raise NotAllowed("You store to the studies of your groups.", "POST to /dicom-web/studies/STUDY.")
-    elif group:
+    if group:
         raise BadRequest("The address names no study to put into the group.", "POST to /dicom-web/studies/STUDY.")
+    return nullcontext()
 
 
 def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:

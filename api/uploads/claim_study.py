@@ -4,11 +4,14 @@ Who sees the studies of groups alone adds to those, or brings new ones; an objec
 is refused, because stored it would be in sight of another group. The refusal says no more than its UID did.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import g
 
 from api.auth.accounts import Principal
 from api.context import context, shared_context
-from minipacs.errors import BadRequest, NotAllowed, NotFound
+from minipacs.errors import ArchiveError, BadRequest, NotAllowed, NotFound
 from minipacs.groups import membership
 
 
@@ -39,21 +42,43 @@ def list_choices() -> list[str]:
     return membership.list_groups_of_member(context().database, user.limited_to)
 
 
-def claim_study(study_instance_uid: str, group: str) -> None:
-    """Put the study of an object into the group before it is stored; raises where the user may not add to it."""
+@contextmanager
+def claim_study(study_instance_uid: str, group: str) -> Iterator[None]:
+    """While an object is stored, its study is in the group; raises where the user may not add to the study.
+
+    The study leaves the group again where this put it there and the archive has no such study afterwards: nobody
+    claims what is yet to come.
+    """
+    is_new = put_study_into_group(study_instance_uid, group)
+    try:
+        yield
+    finally:
+        if is_new and not is_study_archived(study_instance_uid):
+            membership.remove_studies(shared_context().database, group, [study_instance_uid])
+
+
+def put_study_into_group(study_instance_uid: str, group: str) -> bool:
+    """Put the study of an object into the group, and whether it was not there; raises where the user may not."""
     user: Principal = g.user
+    shared = shared_context()
     if user.sees_all:
-        if group:
-            membership.add_studies(context().database, group, [study_instance_uid], user.name)
-        return
+        return bool(group) and bool(membership.add_studies(shared.database, group, [study_instance_uid], user.name))
 
     if context().is_study_visible(study_instance_uid):
-        return
+        return False
     if not group:
         raise BadRequest("You are in several groups, and the study is new.", "Name its group in the field `group`.")
     if is_study_known(study_instance_uid):
         raise NotAllowed("Its study is not one of your groups'.", "Ask an administrator to put it into one.")
-    membership.add_studies(shared_context().database, group, [study_instance_uid], user.name)
+    return bool(membership.add_studies(shared.database, group, [study_instance_uid], user.name))
+
+
+def is_study_archived(study_instance_uid: str) -> bool:
+    """Whether the archive says that it has this study."""
+    try:
+        return bool(shared_context().archive.find_ids("Study", study_instance_uid))
+    except ArchiveError:
+        return False
 
 
 def is_study_known(study_instance_uid: str) -> bool:

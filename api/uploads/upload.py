@@ -170,9 +170,9 @@ def store_file(name: str, file: bytes, modality: str) -> Verdict:
     if isinstance(found, RefusedFile):
         return Verdict(name, "refused", found.reason)
     try:
-        claim_study(found.study, g.group_of_upload)
-        for instance in found.instances:
-            context().archive.store_file(instance)
+        with claim_study(found.study, g.group_of_upload):
+            for instance in found.instances:
+                context().archive.store_file(instance)
     except MinipacsError as error:
         if error.status == 503:
             raise

@@ -156,14 +156,17 @@ def forget_member(session: Session, member: str) -> None:
     session.execute(delete(GroupMember).where(GroupMember.member == member))
 
 
-def add_studies(database: Database, group: str, study_instance_uids: Iterable[str], added_by: str) -> None:
-    """Put studies into a group; those that are in it stay."""
+def add_studies(database: Database, group: str, study_instance_uids: Iterable[str], added_by: str) -> set[str]:
+    """Put studies into a group; those that are in it stay. Returns those that were not."""
     uids = sorted({check_study_uid(uid) for uid in study_instance_uids})
     with database.writing() as session:
         require_group(session, group)
+        added: set[str] = set()
         for uid in uids:
             values = {"study_instance_uid": uid, "group_name": group, "added": database.now(), "added_by": added_by}
-            session.execute(database.build_insert(GroupedStudy).values(**values).on_conflict_do_nothing())
+            insert = database.build_insert(GroupedStudy).values(**values).on_conflict_do_nothing()
+            added.update(session.scalars(insert.returning(GroupedStudy.study_instance_uid)))
+    return added
 
 
 def remove_studies(database: Database, group: str, study_instance_uids: Iterable[str]) -> None:

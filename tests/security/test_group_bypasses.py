@@ -94,3 +94,35 @@ def test_members_whose_names_have_spaces_and_commas_are_put_in_and_taken_out(
     assert change(["Anna Meier, anna"]) == (200, ["Anna Meier", "anna"])
     accounts.delete_user(doors.database, "Anna Meier")
     assert membership.list_members(doors.database, BETA.name) == ["anna"]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("sees_all", [False, True])
+def test_a_study_is_claimed_only_where_the_archive_has_it_afterwards(
+    doors: FrontDoors, client: FlaskClient, archive: ArchiveStandIn, stored: bool, sees_all: bool
+) -> None:
+    study = "1.2.826.0.660066"
+    archive.study_of_stow = study if stored else ""
+    headers = add_token(doors.database, "a", "operator", None if sees_all else ALPHA)
+    address = f"/dicom-web/studies/{study}?group={ALPHA.name}"
+    content_type = 'multipart/related; type="application/dicom"; boundary=x'
+    answer = client.post(address, data=b"", content_type=content_type, headers=headers, buffered=True)
+    assert answer.status_code == 200
+    assert any(study in path for path, _ in archive.asked)
+    assert membership.list_groups_of_study(doors.database, study) == ([ALPHA.name] if stored else [])
+
+
+@pytest.mark.parametrize("doors", ["sqlite"], indirect=True)
+def test_a_claim_ends_with_a_request_that_fails_and_none_of_an_administrators_ends(
+    doors: FrontDoors, client: FlaskClient, archive: ArchiveStandIn
+) -> None:
+    planned = "1.2.826.0.660067"
+    membership.add_studies(doors.database, ALPHA.name, [planned], "admin")
+    away = doors.open(orthanc_url="http://127.0.0.1:9").test_client()
+    headers = add_token(doors.database, "a", "operator", None)
+    for study in ("1.2.826.0.660066", planned):
+        address = f"/dicom-web/studies/{study}?group={ALPHA.name}"
+        content_type = 'multipart/related; type="application/dicom"; boundary=x'
+        assert away.post(address, data=b"", content_type=content_type, headers=headers).status_code == 503
+    assert membership.list_groups_of_study(doors.database, "1.2.826.0.660066") == []
+    assert membership.list_groups_of_study(doors.database, planned) == [ALPHA.name]
