@@ -63,7 +63,7 @@ def is_study_instance_uid(name: str) -> bool:
         return True
     try:
         return keyword_for_tag(int(name, 16)) == "StudyInstanceUID"
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or more than 32 bits
         return False
 
 

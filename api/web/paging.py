@@ -137,7 +137,7 @@ def _is_after_cursor(order: Sequence[tuple[Any, bool]], after: str) -> ColumnEle
         if not isinstance(values, list) or len(values) != len(order):
             raise ValueError
         typed = [_convert_cursor_value(column, value) for (column, _), value in zip(order, values, strict=True)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise BadRequest("`after` is no cursor of ours.", "Follow `next` of the page before.") from None
     cases = []
     for i, (column, descending) in enumerate(order):
@@ -151,5 +151,9 @@ def _convert_cursor_value(column: Any, value: Any) -> Any:
     if kind is date:
         return date.fromisoformat(value)
     if not isinstance(value, kind) or (isinstance(value, str) and "\x00" in value):
+        raise ValueError
+    if isinstance(value, str):
+        value.encode()  # a ValueError where it has half of a surrogate pair, which no database takes
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError
     return value

@@ -126,3 +126,11 @@ def test_a_claim_ends_with_a_request_that_fails_and_none_of_an_administrators_en
         assert away.post(address, data=b"", content_type=content_type, headers=headers).status_code == 503
     assert membership.list_groups_of_study(doors.database, "1.2.826.0.660066") == []
     assert membership.list_groups_of_study(doors.database, planned) == [ALPHA.name]
+
+
+@pytest.mark.parametrize("doors", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("key", ["fffffffff", "-1", "123456789abcdef0", "x", "0020000D0"])
+def test_a_key_that_is_no_tag_is_refused(doors: FrontDoors, client: FlaskClient, key: str) -> None:
+    headers = add_token(doors.database, "a", "viewer", ALPHA)
+    for path in ("instances", "series", "studies"):
+        assert client.get(f"/dicom-web/{path}?{key}=1", headers=headers).status_code == 400, path

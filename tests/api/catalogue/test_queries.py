@@ -2,6 +2,7 @@
 
 import csv
 import io
+from base64 import urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,11 @@ import pytest
 STUDY, SERIES, IMAGE = "1.2.3.4.1", "1.2.3.4.1.1", "1.2.3.4.1.1.1"
 ODD = "A/B 50%-ü"
 PICTURE = "0b6f6c3e-5f0e-5f0e-8f0e-000000000001"
+
+
+def make_cursor(text: str) -> str:
+    """A cursor as ours are, of any text."""
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -106,6 +112,10 @@ def test_pages_follow_each_other_without_gap_or_repeat(viewer: Any) -> None:
         "nothing=1",
         "from=yesterday",
         "after=W251bGwsbnVsbF0",
+        "after=" + make_cursor("[" * 4000),
+        "after=" + make_cursor("[" * 4000 + "]" * 4000),
+        "after=" + make_cursor('["2024-01-31", "1.2\\ud800"]'),
+        "after=" + make_cursor('["2024-01-31", "1.2\\u0000"]'),
     ],
 )
 def test_a_wrong_query_is_400_with_a_remedy(viewer: Any, query: str) -> None:
