@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 from minipacs.archive.client import Archive, ArchivedStudy
 from minipacs.errors import NotInArchive
-
-MAX_FOUND = 1000
-"""Studies that the archive finds by a text, before those are left out that are not visible."""
+from minipacs.formats.uids import is_uid
 
 
 class RestrictedArchive(Archive):
@@ -29,10 +27,16 @@ class RestrictedArchive(Archive):
         return [found for found in super().find_ids(level, uid) if self._is_visible(found)]
 
     def find_studies(self, text: str, limit: int = 20) -> dict[str, ArchivedStudy]:
-        """Studies whose UID, PatientID, accession number or patient's name is `text`, by Study Instance UID."""
-        found = super().find_studies(text, MAX_FOUND)
-        visible = [uid for uid in found if self._is_study_visible(uid)]
-        return {uid: found[uid] for uid in visible[:limit]}
+        """The visible study of this UID, by Study Instance UID.
+
+        The archive is asked for nothing else: how long it takes would tell what others have. Names, PatientIDs and
+        accession numbers are the catalogue's to find.
+        """
+        uid = text.strip()
+        if not is_uid(uid) or not self._is_study_visible(uid):
+            return {}
+        found = super().find_studies(uid, limit)
+        return {uid: found[uid]} if uid in found else {}
 
     def close(self) -> None:
         """Nothing: the connections belong to the archive's client."""

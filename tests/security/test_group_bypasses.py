@@ -13,7 +13,7 @@ from minipacs.catalogue import SegmentationResult
 from minipacs.groups import membership
 from segmentation.results.manifest import Manifest
 from segmentation.results.store import record_in_catalogue
-from two_groups import ALPHA, BETA, add_token, fill_with_two_groups
+from two_groups import ALPHA, BETA, GHOST, add_token, fill_with_two_groups
 
 
 @pytest.fixture
@@ -134,3 +134,22 @@ def test_a_key_that_is_no_tag_is_refused(doors: FrontDoors, client: FlaskClient,
     headers = add_token(doors.database, "a", "viewer", ALPHA)
     for path in ("instances", "series", "studies"):
         assert client.get(f"/dicom-web/{path}?{key}=1", headers=headers).status_code == 400, path
+
+
+def test_where_asks_the_archive_of_a_member_for_visible_uids_alone(
+    doors: FrontDoors, client: FlaskClient, archive: ArchiveStandIn
+) -> None:
+    headers = add_token(doors.database, "a", "viewer", ALPHA)
+
+    def find(text: str) -> list[str]:
+        answer = client.get("/where", query_string={"q": text}, headers=headers)
+        assert answer.status_code == 200
+        return [study["StudyInstanceUID"] for study in answer.get_json()["studies"]]
+
+    for side in (BETA, GHOST):
+        for text in (side.patient_name, side.patient_id, side.accession, side.study, "Family*", "*"):
+            assert BETA.study not in find(text)
+    assert find(ALPHA.patient_id) == [ALPHA.study]
+    assert archive.asked == []
+    assert find(f" {ALPHA.study} ") == [ALPHA.study]
+    assert {path for path, _ in archive.asked} == {"/tools/find"}
