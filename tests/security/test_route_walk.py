@@ -110,7 +110,7 @@ def values_of(side: Side) -> dict[str, Any]:
         "to": "2024-12-31", "StudyDate": "2024-02-01", "limit": 5, "before": 10**6, "after": "",
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "InstanceNumber": "1", "Manufacturer": "x",
         "BodyPartExamined": "x", "PatientSex": "M", "PatientBirthDate": "2000-01-01", "next": "/", "format": "json",
-        "user": "x", "action": "view", "address": "x",
+        "user": "x", "action": "view", "address": "x", "error": "x",
         "files": [file], "seconds": 3600, "studies": [side.study], "groups": [side.name], "group": side.name,
         "members": [f"viewer-of-{side.name}"], "name": f"walked-{side.number}", "description": "x", "role": "viewer",
         "sees_all": True, "password": "x", "old": "x", "new": "a new password", "again": "a new password",
