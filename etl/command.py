@@ -153,12 +153,13 @@ def _load_archive_into_catalogue(
         removed = remove_instances_missing_from_archive(archive, database) if arguments.prune else 0
         with connect_to_dask_cluster(settings) as executor:
             how: dict[str, Any] = {"workers": arguments.workers, "executor": executor}
+            sent = settings.without_secrets() if executor else settings  # to the cluster, whose workers have their own
             if arguments.missing:
-                tally = _load_missing_into_catalogue(archive, database, options, settings, how)
+                tally = _load_missing_into_catalogue(archive, database, options, sent, how)
             elif arguments.study or arguments.series:
-                tally = _load_study_into_catalogue(arguments, archive, database, options, settings, how)
+                tally = _load_study_into_catalogue(arguments, archive, database, options, sent, how)
             else:
-                tally = _load_changes_into_catalogue(arguments, archive, database, options, settings, how)
+                tally = _load_changes_into_catalogue(arguments, archive, database, options, sent, how)
     finally:
         archive.close()
 

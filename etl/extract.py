@@ -17,6 +17,7 @@ from etl.records import SourceItem, SourceUnavailable
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import ARCHIVE_PREFIX
 from minipacs.errors import ArchiveRefused, BadRequest, ExceedsMemory, NotInArchive
+from minipacs.jobs.worker_secrets import add_worker_secrets
 from minipacs.memory.process_limit import explain_memory_error
 from minipacs.memory.size_limits import check_object_size
 from minipacs.settings import Settings
@@ -155,7 +156,7 @@ class ArchiveReader:
         """Yield each instance with its bytes, in order."""
         from minipacs.archive.client import Archive  # not in workers that read files
 
-        archive = Archive(self.settings)
+        archive = Archive(add_worker_secrets(self.settings))
         waiting = deque(items)
         under_way: deque[tuple[SourceItem, Future[bytes]]] = deque()
         max_under_way = MAX_FETCHES_AHEAD

@@ -219,6 +219,12 @@ class Settings:
             if not setting.is_secret or (with_secrets if isinstance(with_secrets, bool) else name in with_secrets)
         }
 
+    def without_secrets(self) -> "Settings":
+        """The same settings with the default of every secret: for other machines, which have secrets of their own."""
+        names = [name for name, setting in describe_settings().items() if setting.is_secret]
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.name in names}
+        return replace(self, **defaults)
+
     def __repr__(self) -> str:
         """The settings without their secrets: a library may print the arguments of a function that failed."""
         shown = {name: getattr(self, name) for name, setting in describe_settings().items() if not setting.is_secret}

@@ -14,7 +14,7 @@ import yaml
 from sqlalchemy import make_url
 
 from minipacs.archive.local_orthanc import build_machine_configuration
-from minipacs.jobs.pool import WORKER_SECRETS
+from minipacs.jobs.worker_secrets import WORKER_SECRETS
 from minipacs.local.supervisor import SECRETS
 from minipacs.settings import Settings, describe_settings, variable_name
 

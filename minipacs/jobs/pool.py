@@ -22,6 +22,7 @@ from minipacs.errors import PoolUnavailable
 from minipacs.jobs.dask_nodes import SchedulerWithoutHttp
 from minipacs.jobs.pool_security import create_pool_certificates, load_pool_security
 from minipacs.jobs.worker import DASK_CONFIG
+from minipacs.jobs.worker_secrets import WORKER_SECRETS
 from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
 
@@ -29,8 +30,6 @@ CONNECTION_TIMEOUT_S = 5.0
 """Longest wait for the scheduler when a client connects; the callers try again."""
 LOOPBACK = "127.0.0.1"
 """Where the embedded pool listens, at any free ports."""
-WORKER_SECRETS = ("database_url", "orthanc_password")
-"""Names of the secret settings that a worker needs."""
 CLOSE_TIMEOUT_S = 2.0
 """Longest wait for the scheduler when a client closes."""
 

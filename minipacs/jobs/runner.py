@@ -104,11 +104,12 @@ class Runner:
         free = count - sum(submission.needs == needs for submission in self._submissions.values())
         if free <= 0:
             return 0
+        settings = self.settings.without_secrets()  # whoever runs the scheduler can read what is submitted
         due = self.leases.find_due_jobs(needs, free, list(self._submissions))
         for job_id in due:
             name = f"job-{job_id}-{time.monotonic_ns()}"
             future = self._started_pool.client.submit(
-                run_job, self.settings, job_id, key=name, resources={needs: 1}, retries=0, pure=False
+                run_job, settings, job_id, key=name, resources={needs: 1}, retries=0, pure=False
             )
             future.add_done_callback(lambda _future: self.wake.set())
             self._submissions[job_id] = Submission(future, needs, time.monotonic())

@@ -28,6 +28,7 @@ from minipacs.errors import (
 )
 from minipacs.jobs.claimed_job import ClaimedJob, HeartbeatAnswer, JobProgress
 from minipacs.jobs.contract import Cancelled, kinds_of_work
+from minipacs.jobs.worker_secrets import add_worker_secrets
 from minipacs.logging_setup import log_context
 from minipacs.memory.process_limit import explain_memory_error
 from minipacs.settings import Settings
@@ -128,7 +129,11 @@ class RunningTask:
 
 
 def run_job(settings: Settings, job_id: int) -> str:
-    """Claim this job and run it; the pool calls this. For a row that another worker has claimed it does nothing."""
+    """Claim this job and run it; the pool calls this. For a row that another worker has claimed it does nothing.
+
+    `settings`: those of the job service, without its secrets; this worker's own take their place.
+    """
+    settings = add_worker_secrets(settings)
     database = _open_database(settings.database_url)
     job = ClaimedJob.claim(database, job_id, worker_name(settings), lease_s=settings.lease_s)
     if job is None:

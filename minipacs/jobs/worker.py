@@ -22,6 +22,7 @@ from minipacs.home_folder import prepare_home
 from minipacs.jobs.leases import JobLeases
 from minipacs.jobs.pool_security import load_pool_security, refuse_open_network
 from minipacs.jobs.task import worker_name
+from minipacs.jobs.worker_secrets import keep_worker_secrets
 from minipacs.memory.process_limit import compute_worker_bytes, limit_own_memory
 from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import Settings, remove_secrets_from_environment
@@ -76,6 +77,7 @@ def serve(settings: Settings, needs: Sequence[str], host: str = "") -> None:
     import dask
     import distributed
 
+    keep_worker_secrets(settings)
     apply_size_limits(settings)
     limit_own_memory(compute_worker_bytes(settings))
     security = load_pool_security(settings)

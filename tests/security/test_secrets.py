@@ -21,7 +21,7 @@ from minipacs.archive import local_orthanc
 from minipacs.backup.tables import Snapshot
 from minipacs.database import Database
 from minipacs.errors import MinipacsError, SettingsError
-from minipacs.jobs.pool import WORKER_SECRETS
+from minipacs.jobs.worker_secrets import WORKER_SECRETS
 from minipacs.local.phantom import write_chest_ct
 from minipacs.local.supervisor import SECRETS
 from minipacs.settings import Settings, describe_settings, variable_name

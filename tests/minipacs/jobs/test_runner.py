@@ -1,9 +1,11 @@
 """The runner with a pool that is a list; the embedded Dask pool is in tests/integration."""
 
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,7 +20,7 @@ from minipacs.jobs.contract import Order
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.record import Job
 from minipacs.jobs.runner import Runner
-from minipacs.settings import Settings
+from minipacs.settings import Settings, describe_settings
 from waiting import FOREVER_S, PATIENCE_S
 
 
@@ -46,6 +48,8 @@ class FakePool:
         self.slots = slots
         self.remembers = True
         self.submitted: list[int] = []
+        self.sent: list[bytes] = []
+        """What was submitted, as it goes to the scheduler."""
         self.futures: list[FakeFuture] = []
 
     @property
@@ -58,7 +62,8 @@ class FakePool:
     def count_slots(self) -> dict[str, int]:
         return {"cpu": self.slots}
 
-    def submit(self, _function: object, _settings: Settings, job_id: int, **_options: object) -> FakeFuture:
+    def submit(self, function: object, settings: Settings, job_id: int, **_options: object) -> FakeFuture:
+        self.sent.append(pickle.dumps((function, settings, job_id)))
         self.submitted.append(job_id)
         self.futures.append(FakeFuture())
         return self.futures[-1]
@@ -103,6 +108,15 @@ def test_only_as_many_rows_go_out_as_there_are_slots(runner: Runner, pool: FakeP
     pool.futures[0].finished = True
     claim(runner, pool.submitted[0], "elsewhere/1/1")
     assert runner.step() == 1
+
+
+def test_no_secret_is_sent_to_the_scheduler(runner: Runner, pool: FakePool) -> None:
+    canaries = {name: f"canary-{name}" for name, setting in describe_settings().items() if setting.is_secret}
+    runner.settings = replace(runner.settings, **canaries)
+    submit(runner, "a")
+    assert runner.step() == 1
+    (sent,) = pool.sent
+    assert [name for name, canary in canaries.items() if canary.encode() in sent] == []
 
 
 def test_the_most_urgent_goes_first(runner: Runner, pool: FakePool) -> None:

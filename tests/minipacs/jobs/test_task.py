@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, EngineFailed, MinipacsError, Unreadable
 from minipacs.jobs import task as task_module
+from minipacs.jobs import worker_secrets
 from minipacs.jobs.contract import Order
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.record import Job
-from minipacs.jobs.task import run_job
+from minipacs.jobs.task import RunningTask, run_job
 from minipacs.settings import Settings
 from waiting import FOREVER_S, PATIENCE_S, until
 
@@ -114,3 +116,25 @@ def test_work_that_does_not_hear_its_cancellation_is_ended_with_its_process(
         jobs.cancel(1)
         assert worker.wait(PATIENCE_S) == 1
     assert jobs.get(1).state == "cancelled"
+
+
+def test_a_job_that_comes_without_secrets_has_those_of_its_worker(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Settings] = []
+
+    class Look:
+        def run(self, task: RunningTask) -> dict[str, Any]:
+            seen.append(task.settings)
+            return {}
+
+    monkeypatch.setattr(task_module, "kinds_of_work", lambda: {"segment": Look()})
+    monkeypatch.setattr(worker_secrets, "_kept", {})
+    own = replace(settings, database_url=str(database.engine.url), orthanc_password="of the worker")
+    worker_secrets.keep_worker_secrets(own)
+    with database.writing() as session:
+        JobQueue(database).submit(session, Order("segment", "key", "1.2.3"))
+    (row,) = JobQueue(database).find_jobs_of_study("1.2.3")
+
+    assert run_job(replace(settings, engine="of the service").without_secrets(), row.id) == "done"
+    assert [(s.engine, s.orthanc_password) for s in seen] == [("of the service", "of the worker")]
