@@ -87,8 +87,39 @@ def test_a_box_is_given_only_the_secrets_it_needs(file: Path, compose: dict[str,
     for name, service in compose["services"].items():
         part = {"api": "front door", "service": "job service", "prompts": "prompt service"}.get(name, "")
         allowed = {variable_name(secret) for secret in (SECRETS[part] if part else needed[name])}
-        given = {variable for variable in service.get("environment", {}) if variable in secrets}
+        environment = service.get("environment", {})
+        given = {
+            variable for variable in secrets if environment.get(variable, variable if "env_file" in service else "")
+        }
         assert given <= allowed, name
+
+
+SET_BY_THE_FILE = {
+    *("MINIPACS_HOME", "MINIPACS_OUTPUT", "MINIPACS_OHIF", "MINIPACS_ORTHANC_URL"),
+    *("MINIPACS_STABLE_STUDY_ADDRESS", "MINIPACS_PROMPTS", "MINIPACS_HTTP_HOST", "MINIPACS_HTTP_PORT"),
+}
+"""Settings that have one value in all containers, or one for each box, whatever `.env` says."""
+OF_THE_POOL = {
+    *("MINIPACS_DATABASE_URL", "MINIPACS_SCHEDULER", "MINIPACS_SCHEDULER_CERTIFICATE"),
+    *("MINIPACS_SCHEDULER_KEY", "MINIPACS_SCHEDULER_TRUSTED_CERTIFICATES"),
+}
+"""The same, in the cluster alone."""
+
+
+def test_every_setting_of_the_env_file_reaches_every_box(file: Path, compose: dict[str, Any]) -> None:
+    set_by_the_file = SET_BY_THE_FILE | (OF_THE_POOL if "cluster" in file.name else set())
+    secrets = {variable_name(name) for name, setting in describe_settings().items() if setting.is_secret}
+    ours = {name: service for name, service in compose["services"].items() if "build" in service}
+    for name in sorted(ours.keys() - {"scheduler"}):
+        assert ours[name]["env_file"] == [{"path": ".env", "required": False}], name
+        for variable, value in ours[name]["environment"].items():
+            passed_on = value.startswith(f"${{{variable}:")
+            assert passed_on or variable in set_by_the_file or (variable in secrets and not value), (name, variable)
+
+
+def test_the_scheduler_gets_no_env_file() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text("utf-8"))["services"]
+    assert "env_file" not in services["scheduler"]
 
 
 def test_every_variable_is_a_setting(file: Path) -> None:
