@@ -7,7 +7,7 @@ files with one UID the same one always wins. Its reader, which may run in anothe
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -181,7 +181,8 @@ class ArchiveReader:
                             yield item, explain_memory_error()
                             continue
                         max_under_way = 1  # several together are too large: one after the other
-                        waiting.extendleft([ahead for ahead, _fetch in reversed(under_way)])
+                        _end_fetches([started for _ahead, started in under_way])
+                        waiting.extendleft([ahead for ahead, _started in reversed(under_way)])
                         waiting.appendleft(item)
                         under_way.clear()
                     except ArchiveRefused:  # of this instance: its file is lost or damaged
@@ -189,6 +190,13 @@ class ArchiveReader:
             finally:
                 pool.shutdown(cancel_futures=True)
                 archive.close()
+
+
+def _end_fetches(fetches: Sequence[Future[bytes]]) -> None:
+    """Cancel those that have not begun, and wait for the others, which cannot be cancelled."""
+    for fetch in fetches:
+        fetch.cancel()
+    wait(fetches)
 
 
 class ArchiveSource:

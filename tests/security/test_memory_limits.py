@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from etl.extract import MAX_FETCHES_AHEAD, ArchiveReader
+from etl.records import SourceItem
+from minipacs.archive import client
 from minipacs.database import Database
 from minipacs.errors import EngineExceedsMemory, ExceedsMemory, SettingsError
 from minipacs.formats.parsing import translate_parser_errors
@@ -21,6 +25,7 @@ from minipacs.settings import Settings
 from security.attack_with_bombs import MAX_MEMORY_MB, attack_product, small_machine
 from segmentation.job import parent
 from segmentation.job.request import SegmentationRequest
+from waiting import PATIENCE_S
 
 GB = 2**30
 MB = 2**20
@@ -85,6 +90,47 @@ def test_a_job_without_memory_fails_once_in_plain_words(
     assert (job.state, job.attempt) == ("failed", 1)
     assert job.error.startswith("The work needs more memory than")
     assert "MINIPACS_WORKERS" in job.hint
+
+
+class ArchiveOfLargeInstances:
+    """An archive whose first answer is too large beside the others, which last until it is asked for again."""
+
+    def __init__(self, _settings: Settings) -> None:
+        self.running: set[str] = set()
+        self.beside: dict[str, set[str]] = {}
+        """What was still being fetched when an instance was asked for the last time."""
+        self.all_have_begun = threading.Barrier(MAX_FETCHES_AHEAD)
+        self.is_retried = threading.Event()
+
+    def read_file(self, instance_id: str) -> bytes:
+        is_first_time = instance_id not in self.beside and not self.is_retried.is_set()
+        if instance_id == "0" and not is_first_time:
+            self.is_retried.set()
+        self.beside[instance_id] = set(self.running)
+        self.running.add(instance_id)
+        try:
+            if is_first_time:
+                self.all_have_begun.wait(PATIENCE_S)
+                if instance_id == "0":
+                    raise MemoryError
+                self.is_retried.wait(0.5)
+            return instance_id.encode()
+        finally:
+            self.running.remove(instance_id)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_instances_too_large_together_are_fetched_one_after_the_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = ArchiveOfLargeInstances(settings)
+    monkeypatch.setattr(client, "Archive", lambda _settings: archive)
+    names = [str(number) for number in range(MAX_FETCHES_AHEAD + 2)]
+    read = list(ArchiveReader(settings).read([SourceItem(name) for name in names]))
+    assert [(item.source, data) for item, data in read] == [(name, name.encode()) for name in names]
+    assert archive.beside == {name: set() for name in names}
 
 
 def test_a_parser_without_memory_is_not_called_a_broken_file() -> None:
