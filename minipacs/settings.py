@@ -97,7 +97,7 @@ class Settings:
     frame_mb: Annotated[int, "MB of memory a decoded frame may take; 0: 1/32 of the memory, at least 96"] = 0
     volume_mb: Annotated[int, "MB of memory a volume may take; 0: a twelfth of the memory, at least 256"] = 0
     worker_memory_mb: Annotated[int, "MB of memory a worker may take; 0: its share of what the machine has"] = 0
-    archive_memory_mb: Annotated[int, "MB of memory Orthanc may take; 0: a quarter of the memory, at least 1024"] = 0
+    archive_memory_mb: Annotated[int, "MB of memory Orthanc may take; 0: 640 + 3 × OBJECT_MB, at most 3/8 of it"] = 0
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
 
     backup_recipients: Annotated[str, "public keys that backups are encrypted for, comma-separated; empty: none"] = ""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minipacs.errors import ExceedsMemory
 from minipacs.memory.machine_memory import read_memory_bytes
+from minipacs.memory.size_limits import derive_size_limits
 from minipacs.settings import Settings
 
 __all__ = [
@@ -32,8 +33,12 @@ SERVICES_BYTES = 1024 * MB
 """Of the product's memory: what the archive and the services take that only wait."""
 MIN_BYTES = 512 * MB
 """No process has a lower limit."""
-ARCHIVE_SHARE, MIN_ARCHIVE_BYTES = 4, 1024 * MB
-"""Orthanc may take one of so many parts of the memory: an object that is received is in it three times."""
+ARCHIVE_BASE_BYTES = 640 * MB
+"""What Orthanc takes without an object at work: itself, and its storage cache (`orthanc.json`)."""
+COPIES_IN_ARCHIVE = 3
+"""How many times an object that is received is in Orthanc's memory."""
+MAX_ARCHIVE_SHARE, MIN_ARCHIVE_BYTES = 0.375, 1024 * MB
+"""Of all memory: the most Orthanc may take, which is what two workers leave of the product's; and at least so much."""
 STACK_BYTES_PER_CORE = 16 * MB
 """Libraries start threads by the number of cores; their stacks count, and are hardly used."""
 
@@ -61,8 +66,11 @@ def compute_service_bytes(settings: Settings, *, kept: int = 0) -> int:
 
 
 def compute_archive_bytes(settings: Settings) -> int:
-    """Memory that Orthanc may take: the setting's, else a quarter of what there is."""
-    return settings.archive_memory_mb * MB or max(MIN_ARCHIVE_BYTES, read_memory_bytes() // ARCHIVE_SHARE)
+    """Memory that Orthanc may take: the setting's, else what the largest object needs, if the machine can spare it."""
+    if settings.archive_memory_mb:
+        return settings.archive_memory_mb * MB
+    needed = ARCHIVE_BASE_BYTES + COPIES_IN_ARCHIVE * derive_size_limits(settings).object_bytes
+    return max(MIN_ARCHIVE_BYTES, min(needed, int(read_memory_bytes() * MAX_ARCHIVE_SHARE)))
 
 
 def limit_own_memory(budget: int) -> None:

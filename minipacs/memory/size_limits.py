@@ -18,6 +18,7 @@ __all__ = [
     "check_object_size",
     "check_volume_size",
     "current_limits",
+    "derive_size_limits",
     "use_size_limits",
 ]
 

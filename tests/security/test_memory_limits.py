@@ -19,9 +19,9 @@ from minipacs.jobs import task as task_module
 from minipacs.jobs.contract import Order
 from minipacs.jobs.queue import JobQueue
 from minipacs.jobs.task import run_job
-from minipacs.memory import machine_memory, process_limit
+from minipacs.memory import machine_memory, process_limit, size_limits
 from minipacs.memory.size_limits import derive_size_limits
-from minipacs.settings import Settings
+from minipacs.settings import ROOT, Settings
 from security.attack_with_bombs import MAX_MEMORY_MB, attack_product, small_machine
 from segmentation.job import parent
 from segmentation.job.request import SegmentationRequest
@@ -38,7 +38,12 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def machine_of_4_gb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_limit, "read_memory_bytes", lambda: 4 * GB)
+    set_memory(monkeypatch, 4 * GB)
+
+
+def set_memory(monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+    for module in (process_limit, size_limits):
+        monkeypatch.setattr(module, "read_memory_bytes", lambda: memory)
 
 
 def run_python(code: str) -> str:
@@ -141,9 +146,22 @@ def test_a_parser_without_memory_is_not_called_a_broken_file() -> None:
 @pytest.mark.usefixtures("machine_of_4_gb")
 def test_workers_archive_and_services_of_a_small_machine_fit_in_it(settings: Settings) -> None:
     assert process_limit.compute_worker_bytes(settings) == GB
-    assert process_limit.compute_archive_bytes(settings) == GB
+    assert process_limit.compute_archive_bytes(settings) == 1536 * MB
     assert process_limit.compute_worker_bytes(replace(settings, worker_memory_mb=700)) == 700 * MB
     assert process_limit.compute_engine_bytes(settings) == 2 * GB
+
+
+@pytest.mark.parametrize(("memory_gb", "largest_mb"), [(2, 128), (4, 298), (8, 810), (16, 1834)])
+def test_the_archive_has_room_for_the_objects_that_the_documentation_promises(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, memory_gb: int, largest_mb: int
+) -> None:
+    set_memory(monkeypatch, memory_gb * GB)
+    without_objects = process_limit.compute_archive_bytes(settings) - 640 * MB
+    assert without_objects // 3 // MB == largest_mb
+    assert largest_mb * MB <= derive_size_limits(settings).object_bytes
+    assert process_limit.compute_archive_bytes(replace(settings, object_mb=1)) == GB
+    documented = (ROOT / "docs" / "security.md").read_text("utf-8")
+    assert f"| {memory_gb} GB | {largest_mb} MB |" in documented
 
 
 def test_an_engine_that_takes_more_than_its_share_ends_when_hardly_any_memory_is_left(
