@@ -1,6 +1,7 @@
 """Writing files: for their owner alone, and whole or not at all."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,11 @@ def restrict_new_files() -> None:
 
 
 def open_private(path: Path) -> IO[bytes]:
-    """A new or emptied file that only its owner can read, open for writing."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb")
+    """A new or emptied file that only its owner can read, open for writing; one that was open to others is closed."""
+    stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb")
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # not /dev/stdout, or another device
+        os.fchmod(stream.fileno(), OWNER_ONLY)
+    return stream
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.files import write_private
 from minipacs.home_folder import close_to_others, find_open_paths, prepare_home
 from minipacs.local.phantom import write_chest_ct
 from minipacs.settings import Settings
@@ -151,6 +152,14 @@ def test_a_link_out_of_the_home_closes_nothing_there(tmp_path: Path) -> None:
 
     close_to_others(settings)
     assert others.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_private_file_that_was_open_to_others_is_closed_when_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.touch()
+    file.chmod(0o644)
+    write_private(file, b"secret")
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"secret", 0o600)
 
 
 def test_a_start_as_root_is_warned_about(
