@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from minipacs.certificates.authority import Key, KeyAndCertificate
 from minipacs.errors import SettingsError
@@ -20,6 +20,11 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(_read(path))
     except ValueError as error:
         raise SettingsError(f"{path} holds no certificate in PEM.", MAKE_THEM) from error
+
+
+def read_first_certificate_as_der(path: Path) -> bytes:
+    """The first certificate of a PEM file, which is the server's own, in DER. Raises `SettingsError`."""
+    return read_certificates(path)[0].public_bytes(Encoding.DER)
 
 
 def read_key(path: Path) -> Key:

@@ -51,9 +51,18 @@ def open_front_door(
 
 
 def make_client_context(settings: Settings) -> ssl.SSLContext:
-    """TLS that trusts the front door's own certificate, and none else."""
+    """TLS that trusts the front door's own certificate, and none else: no authority that follows it in the file.
+
+    Raises `OSError` where it cannot be read.
+    """
+    from minipacs.certificates.files import read_first_certificate_as_der
+
+    try:
+        own = read_first_certificate_as_der(Path(settings.https_certificate))
+    except SettingsError as error:
+        raise OSError(str(error)) from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate that no authority of ours signed
-    context.load_verify_locations(settings.https_certificate)
+    context.load_verify_locations(cadata=own)
     return context

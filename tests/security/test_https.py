@@ -7,6 +7,7 @@ import sys
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from front_door import LARGE, LARGE_FILE, FrontDoor, running_front_door
 from minipacs.certificates.authority import create_authority, issue_certificate
 from minipacs.certificates.files import write_key_and_certificate
+from minipacs.certificates.https import make_client_context
 from minipacs.doctor.machine_checks import check_front_door
 from minipacs.local.up import say_addresses
 from minipacs.settings import Settings
@@ -116,6 +118,34 @@ def test_commands_of_this_machine_use_https_and_know_the_certificate(
 
     say_addresses(front_door.settings)
     assert f"https://localhost:{front_door.port}/" in capsys.readouterr().out
+
+
+def shake_hands(client: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """A handshake in memory with a server that has this certificate; raises `ssl.SSLError` where it is not trusted."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for end in (*ends, *ends):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert ends[0].version() == "TLSv1.3"
+
+
+def test_an_authority_that_follows_the_certificate_in_its_file_is_not_trusted(tmp_path: Path) -> None:
+    authority = create_authority("tests", YEAR)
+    ours, others = ((tmp_path / f"{name}.crt", tmp_path / f"{name}.key") for name in ("ours", "others"))
+    for files in (ours, others):
+        write_key_and_certificate(issue_certificate(authority, "server", HOSTS, YEAR), *files)
+        files[0].write_bytes(files[0].read_bytes() + authority.certificate_pem)
+
+    client = make_client_context(Settings(https_certificate=str(ours[0])))
+    shake_hands(client, *ours)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client, *others)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
