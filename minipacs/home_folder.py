@@ -1,8 +1,8 @@
 """HOME and OUTPUT belong to their owner alone, whatever the umask and whatever an older version left open.
 
-What is created is private by `minipacs.files.restrict_new_files`. `prepare_home` closes what is open already: the
-folders themselves and what lies directly in HOME. So it takes no longer for a million files; nobody gets past a
-closed folder to what lies below.
+What is created is private by `minipacs.files.restrict_new_files`. `prepare_home` closes what is open already:
+HOME and what lies directly in it; an OUTPUT elsewhere, which its owner may share, it only names. So it takes no longer
+for a million files; nobody gets past a closed folder to what lies below.
 """
 
 import logging
@@ -53,9 +53,15 @@ def is_root() -> bool:
 
 
 def close_to_others(settings: Settings) -> int:
-    """Take the permissions of group and others from what is open; how many files and folders that were."""
+    """Take the permissions of group and others from what is open; how many files and folders that were.
+
+    An OUTPUT outside HOME stays as its owner left it: it may be shared on purpose. One that we create is closed.
+    """
     closed = 0
     for path in find_open_paths(settings):
+        if path == settings.output and not path.is_relative_to(settings.home):
+            log.warning("%s is open to other users of this machine. To close it: chmod -R go= %s", path, path)
+            continue
         try:
             path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)
         except FileNotFoundError:

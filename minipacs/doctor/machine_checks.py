@@ -91,7 +91,7 @@ def check_home(settings: Settings) -> Finding:
     if open_paths:
         return warning(
             f"open to other users of this machine: {', '.join(map(str, open_paths))}",
-            f"The next start closes it; now: chmod -R go= {settings.home} {settings.output}",
+            f"Close it, unless you share it on purpose: chmod -R go= {' '.join(map(str, open_paths))}",
         )
     return ok(f"{settings.home} can be written, and is closed to other users")
 

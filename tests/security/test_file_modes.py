@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minipacs.doctor.machine_checks import check_home
 from minipacs.files import write_private
 from minipacs.home_folder import close_to_others, find_open_paths, prepare_home
 from minipacs.local.phantom import write_chest_ct
@@ -78,8 +79,8 @@ def test_whatever_the_umask_nobody_else_can_open_what_a_running_product_writes(
 
     assert any(path.name.endswith(".png") for path in find_paths(output)), "pictures were written"
     assert any(path.suffix == ".glb" for path in chosen), "results were written"
-    assert open_to_others({*written, *find_paths(output), *chosen, *elsewhere}) == {}
-    assert while_running <= {str(path) for path in before | shared_before | index | {temporary}}
+    assert open_to_others({*written, *(find_paths(output) - {output}), *chosen, *elsewhere}) == {}
+    assert while_running <= {str(path) for path in before | shared_before | index | {temporary, output}}
 
 
 def run_command(settings: Settings, *arguments: str) -> None:
@@ -115,9 +116,24 @@ def test_what_lies_outside_the_home_is_closed_too(tmp_path: Path) -> None:
         path.touch()
     open_everything(tmp_path)
 
-    assert close_to_others(settings) == 6
-    assert list(find_open_paths(settings)) == []
+    assert close_to_others(settings) == 5
+    assert list(find_open_paths(settings)) == [settings.output]
     assert database.parent.stat().st_mode & 0o777 == 0o777, "a folder around it is not ours"
+
+
+def test_an_output_outside_the_home_that_its_owner_shares_stays_shared_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    settings = settings_of(tmp_path / "home", output=tmp_path / "shared")
+    settings.output.mkdir()
+    settings.output.chmod(0o755)
+
+    prepare_home(settings)
+    assert stat.S_IMODE(settings.output.stat().st_mode) == 0o755
+    (line,) = caplog.messages
+    assert str(settings.output) in line
+    assert str(settings.output) in check_home(settings).seen
 
 
 def test_the_time_does_not_grow_with_what_lies_below(tmp_path: Path) -> None:
