@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from minipacs import migrations
@@ -179,13 +179,18 @@ def open_autocommit_engine(url: str) -> Engine:
     return create_engine(url, isolation_level="AUTOCOMMIT", connect_args=arguments)
 
 
+def is_fault_of_value(error: DBAPIError) -> bool:
+    """Whether a value was refused, and the server is well."""
+    return isinstance(error, DataError) or getattr(error.orig, "sqlstate", "") == TOO_LARGE_FOR_INDEX
+
+
 @contextmanager
 def _translate_errors() -> Iterator[None]:
     """Errors of the database become `CatalogueUnavailable`; a full disk is named. A value's fault is a `DataError`."""
     try:
         yield
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", "") == TOO_LARGE_FOR_INDEX:  # not the server's fault, but the value's
+        if is_fault_of_value(error):
             raise DataError(error.statement, error.params, error.orig or error) from error
         text = str(error.orig)
         hint = "Free some disk space." if "full" in text else "Start the database, or correct MINIPACS_DATABASE_URL."

@@ -21,12 +21,21 @@ from api.web.disclosed import Disclosure
 from api.web.responses import make_error_response
 from api.web.secret_addresses import path_without_secrets
 from minipacs.audit.audit_log import AuditLog, Key
-from minipacs.audit.entry import MAX_NAMED, MAX_PATH_CHARACTERS, MAX_QUERY_CHARACTERS, NewEntry, clean_text
+from minipacs.audit.entry import (
+    MAX_NAME_CHARACTERS,
+    MAX_NAMED,
+    MAX_PATH_CHARACTERS,
+    MAX_QUERY_CHARACTERS,
+    NewEntry,
+    clean_text,
+)
 from minipacs.errors import AuditUnavailable
+from minipacs.formats.uids import is_uid
 
 VIEW, SEARCH, FAILURE = "view", "search", "failure"
 REFUSALS = (401, 403, 429)
-UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RENDERING = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UID = re.compile(rf"[0-9]+(?:\.[0-9]+){{3,}}|{RENDERING}")
 """A UID, or the identifier of a rendering."""
 STUDY = re.compile(r"/(?:studies|results|download)/([0-9]+(?:\.[0-9]+)+)")
 NOBODY = Principal("nobody", "", "none")
@@ -158,7 +167,7 @@ def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
 
     return NewEntry(
         at=time.time(),
-        user=clean_text(user.name),
+        user=clean_text(user.name[:MAX_NAME_CHARACTERS]),
         by=user.by,
         address=request.remote_addr or "",
         action=action,
@@ -166,7 +175,7 @@ def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
         path=clean_text(path[:MAX_PATH_CHARACTERS]),
         status=status,
         query=clean_text(unquote_plus(query[:MAX_QUERY_CHARACTERS])),
-        uids=_each_once(uids),
+        uids=_each_once(uid for uid in uids if _is_identifier(uid)),
         patients=_each_once(patients),
         disclosed=disclosure.rows if disclosure is not None else 0,
         is_look=is_look,
@@ -174,7 +183,12 @@ def make_entry(action: str, status: int, *, is_look: bool = False) -> NewEntry:
 
 
 def _each_once(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(clean_text(name) for name in names if name))[:MAX_NAMED]
+    return tuple(dict.fromkeys(clean_text(name[:MAX_NAME_CHARACTERS]) for name in names if name))[:MAX_NAMED]
+
+
+def _is_identifier(text: str) -> bool:
+    """Whether an object can have this UID, or a rendering this identifier: nothing longer is looked up."""
+    return is_uid(text) or re.fullmatch(RENDERING, text) is not None
 
 
 def _user() -> Principal:

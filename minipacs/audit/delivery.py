@@ -3,22 +3,28 @@
 How far a spool was read is written in the transaction of the entries made of it (`AuditSpool`).
 """
 
+import logging
 import os
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from sqlalchemy import delete
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.orm import Session
 
-from minipacs.audit.chain import Chain, audit_folder
-from minipacs.audit.entry import AuditSpool, NewEntry
+from minipacs.audit.chain import Chain, EntryRow, audit_folder
+from minipacs.audit.entry import MAX_NAME_CHARACTERS, AuditChain, AuditSpool, NewEntry, clean_text
 from minipacs.audit.folding import Folding, FoldingState
 from minipacs.audit.reached import Reached, find_reached
 from minipacs.audit.spool import list_spool_files, lock_abandoned_spools, read_records
-from minipacs.database import Database
+from minipacs.database import Database, is_fault_of_value
 
+log = logging.getLogger(__name__)
 RECORDS_AT_ONCE = 2000
+MAX_REFUSED_CHARACTERS = 200
+"""Of each text of an entry that the database refused as it was."""
 
 
 class SpoolDelivery:
@@ -79,13 +85,35 @@ class SpoolDelivery:
         with self._database.reading() as session:
             rows = [make_row(entry, one) for entry, one in zip(entries, find_reached(session, entries), strict=True)]
 
+        try:
+            self._write_rows(folding, rows, self._chain.append)
+        except DataError:
+            self._write_rows(folding, rows, self._append_singly)
+
+    def _write_rows(
+        self, folding: Folding, rows: list[EntryRow], append: Callable[[Session, list[EntryRow]], AuditChain]
+    ) -> None:
         state = msgspec.json.encode(folding.state).decode()
         with self._database.writing() as session:
-            ends = self._chain.append(session, rows)
+            ends = append(session, rows)
             known = self._database.build_insert(AuditSpool).values(name=self._name, state=state)
             session.execute(known.on_conflict_do_update(index_elements=["name"], set_={"state": state}))
             last_id, last = ends.last_id, ends.last
         self._chain.keep_head(last_id, last)
+
+    def _append_singly(self, session: Session, rows: list[EntryRow]) -> AuditChain:
+        """Append each row by itself; one that the database refuses is appended with its texts cut."""
+        ends = self._chain.lock(session)
+        for row in rows:
+            try:
+                with session.begin_nested():
+                    ends = self._chain.append(session, [row])
+            except DBAPIError as error:
+                if not is_fault_of_value(error):
+                    raise
+                ends = self._chain.append(session, [cut_texts(row)])
+                log.warning("the database refused entry %d of the audit: its texts were cut", ends.last_id)
+        return ends
 
     def _load_folding(self) -> Folding:
         """Where the last delivery of this spool ended, by the database."""
@@ -124,23 +152,32 @@ def read_file_number(file: Path) -> int:
     return int(os.path.splitext(file.stem)[1][1:])
 
 
-def make_row(entry: NewEntry, reached: Reached) -> dict[str, Any]:
+def make_row(entry: NewEntry, reached: Reached) -> EntryRow:
     """The columns of an entry. One study or patient stands in its own column, several in the list."""
     return {
         "at": entry.at,
         "last_at": entry.last_at,
         "count": entry.count,
-        "user": entry.user,
+        "user": entry.user[:MAX_NAME_CHARACTERS],
         "by": entry.by,
         "address": entry.address,
         "action": entry.action,
         "method": entry.method,
         "path": entry.path,
         "status": entry.status,
-        "study_instance_uid": reached.study or None,
-        "patient_key": reached.patient or None,
+        "study_instance_uid": reached.study[:MAX_NAME_CHARACTERS] or None,
+        "patient_key": reached.patient[:MAX_NAME_CHARACTERS] or None,
         "query": entry.query,
         "studies": " ".join(reached.studies) if len(reached.studies) > 1 else "",
         "patients": "\n".join(reached.patients) if len(reached.patients) > 1 else "",
         "disclosed": entry.disclosed,
     }
+
+
+def cut_texts(row: EntryRow) -> EntryRow:
+    """The same row in characters that every database takes, each text at most `MAX_REFUSED_CHARACTERS` long."""
+    return {name: _cut(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _cut(text: str) -> str:
+    return clean_text(text).encode("ascii", "replace").decode()[:MAX_REFUSED_CHARACTERS]

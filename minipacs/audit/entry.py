@@ -10,6 +10,8 @@ from minipacs.tables import Base
 
 MAX_PATH_CHARACTERS = 500
 MAX_QUERY_CHARACTERS = 2000
+MAX_NAME_CHARACTERS = 512
+"""Of a user, a patient or a study: PostgreSQL's index takes no value of more than about 2700 bytes."""
 MAX_NAMED = 1000
 """Studies, and patients, that one entry names; the number of rows stands beside them."""
 INTERRUPTED = 0
