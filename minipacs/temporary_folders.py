@@ -40,6 +40,8 @@ def delete_abandoned_folders(root: Path) -> None:
             descriptor = os.open(lock, os.O_RDWR)
         except FileNotFoundError:  # its owner, or another process that cleans up, was faster
             continue
+        except PermissionError:  # another user's, who removes it
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

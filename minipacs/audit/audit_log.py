@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 DELIVERY_INTERVAL_S = 0.5
 ABANDONED_INTERVAL_S = 60.0
 """Interval at which spools of processes that have ended are looked for."""
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts, after a fault that is not the database's."""
 JOIN_TIMEOUT_S = 10.0
 MAX_REMEMBERED = 100_000
 """Looks that are remembered, so that their repeats take a few bytes; more are written out."""
@@ -125,19 +127,20 @@ class AuditLog:
                 atexit.register(self.close)
 
     def _run(self) -> None:
-        abandoned_after = 0.0
-        while not self._stop.wait(DELIVERY_INTERVAL_S):
+        abandoned_after, pause = 0.0, DELIVERY_INTERVAL_S
+        while not self._stop.wait(pause):
             try:
+                self._deliver(whole=False)
                 if time.monotonic() > abandoned_after:
                     self.deliver_abandoned()
                     abandoned_after = time.monotonic() + ABANDONED_INTERVAL_S
-                self._deliver(whole=False)
-                self._last_warning = ""
+                self._last_warning, pause = "", DELIVERY_INTERVAL_S
             except CatalogueUnavailable as error:
                 if str(error) != self._last_warning:
                     log.warning("audit entries wait in %s: %s", audit_folder(self._home), error)
                 self._last_warning = str(error)
             except Exception:
+                pause = min(pause * 2, LONGEST_PAUSE_S)
                 log.exception("audit entries wait in %s", audit_folder(self._home))
 
     def _deliver(self, *, whole: bool) -> None:

@@ -20,9 +20,12 @@ from minipacs.audit.folding import Folding, FoldingState
 from minipacs.audit.reached import Reached, find_reached
 from minipacs.audit.spool import list_spool_files, lock_abandoned_spools, read_records
 from minipacs.database import Database, is_fault_of_value
+from minipacs.errors import CatalogueUnavailable
 
 log = logging.getLogger(__name__)
 RECORDS_AT_ONCE = 2000
+UNDELIVERABLE: set[str] = set()
+"""Names of spools of which the log says that they could not be delivered. They are tried again all the same."""
 MAX_REFUSED_CHARACTERS = 200
 """Of each text of an entry that the database refused as it was."""
 
@@ -139,12 +142,25 @@ class SpoolDelivery:
 
 
 def deliver_abandoned_spools(database: Database, chain: Chain, home: Path, now: float) -> None:
-    """Write what processes that have ended left behind; each spool is taken by one process."""
+    """Write what processes that have ended left behind; each spool is taken by one process.
+
+    One that cannot be delivered is logged once, stays, and stops no other.
+
+    Raises:
+        CatalogueUnavailable: nothing is lost.
+    """
     folder = audit_folder(home)
     for _lock, name in lock_abandoned_spools(folder):
         delivery = SpoolDelivery(database, chain, folder, name)
-        delivery.deliver(now, ended=True)
-        delivery.remove()
+        try:
+            delivery.deliver(now, ended=True)
+            delivery.remove()
+        except CatalogueUnavailable:
+            raise  # the others would wait for it too
+        except Exception:
+            if name not in UNDELIVERABLE:
+                log.exception("audit entries wait in %s: spool %s cannot be delivered", folder, name)
+            UNDELIVERABLE.add(name)
 
 
 def read_file_number(file: Path) -> int:

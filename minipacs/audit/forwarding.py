@@ -136,3 +136,6 @@ class AuditForwarder:
                 if str(error) != last_warning:
                     log.warning("%s", error)
                 last_warning = str(error)
+            except Exception:
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+                log.exception("the audit was not sent on")

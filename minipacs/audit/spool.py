@@ -178,7 +178,7 @@ def lock_abandoned_spools(folder: Path) -> Iterator[tuple[int, str]]:
             continue
         try:
             lock = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # delivered meanwhile, or of another user: his to deliver
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

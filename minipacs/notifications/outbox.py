@@ -23,6 +23,8 @@ from minipacs.settings import Settings
 from minipacs.tables import Base
 
 POLL_INTERVAL_S = 2.0
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts, after a fault that is not the database's."""
 FIRST_RETRY_S = 5.0
 """Wait before a notification is tried again; doubled each time, up to `MAX_RETRY_S`."""
 MAX_RETRY_S = 4 * 3600.0
@@ -177,16 +179,19 @@ class Notifier:
 
     def run(self, stop: threading.Event) -> None:
         """Fill and deliver until `stop`; a database that does not answer is tried again."""
-        polls = 0
-        while not stop.wait(POLL_INTERVAL_S):
+        polls, pause = 0, POLL_INTERVAL_S
+        while not stop.wait(pause):
             try:
                 self.fill_outbox()
                 self.deliver_due()
                 if polls % POLLS_PER_DELETION == 0:
                     self.delete_old_notifications()
-                polls += 1
+                polls, pause = polls + 1, POLL_INTERVAL_S
             except CatalogueUnavailable as error:
                 log.warning("%s", error)
+            except Exception:
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+                log.exception("notifications wait")
 
 
 def _build_notification(job: Job, receiver: str, now: float, address: str) -> NewNotification:

@@ -1,20 +1,29 @@
 """Delivery of the audit: no entry, spool or process keeps those of others from the database."""
 
+import os
 import random
 import string
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from minipacs import temporary_folders
+from minipacs.audit import audit_log, forwarding, spool
 from minipacs.audit.audit_log import AuditLog
 from minipacs.audit.entry import NewEntry
+from minipacs.audit.forwarding import AuditForwarder
 from minipacs.audit.verification import verify_chain
 from minipacs.database import Database
+from minipacs.notifications import outbox
+from minipacs.notifications.outbox import Notifier
 from minipacs.settings import Settings
-from tests.security.test_audit import STUDY, new_entries, read_entries
 from tests.api.conftest import admin, app, caller, settings, viewer  # noqa: F401  # fixtures
+from tests.security.test_audit import STUDY, new_entries, read_entries
+from waiting import until
 
 RANDOM = random.Random(14)
 LETTERS = "".join(RANDOM.choices(string.ascii_letters, k=7000))
@@ -69,3 +78,92 @@ def test_an_entry_that_the_database_refuses_stops_no_other(database: Database, s
     assert list(noted) == ["before", "refused", "after"]
     assert noted["refused"].replace("\0", "?").startswith("/?" + LETTERS[:100])
     assert verify_chain(database, settings.home).broken is None
+
+
+def leave_spool(database: Database, settings: Settings, user: str) -> None:
+    """The spool of a process that ended before its entry was delivered."""
+    log = AuditLog(database, settings.home, delivers=False)
+    log.add(entry(user=user))
+    log.close(delivering=False)
+
+
+def leave_unreadable_spool(settings: Settings) -> str:
+    """A spool that nobody can read, and that comes before all others."""
+    name = "0" * 32
+    spool.spool_file(settings.home / "audit", name, 1).mkdir(parents=True)
+    (settings.home / "audit" / f"{name}.lock").touch()
+    return name
+
+
+def test_a_spool_that_cannot_be_delivered_stops_no_other_and_is_logged_once(
+    database: Database, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = leave_unreadable_spool(settings)
+    leave_spool(database, settings, "ended")
+    log = AuditLog(database, settings.home, delivers=False)
+    log.deliver_abandoned()
+    log.deliver_abandoned()
+    assert [one.user for one in read_entries(database)] == ["ended"]
+    assert caplog.text.count(f"spool {name} cannot be delivered") == 1
+
+
+def test_what_others_left_stops_no_entry_of_this_process(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "deliver_abandoned_spools", fail)
+    log = AuditLog(database, settings.home)
+    log.add(entry(user="own"))
+    until(lambda: [one.user for one in read_entries(database)] == ["own"])
+    log.close()
+
+
+def fail(*_: object, **__: object) -> None:
+    raise RuntimeError("a fault that nobody thought of")
+
+
+def test_lock_files_of_another_user_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, open_file = "0" * 32, os.open
+    (tmp_path / f"{name}.lock").touch()
+    (tmp_path / f".partial-{name}.lock").touch()
+    (tmp_path / f"{'1' * 32}.lock").touch()
+
+    def refuse(path: Path, *rest: int) -> int:
+        """What the system answers to everybody but root."""
+        if name in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert [found for _, found in spool.lock_abandoned_spools(tmp_path)] == ["1" * 32]
+    temporary_folders.delete_abandoned_folders(tmp_path)
+    assert (tmp_path / f".partial-{name}.lock").exists()
+
+
+def fail_first(stop: threading.Event) -> Any:
+    """Fails at the first call, and ends the loop at the second."""
+    calls: list[int] = []
+
+    def step(*_: object) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("a fault that nobody thought of")
+        stop.set()
+        return 0
+
+    return step
+
+
+def test_a_fault_that_nobody_thought_of_ends_no_thread(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "STEP_INTERVAL_S", 0.0)
+    monkeypatch.setattr(outbox, "POLL_INTERVAL_S", 0.0)
+    forwarder, notifier = AuditForwarder(settings, database), Notifier(settings, database)
+
+    forwarder_ends, notifier_ends = threading.Event(), threading.Event()
+    monkeypatch.setattr(forwarder, "send", fail_first(forwarder_ends))
+    monkeypatch.setattr(notifier, "fill_outbox", fail_first(notifier_ends))
+    forwarder.run(forwarder_ends)
+    notifier.run(notifier_ends)
+    assert forwarder_ends.is_set()
+    assert notifier_ends.is_set()
