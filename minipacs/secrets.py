@@ -5,20 +5,27 @@ import secrets
 from pathlib import Path
 
 from minipacs.errors import SettingsError
-from minipacs.files import replace_private
+from minipacs.files import lock_file, replace_private
 from minipacs.settings import Settings
 
 
 def get_or_create_secret(home: Path, name: str) -> str:
-    """The secret of this name, generated at the first call: 32 random bytes as URL-safe text."""
+    """The secret of this name, generated at the first call: 32 random bytes as URL-safe text.
+
+    Processes that start together wait for each other, and all get the same.
+    """
     file = home / "secrets.json"
     kept = _read_secrets(file)
-    if name not in kept:
-        home.mkdir(parents=True, exist_ok=True)
-        kept = {name: secrets.token_urlsafe(32), **_read_secrets(file)}
-        with replace_private(file) as stream:
-            stream.write(json.dumps(kept, indent=1).encode())
-    return kept[name]
+    if name in kept:
+        return kept[name]
+
+    with lock_file(home / "secrets.lock"):
+        kept = _read_secrets(file)
+        if name not in kept:
+            kept[name] = secrets.token_urlsafe(32)
+            with replace_private(file) as stream:
+                stream.write(json.dumps(kept, indent=1).encode())
+        return kept[name]
 
 
 def read_secret(home: Path, name: str) -> str:

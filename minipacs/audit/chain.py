@@ -6,11 +6,9 @@ commit, so the chain has the database's order. The head of the chain also stands
 that are cut off at the end are missed.
 """
 
-import fcntl
 import hmac
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from minipacs.audit.entry import AuditChain, AuditEntry
 from minipacs.database import Database
-from minipacs.files import replace_private
+from minipacs.files import lock_file, replace_private
 from minipacs.secrets import get_or_create_secret
 
 log = logging.getLogger(__name__)
@@ -206,11 +204,5 @@ def read_head(home: Path) -> Head | None:
 @contextmanager
 def lock_folder(home: Path) -> Iterator[None]:
     """Hold the lock of the folder of head and evidence."""
-    folder = audit_folder(home)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / "head.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock_file(audit_folder(home) / "head.lock"):
         yield
-    finally:
-        os.close(lock)
