@@ -3,6 +3,7 @@
 import atexit
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -97,21 +98,25 @@ class AuditLog:
 
     def close(self, *, delivering: bool = True) -> None:
         """Deliver the rest, and end the thread. What the database does not take is delivered by another process."""
+        atexit.unregister(self.close)
         self._stop.set()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
             self._thread, self._stop = None, threading.Event()
-        try:
-            with self._delivering:
-                if delivering and self._spool.name:
-                    self._delivery = self._delivery or self._open_delivery()
-                    self._delivery.deliver(time.time(), ended=True)
-                    self._delivery.remove()
-                    self._delivery = None
-        except CatalogueUnavailable as error:
-            log.warning("audit entries wait in %s: %s", audit_folder(self._home), error)
-        self._spool.close()
-        atexit.unregister(self.close)
+
+        with self._delivering:
+            lock, name = self._spool.detach()  # whoever writes meanwhile begins another: these files are deleted
+            delivery, self._delivery = self._delivery, None
+            try:
+                if delivering and name:
+                    delivery = delivery or self._open_delivery(name)
+                    delivery.deliver(time.time(), ended=True)
+                    delivery.remove()
+            except CatalogueUnavailable as error:
+                log.warning("audit entries wait in %s: %s", audit_folder(self._home), error)
+            finally:
+                if lock >= 0:
+                    os.close(lock)
 
     def _write(self, record: SpoolRecord, *, is_durable: bool = False) -> int:
         file_number = self._spool.write(record, is_durable=is_durable)
@@ -122,13 +127,13 @@ class AuditLog:
     def _start_thread(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._thread = threading.Thread(target=self._run, args=(self._stop,), name="audit", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         abandoned_after, pause = 0.0, DELIVERY_INTERVAL_S
-        while not self._stop.wait(pause):
+        while not stop.wait(pause):
             try:
                 self._deliver(whole=False)
                 if time.monotonic() > abandoned_after:
@@ -145,13 +150,14 @@ class AuditLog:
 
     def _deliver(self, *, whole: bool) -> None:
         with self._delivering:
-            if not self._spool.name:
+            name = self._spool.name
+            if not name:
                 return
-            self._delivery = self._delivery or self._open_delivery()
+            self._delivery = self._delivery or self._open_delivery(name)
             self._delivery.deliver(time.time(), whole=whole)
 
-    def _open_delivery(self) -> SpoolDelivery:
-        return SpoolDelivery(self._database, self._open_chain(), audit_folder(self._home), self._spool.name)
+    def _open_delivery(self, name: str) -> SpoolDelivery:
+        return SpoolDelivery(self._database, self._open_chain(), audit_folder(self._home), name)
 
     def _open_chain(self) -> Chain:
         if self._chain is None:

@@ -78,14 +78,18 @@ class SpoolWriter:
             self._append(line)
             return True
 
-    def close(self) -> None:
-        """Give up the lock: what is not delivered is another's to deliver."""
+    def detach(self) -> tuple[int, str]:
+        """End this spool; the next record begins another. Its lock, still held (-1: there is none), and its name.
+
+        When the lock is closed, what is not delivered is another process's to deliver.
+        """
         with self._lock:
-            for descriptor in (self._file, self._lock_file):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            lock, name = self._lock_file, self.name
+            if self._file >= 0:
+                os.close(self._file)
             self._lock_file = self._file = -1
             self.name = ""
+        return lock, name
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from flask import Flask
 from minipacs import temporary_folders
 from minipacs.audit import audit_log, forwarding, spool
 from minipacs.audit.audit_log import AuditLog
+from minipacs.audit.delivery import SpoolDelivery
 from minipacs.audit.entry import NewEntry
 from minipacs.audit.forwarding import AuditForwarder
 from minipacs.audit.verification import verify_chain
@@ -167,3 +168,23 @@ def test_a_fault_that_nobody_thought_of_ends_no_thread(
     notifier.run(notifier_ends)
     assert forwarder_ends.is_set()
     assert notifier_ends.is_set()
+
+
+def test_what_is_written_while_the_audit_is_closed_is_not_lost(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(database, settings.home, delivers=False)
+    remove = SpoolDelivery.remove
+
+    def write_and_remove(delivery: SpoolDelivery) -> None:
+        """A request ends just before the delivered files are deleted."""
+        monkeypatch.undo()
+        log.add(entry(user="meanwhile"))
+        remove(delivery)
+
+    monkeypatch.setattr(SpoolDelivery, "remove", write_and_remove)
+    log.add(entry(user="first"))
+    log.close()
+    log.close()
+    assert [one.user for one in read_entries(database)] == ["first", "meanwhile"]
+    assert [path.name for path in (settings.home / "audit").iterdir() if path.suffix == ".jsonl"] == []
