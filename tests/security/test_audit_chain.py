@@ -57,6 +57,13 @@ def change(database: Database, *statements: str) -> None:
             session.execute(text(statement))
 
 
+def run_command(monkeypatch: pytest.MonkeyPatch, settings: Settings, *arguments: str) -> int:
+    """Run a command with these settings; it takes the secret ones out of the environment, so the next is given them."""
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    return cli.main(list(arguments))
+
+
 def test_what_was_written_verifies_and_doctor_says_so(database: Database, settings: Settings) -> None:
     found = verify_chain(database, settings.home)
     assert explain(found) == f"{ENTRIES} entries verified, 1 to {ENTRIES}"
@@ -153,12 +160,10 @@ def test_an_entry_that_is_altered_before_a_verified_point_is_found_by_the_whole_
 def test_the_command_names_the_entry_and_fails(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
-    assert cli.main(["audit", "verify"]) == 0
+    assert run_command(monkeypatch, settings, "audit", "verify") == 0
     assert capsys.readouterr().out == "audit: 30 entries verified, 1 to 30.\n"
     change(database, "UPDATE api_audit SET status = 404 WHERE id = 9")
-    assert cli.main(["audit", "verify"]) == 1
+    assert run_command(monkeypatch, settings, "audit", "verify") == 1
     assert "broken at entry 9" in capsys.readouterr().err
 
 
@@ -217,11 +222,9 @@ ACTS: list[tuple[list[str], str, int]] = [
 def test_acts_at_the_command_line_are_noted_with_their_outcome(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOGNAME", "ada")
     for command, _, code in ACTS:
-        assert cli.main(command) == code
+        assert run_command(monkeypatch, settings, *command) == code
     token = capsys.readouterr().out.splitlines()[0]
     query = 'SELECT "user", "by", method, action, path, status FROM api_audit WHERE id > 30 ORDER BY id'
     with database.reading() as session:
@@ -234,11 +237,9 @@ def test_acts_at_the_command_line_are_noted_with_their_outcome(
 def test_a_command_does_nothing_that_cannot_be_noted(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
     fail: Callable[..., int] = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))  # noqa: E731
     monkeypatch.setattr("minipacs.audit.spool.os.write", fail)
-    assert cli.main(["token", "create", "unseen"]) == 1
+    assert run_command(monkeypatch, settings, "token", "create", "unseen") == 1
     monkeypatch.undo()
     assert "The audit cannot be written" in capsys.readouterr().err
     with database.reading() as session:
