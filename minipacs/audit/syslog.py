@@ -53,7 +53,7 @@ def make_tls_context(settings: Settings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.audit_syslog_ca or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if settings.audit_syslog_certificate:
-            context.load_cert_chain(settings.audit_syslog_certificate, settings.audit_syslog_key or None)
+            context.load_cert_chain(settings.audit_syslog_certificate, settings.audit_syslog_key or None, password="")
     except OSError as error:
         raise SettingsError(
             f"A certificate of MINIPACS_AUDIT_SYSLOG cannot be read ({error.strerror or error}).",

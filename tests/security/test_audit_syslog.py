@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from lxml import etree
 
 from minipacs.audit.audit_log import AuditLog
 from minipacs.audit.dicom_message import EVENTS, MAX_OBJECTS
 from minipacs.audit.entry import AuditChain, AuditEntry, NewEntry
 from minipacs.audit.forwarding import SENT_AT_ONCE, AuditForwarder
+from minipacs.audit.syslog import make_tls_context
 from minipacs.audit.verification import explain, verify_chain
 from minipacs.certificates.authority import create_authority, issue_certificate
 from minipacs.database import Database
@@ -276,6 +283,28 @@ def test_a_receiver_may_want_a_certificate_of_ours(tmp_path: Path) -> None:
         database.close()
     finally:
         receiver.close()
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords: list[str] = []
+
+    def note(_context: ssl.SSLContext, _certificate: str, _key: str, password: str) -> None:
+        passwords.append(password)
+
+    certificates = {"audit_syslog_certificate": "client.pem", "audit_syslog_key": "client.key"}
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", note)
+    make_tls_context(replace(settings, **certificates))
+    assert passwords == [""]
+    monkeypatch.undo()
+
+    key = load_pem_private_key((tmp_path / "client.key").read_bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a password"))
+    (tmp_path / "client.key").write_bytes(encrypted)
+    certificates = {name: str(tmp_path / file) for name, file in certificates.items()}
+    with pytest.raises(SettingsError, match="A certificate of MINIPACS_AUDIT_SYSLOG cannot be read"):
+        make_tls_context(replace(settings, **certificates))
 
 
 DAYS = 30
