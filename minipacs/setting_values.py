@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CORRECT_IT = "Correct it in .env or in the environment."
+SYSLOG_ENDS = ("close_notify", "eof")
 LOG_FORMATS = ("text", "json")
 ENDED_STATES = ("done", "failed", "cancelled")
 OPENID_ROLES = ("viewer", "annotator", "operator", "admin")
@@ -160,6 +161,13 @@ def check_public_url(url: str) -> None:
     """Check that it is empty, or the URL of a web server."""
     if url and not url.startswith(("http://", "https://")):
         raise SettingsError("MINIPACS_PUBLIC_URL must start with http:// or https://.", CORRECT_IT)
+
+
+def check_audit_syslog_end(text: str) -> None:
+    """Check that it is one of `SYSLOG_ENDS`."""
+    if text not in SYSLOG_ENDS:
+        ends = " or ".join(SYSLOG_ENDS)
+        raise SettingsError(f"MINIPACS_AUDIT_SYSLOG_END must be {ends}, not {text!r}.", CORRECT_IT)
 
 
 def check_log_format(text: str) -> None:

@@ -116,6 +116,7 @@ class Settings:
     audit_syslog_ca: Annotated[str, "authority of the syslog receiver's certificate, PEM (default: the system's)"] = ""
     audit_syslog_certificate: Annotated[str, "our certificate for the syslog receiver, PEM; empty: none"] = ""
     audit_syslog_key: Annotated[str, "key of that certificate, PEM"] = ""
+    audit_syslog_end: Annotated[str, "it ends TLS by `close_notify`; `eof`: it never sends that"] = "close_notify"
 
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
@@ -205,6 +206,7 @@ class Settings:
         setting_values.parse_webhook_urls(self.webhook_url)
         if self.audit_days < 0:
             raise SettingsError(f"{variable_name('audit_days')} must be 0 or more.", setting_values.CORRECT_IT)
+        setting_values.check_audit_syslog_end(self.audit_syslog_end)
         if self.audit_syslog:
             setting_values.parse_address(variable_name("audit_syslog"), self.audit_syslog)
 

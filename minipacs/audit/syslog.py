@@ -37,10 +37,13 @@ def send_frames(settings: Settings, frames: Iterable[bytes]) -> None:
         with _connect(settings) as connection:
             for frame in frames:
                 connection.sendall(frame)
-            _end(connection)
+            _end(connection, may_be_silent=settings.audit_syslog_end == "eof")
     except ssl.SSLCertVerificationError as error:
         hint = "Set MINIPACS_AUDIT_SYSLOG_CA to the authority of its certificate."
         raise NotDelivered(f"The syslog receiver {address} is not trusted ({error.verify_message}).", hint) from error
+    except ssl.SSLEOFError as error:
+        hint = "Look at its log. If it never sends close_notify, set MINIPACS_AUDIT_SYSLOG_END=eof."
+        raise NotDelivered(f"The syslog receiver {address} broke off without close_notify.", hint) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         hint = "Start it, or correct MINIPACS_AUDIT_SYSLOG."
@@ -52,6 +55,7 @@ def make_tls_context(settings: Settings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.audit_syslog_ca or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # an end without close_notify is told from one with it
         if settings.audit_syslog_certificate:
             context.load_cert_chain(settings.audit_syslog_certificate, settings.audit_syslog_key or None, password="")
     except OSError as error:
@@ -72,9 +76,13 @@ def _connect(settings: Settings) -> ssl.SSLSocket:
         raise
 
 
-def _end(connection: ssl.SSLSocket) -> None:
-    """Say that no more comes, and wait for the receiver's end: only then it has read everything (RFC 5425 4.4)."""
+def _end(connection: ssl.SSLSocket, *, may_be_silent: bool) -> None:
+    """Say that no more comes, and wait for the receiver's close_notify: only then it has read all (RFC 5425 4.4).
+
+    `may_be_silent`: the end of the connection itself is taken for it, which a killed receiver sends too.
+    """
     try:
         connection.unwrap()
     except ssl.SSLEOFError:
-        return  # it ended the connection without a word of its own, but in order
+        if not may_be_silent:
+            raise

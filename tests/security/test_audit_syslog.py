@@ -56,7 +56,7 @@ class Receiver:
             self._context.load_verify_locations(self.ca)
             self._context.verify_mode = ssl.CERT_REQUIRED
         self.messages: list[bytes] = []
-        self.breaks_off = False
+        self.breaks_off = self.ends_silently = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -93,7 +93,8 @@ class Receiver:
             length, _, data = data.partition(b" ")
             self.messages.append(data[: int(length)])
             data = data[int(length) :]
-        connection.unwrap()
+        if not self.ends_silently:
+            connection.unwrap()
 
 
 @pytest.fixture
@@ -285,6 +286,18 @@ def test_a_receiver_may_want_a_certificate_of_ours(tmp_path: Path) -> None:
         receiver.close()
 
 
+def test_an_end_without_close_notify_counts_as_received_only_where_the_setting_says_so(
+    database: Database, settings: Settings, receiver: Receiver
+) -> None:
+    receiver.ends_silently = True
+    write(database, settings, {})
+    with pytest.raises(NotDelivered, match="without close_notify"):
+        AuditForwarder(settings, database).send()
+    assert sent_id(database) == 0
+    assert AuditForwarder(replace(settings, audit_syslog_end="eof"), database).send() == 1
+    assert sent_id(database) == 1
+
+
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +341,10 @@ def test_old_entries_are_deleted_by_the_setting_and_the_rest_verifies(
         assert (noted.action, noted.path.partition(":")[0]) == ("audit", "10 entries up to 10 deleted")
 
 
-@pytest.mark.parametrize(("name", "value"), [("AUDIT_DAYS", "-1"), ("AUDIT_DAYS", "x"), ("AUDIT_SYSLOG", "nowhere")])
+WRONG = [("AUDIT_DAYS", "-1"), ("AUDIT_DAYS", "x"), ("AUDIT_SYSLOG", "nowhere"), ("AUDIT_SYSLOG_END", "x")]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"MINIPACS_{name} must be"):
         Settings.from_env({f"MINIPACS_{name}": value})
