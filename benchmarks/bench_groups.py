@@ -90,7 +90,7 @@ def make_token(database: Database, name: str, group: str | None) -> dict[str, st
     """The headers of a token that sees all, or a group."""
     token = accounts.create_token(database, name, "viewer")
     if group is not None:
-        member = accounts.name_token_member(name)
+        member = accounts.make_token_member_name(name)
         accounts.set_sees_all(database, member, False)
         membership.add_members(database, group, [member])
     return {"Authorization": f"Bearer {token}"}

@@ -51,9 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def describe_act(arguments: argparse.Namespace) -> CommandAct:
     """For the audit: what goes into the catalogue, and whether it was emptied before."""
     what = arguments.folder or arguments.study or arguments.series or ""
-    options = [f"--{name}" for name in ("follow", "prune", "rebuild") if getattr(arguments, name)]
+    options = [f"--{name}" for name in ("follow", "prune", "rebuild", "missing") if getattr(arguments, name)]
     uids = tuple(uid for uid in (arguments.study, arguments.series) if uid)
-    return CommandAct("admin", " ".join(filter(None, ["etl", what, *options])), uids)
+    return CommandAct("job", " ".join(filter(None, ["etl", what, *options])), uids)
 
 
 def run(arguments: argparse.Namespace, settings: "Settings") -> int:

@@ -126,7 +126,7 @@ def parse_openid_roles(text: str) -> dict[str, str]:
     pairs = [part.rpartition("=") for part in parse_list(text)]
     if not pairs or not all(group and role in OPENID_ROLES for group, _, role in pairs):
         form = f"Write group=role, separated by commas; the roles are {', '.join(OPENID_ROLES)}, and * is every group."
-        raise SettingsError("MINIPACS_OPENID_ROLES says of nobody what role it has, or names a role wrongly.", form)
+        raise SettingsError("MINIPACS_OPENID_ROLES is empty, or a part of it is not group=role.", form)
     return {group: role for group, _, role in pairs}
 
 

@@ -64,7 +64,7 @@ def read_pip_audit(dependencies: list[dict[str, Any]]) -> Answer:
     """The answer of pip-audit; what it skipped was not looked up."""
     known = [d for d in dependencies if "skip_reason" not in d]
     findings = [
-        f"{d['name']} {d['version']}: {v['id']} (mended in {', '.join(v['fix_versions']) or 'no version'})"
+        f"{d['name']} {d['version']}: {v['id']} (fixed in {', '.join(v['fix_versions']) or 'no version'})"
         for d in known
         for v in d["vulns"]
     ]

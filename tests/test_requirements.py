@@ -115,4 +115,4 @@ def test_a_known_vulnerability_is_written_with_its_remedy(tmp_path: Path) -> Non
     bad = {"name": "bad", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
     code, page = write_page(tmp_path, {"dependencies": [CLEAN, bad]}, NPM)
     assert code == 1
-    assert "* bad 1.0: PYSEC-1 (mended in 1.1)" in page
+    assert "* bad 1.0: PYSEC-1 (fixed in 1.1)" in page

@@ -143,7 +143,7 @@ def add_token(database: Database, name: str, role: str, side: Side | None) -> di
     """A token of this role that sees the group alone, or all; the headers of its requests."""
     token = accounts.create_token(database, name, role)
     if side is not None:
-        member = accounts.name_token_member(name)
+        member = accounts.make_token_member_name(name)
         accounts.set_sees_all(database, member, False)
         membership.add_members(database, side.name, [member])
     return {"Authorization": f"Bearer {token}"}

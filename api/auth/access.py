@@ -15,9 +15,9 @@ def public(view: View) -> View:
     return view
 
 
-def keeps_no_session_alive(view: View) -> View:
+def does_not_extend_session(view: View) -> View:
     """Pages send requests of this view by themselves, attended or not: the idle logoff does not count them."""
-    ensure_description(view).keeps_no_session_alive = True
+    ensure_description(view).does_not_extend_session = True
     return view
 
 

@@ -22,6 +22,7 @@ from minipacs.tables import Base
 
 MAX_NAME_CHARACTERS = 64
 MIN_PASSWORD_LENGTH = 8
+ADMINISTRATORS_SEE_ALL = "An administrator sees all studies."
 """Characters of a password a person chooses."""
 HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 """OWASP's second choice for argon2id: 19 MiB, 2 passes; about 30 ms."""
@@ -171,26 +172,26 @@ def delete_user(database: Database, name: str) -> None:
         if user.role == "admin" and others is None:
             raise BadRequest("The last administrator cannot be removed.", "Make another administrator first.")
         for token in session.scalars(delete(Token).where(Token.user_name == name).returning(Token.name)):
-            forget_member(session, name_token_member(token))
+            forget_member(session, make_token_member_name(token))
         end_sessions_of_user(session, name)
         forget_member(session, name)
         session.delete(user)
     wait_for_leases()
 
 
-def limit_user(name: str, role: str, sees_all: bool) -> str | None:
+def find_limiting_member_of_user(name: str, role: str, sees_all: bool) -> str | None:
     """The member whose groups limit what a user sees: the user; None where all is visible, as to administrators."""
     return None if sees_all or role == "admin" else name
 
 
-def limit_token(name: str, role: str, sees_all: bool, limit_of_its_user: str | None) -> str | None:
+def find_limiting_member_of_token(name: str, role: str, sees_all: bool, limit_of_its_user: str | None) -> str | None:
     """The same of a token: its user, who is limited, or the token itself."""
-    return limit_of_its_user or limit_user(name_token_member(name), role, sees_all)
+    return limit_of_its_user or find_limiting_member_of_user(make_token_member_name(name), role, sees_all)
 
 
 def find_account(session: Session, name: str) -> User | Token | None:
     """The user of this name, or the token where it is `token:` and a token's."""
-    prefix = name_token_member("")
+    prefix = make_token_member_name("")
     return session.get(Token, name.removeprefix(prefix)) if name.startswith(prefix) else session.get(User, name)
 
 
@@ -200,7 +201,9 @@ def find_principal(database: Database, name: str) -> Principal | None:
         account = find_account(session, name)
         if account is None:
             return None
-        return Principal(name, account.role, "name", limited_to=limit_user(name, account.role, account.sees_all))
+        return Principal(
+            name, account.role, "name", limited_to=find_limiting_member_of_user(name, account.role, account.sees_all)
+        )
 
 
 def require_account(database: Database, name: str) -> Principal:
@@ -215,7 +218,7 @@ def set_sees_all(database: Database, name: str, sees_all: bool) -> None:
     """Let a user or a token see all studies, or those of its groups alone."""
     account = require_account(database, name)
     if account.role == "admin" and not sees_all:
-        raise BadRequest("An administrator sees all studies.", "Give it another role first.")
+        raise BadRequest(ADMINISTRATORS_SEE_ALL, "Give it another role first.")
     with database.writing() as session:
         found = find_account(session, name)
         if found is not None:
@@ -231,14 +234,24 @@ def is_right_password(password_hash: str, password: str) -> bool:
         return False
 
 
-def create_token(database: Database, name: str, role: str, user_name: str | None = None) -> str:
+def create_token(
+    database: Database, name: str, role: str, user_name: str | None = None, *, sees_all: bool = True
+) -> str:
     """Create a token and return it; afterwards only its hash is known. A name is used once."""
     if role not in ROLES:
         raise BadRequest(f"There is no role {role!r}.", f"The roles are {', '.join(ROLES)}.")
+    if role == "admin" and not sees_all:
+        raise BadRequest(ADMINISTRATORS_SEE_ALL, "Give it another role.")
+
     token = "mp_" + secrets.token_urlsafe(32)
     with database.writing() as session:
         insert = database.build_insert(Token).values(
-            name=name, token_hash=hash_token(token), role=role, user_name=user_name, created=database.now()
+            name=name,
+            token_hash=hash_token(token),
+            role=role,
+            user_name=user_name,
+            created=database.now(),
+            sees_all=sees_all,
         )
         if session.execute(insert.on_conflict_do_nothing().returning(Token.name)).first() is None:
             raise BadRequest(f"There is a token {name!r} already.", "Revoke it first, or choose another name.")
@@ -259,12 +272,12 @@ def revoke_token(database: Database, name: str) -> None:
         token = session.get(Token, name)
         if token is None:
             raise NotFound(f"There is no token {name!r}.", "`minipacs token list` lists them.")
-        forget_member(session, name_token_member(name))
+        forget_member(session, make_token_member_name(name))
         session.delete(token)
     wait_for_leases()
 
 
-def name_token_member(name: str) -> str:
+def make_token_member_name(name: str) -> str:
     """The name of a token that belongs to no user: as a principal, and as a member of groups."""
     return f"token:{name}"
 

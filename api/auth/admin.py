@@ -216,9 +216,7 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
 
     owner = None if g.user.name.startswith("token:") else g.user.name
-    token = accounts.create_token(context().database, name, body.role, owner)
-    if not body.sees_all:
-        accounts.set_sees_all(context().database, accounts.name_token_member(name), False)
+    token = accounts.create_token(context().database, name, body.role, owner, sees_all=body.sees_all)
     return send_json_or_page(
         NewToken(name=name, token=token), lambda: page_values(rejections=[], new_token=token), status=201
     )
@@ -231,7 +229,7 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
 @answers(AccountVisibility)
 def change_visibility_of_token(body: VisibilityFields, name: str) -> ResponseReturnValue:
     """Let a token show all studies (`sees_all`), or those of its groups alone."""
-    accounts.set_sees_all(context().database, accounts.name_token_member(name), body.sees_all)
+    accounts.set_sees_all(context().database, accounts.make_token_member_name(name), body.sees_all)
     return send_json_or_redirect(AccountVisibility(name=name, sees_all=body.sees_all), "/admin")
 
 

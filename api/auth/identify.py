@@ -3,7 +3,13 @@
 from flask import request
 
 from api.auth import login_limit
-from api.auth.accounts import Principal, hash_token, limit_token, limit_user, name_token_member
+from api.auth.accounts import (
+    Principal,
+    find_limiting_member_of_token,
+    find_limiting_member_of_user,
+    hash_token,
+    make_token_member_name,
+)
 from api.auth.proof_lookup import UserRow
 from api.auth.roles import lesser_role
 from api.auth.session_cookie import read_session_id
@@ -42,11 +48,11 @@ def _identify_by_token(token: str) -> Principal | None:
     if found is None:
         return None
     if found.user_name is None or found.user_role is None:
-        limit = limit_token(found.name, found.role, found.sees_all, None)
-        return Principal(name_token_member(found.name), found.role, "token", limited_to=limit)
+        limit = find_limiting_member_of_token(found.name, found.role, found.sees_all, None)
+        return Principal(make_token_member_name(found.name), found.role, "token", limited_to=limit)
     role = lesser_role(found.role, found.user_role)
-    limit_of_user = limit_user(found.user_name, found.user_role, bool(found.user_sees_all))
-    limit = limit_token(found.name, role, found.sees_all, limit_of_user)
+    limit_of_user = find_limiting_member_of_user(found.user_name, found.user_role, bool(found.user_sees_all))
+    limit = find_limiting_member_of_token(found.name, role, found.sees_all, limit_of_user)
     return Principal(found.user_name, role, "token", bool(found.must_change), limited_to=limit)
 
 
@@ -64,7 +70,7 @@ def _identify_by_session() -> Principal | None:
         return None
     if is_use_by_person():
         shared_context().session_uses.record(id_hash)
-    limit = limit_user(found.user_name, found.role, found.sees_all)
+    limit = find_limiting_member_of_user(found.user_name, found.role, found.sees_all)
     return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash, limit)
 
 
@@ -72,5 +78,5 @@ def _identify_by_password(name: str, password: str) -> Principal | None:
     found = check_password(name, password)
     if found is None:
         return None
-    limit = limit_user(found.name, found.role, found.sees_all)
+    limit = find_limiting_member_of_user(found.name, found.role, found.sees_all)
     return Principal(found.name, found.role, "basic", bool(found.must_change), limited_to=limit)

@@ -5,7 +5,7 @@ from typing import TypedDict
 from flask import Blueprint, g
 from flask.typing import ResponseReturnValue
 
-from api.auth.access import keeps_no_session_alive, requires_role
+from api.auth.access import does_not_extend_session, requires_role
 from api.auth.sessions import end_sessions, list_sessions
 from api.context import shared_context
 from api.web.describe_route import answers, audits, discloses_nothing
@@ -42,7 +42,7 @@ class EndedSessions(TypedDict):
 
 
 @blueprint.get("/session")
-@keeps_no_session_alive
+@does_not_extend_session
 @discloses_nothing
 @answers(LoginJson)
 def own_login() -> LoginJson:

@@ -66,6 +66,6 @@ class SessionUseRecorder:
 
 def is_use_by_person() -> bool:
     """Whether this request is a person's, and no page's own."""
-    if current_description().keeps_no_session_alive or AUTOMATIC_HEADER in request.headers:
+    if current_description().does_not_extend_session or AUTOMATIC_HEADER in request.headers:
         return False
     return AUTOMATIC_COOKIE not in request.cookies

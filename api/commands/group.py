@@ -3,6 +3,7 @@
 import argparse
 from contextlib import closing
 
+from minipacs.audit.command_act import CommandAct
 from minipacs.settings import Settings
 
 HELP = "groups of studies and who sees them: create, remove, list, add, take, restrict, unrestrict"
@@ -27,6 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action, what in (("restrict", "see the studies of its groups alone"), ("unrestrict", "see all studies")):
         change = actions.add_parser(action, help=f"let a user or a token {what}")
         change.add_argument("name", metavar="MEMBER", help="a user's name, or token:NAME")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct | None:
+    """For the audit: which group or account was changed, and which studies with it."""
+    if arguments.action == "list":
+        return None
+    members = [f"--member {member}" for member in getattr(arguments, "member", ())]
+    words = ["group", arguments.action, arguments.name, *members]
+    return CommandAct("admin", " ".join(words), tuple(getattr(arguments, "study", ())))
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -64,12 +64,12 @@ class RouteDescription:
     audit_action: str = ""
     """Empty: a look, `view` where a study or a patient is named, else `search`."""
     changes_something: bool = False
-    """It is a GET, and changes something nevertheless: older clients know it so."""
+    """It is a GET, and changes something nevertheless: older clients, or a protocol, know it so."""
     discloses_nothing: bool = False
     """Its answer holds nothing of patients or accounts: the audit has no entry of it."""
     query: type[Struct] | None = None
     body: BodyDescription | None = None
-    keeps_no_session_alive: bool = False
+    does_not_extend_session: bool = False
     """Pages send it by themselves: it is no use of the session."""
     allows_unknown_names: bool = False
     """Parameters and fields that are not described are let through, not refused."""
@@ -154,7 +154,7 @@ def discloses_nothing(view: View) -> View:
 
 
 def changes_something(view: View) -> View:
-    """The route is a GET and changes something: older clients know it so. The guard takes it for a change."""
+    """The route is a GET and changes something: older clients, or a protocol, know it so. It is taken for a change."""
     ensure_description(view).changes_something = True
     return view
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from flask import Blueprint, Response, current_app, g, request
 from sqlalchemy import or_, select
 
-from api.auth.access import keeps_no_session_alive
+from api.auth.access import does_not_extend_session
 from api.auth.identify import identify_user
 from api.context import AppContext, context
 from api.web.describe_route import answers
@@ -26,7 +26,7 @@ RECENT_S = 30.0
 
 
 @blueprint.get("/jobs/events")
-@keeps_no_session_alive
+@does_not_extend_session
 @answers("text/event-stream")
 def job_events() -> Response:
     """An event `job` for every job that changes; the browser comes again when the stream ends."""

@@ -95,7 +95,7 @@ def make_messages(entry: AuditEntry, aet: str, source: str) -> Iterator[bytes]:
 
 def choose_event(entry: AuditEntry) -> Event:
     """The event of an entry."""
-    if entry.action == "failure" and entry.path == "/login":
+    if entry.action == "failure" and entry.path.startswith("/login"):
         return FAILED_LOGIN
     return EVENTS.get(entry.action, OTHER)
 

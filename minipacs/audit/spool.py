@@ -97,7 +97,8 @@ class SpoolWriter:
             yield
         except OSError as error:
             raise AuditUnavailable(
-                f"The audit cannot be written ({error.strerror}).", f"Free some disk space, or mend {self.folder}."
+                f"The audit cannot be written ({error.strerror}).",
+                f"Free some disk space, or make {self.folder} writable.",
             ) from error
 
     def _open_for(self, size: int) -> None:

@@ -31,10 +31,10 @@ patient, study, series, instance = map(table_of, (Patient, Study, Series, Instan
 
 def is_in_a_group_of(study_instance_uid: ColumnElement[str], member: ColumnElement[str]) -> ColumnElement[bool]:
     """The rule: the study is in one of the member's groups."""
-    return select_group_of(member).where(grouped.c.study_instance_uid == study_instance_uid).exists()
+    return select_visible_studies(member).where(grouped.c.study_instance_uid == study_instance_uid).exists()
 
 
-def select_group_of(member: ColumnElement[str]) -> Select[Any]:
+def select_visible_studies(member: ColumnElement[str]) -> Select[Any]:
     """The member's studies; `exists()` of it, with a condition that names the study."""
     joined = grouped.join(members, members.c.group_name == grouped.c.group_name)
     return select(literal(1)).select_from(joined).where(members.c.member == member)
@@ -47,49 +47,49 @@ def is_of_visible_study(columns: Any, member: ColumnElement[str]) -> ColumnEleme
 
 def is_of_visible_series(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names its series."""
-    statement = select_group_of(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
+    statement = select_visible_studies(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
     return statement.where(series.c.series_instance_uid == columns.series_instance_uid).exists()
 
 
 def is_of_visible_instance(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names its instance."""
-    statement = select_group_of(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
+    statement = select_visible_studies(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
     statement = statement.join(instance, instance.c.series_instance_uid == series.c.series_instance_uid)
     return statement.where(instance.c.sop_instance_uid == columns.sop_instance_uid).exists()
 
 
 def has_visible_study(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The patient has a study that the member sees."""
-    statement = select_group_of(member).join(study, study.c.study_instance_uid == grouped.c.study_instance_uid)
+    statement = select_visible_studies(member).join(study, study.c.study_instance_uid == grouped.c.study_instance_uid)
     return statement.where(study.c.patient_key == columns.patient_key).exists()
 
 
 def is_of_visible_job(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names its job."""
     job = Base.metadata.tables["job"]
-    statement = select_group_of(member).join(job, job.c.study_instance_uid == grouped.c.study_instance_uid)
+    statement = select_visible_studies(member).join(job, job.c.study_instance_uid == grouped.c.study_instance_uid)
     return statement.where(job.c.id == columns.job_id).exists()
 
 
-def is_own_group(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
+def is_in_group_of_member(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names a group that the member is in."""
     own = members.alias("own")
     return select(literal(1)).where(own.c.group_name == columns.group_name, own.c.member == member).exists()
 
 
-def is_member(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
+def is_own_membership(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row is the member's own."""
     is_own: ColumnElement[bool] = columns.member == member
     return is_own
 
 
-def has_own_name(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
+def is_group_of_member(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row is a group that the member is in."""
     own = members.alias("own")
     return select(literal(1)).where(own.c.group_name == columns.name, own.c.member == member).exists()
 
 
-def is_for_administrators(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
+def is_hidden_from_members(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """No row: an entry names studies of several groups, and administrators see all."""
     return false()
 
@@ -106,10 +106,10 @@ VISIBLE: dict[str, Condition] = {
     "job": is_of_visible_study,
     "followed_study": is_of_visible_study,
     "notification": is_of_visible_job,
-    "api_audit": is_for_administrators,
-    "grouped_study": is_own_group,
-    "group_member": is_member,
-    "study_group": has_own_name,
+    "api_audit": is_hidden_from_members,
+    "grouped_study": is_in_group_of_member,
+    "group_member": is_own_membership,
+    "study_group": is_group_of_member,
 }
 """Which rows of a table a member sees. A rejection whose object is not in the catalogue is of no known study."""
 

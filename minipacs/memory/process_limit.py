@@ -90,13 +90,13 @@ def lift_memory_limit() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def explain_memory_error() -> ExceedsMemory:
-    """The error that says in place of a `MemoryError` what happened, and what to do."""
+def explain_memory_error(setting: str = "MINIPACS_WORKER_MEMORY_MB") -> ExceedsMemory:
+    """The error that says in place of a `MemoryError` what happened, and which setting has the limit."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = "the machine has" if soft == resource.RLIM_INFINITY else f"the {soft // MB} MB one process may take"
     return ExceedsMemory(
         f"The work needs more memory than {limit}.",
-        "Give the machine more memory, set fewer MINIPACS_WORKERS, or raise MINIPACS_WORKER_MEMORY_MB.",
+        f"Give the machine more memory, set fewer MINIPACS_WORKERS, or raise {setting}.",
     )
 
 

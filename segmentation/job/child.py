@@ -48,7 +48,7 @@ def main() -> int:
     except MinipacsError as error:
         _write_message(channel, error.as_json())
     except MemoryError:
-        _write_message(channel, explain_memory_error().as_json())
+        _write_message(channel, explain_memory_error("MINIPACS_ENGINE_MEMORY_MB").as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
         traceback.print_exc()
         at = traceback.extract_tb(error.__traceback__)[-1]

@@ -103,6 +103,8 @@ def send_elsewhere(attacks: Attacks, kind: str, content: bytes, send: Callable[[
     """Send a file that is no DICOM object: its answer is its end."""
     answer = send(content)
     attacks.report.answers[f"upload {answer}"] += 1
+    if answer not in REFUSALS:
+        attacks.report.faults.append(f"{kind} was answered by {answer}")
     attacks.kinds.append(Attack(kind, len(content), Counter({f"refused ({answer})": 1})))
 
 
@@ -125,6 +127,8 @@ def add_ends(stack: RunningStack, archived: list[tuple[Attack, str, str]]) -> No
 
 
 LOST = "lost"
+REFUSALS = ("413", "422")
+"""Statuses that refuse a file."""
 
 
 def _lost(archived: list[tuple[Attack, str, str]]) -> Iterator[tuple[Attack, str]]:

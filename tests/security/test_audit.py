@@ -26,7 +26,7 @@ from tests.api.conftest import admin, app, caller, kind, settings, viewer  # noq
 
 NOTHING_DISCLOSED = {
     "login.login_form", "login.account_page", "sessions.own_login", "sessions.report_use",
-    "sessions.list_own_sessions", "openid.start_openid_login", "openid.leave_provider",
+    "sessions.list_own_sessions", "openid.start_openid_login", "openid.redirect_to_provider_logout",
     "patients.patient_count", "studies.study_count", "series.series_count",
     "images.image_count", "export.totals_by_modality", "upload.upload_form", "engines.engines",
     "prompts.prompt_engines", "prompts.terminology", "rules.rules", "health.liveness", "health.readiness",

@@ -149,7 +149,7 @@ def test_entries_beyond_a_changed_end_stop_no_new_ones(database: Database, setti
         assert session.scalar(text("SELECT max(id) FROM api_audit")) == ENTRIES + 2
 
 
-def test_an_entry_that_is_altered_before_a_verified_point_is_found_by_the_whole_and_a_removed_one_by_both(
+def test_the_doctor_finds_an_entry_that_was_removed_before_the_verified_point(
     database: Database, settings: Settings
 ) -> None:
     assert verify_chain(database, settings.home).broken is None

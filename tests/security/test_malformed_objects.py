@@ -36,7 +36,7 @@ from segmentation.prompting.legacy.picture import encode_png, read_picture
 from segmentation.series_volume import load_volume, read_images, stack_images
 
 NUMBER_OF_MUTANTS = 150
-"""Of each walk; scripts/send_mutants sends as many as one likes to the whole product."""
+"""Of each walk; `python -m security.mutants` sends as many as one likes to the whole product."""
 
 
 @pytest.fixture

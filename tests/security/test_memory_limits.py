@@ -200,7 +200,6 @@ def test_the_memory_of_a_container_counts_where_it_is_less(
 
 def test_limits_of_the_settings_come_before_those_of_the_machine() -> None:
     assert derive_size_limits(Settings(object_mb=3)).object_bytes == 3 * MB
-    assert derive_size_limits(Settings()).object_bytes >= 256 * MB
 
 
 def test_a_negative_amount_of_memory_is_refused() -> None:

@@ -28,7 +28,7 @@ from segmentation.prompting.legacy.picture import read_picture
 from segmentation.series_volume import decode_modality_values, read_images
 
 LIMITS = Settings(object_mb=256, frame_mb=96, volume_mb=256)
-"""Those of a machine of the least size, 4 GB (`docs/security.md`)."""
+"""The least that any machine gets."""
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ from api.web.describe_route import (
     allows_unknown_names,
     answers,
     audits,
+    changes_something,
     discloses_nothing,
     takes_query,
 )
@@ -61,6 +62,7 @@ def start_openid_login(query: NextParameters) -> Response:
 @blueprint.get("/callback")
 @public
 @audits("login")
+@changes_something
 @allows_unknown_names
 @takes_query(CallbackParameters)
 @answers()
@@ -82,7 +84,7 @@ def finish_openid_login(query: CallbackParameters) -> ResponseReturnValue:
 @public
 @discloses_nothing
 @answers()
-def leave_provider() -> ResponseReturnValue:
+def redirect_to_provider_logout() -> ResponseReturnValue:
     """Lead the browser to the provider's own logout, for who leaves a machine that others use."""
     return redirect(_provider().make_logout_url() or "/login")
 
