@@ -14,7 +14,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import space_to_lps
 from minipacs.formats.parsing import translate_parser_errors
-from minipacs.memory.size_limits import check_volume_size
+from minipacs.memory.size_limits import check_volume_size, current_limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,10 @@ PACKED: Any = {
     "bz2": bz2.BZ2Decompressor,
 }
 """What unpacks an encoding."""
+TEXT = ("ASCII", "ascii", "text", "txt")
+"""Names of the encoding as text."""
+MAX_TEXT_PER_VOXEL = 32
+"""Bytes: a float64 has up to 24, and blanks."""
 SKIPS = ("lineskip", "line skip", "byteskip", "byte skip", "datafile", "data file")
 BYTES_BY_WORD = {"char": 1, "short": 2, "long": 8, "int": 4, "float": 4, "double": 8}
 SPACES = {"left-posterior-superior": "LPS", "right-anterior-superior": "RAS", "left-anterior-superior": "LAS"}
@@ -69,8 +73,8 @@ def _read_voxels(header: Any, stream: IO[bytes], path: Path | None) -> Any:
 
     size = check_shape(tuple(int(n) for n in header["sizes"]), _read_bytes_per_voxel(str(header.get("type"))))
     encoding = str(header.get("encoding"))
-    if encoding not in ("raw", *PACKED):
-        return nrrd.read_data(header, stream, str(path or ""), index_order="F")
+    if encoding not in ("raw", *PACKED, *TEXT):
+        raise Unreadable(f"The NRRD's encoding {encoding!r} is not read.", "Write it raw or gzipped.")
 
     data_file = header.get("data file", header.get("datafile"))
     with ((path or Path()).parent / data_file).open("rb") if data_file else nullcontext(stream) as source:
@@ -79,17 +83,39 @@ def _read_voxels(header: Any, stream: IO[bytes], path: Path | None) -> Any:
             raise Unreadable("The NRRD skips a negative number of lines or bytes.", "Check the file.")
         for _ in range(lines):
             source.readline(MAX_HEADER_BYTES)
-        read = _read_raw_voxels if encoding == "raw" else _unpack_voxels
-        content = read(source, encoding, size, skipped)
+        if encoding in TEXT:
+            content = _read_text(source, size, max(1, _read_bytes_per_voxel(str(header.get("type")))), skipped)
+        else:
+            read = _read_raw_voxels if encoding == "raw" else _unpack_voxels
+            content = read(source, encoding, size, skipped)
 
     without_skips = {key: value for key, value in header.items() if key not in SKIPS}
-    return nrrd.read_data({**without_skips, "encoding": "raw"}, BytesIO(content), index_order="F")
+    without_skips["encoding"] = encoding if encoding in TEXT else "raw"
+    return nrrd.read_data(without_skips, BytesIO(content), index_order="F")
 
 
 def _read_raw_voxels(source: IO[bytes], _encoding: str, size: int, skipped: int) -> bytes:
     """The bytes of voxels that are not packed; `skipped`: bytes before them, −1 where they end the file."""
     source.seek(*((-size, SEEK_END) if skipped == -1 else (skipped, SEEK_CUR)))
     return source.read(size)
+
+
+def _read_text(source: IO[bytes], size: int, bytes_per_voxel: int, skipped: int) -> bytes:
+    """The text of voxels that are written as numbers; `skipped`: bytes before it.
+
+    Raises `Unreadable` for more text than so many voxels can have, `ExceedsMemory` for numbers that could take more
+    memory than a volume may: each has a digit and a blank at least.
+    """
+    if skipped == -1:
+        raise Unreadable("The NRRD has text that ends the file, without saying where it begins.", "Write it as raw.")
+    source.seek(skipped, SEEK_CUR)
+
+    promised = size // bytes_per_voxel * MAX_TEXT_PER_VOXEL + MAX_HEADER_BYTES
+    text = source.read(min(promised, 2 * current_limits().volume_bytes // bytes_per_voxel) + 2)
+    if len(text) > promised:
+        raise Unreadable(f"The NRRD has more text than the {size} bytes that its sizes promise.", "Check the file.")
+    check_volume_size(len(text) // 2 * bytes_per_voxel, "The NRRD's text")
+    return text
 
 
 def _unpack_voxels(source: IO[bytes], encoding: str, size: int, skipped: int) -> bytes:

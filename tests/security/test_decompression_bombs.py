@@ -19,10 +19,13 @@ from minipacs.errors import ExceedsMemory, Unreadable
 from minipacs.formats.codestream import read_codestream_sizes
 from minipacs.formats.decode_pixels import decode_all_pixels, iterate_frames
 from minipacs.formats.dicom_file import read_dicom
-from minipacs.memory.size_limits import apply_size_limits
+from minipacs.formats.nrrd import read_nrrd
+from minipacs.memory import size_limits
+from minipacs.memory.size_limits import SizeLimits, apply_size_limits
 from minipacs.settings import Settings
 from waiting import PATIENCE_S
 
+MB = 2**20
 ROOT = Path(__file__).resolve().parents[2]
 MAX_MB = 300
 """What an attempt may take beside the file: a limit of 256 MB is reached, and no more."""
@@ -138,6 +141,30 @@ def test_a_plain_object_larger_than_an_object_may_be_is_refused() -> None:
     large: Dataset = image(np.zeros((1024, 1025), np.uint8))
     with pytest.raises(ExceedsMemory, match=r"takes 2 MB of memory; an object may take 1 MB.*MINIPACS_OBJECT_MB"):
         read(as_file(large))
+
+
+class CountedStream(BytesIO):
+    """Counts what is read of it."""
+
+    bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.bytes_read += len(content)
+        return content
+
+
+@pytest.mark.parametrize(("side", "error"), [(2, Unreadable), (100, ExceedsMemory)])
+def test_text_of_an_nrrd_is_read_no_further_than_its_voxels_can_take(
+    side: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100³ doubles are 8 MB, which a volume may take here; its text could be four times as many numbers."""
+    monkeypatch.setattr(size_limits, "_applied", [SizeLimits(object_bytes=MB, frame_bytes=MB, volume_bytes=10 * MB)])
+    header = f"NRRD0004\ntype: double\ndimension: 3\nsizes: {side} {side} {side}\nendian: little\nencoding: ascii\n\n"
+    stream = CountedStream(header.encode() + b"1 " * (4 * MB))
+    with pytest.raises(error):
+        read_nrrd(stream)
+    assert stream.bytes_read < 3 * MB
 
 
 def test_nothing_of_the_product_reads_foreign_dicom_past_the_bounds() -> None:
