@@ -24,8 +24,8 @@ from minipacs.errors import CatalogueUnavailable
 
 log = logging.getLogger(__name__)
 RECORDS_AT_ONCE = 2000
-UNDELIVERABLE: set[str] = set()
-"""Names of spools of which the log says that they could not be delivered. They are tried again all the same."""
+UNDELIVERABLE: set[Path] = set()
+"""Spools of which the log says that they could not be delivered. They are tried again all the same."""
 MAX_REFUSED_CHARACTERS = 200
 """Of each text of an entry that the database refused as it was."""
 
@@ -158,9 +158,9 @@ def deliver_abandoned_spools(database: Database, chain: Chain, home: Path, now: 
         except CatalogueUnavailable:
             raise  # the others would wait for it too
         except Exception:
-            if name not in UNDELIVERABLE:
+            if folder / name not in UNDELIVERABLE:
                 log.exception("audit entries wait in %s: spool %s cannot be delivered", folder, name)
-            UNDELIVERABLE.add(name)
+            UNDELIVERABLE.add(folder / name)
 
 
 def read_file_number(file: Path) -> int:
