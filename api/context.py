@@ -180,5 +180,5 @@ def context() -> AppContext:
 
 
 def shared_context() -> AppContext:
-    """The context that shows every study: for accounts, login, sessions and the audit, and for nothing else."""
+    """The context that shows every study: for accounts, login, sessions, the audit and signed links, nothing else."""
     return cast(AppContext, current_app.extensions["minipacs"])

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from api.auth.access import public
-from api.context import context
+from api.context import shared_context
 from api.web.describe_route import ANY, answers, audits
 from api.web.file_responses import send_from
 from minipacs import signed_files
@@ -17,7 +17,7 @@ blueprint = Blueprint("exchange", __name__)
 @answers(ANY)
 def download_file(folder: str, ends: int, signature: str, name: str) -> Response:
     """The file of this link, for whoever has the link, until it ends."""
-    file = signed_files.find_offered_file(context().settings, folder, ends, signature, name)
+    file = signed_files.find_offered_file(shared_context().settings, folder, ends, signature, name)
     response = send_from(file.parent, file.name)
     response.headers["Cache-Control"] = "no-store"
     return response

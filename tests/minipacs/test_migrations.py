@@ -70,7 +70,7 @@ def test_a_step_that_rebuilds_a_table_keeps_what_points_to_it(empty: Database, m
 
     empty.upgrade_schema()
     with empty.writing() as session:
-        session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0, true)"))
+        session.execute(text("INSERT INTO api_user VALUES ('a', 'admin', 'x', false, 0, true, NULL)"))
         session.execute(text("INSERT INTO api_token VALUES ('t', 'x', 'admin', 'a', 0, true)"))
     monkeypatch.setattr(migrations, "head", lambda: "9998")  # a step to come
     monkeypatch.setattr(migrations, "upgrade", rebuild)
