@@ -98,7 +98,10 @@ def test_a_restore_with_a_wrong_key_is_one_sentence_and_touches_nothing(
         assert cli.main(["restore", str(tmp_path / name)]) == 1
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert said in line
-        assert not settings.home.exists()
+        kept = {path.name for path in settings.home.iterdir()}
+        assert kept <= {"audit", "catalogue.sqlite", "secrets.json", "secrets.lock"}, (
+            "nothing but the audit's entry of the attempt"
+        )
 
 
 @pytest.mark.parametrize("damage", ["altered", "cut off", "cut off between blocks", "lengthened", "emptied"])

@@ -26,7 +26,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pool(home: Path) -> Iterator[EmbeddedPool]:
+def other_addresses() -> set[tuple[str, int]]:
+    """Where servers of other tests in this process listen before the pool is there."""
+    return listening_addresses()
+
+
+@pytest.fixture(scope="module")
+def addresses(other_addresses: set[tuple[str, int]], pool: EmbeddedPool) -> set[tuple[str, int]]:
+    """Where the pool listens."""
+    return listening_addresses() - other_addresses
+
+
+@pytest.fixture(scope="module")
+def pool(home: Path, other_addresses: set[tuple[str, int]]) -> Iterator[EmbeddedPool]:
     pool = EmbeddedPool(Settings.from_env({"MINIPACS_HOME": str(home), "MINIPACS_WORKERS": "2"}))
     with closing(pool):
         until(lambda: pool.count_slots() == {"cpu": 2})
@@ -44,29 +56,33 @@ def listening_addresses() -> set[tuple[str, int]]:
     }
 
 
-def test_the_pool_listens_on_loopback_alone(pool: EmbeddedPool) -> None:
-    assert {host for host, _ in listening_addresses()} == {"127.0.0.1"}
-    assert len(listening_addresses()) == 3, "a scheduler and two workers: nothing else, no dashboard"
+def test_the_pool_listens_on_loopback_alone(addresses: set[tuple[str, int]]) -> None:
+    assert {host for host, _ in addresses} == {"127.0.0.1"}
+    assert len(addresses) == 3, "a scheduler and two workers: nothing else, no dashboard"
 
 
 def test_the_holder_of_the_pools_key_can_have_code_run_so_that_the_attack_is_one(
-    pool: EmbeddedPool, home: Path, tmp_path: Path
+    pool: EmbeddedPool, addresses: set[tuple[str, int]], tmp_path: Path
 ) -> None:
     own = connection_arguments(pool.client.security)
-    outcomes = attack({f"{port}": (f"tls://127.0.0.1:{port}", own) for _, port in listening_addresses()}, tmp_path)
+    outcomes = attack({f"{port}": (f"tls://127.0.0.1:{port}", own) for _, port in addresses}, tmp_path)
     assert set(outcomes.values()) == {CODE_WAS_RUN}, outcomes
 
 
-def test_nobody_without_the_pools_certificate_can_have_code_run(pool: EmbeddedPool, tmp_path: Path) -> None:
-    outcomes = attack_as_strangers([port for _, port in listening_addresses()], tmp_path)
+def test_nobody_without_the_pools_certificate_can_have_code_run(
+    pool: EmbeddedPool, addresses: set[tuple[str, int]], tmp_path: Path
+) -> None:
+    outcomes = attack_as_strangers([port for _, port in addresses], tmp_path)
     assert not {CODE_WAS_RUN, ANSWERED} & set(outcomes.values()), outcomes
     assert pool.client.submit(pow, 2, 10, resources={"cpu": 1}).result() == 1024
 
 
-def test_connections_that_show_no_certificate_use_up_nothing(pool: EmbeddedPool) -> None:
+def test_connections_that_show_no_certificate_use_up_nothing(
+    pool: EmbeddedPool, addresses: set[tuple[str, int]]
+) -> None:
     with ExitStack() as opened:
         idle: list[socket.socket] = []
-        for _, port in listening_addresses():
+        for _, port in addresses:
             for _ in range(2 * MAX_HANDSHAKES):
                 idle.append(opened.enter_context(socket.create_connection(("127.0.0.1", port))))
         until(lambda: sum(is_open(one) for one in idle) <= 3 * MAX_HANDSHAKES, what="the end of idle connections")
