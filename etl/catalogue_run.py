@@ -105,7 +105,7 @@ def _transform_item(item: SourceItem, data: ReadResult, options: Options, folder
         reason = RejectionReason("unavailable", str(data), "Make it readable, or remove it.")
         return Outcome(item, rejection=reason)
     if isinstance(data, ExceedsMemory):
-        return Outcome(item, rejection=RejectionReason("too_large", data.message, data.hint))
+        return Outcome(item, rejection=RejectionReason.of_error("too_large", data))
     return transform(item, data, options, folder)
 
 
@@ -120,6 +120,7 @@ def _select_new_or_changed_items(
     rejections = select(Rejection.source, Rejection.source_size, Rejection.source_mtime_ns, Rejection.code).where(
         Rejection.source.in_(sources), Rejection.options == options.digest
     )
+    to_repeat = select(Rejection.source).where(Rejection.source.in_(sources), Rejection.options.is_(None))
 
     with database.reading() as session:
         catalogued = {
@@ -132,7 +133,9 @@ def _select_new_or_changed_items(
             for source, size, mtime_ns, code in session.execute(rejections)
             if code != "unavailable"
         }
+        repeated = set(session.scalars(to_repeat))
 
+    catalogued = {item for item in catalogued if item.source not in repeated}
     tally.rejected.update(Counter(rejected[item] for item in items if item in rejected))
     tally.unchanged += sum(item in catalogued and item not in rejected for item in items)
     return [item for item in items if item not in catalogued and item not in rejected]

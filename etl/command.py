@@ -21,6 +21,7 @@ HELP = "describe DICOM objects in the catalogue and render them as PNGs"
 REJECTED_EXIT_CODE = 3
 """Of `--strict` when something was rejected."""
 
+ROWS_PER_UPDATE = 500
 INTERRUPTED_EXIT_CODE = 130
 """As shells have it for Ctrl+C: 128 + SIGINT."""
 
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
         database.upgrade_schema()
         if arguments.rebuild:
             clear_catalogue(database)
+        _repeat_rejections_below_limits(database, settings)
         if arguments.folder:
             tally = _load_folder_into_catalogue(arguments, database, options, settings)
         else:
@@ -85,6 +87,20 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
 
     _print_tally(tally, seconds=time.monotonic() - started, as_json=arguments.json)
     return REJECTED_EXIT_CODE if arguments.strict and tally.rejected else 0
+
+
+def _repeat_rejections_below_limits(database: "Database", settings: "Settings") -> None:
+    """Have this run look again at what broke a limit that was raised since."""
+    from etl.chunks import iter_chunks
+    from minipacs.catalogue import find_rejections_below_limits, repeat_rejections
+    from minipacs.memory.process_limit import compute_limits
+
+    limits = compute_limits(settings)
+    with database.reading() as session:
+        sources = find_rejections_below_limits(session, limits)
+    for chunk in iter_chunks(sorted(sources), ROWS_PER_UPDATE):
+        with database.writing() as session:
+            repeat_rejections(session, limits, chunk)
 
 
 def _print_tally(tally: "Tally", *, seconds: float, as_json: bool) -> None:
@@ -213,12 +229,17 @@ def _load_changes_into_catalogue(
     how: dict[str, Any],
 ) -> "Tally":
     """Catalogue what came into the archive since the last time; with `--follow`, until Ctrl+C."""
+    from etl.catalogue_run import load_source_into_catalogue
     from etl.changes import ArchiveFollower
+    from etl.extract import ArchivedInstances
+    from etl.loading.prune import find_rejections_to_repeat
     from etl.progress_bar import show_progress_bar
 
     follower = ArchiveFollower(settings, archive, database, options)
     with show_progress_bar(None, shown=not arguments.json) as progress:
         tally = follower.catch_up(progress=progress, **how)
+        repeated = ArchivedInstances(settings, find_rejections_to_repeat(database))
+        tally.add(load_source_into_catalogue(repeated, database, options, **how))
         while arguments.follow:
             time.sleep(settings.poll_s)
             tally.add(follower.catch_up(progress=progress, **how))

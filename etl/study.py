@@ -38,7 +38,8 @@ def run_catalogue_job(task: Task) -> dict[str, Any]:
     tally = load_source_into_catalogue(source, task.database, make_default_options(task.settings), progress=report)
     tally.removed = removed
 
-    rejected = ArchivedInstances(task.settings, find_rejections_to_repeat(task.database))
+    copies = find_rejections_to_repeat(task.database, of_limits=False)  # of any study; the large ones are their own's
+    rejected = ArchivedInstances(task.settings, copies)
     tally.add(load_source_into_catalogue(rejected, task.database, make_default_options(task.settings)))
     return {**tally.as_json(), "summary": tally.as_sentence()}
 

@@ -39,7 +39,7 @@ def transform(item: SourceItem, data: bytes, options: Options, folder: Path) -> 
         except Truncated as error:
             return Outcome(item, rejection=RejectionReason("truncated", error.message, "Send the object again."))
         except ExceedsMemory as error:
-            return Outcome(item, rejection=RejectionReason("too_large", error.message, error.hint))
+            return Outcome(item, rejection=RejectionReason.of_error("too_large", error))
         except Unreadable as error:
             return Outcome(item, rejection=RejectionReason("unreadable", error.message, error.hint))
 
@@ -85,7 +85,7 @@ def _render_and_measure(
     outcome = Outcome(item, rows.patient, rows.study, rows.series, instance, segments, rendered.rows)
 
     if rendered.failure:
-        outcome.reject("no_picture", rendered.failure.message, rendered.failure.hint)
+        outcome.rejection = RejectionReason.of_error("no_picture", rendered.failure, outcome.sop_instance_uid)
     elif not has_picture and _is_image_class(rows.instance["sop_class_uid"]):
         reason = "An image must have pixel data (PS3.3 C.7.6.3): it is incomplete."
         outcome.reject("no_pixels", reason, "Send it again.")

@@ -10,12 +10,29 @@ snake_case. More values than one (VM) are a JSON array. `etl` writes; everyone m
 kept in the transaction that adds or removes a row, so that a count never scans.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
-from sqlalchemy import JSON, BigInteger, Date, DateTime, Double, ForeignKey, Integer, String, Time, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    String,
+    Time,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, MappedColumn, Session, mapped_column
 from sqlalchemy.types import TypeEngine
 
@@ -263,7 +280,11 @@ class Rejection(Base):
     source_size: Mapped[int | None] = mapped_column(BigInteger)
     source_mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     options: Mapped[str | None]
-    """Digest of the rendering options under which it was rejected."""
+    """Digest of the rendering options under which it was rejected; null where it is to be looked at again."""
+    limit_setting: Mapped[str | None]
+    """The setting whose limit it broke, null for every other fault."""
+    limit_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """The largest that this limit was when it was looked at."""
 
 
 class CatalogueCursorRow(Base):
@@ -306,6 +327,23 @@ def read_archive_sources(session: Session) -> set[str]:
         sources = select(table.source).where(table.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX))
         found.update(source.removeprefix(ARCHIVE_PREFIX) for source in session.scalars(sources))
     return found
+
+
+def find_rejections_below_limits(session: Session, limits: Mapping[str, int]) -> set[str]:
+    """Sources of what was rejected by a lower limit than today's; `limits`: bytes by setting."""
+    conditions = [_is_below(setting, limit) for setting, limit in limits.items()]
+    return set(session.scalars(select(Rejection.source).where(or_(*conditions))))
+
+
+def repeat_rejections(session: Session, limits: Mapping[str, int], sources: Collection[str]) -> None:
+    """Have those of these sources looked at again, once, that were rejected by a lower limit than today's."""
+    for setting, limit in limits.items():
+        repeated = update(Rejection).where(Rejection.source.in_(sources), _is_below(setting, limit))
+        session.execute(repeated.values(options=None, limit_bytes=limit))
+
+
+def _is_below(setting: str, limit: int) -> ColumnElement[bool]:
+    return and_(Rejection.limit_setting == setting, Rejection.limit_bytes < limit)
 
 
 def count_archive_sources(session: Session) -> int:

@@ -207,7 +207,15 @@ class Unreadable(MinipacsError):
 
 
 class ExceedsMemory(Unreadable):
-    """What was sent claims, unpacks to or needs more memory than it may take."""
+    """What was sent claims, unpacks to or needs more memory than it may take.
+
+    `setting`: the one that has the limit, `limit_bytes`: what it was; empty and 0 where no setting would help.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, setting: str = "", limit_bytes: int = 0) -> None:
+        super().__init__(message, hint)
+        self.setting = setting
+        self.limit_bytes = limit_bytes
 
 
 class NotAVolume(Unreadable):

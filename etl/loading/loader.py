@@ -196,24 +196,39 @@ class Loader:
         return folder / f"{name}.png"
 
     def _load_rejections(self, session: Session, outcomes: Sequence[Outcome]) -> None:
-        """Write a row for each source with a reason; remove those of the sources that are well now."""
-        session.execute(delete(Rejection).where(Rejection.source.in_([outcome.item.source for outcome in outcomes])))
+        """Write a row for each source with a reason; remove those of the sources that are well now.
+
+        What breaks a limit again keeps the largest one that it was looked at with: it is looked at once for each.
+        """
+        of_sources = Rejection.source.in_([outcome.item.source for outcome in outcomes])
+        columns = select(Rejection.source, Rejection.limit_setting, Rejection.limit_bytes)
+        limits = {
+            (source, setting): limit or 0 for source, setting, limit in session.execute(columns.where(of_sources))
+        }
+        session.execute(delete(Rejection).where(of_sources))
 
         rows = []
         for outcome in outcomes:
-            if outcome.rejection:
-                rows.append(
-                    {
-                        "source": outcome.item.source,
-                        "source_size": outcome.item.size,
-                        "source_mtime_ns": outcome.item.mtime_ns,
-                        "options": self.options.digest,
-                        "code": outcome.rejection.code,
-                        "reason": outcome.rejection.reason,
-                        "remedy": outcome.rejection.remedy,
-                        "sop_instance_uid": outcome.rejection.sop_instance_uid or None,
-                    }
-                )
+            if not outcome.rejection:
+                continue
+            source, reason = outcome.item.source, outcome.rejection
+            limit = reason.limit_bytes
+            if limit is not None:
+                limit = max(limit, limits.get((source, reason.limit_setting), 0))
+            rows.append(
+                {
+                    "source": source,
+                    "source_size": outcome.item.size,
+                    "source_mtime_ns": outcome.item.mtime_ns,
+                    "options": self.options.digest,
+                    "code": reason.code,
+                    "reason": reason.reason,
+                    "remedy": reason.remedy,
+                    "sop_instance_uid": reason.sop_instance_uid or None,
+                    "limit_setting": reason.limit_setting,
+                    "limit_bytes": limit,
+                }
+            )
         if rows:
             session.execute(self.database.build_insert(Rejection).on_conflict_do_nothing(), rows)
 

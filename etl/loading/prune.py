@@ -69,12 +69,16 @@ def remove_instances_missing_from_study(archive: Archive, database: Database, st
     return remove_instances(database, (uid for uid, source in catalogued if source not in archived))
 
 
-def find_rejections_to_repeat(database: Database) -> list[str]:
-    """Archived instances whose rejection no longer holds: what they were a copy of, or in conflict with, is gone."""
+def find_rejections_to_repeat(database: Database, *, of_limits: bool = True) -> list[str]:
+    """Archived instances whose rejection no longer holds: what they were a copy of, or in conflict with, is gone; with
+    `of_limits` those too whose limit was raised, which are large.
+    """
     with database.reading() as session:
         wanted = select(Rejection.source).where(
             Rejection.options.is_(None), Rejection.source.startswith(ARCHIVE_PREFIX), Rejection.code != "unavailable"
         )
+        if not of_limits:
+            wanted = wanted.where(Rejection.limit_setting.is_(None))
         return list(session.scalars(wanted.order_by(Rejection.source)))
 
 

@@ -15,7 +15,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from minipacs.errors import NoPicture, Unreadable
+from minipacs.errors import ExceedsMemory, NoPicture, Unreadable
 from minipacs.formats.decode_pixels import PIXEL_KEYWORDS, iterate_frames, read_frame_count
 from minipacs.formats.grey import Array, StoredFormat
 from minipacs.formats.sop_classes import SEGMENTATIONS
@@ -146,10 +146,12 @@ def _decode_with_pydicom(dataset: Dataset, photometric: str) -> Iterator[Array]:
             frame = next(decoded)
         except StopIteration:
             return
+        except ExceedsMemory:
+            raise
         except Unreadable as error:
             raise NoPicture(error.message, error.hint) from error
         except MemoryError as error:
-            raise NoPicture(*explain_memory_error().args) from error
+            raise explain_memory_error() from error
         except DECODER_ERRORS as error:
             syntax = _read_transfer_syntax(dataset).name
             raise NoPicture(

@@ -16,15 +16,20 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.archive.client import Archive, ChangePage
 from minipacs.archive.content import StudyContent
+from minipacs.catalogue import ARCHIVE_PREFIX, find_rejections_below_limits, repeat_rejections
 from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, CatalogueUnavailable, NotInArchive
-from minipacs.jobs.contract import kinds_of_work
+from minipacs.jobs.contract import Order, kinds_of_work
 from minipacs.jobs.queue import JobQueue
+from minipacs.memory.process_limit import compute_limits
 from minipacs.settings import Settings
 from minipacs.tables import Base
 
 log = logging.getLogger(__name__)
+
+CATALOGUE_KIND = "catalogue"
+"""Of work: the ETL's."""
 
 
 class FollowedStudy(Base):
@@ -62,6 +67,7 @@ class Planner:
     def __init__(self, settings: Settings, archive: Archive, database: Database) -> None:
         self.settings, self.archive, self.database = settings, archive, database
         self.jobs = JobQueue(database, attempt_limit=settings.attempts)
+        self._limits = compute_limits(settings)
         self._cursor = open_planner_cursor(database)
         self._reconciled_at = -float("inf")
 
@@ -137,7 +143,8 @@ class Planner:
         orders = [order for work in kinds_of_work().values() for order in work.orders(study, self.settings)]
         with self.database.writing() as session:
             self.jobs.retry_jobs_with_lost_results(session, study)
-            new_jobs = sum(self.jobs.submit(session, order) for order in orders)
+            new_jobs = self._repeat_rejections(session, study, orders)
+            new_jobs += sum(self.jobs.submit(session, order) for order in orders)
             planned = update(FollowedStudy).where(FollowedStudy.study_id == study_id, FollowedStudy.due == due)
             session.execute(planned.values(due=None, study_instance_uid=study.study_instance_uid))
         if new_jobs:
@@ -149,14 +156,38 @@ class Planner:
             self._set_due(session, [study_id], after_s=self.settings.quiet_s, is_stable=False)
 
     def reconcile(self) -> None:
-        """Compare the archive's studies with ours: plan what was never planned, forget what is gone."""
+        """Compare the archive's studies with ours: plan what was never planned, or is to be looked at again, forget
+        what is gone.
+        """
         archived = set(self.archive.list_study_ids())
         with self.database.reading() as session:
             followed = set(session.scalars(select(FollowedStudy.study_id)))
         for study_id in sorted(followed - archived):
             self._forget_study(study_id)
+        unplanned = (archived - followed) | (archived & self._find_studies_below_limits())
         with self.database.writing() as session:
-            self._set_due(session, archived - followed, after_s=0, is_stable=False)
+            self._set_due(session, unplanned, after_s=0, is_stable=False)
+
+    def _find_studies_below_limits(self) -> set[str]:
+        """Studies with an object that was rejected by a limit that has been raised since."""
+        with self.database.reading() as session:
+            rejected = find_rejections_below_limits(session, self._limits)
+        return self.archive.find_parent_studies(
+            source.removeprefix(ARCHIVE_PREFIX) for source in rejected if source.startswith(ARCHIVE_PREFIX)
+        )
+
+    def _repeat_rejections(self, session: Session, study: StudyContent, orders: Iterable[Order]) -> int:
+        """Queue the study's catalogue job again where a limit that rejected one of its objects was raised since; how
+        many jobs. Once for each raise: while the job runs, it is not done, and reconciliation makes it due again.
+        """
+        rejected = find_rejections_below_limits(session, self._limits)
+        of_study = {ARCHIVE_PREFIX + instance_id for series in study.series for _uid, instance_id in series.instances}
+        if not rejected & of_study:
+            return 0
+        queued = sum(self.jobs.submit_again(session, order) for order in orders if order.kind == CATALOGUE_KIND)
+        if queued:
+            repeat_rejections(session, self._limits, rejected & of_study)
+        return queued
 
     def _forget_study(self, study_id: str) -> None:
         """Forget a deleted study and its ended jobs; queue what each kind of work does for a study without series."""

@@ -35,6 +35,13 @@ class JobQueue:
         is_new = insert.on_conflict_do_nothing(index_elements=["key"]).returning(Job.id)
         return session.execute(is_new).first() is not None
 
+    def submit_again(self, session: Session, order: Order) -> bool:
+        """Queue an order, also where its row has ended; `False` when it is queued or running."""
+        if self.submit(session, order):
+            return True
+        ended = update(Job).where(Job.key == order.key, Job.state.in_(ENDED_STATES))
+        return bool(execute_and_count(session, ended.values(**UNTRIED)))
+
     def retry_jobs_with_lost_results(self, session: Session, study: StudyContent) -> int:
         """Queue done jobs again whose results the archive lost (the study was deleted and sent again); how many."""
         in_archive = {series.series_instance_uid for series in study.series}

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from minipacs.errors import ExceedsMemory
 from minipacs.memory.machine_memory import read_memory_bytes
-from minipacs.memory.size_limits import derive_size_limits
+from minipacs.memory.size_limits import FRAME_SETTING, OBJECT_SETTING, VOLUME_SETTING, derive_size_limits
 from minipacs.settings import Settings
 
 __all__ = [
     "compute_archive_bytes",
     "compute_engine_bytes",
+    "compute_limits",
     "compute_service_bytes",
     "compute_worker_bytes",
     "explain_memory_error",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 MB = 2**20
+WORKER_SETTING = "MINIPACS_WORKER_MEMORY_MB"
 WORK_SHARE = 0.75
 """Of all memory: the product's; the rest is the system's, and of files that are read."""
 SERVICES_BYTES = 1024 * MB
@@ -73,8 +75,24 @@ def compute_archive_bytes(settings: Settings) -> int:
     return max(MIN_ARCHIVE_BYTES, min(needed, int(read_memory_bytes() * MAX_ARCHIVE_SHARE)))
 
 
+def compute_limits(settings: Settings) -> dict[str, int]:
+    """Bytes that an object, a frame, a volume and a worker may take today, by the setting that has the limit."""
+    sizes = derive_size_limits(settings)
+    return {
+        OBJECT_SETTING: sizes.object_bytes,
+        FRAME_SETTING: sizes.frame_bytes,
+        VOLUME_SETTING: sizes.volume_bytes,
+        WORKER_SETTING: compute_worker_bytes(settings),
+    }
+
+
+_own_budget = [0]
+"""What this process may take beside what it had at its start; 0 where it has no limit."""
+
+
 def limit_own_memory(budget: int) -> None:
     """Let this process, and each that it starts, take `budget` bytes beside what it has now."""
+    _own_budget[:] = [budget]
     limit_memory(_read_data_bytes() + (os.cpu_count() or 1) * STACK_BYTES_PER_CORE + budget)
 
 
@@ -90,13 +108,15 @@ def lift_memory_limit() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def explain_memory_error(setting: str = "MINIPACS_WORKER_MEMORY_MB") -> ExceedsMemory:
+def explain_memory_error(setting: str = WORKER_SETTING) -> ExceedsMemory:
     """The error that says in place of a `MemoryError` what happened, and which setting has the limit."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = "the machine has" if soft == resource.RLIM_INFINITY else f"the {soft // MB} MB one process may take"
     return ExceedsMemory(
         f"The work needs more memory than {limit}.",
         f"Give the machine more memory, set fewer MINIPACS_WORKERS, or raise {setting}.",
+        setting=setting,
+        limit_bytes=_own_budget[0],
     )
 
 

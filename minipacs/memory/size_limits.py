@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 MB = 2**20
+OBJECT_SETTING, FRAME_SETTING, VOLUME_SETTING = "MINIPACS_OBJECT_MB", "MINIPACS_FRAME_MB", "MINIPACS_VOLUME_MB"
 OBJECT_SHARE, MIN_OBJECT_BYTES = 8, 256 * MB
 FRAME_SHARE, MIN_FRAME_BYTES = 32, 96 * MB
 VOLUME_SHARE, MIN_VOLUME_BYTES = 12, 256 * MB
@@ -75,17 +76,17 @@ def current_limits() -> SizeLimits:
 
 def check_object_size(size: int, what: str = "The object") -> None:
     """Raise `ExceedsMemory` for an object of more bytes than one may take."""
-    _check(size, current_limits().object_bytes, what, "an object", "OBJECT")
+    _check(size, current_limits().object_bytes, what, "an object", OBJECT_SETTING)
 
 
 def check_frame_size(size: int, what: str = "The frame") -> None:
     """Raise `ExceedsMemory` for a decoded frame of more bytes than one may take."""
-    _check(size, current_limits().frame_bytes, what, "a frame", "FRAME")
+    _check(size, current_limits().frame_bytes, what, "a frame", FRAME_SETTING)
 
 
 def check_volume_size(size: int, what: str = "The volume") -> None:
     """Raise `ExceedsMemory` for a volume of more bytes than one may take."""
-    _check(size, current_limits().volume_bytes, what, "a volume", "VOLUME")
+    _check(size, current_limits().volume_bytes, what, "a volume", VOLUME_SETTING)
 
 
 def _check(size: int, limit: int, what: str, kind: str, setting: str) -> None:
@@ -93,7 +94,9 @@ def _check(size: int, limit: int, what: str, kind: str, setting: str) -> None:
         return
     raise ExceedsMemory(
         f"{what} takes {_as_mb(size)} MB of memory; {kind} may take {_as_mb(limit)} MB.",
-        f"If it is meant to be so large, raise MINIPACS_{setting}_MB, on a machine that has the memory.",
+        f"If it is meant to be so large, raise {setting}, on a machine that has the memory.",
+        setting=setting,
+        limit_bytes=limit,
     )
 
 
