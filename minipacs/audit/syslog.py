@@ -1,10 +1,12 @@
 """Syslog over TLS: messages of RFC 5424 in the frames of RFC 5425, as PS3.15 A.6 asks of audit messages."""
 
+import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Self
 
 from minipacs import setting_values
 from minipacs.errors import NotDelivered, SettingsError
@@ -34,10 +36,10 @@ def send_frames(settings: Settings, frames: Iterable[bytes]) -> None:
     """
     address = settings.audit_syslog
     try:
-        with _connect(settings) as connection:
+        with _Connection(settings) as connection:
             for frame in frames:
-                connection.sendall(frame)
-            _end(connection, may_be_silent=settings.audit_syslog_end == "eof")
+                connection.send(frame)
+            connection.end(may_be_silent=settings.audit_syslog_end == "eof")
     except ssl.SSLCertVerificationError as error:
         hint = "Set MINIPACS_AUDIT_SYSLOG_CA to the authority of its certificate."
         raise NotDelivered(f"The syslog receiver {address} is not trusted ({error.verify_message}).", hint) from error
@@ -66,23 +68,74 @@ def make_tls_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _connect(settings: Settings) -> ssl.SSLSocket:
-    host, port = settings.audit_syslog_address
-    plain = socket.create_connection((host, port), TIMEOUT_S)
-    try:
-        return make_tls_context(settings).wrap_socket(plain, server_hostname=host)
-    except BaseException:
-        plain.close()
-        raise
+class _Connection:
+    """A TLS connection that tells a close_notify from an alert.
 
-
-def _end(connection: ssl.SSLSocket, *, may_be_silent: bool) -> None:
-    """Say that no more comes, and wait for the receiver's close_notify: only then it has read all (RFC 5425 4.4).
-
-    `may_be_silent`: the end of the connection itself is taken for it, which a killed receiver sends too.
+    `ssl.SSLSocket.unwrap` takes both for an end in order. With TLS 1.3 a receiver refuses a client's certificate by an
+    alert after the client has sent its first messages, which are then lost.
     """
-    try:
-        connection.unwrap()
-    except ssl.SSLEOFError:
-        if not may_be_silent:
+
+    def __init__(self, settings: Settings) -> None:
+        host, port = settings.audit_syslog_address
+        context = make_tls_context(settings)
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=host)
+        self._socket = socket.create_connection((host, port), TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        try:
+            self._repeat_until_done(self._tls.do_handshake)
+        except BaseException:
+            self._socket.close()
             raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data."""
+        self._tls.write(data)
+        self._flush()
+
+    def end(self, *, may_be_silent: bool) -> None:
+        """Say that no more comes, and wait for the receiver's close_notify: only then it has read all (RFC 5425 4.4).
+
+        `may_be_silent`: the end of the connection itself is taken for it, which a killed receiver sends too.
+        """
+        try:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self._read_until_closed()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self._tls.unwrap()
+            self._repeat_until_done(self._read_until_closed)
+        except ssl.SSLEOFError:
+            if not may_be_silent:
+                raise
+
+    def _read_until_closed(self) -> None:
+        """Read until the receiver's close_notify; its alert is raised as `ssl.SSLError`."""
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while self._tls.read(READ_BYTES):
+                pass
+
+    def _repeat_until_done(self, step: Callable[[], object]) -> None:
+        while True:
+            try:
+                step()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+            else:
+                self._flush()
+                return
+
+    def _receive(self) -> None:
+        if data := self._socket.recv(READ_BYTES):
+            self._received.write(data)
+        else:
+            self._received.write_eof()
+
+    def _flush(self) -> None:
+        if data := self._to_send.read():
+            self._socket.sendall(data)

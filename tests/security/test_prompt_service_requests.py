@@ -21,7 +21,7 @@ HEAD = f"Authorization: Bearer {KEY}\r\nX-Minipacs-User: ann\r\n"
 def server() -> Iterator[PromptServer]:
     """A server whose service answers with what it was sent."""
     service: Any = SimpleNamespace(
-        answer_prompts=lambda _user, body: {"got": body},
+        answer_prompts=lambda _user, body, _member: {"got": body},
         pictures=SimpleNamespace(segment=lambda _user, body: {"got": sorted(body)}),
         list_engines=lambda: {"engines": []},
     )
