@@ -78,7 +78,7 @@ class FrontDoorWorker(ThreadWorker):  # type: ignore[misc]
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop accepting; at the worker's stop, empty the queue and close the listening sockets at once."""
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if enabled or self.alive:  # a worker may be told to stop before it accepts
             return
         for listener in self.sockets:
             while self._accept_one(listener):
@@ -247,6 +247,8 @@ class FrontDoorWorker(ThreadWorker):  # type: ignore[misc]
                 return
 
     def _close(self, conn: Connection) -> None:
+        if conn.tcp.fileno() < 0:  # closed to make room, while its client had sent something
+            return
         self._stop_waiting_for(conn)
         self.nr_conns -= 1
         conn.close()

@@ -92,3 +92,40 @@ def test_requests_from_before_a_stop_are_answered(tmp_path: Path) -> None:
         client.join()
     assert set(before) == {"200"}, before
     assert set(after) <= {"200", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError"}, after
+
+
+STOP_WHILE_STARTING = """
+import os, signal, socket, sys, threading
+from http.client import HTTPConnection
+from gunicorn.app.base import BaseApplication
+
+def answer_hello(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+
+def ask_and_stop(worker):
+    client = HTTPConnection(*worker.sockets[0].getsockname())
+    client.request("GET", "/")
+    threading.Thread(target=lambda: print(client.getresponse().read().decode(), flush=True)).start()
+    worker.handle_exit(signal.SIGTERM, None)
+    os.kill(os.getppid(), signal.SIGTERM)
+
+class Server(BaseApplication):
+    def load_config(self):
+        self.cfg.set("bind", "127.0.0.1:0")
+        self.cfg.set("worker_class", "api.server.worker.FrontDoorWorker")
+        self.cfg.set("control_socket_disable", True)
+        self.cfg.set("post_worker_init", ask_and_stop)
+
+    def load(self):
+        return answer_hello
+
+Server().run()
+"""
+
+
+def test_a_worker_told_to_stop_before_it_accepts_answers_those_who_wait() -> None:
+    server = subprocess.run(
+        [sys.executable, "-c", STOP_WHILE_STARTING], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (server.returncode, server.stdout) == (0, "hello\n"), server.stderr
