@@ -1,9 +1,11 @@
 """An attack on Dask's processes: connect as a stranger does, and have code run there by Dask's own protocol."""
 
 import asyncio
+import gc
 import os
 import pickle
 import ssl
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -77,7 +79,11 @@ def attack(attempts: Mapping[str, tuple[str, Mapping[str, Any]]], folder: Path) 
         )
 
     folder.mkdir(exist_ok=True)
-    return dict(zip(attempts, asyncio.run(attack_all()), strict=True))
+    with warnings.catch_warnings():  # Dask leaves the sockets of refused attempts to the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        outcomes = asyncio.run(attack_all())
+        gc.collect()
+    return dict(zip(attempts, outcomes, strict=True))
 
 
 def attack_as_strangers(ports: Iterable[int], folder: Path) -> dict[str, str]:

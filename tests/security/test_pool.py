@@ -17,8 +17,6 @@ from minipacs.settings import Settings
 from pool_attack import ANSWERED, CODE_WAS_RUN, attack, attack_as_strangers, connection_arguments
 from waiting import PATIENCE_S, until
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,8 +19,6 @@ from pool_attack import ANSWERED, CODE_WAS_RUN, attack_as_strangers
 from ports import free_ports
 from waiting import PATIENCE_S, until
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket.*:pytest.PytestUnraisableExceptionWarning")
-
 
 def certificate_settings(folder: Path) -> dict[str, str]:
     """The settings of a member of the pool whose files `minipacs certificates cluster` wrote here."""
