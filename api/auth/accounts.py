@@ -4,6 +4,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -59,6 +60,25 @@ class Token(Base):
     """As a user's; a token of a user who is limited to groups is limited as the user is."""
 
 
+class TokenRow(NamedTuple):
+    """What a request needs to know of a token; the last four are its user's, and None without one."""
+
+    name: str
+    role: str
+    sees_all: bool
+    user_name: str | None
+    user_role: str | None
+    must_change: bool | None
+    user_sees_all: bool | None
+
+
+TOKENS_AND_USERS = select(
+    *(Token.name, Token.role, Token.sees_all),
+    *(User.name, User.role, User.must_change, User.sees_all),
+).outerjoin(User, User.name == Token.user_name)
+"""The columns of `TokenRow`."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who makes a request, and what they may."""
@@ -73,6 +93,8 @@ class Principal:
     """Of the session, where the proof is one."""
     limited_to: str | None = ""
     """The member whose groups' studies are visible to it (the empty name's: none); None where all are."""
+    token_name: str = ""
+    """Of the token, where the proof is one."""
 
     @property
     def sees_all(self) -> bool:
@@ -187,6 +209,30 @@ def find_limiting_member_of_user(name: str, role: str, sees_all: bool) -> str | 
 def find_limiting_member_of_token(name: str, role: str, sees_all: bool, limit_of_its_user: str | None) -> str | None:
     """The same of a token: its user, who is limited, or the token itself."""
     return limit_of_its_user or find_limiting_member_of_user(make_token_member_name(name), role, sees_all)
+
+
+def make_user_principal(user: User) -> Principal:
+    """What a user may do."""
+    limit = find_limiting_member_of_user(user.name, user.role, user.sees_all)
+    return Principal(user.name, user.role, "name", user.must_change, limited_to=limit)
+
+
+def make_token_principal(found: TokenRow) -> Principal:
+    """What a token may do: as its user may now, and no more than the token's own role and groups."""
+    if found.user_name is None or found.user_role is None:
+        limit = find_limiting_member_of_token(found.name, found.role, found.sees_all, None)
+        member = make_token_member_name(found.name)
+        return Principal(member, found.role, "token", limited_to=limit, token_name=found.name)
+    role = lesser_role(found.role, found.user_role)
+    limit_of_user = find_limiting_member_of_user(found.user_name, found.user_role, bool(found.user_sees_all))
+    limit = find_limiting_member_of_token(found.name, role, found.sees_all, limit_of_user)
+    return Principal(found.user_name, role, "token", bool(found.must_change), limited_to=limit, token_name=found.name)
+
+
+def find_token_principal(session: Session, name: str) -> Principal | None:
+    """What the token of this name may do; None where it was revoked."""
+    row = session.execute(TOKENS_AND_USERS.where(Token.name == name)).first()
+    return None if row is None else make_token_principal(TokenRow._make(row))
 
 
 def find_account(session: Session, name: str) -> User | Token | None:

@@ -3,15 +3,8 @@
 from flask import request
 
 from api.auth import login_limit
-from api.auth.accounts import (
-    Principal,
-    find_limiting_member_of_token,
-    find_limiting_member_of_user,
-    hash_token,
-    make_token_member_name,
-)
+from api.auth.accounts import Principal, find_limiting_member_of_user, hash_token, make_token_principal
 from api.auth.proof_lookup import UserRow
-from api.auth.roles import lesser_role
 from api.auth.session_cookie import read_session_id
 from api.auth.session_use import is_use_by_person
 from api.auth.sessions import hash_session_id
@@ -45,15 +38,7 @@ def check_password(name: str, password: str, device: str = "") -> UserRow | None
 
 def _identify_by_token(token: str) -> Principal | None:
     found = shared_context().proofs.find_token(hash_token(token))
-    if found is None:
-        return None
-    if found.user_name is None or found.user_role is None:
-        limit = find_limiting_member_of_token(found.name, found.role, found.sees_all, None)
-        return Principal(make_token_member_name(found.name), found.role, "token", limited_to=limit)
-    role = lesser_role(found.role, found.user_role)
-    limit_of_user = find_limiting_member_of_user(found.user_name, found.user_role, bool(found.user_sees_all))
-    limit = find_limiting_member_of_token(found.name, role, found.sees_all, limit_of_user)
-    return Principal(found.user_name, role, "token", bool(found.must_change), limited_to=limit)
+    return None if found is None else make_token_principal(found)
 
 
 def _identify_by_session() -> Principal | None:

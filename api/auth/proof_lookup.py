@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from api.auth.accounts import Token, User
+from api.auth.accounts import TOKENS_AND_USERS, Token, TokenRow, User
 from api.auth.key_lookup import KEY, LookupConnection
 from api.auth.sessions import LoginSession
 from minipacs.database import Database
@@ -21,18 +21,6 @@ class UserRow(NamedTuple):
     must_change: bool
     password_hash: str
     sees_all: bool
-
-
-class TokenRow(NamedTuple):
-    """What a request needs to know of a token; the last four are its user's, and None without one."""
-
-    name: str
-    role: str
-    sees_all: bool
-    user_name: str | None
-    user_role: str | None
-    must_change: bool | None
-    user_sees_all: bool | None
 
 
 class SessionRow(NamedTuple):
@@ -55,11 +43,7 @@ class ProofLookup:
         self._find_user = self._connection.prepare(
             select(User.name, User.role, User.must_change, User.password_hash, User.sees_all).where(User.name == KEY)
         )
-        self._find_token = self._connection.prepare(
-            select(Token.name, Token.role, Token.sees_all, User.name, User.role, User.must_change, User.sees_all)
-            .outerjoin(User, User.name == Token.user_name)
-            .where(Token.token_hash == KEY)
-        )
+        self._find_token = self._connection.prepare(TOKENS_AND_USERS.where(Token.token_hash == KEY))
         self._find_session = self._connection.prepare(
             select(
                 *(User.name, User.role, User.must_change, User.sees_all),

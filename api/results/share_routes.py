@@ -7,7 +7,6 @@ from flask import Blueprint, Response, g
 from flask.typing import ResponseReturnValue
 
 from api.auth.access import public, requires_role
-from api.auth.accounts import find_principal
 from api.context import context, shared_context
 from api.results.result_folders import resolve_visible_path
 from api.results.shares import (
@@ -97,10 +96,10 @@ def revoke_share(share_id: int) -> ResponseReturnValue:
 def download_share(token: str) -> Response:
     """The ZIP of a share, to whoever has its link, as long as its maker may see what is in it."""
     shared = shared_context()
-    share = find_active_share(shared, read_share_id(token))
+    share, maker = find_active_share(shared, read_share_id(token))
     g.audited_user = f"link {share.id} of {share.created_by}"
 
-    of_maker = shared.restrict_to(find_principal(shared.database, share.created_by))
+    of_maker = shared.restrict_to(maker)
     if not is_visible_share(of_maker, share):
         raise Gone("This link has ended.", "Ask for a new one.")
     note_disclosed((name.partition("/")[0] for name in share.files), rows=len(share.files))

@@ -14,7 +14,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.auth.accounts import Token, User
+from api.auth.accounts import Principal, Token, User, find_token_principal, make_user_principal
 from api.auth.roles import role_includes
 from api.context import AppContext, context
 from api.results.result_folders import name_study_of_path, resolve_result_path
@@ -47,6 +47,9 @@ class Share(Base):
     files: Mapped[list[str]] = mapped_column(JSON)
     """Below OUTPUT/results."""
     created_by: Mapped[str]
+    """The user, or `token:` and the name of a token without a user."""
+    token_name: Mapped[str | None]
+    """Of the token it was made with; None where it was made by a session or a password."""
     created: Mapped[float] = mapped_column(Double)
     ends: Mapped[float] = mapped_column(Double)
     revoked: Mapped[bool] = mapped_column(default=False)
@@ -82,7 +85,13 @@ def create_share(names: list[str], seconds: int) -> Share:
 
     with context().database.writing() as session:
         now = session.scalar(select(context().database.now())) or time.time()
-        share = Share(files=sorted(set(names)), created_by=g.user.name, created=now, ends=now + seconds)
+        share = Share(
+            files=sorted(set(names)),
+            created_by=g.user.name,
+            token_name=g.user.token_name or None,
+            created=now,
+            ends=now + seconds,
+        )
         session.add(share)
         session.flush()
         session.refresh(share)
@@ -96,7 +105,7 @@ def list_active_shares() -> list[ShareJson]:
 
     with context().database.reading() as session:
         newest = session.scalars(living.order_by(Share.id.desc()))
-        visible = (share for share in newest if is_visible_share(context(), share) and may_maker_share(session, share))
+        visible = (share for share in newest if is_visible_share(context(), share) and find_maker(session, share))
         return [share_json(share) for share in islice(visible, MAX_SHARES)]
 
 
@@ -114,26 +123,37 @@ def is_visible_file(name: str) -> bool:
         return False
 
 
-def find_active_share(context: AppContext, share_id: int) -> Share:
-    """The share of this number. Raises `Gone` when it has ended, was revoked, or its maker may share no more."""
+def find_active_share(context: AppContext, share_id: int) -> tuple[Share, Principal]:
+    """The share of this number, and its maker. Raises `Gone` when it ended, was revoked, or the maker may not share."""
     with context.database.reading() as session:
         share = session.get(Share, share_id)
-        if share is None or share.revoked or share.ends < time.time() or not may_maker_share(session, share):
+        is_active = share is not None and not share.revoked and share.ends >= time.time()
+        maker = find_maker(session, share) if share is not None and is_active else None
+        if share is None or maker is None:
             raise Gone("This link has ended.", "Ask for a new one.")
         session.expunge(share)
-        return share
+        return share, maker
 
 
-def may_maker_share(session: Session, share: Share) -> bool:
-    """Whether the user or the token that made the share is still there, and may still share.
+def find_maker(session: Session, share: Share) -> Principal | None:
+    """Who made the share, as far as it may share now; None where it may no more.
 
-    An account of the same name that was made later is another.
+    What was made with a token ends with the token, and with the token's user. An account of the same name that was
+    made later is another. A user whose password somebody else has chosen meanwhile may do nothing.
     """
-    is_token = share.created_by.startswith(TOKEN_PREFIX)  # no user's name has a colon
-    maker = (
-        session.get(Token, share.created_by[len(TOKEN_PREFIX) :]) if is_token else session.get(User, share.created_by)
-    )
-    return maker is not None and maker.created <= share.created and role_includes(maker.role, ROLE_TO_SHARE)
+    token_name = share.token_name
+    if share.created_by.startswith(TOKEN_PREFIX):  # no user's name has a colon
+        token_name = share.created_by.removeprefix(TOKEN_PREFIX)
+    account = session.get(User, share.created_by) if token_name is None else session.get(Token, token_name)
+    if account is None or account.created > share.created:
+        return None
+
+    if isinstance(account, User):
+        maker: Principal | None = make_user_principal(account)
+    else:
+        maker = find_token_principal(session, account.name)
+    may_share = maker is not None and not maker.must_change and role_includes(maker.role, ROLE_TO_SHARE)
+    return maker if may_share else None
 
 
 def share_json(share: Share) -> ShareJson:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from api import create_app
 from api.auth import accounts
 from api.results import share_routes
+from minipacs.groups import membership
 from minipacs.settings import Settings
 from tests.api.conftest import admin, app, caller, kind, operator, settings, viewer  # noqa: F401  # fixtures
 
@@ -80,6 +81,52 @@ def test_a_link_ends_with_the_token_that_made_it(app: Flask, admin: Any, operato
     link = link_of(operator("/shares", "POST", json={"files": [FILE]}))
     assert open_link(app, link) == 200
     admin("/tokens/a operator/revoke", "POST")
+    assert open_link(app, link) == 410
+
+
+@pytest.mark.parametrize(
+    "ending", ["revoke", "revoke and make again", "lower", "remove its user", "reset the password"]
+)
+def test_a_link_made_by_a_users_token_ends_with_the_token_and_with_the_user(
+    app: Flask, admin: Any, ending: str
+) -> None:
+    database = app.extensions["minipacs"].database
+    accounts.create_or_change_user(database, "maker", "operator", "the maker's own")
+    token = accounts.create_token(database, "of maker", "operator", "maker")
+    headers = {"Authorization": f"Bearer {token}"}
+    made = app.test_client().post("/shares", json={"files": [FILE]}, headers=headers)
+    by_hand = app.test_client().post("/shares", json={"files": [FILE]}, auth=("maker", "the maker's own"))
+    link, other = link_of(made), link_of(by_hand)
+    assert open_link(app, link) == 200
+    if ending == "lower":
+        admin("/users/maker/role", "POST", json={"role": "annotator"})
+    elif ending == "remove its user":
+        admin("/users/maker/remove", "POST")
+    elif ending == "reset the password":
+        admin("/users", "POST", json={"name": "maker", "role": "operator", "password": "chosen by another"})
+    else:
+        admin("/tokens/of maker/revoke", "POST")
+    if ending == "revoke and make again":
+        accounts.create_token(database, "of maker", "operator", "maker")
+
+    assert open_link(app, link) == 410
+    is_token_alone = ending.startswith("revoke")
+    assert open_link(app, other) == (200 if is_token_alone else 410)
+    assert len(admin("/shares").get_json()["shares"]) == is_token_alone
+
+
+def test_a_link_made_by_a_users_token_shows_the_studies_of_that_tokens_groups_alone(app: Flask) -> None:
+    database = app.extensions["minipacs"].database
+    accounts.create_or_change_user(database, "maker", "operator", "the maker's own")
+    token = accounts.create_token(database, "of maker", "operator", "maker", sees_all=False)
+    member = accounts.make_token_member_name("of maker")
+    membership.create_group(database, "one")
+    membership.add_studies(database, "one", [FILE.partition("/")[0]], "tests")
+    membership.add_members(database, "one", [member])
+    headers = {"Authorization": f"Bearer {token}"}
+    link = link_of(app.test_client().post("/shares", json={"files": [FILE]}, headers=headers))
+    assert open_link(app, link) == 200
+    membership.remove_members(database, "one", [member])
     assert open_link(app, link) == 410
 
 
