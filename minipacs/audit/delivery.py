@@ -75,13 +75,19 @@ class SpoolDelivery:
     def _deliver_file(self, folding: Folding, file: Path) -> None:
         records = read_records(file, folding.state.offset)
         while batch := list(islice(records, RECORDS_AT_ONCE)):
-            taken = [entry for record, _ in batch if (entry := folding.take(record)) is not None]
+            taken = [one for record, _ in batch if (one := folding.take(record)) is not None]
             folding.state.offset = batch[-1][1]
-            with self._database.reading() as session:
-                reached = list(find_reached(session, taken))
-            pairs = [(entry, (one.study, one.patient)) for entry, one in zip(taken, reached, strict=True)]
-            if entries := folding.fold(pairs):
+            reached = self._find_reached({number: entry for number, entry, _ in taken if entry.is_look})
+            if entries := folding.fold(taken, reached):
                 self._write(folding, entries)
+
+    def _find_reached(self, looks: dict[int, NewEntry]) -> dict[int, tuple[str, str]]:
+        """Study and patient of each look, asked once for all its repeats that are delivered at once."""
+        if not looks:
+            return {}
+        with self._database.reading() as session:
+            found = list(find_reached(session, looks.values()))
+        return {number: (one.study, one.patient) for number, one in zip(looks, found, strict=True)}
 
     def _write(self, folding: Folding, entries: list[NewEntry]) -> None:
         """Append the entries, and how far the spool was read, in one transaction."""

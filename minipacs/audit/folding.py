@@ -5,7 +5,7 @@ become one entry with their number, the time of the first and that of the last.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -52,35 +52,38 @@ class Folding:
         if record.entry is not None and record.entry.is_look:
             self._looks[record.number] = record.entry
 
-    def take(self, record: SpoolRecord) -> NewEntry | None:
-        """What a record is: an entry to be written or counted, or nothing yet."""
+    def take(self, record: SpoolRecord) -> tuple[int, NewEntry, float] | None:
+        """What a record is: number, entry and time of what is to be written or counted; nothing yet.
+
+        The records of a look and of its repeats have the same number and the same entry.
+        """
         entry = record.entry
         if entry is None:
             look = self._looks.get(record.number)
-            return replace(look, at=record.at) if look is not None else None
+            return (record.number, look, record.at) if look is not None else None
         if record.begins:
             self.state.begun[record.number] = entry
             return None
 
         self.state.begun.pop(record.number, None)
         self.note_look(record)
-        return entry
+        return (record.number, entry, entry.at)
 
-    def fold(self, entries: Iterable[tuple[NewEntry, Reached]]) -> list[NewEntry]:
-        """The entries that are to be written now; the others are counted."""
+    def fold(self, entries: Sequence[tuple[int, NewEntry, float]], reached: Mapping[int, Reached]) -> list[NewEntry]:
+        """The entries that are to be written now; the others are counted. `reached`: of looks, by their number."""
+        keys = {number: make_key(entry, reached[number]) for number, entry, _ in entries if entry.is_look}
         written = []
-        for entry, reached in entries:
+        for number, entry, at in entries:
             if not entry.is_look:
                 written.append(entry)
                 continue
 
-            about = reached if any(reached) else (entry.path, entry.query, *entry.uids, *entry.patients)
-            key = "\n".join((entry.user, entry.by, entry.address, entry.action, str(entry.status), *about))
-            if entry.at > self._ends.get(key, 0.0):
-                self._ends[key] = entry.at + FOLD_S
-                written.append(entry)
+            key = keys[number]
+            if at > self._ends.get(key, 0.0):
+                self._ends[key] = at + FOLD_S
+                written.append(replace(entry, at=at))
             else:
-                self._count(key, entry)
+                self._count(key, entry, at)
         return written
 
     def take_repeats(self, *, at: float | None = None) -> list[NewEntry]:
@@ -96,11 +99,17 @@ class Folding:
         self.state.begun.clear()
         return interrupted
 
-    def _count(self, key: str, entry: NewEntry) -> None:
+    def _count(self, key: str, entry: NewEntry, at: float) -> None:
         known = self.state.repeats.get(key)
         if known is None:
-            self.state.repeats[key] = replace(entry)
+            self.state.repeats[key] = replace(entry, at=at)
             return
         known.count += entry.count
-        known.last_at = entry.at
+        known.last_at = at
         known.disclosed = max(known.disclosed, entry.disclosed)
+
+
+def make_key(look: NewEntry, reached: Reached) -> str:
+    """What makes two looks the same: user, address, outcome, and study or patient; without them what was asked."""
+    about = reached if any(reached) else (look.path, look.query, *look.uids, *look.patients)
+    return "\n".join((look.user, look.by, look.address, look.action, str(look.status), *about))

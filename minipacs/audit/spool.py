@@ -10,7 +10,6 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -59,24 +58,29 @@ class SpoolWriter:
             AuditUnavailable: it could not be written; nothing of it stands there.
         """
         line = ENCODER.encode(record) + b"\n"
-        with self._translate_errors(), self._lock:
-            self._open_for(len(line))
-            self._append(line)
-            file_number = self.file_number
-            to_sync = os.dup(self._file) if is_durable else -1
-        if to_sync >= 0:
-            with self._translate_errors():
+        try:
+            with self._lock:
+                self._open_for(len(line))
+                self._append(line)
+                file_number = self.file_number
+                to_sync = os.dup(self._file) if is_durable else -1
+            if to_sync >= 0:
                 _write_to_disk(to_sync)
+        except OSError as error:
+            raise self._make_error(error) from error
         return file_number
 
     def write_repeat(self, record: SpoolRecord, file_number: int) -> bool:
         """Append a record that refers to one of this file; `False`, and nothing, where another file has begun."""
         line = ENCODER.encode(record) + b"\n"
-        with self._translate_errors(), self._lock:
-            if self._lock_file < 0 or self.file_number != file_number or self._size + len(line) > MAX_FILE_BYTES:
-                return False
-            self._append(line)
-            return True
+        try:
+            with self._lock:
+                if self._lock_file < 0 or self.file_number != file_number or self._size + len(line) > MAX_FILE_BYTES:
+                    return False
+                self._append(line)
+        except OSError as error:
+            raise self._make_error(error) from error
+        return True
 
     def detach(self) -> tuple[int, str]:
         """End this spool; the next record begins another. Its lock, still held (-1: there is none), and its name.
@@ -91,15 +95,11 @@ class SpoolWriter:
             self.name = ""
         return lock, name
 
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise AuditUnavailable(
-                f"The audit cannot be written ({error.strerror}).",
-                f"Free some disk space, or make {self.folder} writable.",
-            ) from error
+    def _make_error(self, error: OSError) -> AuditUnavailable:
+        return AuditUnavailable(
+            f"The audit cannot be written ({error.strerror}).",
+            f"Free some disk space, or make {self.folder} writable.",
+        )
 
     def _open_for(self, size: int) -> None:
         """Open the first file, or the next where this one is full."""

@@ -214,6 +214,15 @@ def test_a_name_that_no_database_holds_stops_no_other_entry(app: Flask, viewer: 
     assert new_entries(app, 0)[-1].study_instance_uid == STUDY
 
 
+def test_no_look_counts_as_the_repeat_of_one_that_named_another_study(app: Flask, viewer: Any) -> None:
+    for named in ("1.2.3.4.2", "1.2.3.4.3"):
+        for _ in range(3):
+            viewer(f"/studies/{STUDY}?StudyInstanceUID={named}")
+    noted = new_entries(app, 0)
+    assert {tuple(entry.studies.split()) for entry in noted} == {(STUDY, "1.2.3.4.2"), (STUDY, "1.2.3.4.3")}
+    assert sum(entry.count for entry in noted) == 6
+
+
 def test_failed_logins_and_refusals_stand_there_each_with_its_number(app: Flask, viewer: Any) -> None:
     stranger: FlaskClient = app.test_client()
     for _ in range(3):

@@ -12,12 +12,13 @@ import pytest
 from flask import Flask
 
 from minipacs import temporary_folders
-from minipacs.audit import audit_log, forwarding, spool
+from minipacs.audit import audit_log, delivery, forwarding, spool
 from minipacs.audit.audit_log import AuditLog
 from minipacs.audit.delivery import SpoolDelivery
 from minipacs.audit.entry import NewEntry
 from minipacs.audit.forwarding import AuditForwarder
 from minipacs.audit.verification import verify_chain
+from minipacs.catalogue import Patient, Study
 from minipacs.database import Database
 from minipacs.notifications import outbox
 from minipacs.notifications.outbox import Notifier
@@ -176,11 +177,11 @@ def test_what_is_written_while_the_audit_is_closed_is_not_lost(
     log = AuditLog(database, settings.home, delivers=False)
     remove = SpoolDelivery.remove
 
-    def write_and_remove(delivery: SpoolDelivery) -> None:
+    def write_and_remove(delivered: SpoolDelivery) -> None:
         """A request ends just before the delivered files are deleted."""
         monkeypatch.undo()
         log.add(entry(user="meanwhile"))
-        remove(delivery)
+        remove(delivered)
 
     monkeypatch.setattr(SpoolDelivery, "remove", write_and_remove)
     log.add(entry(user="first"))
@@ -188,3 +189,48 @@ def test_what_is_written_while_the_audit_is_closed_is_not_lost(
     log.close()
     assert [one.user for one in read_entries(database)] == ["first", "meanwhile"]
     assert [path.name for path in (settings.home / "audit").iterdir() if path.suffix == ".jsonl"] == []
+
+
+def add_looks(log: AuditLog, uid: str, times: int) -> None:
+    """So many looks at one study."""
+    for _ in range(times):
+        look = entry(action="view", method="GET", path=f"/studies/{uid}", uids=(uid,), is_look=True)
+        log.add_look(("u", uid), look.at, lambda look=look: look)
+
+
+def test_repeats_of_a_look_that_are_delivered_at_once_are_looked_up_once(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(database, settings.home, delivers=False)
+    find_reached, asked = delivery.find_reached, []
+
+    def note(session: Any, entries: Any) -> Any:
+        entries = list(entries)
+        asked.append(len(entries))
+        return find_reached(session, entries)
+
+    monkeypatch.setattr(delivery, "find_reached", note)
+    add_looks(log, STUDY, 50)
+    add_looks(log, "1.2.3.4.2", 50)
+    log.flush()
+    assert [(one.study_instance_uid, one.count) for one in read_entries(database)] == [
+        (STUDY, 1), ("1.2.3.4.2", 1), (STUDY, 49), ("1.2.3.4.2", 49)
+    ]  # fmt: skip
+    assert max(asked) == 2
+    log.close()
+
+
+def test_a_study_that_came_between_two_looks_is_named_by_the_second(database: Database, settings: Settings) -> None:
+    log = AuditLog(database, settings.home, delivers=False)
+    add_looks(log, "1.2.3.4.9", 3)
+    log.flush()
+    with database.writing() as session:
+        session.add(Patient(patient_key="came later", patient_id="came later"))
+        session.flush()
+        session.add(Study(study_instance_uid="1.2.3.4.9", patient_key="came later"))
+    add_looks(log, "1.2.3.4.9", 3)
+    log.flush()
+    assert [(one.patient_key, one.count) for one in read_entries(database)] == [
+        (None, 1), (None, 2), ("came later", 1), ("came later", 2)
+    ]  # fmt: skip
+    log.close()
