@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from minipacs.secrets import get_or_create_secret
 from minipacs.settings import Settings
 
 FOLDER = "exchange"
+STUDY_FILE = "study"
+"""Beside the offered file, and opened by no link: the Study Instance UID of what it shows, for the audit."""
+OFFERED_STUDY: ContextVar[str] = ContextVar("OFFERED_STUDY", default="")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,16 @@ class OfferedFile:
 
 
 @contextmanager
+def offering_study(study_instance_uid: str) -> Iterator[None]:
+    """What is offered meanwhile, by whatever engine, shows this study; empty: none that is known."""
+    token = OFFERED_STUDY.set(study_instance_uid)
+    try:
+        yield
+    finally:
+        OFFERED_STUDY.reset(token)
+
+
+@contextmanager
 def offer_file(settings: Settings, name: str, seconds: int) -> Iterator[OfferedFile]:
     """Offer a file called `name` for at most `seconds`; it and its folder are deleted at the end."""
     root = settings.home / FOLDER
@@ -38,6 +52,7 @@ def offer_file(settings: Settings, name: str, seconds: int) -> Iterator[OfferedF
     folder = f"{ends}-{secrets.token_urlsafe(16)}"
     (root / folder).mkdir(parents=True, mode=0o700)
     try:
+        (root / folder / STUDY_FILE).write_text(OFFERED_STUDY.get(), "utf-8")
         link = f"/{FOLDER}/{folder}/{ends}/{_sign_link(settings, folder, ends, name)}/{name}"
         yield OfferedFile(root / folder / name, link)
     finally:
@@ -53,6 +68,14 @@ def find_offered_file(settings: Settings, folder: str, ends: int, signature: str
     if ends < time.time() or not file.is_file():
         raise Gone("This link has ended.", "Ask for a new one.")
     return file
+
+
+def read_offered_study(file: Path) -> str:
+    """The Study Instance UID of what an offered file shows; empty where it is not known."""
+    try:
+        return file.with_name(STUDY_FILE).read_text("utf-8")
+    except FileNotFoundError:  # offered before an update
+        return ""
 
 
 def _sign_link(settings: Settings, folder: str, ends: int, name: str) -> str:

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import EngineFailed, WrongPrompts
+from minipacs.signed_files import offering_study
 from segmentation.engine import Engine, Progress, no_progress
 from segmentation.identity import Identity, digest_parameters
 from segmentation.job.request import ResultOptions
@@ -50,6 +51,8 @@ class SourceVolume:
     modality: str
     name: str
     """Series Instance UID, or the name of the file."""
+    study_instance_uid: str = ""
+    """Empty for a file that is not DICOM."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ def segment_files(
         with watch.time_stage("read"):
             source = _read_source(files, engine, options.get("modality") or "")
 
-        with watch.time_stage("segment"):
+        with watch.time_stage("segment"), offering_study(source.study_instance_uid):
             labelmap = run_engine(engine, source.volume, prompts, progress, modality=source.modality)
 
         identity = make_identity(source.name, digest, engine, prompts)
@@ -186,4 +189,10 @@ def _read_source(files: Sequence[Path], engine: Engine, modality: str) -> Source
 
     first = slices.images[0]
 
-    return SourceVolume(volume, slices, str(first.get("Modality", "")), str(first.SeriesInstanceUID))
+    return SourceVolume(
+        volume,
+        slices,
+        str(first.get("Modality", "")),
+        str(first.SeriesInstanceUID),
+        str(first.get("StudyInstanceUID", "")),
+    )

@@ -58,3 +58,14 @@ def test_what_a_killed_lender_left_is_taken_away_by_the_next(settings):
     (left / "image.nii.gz").write_bytes(b"voxels")
     with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
         assert [folder.name for folder in left.parent.iterdir()] == [offer.file.parent.name]
+
+
+def test_an_offered_file_is_known_by_the_study_it_shows_and_no_link_opens_that(settings):
+    with signed_files.offering_study("1.2.3.4"), signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        offer.file.write_bytes(b"voxels")
+        assert signed_files.read_offered_study(offer.file) == "1.2.3.4"
+        folder, ends, signature, _ = parts(offer)
+        with pytest.raises(NotFound):
+            signed_files.find_offered_file(settings, folder, ends, signature, signed_files.STUDY_FILE)
+    with signed_files.offer_file(settings, "image.nii.gz", 60) as offer:
+        assert signed_files.read_offered_study(offer.file) == ""

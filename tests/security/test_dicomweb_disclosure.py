@@ -92,13 +92,17 @@ def test_a_store_that_is_answered_in_xml_names_its_study_in_the_audit(doors: Fro
     assert any(STUDY in f"{entry.study_instance_uid} {entry.studies}" for entry in entries)
 
 
-def test_a_file_fetched_by_a_signed_link_stands_in_the_audit_as_a_download(doors: FrontDoors) -> None:
+def test_a_file_fetched_by_a_signed_link_stands_in_the_audit_as_a_download_of_its_study(doors: FrontDoors) -> None:
     app = doors.apps[0]
-    with signed_files.offer_file(doors.settings, "image.nii.gz", 600) as offer:
+    with (
+        signed_files.offering_study(STUDY),
+        signed_files.offer_file(doors.settings, "image.nii.gz", 600) as offer,
+    ):
         offer.file.write_bytes(b"voxels")
         with app.test_client().get(offer.link) as answer:
             assert answer.data == b"voxels"
-    assert [entry.action for entry in find_entries(app, "/exchange/")] == ["download"]
+    entries = find_entries(app, "/exchange/")
+    assert [(entry.action, entry.study_instance_uid) for entry in entries] == [("download", STUDY)]
 
 
 @pytest.mark.parametrize("query", ["", "?x=1"], ids=["quick client", "relayed"])
