@@ -121,6 +121,12 @@ def check_openid(issuer: str, client_id: str, client_secret: str, roles: str, pu
         raise SettingsError(f"MINIPACS_OPENID_ISSUER needs {', '.join(missing)} too.", "Set all of them.")
 
 
+def check_openid_groups_claim(claim: str, issuer: str) -> None:
+    """Check that a claim of groups is that of a provider."""
+    if claim and not issuer:
+        raise SettingsError("MINIPACS_OPENID_GROUPS_CLAIM needs MINIPACS_OPENID_ISSUER too.", "Set both, or none.")
+
+
 def parse_openid_roles(text: str) -> dict[str, str]:
     """`group=role,…` as group at the OpenID provider → role here. The last `=` separates: groups may have one."""
     pairs = [part.rpartition("=") for part in parse_list(text)]

@@ -71,6 +71,7 @@ class Settings:
     openid_name_claim: Annotated[str, "claim that is the user's name here"] = "preferred_username"
     openid_role_claim: Annotated[str, "claim that holds groups or roles: groups, realm_access.roles"] = "groups"
     openid_roles: Annotated[str, "roles here by group there: pacs-admins=admin,radiology=annotator,*=viewer"] = ""
+    openid_groups_claim: Annotated[str, "claim that holds the user's groups of studies here, by name; empty: none"] = ""
     idle_minutes: Annotated[int, "minutes without use after which a session in a browser ends; 0: never"] = 30
 
     aet: Annotated[str, "application entity title of the archive"] = "MINIPACS"
@@ -194,6 +195,7 @@ class Settings:
         setting_values.check_public_url(self.public_url)
         client = (self.openid_client_id, self.openid_client_secret)
         setting_values.check_openid(self.openid_issuer, *client, self.openid_roles, self.public_url)
+        setting_values.check_openid_groups_claim(self.openid_groups_claim, self.openid_issuer)
         setting_values.parse_networks("MINIPACS_TRUSTED_PROXIES", self.trusted_proxies)
         setting_values.check_log_format(self.log_format)
         setting_values.check_smtp_url(self.smtp_url)

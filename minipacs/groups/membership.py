@@ -6,10 +6,10 @@ StudyInstanceUID alone, so that they outlast a catalogue that is dropped and bui
 deleted and sent again is in its groups as before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Double, ForeignKey, Index, delete, func, select
+from sqlalchemy import Double, ForeignKey, Index, delete, false, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.catalogue import element
@@ -39,6 +39,8 @@ class GroupMember(Base):
     group_name: Mapped[str] = mapped_column(
         ForeignKey("study_group.name", ondelete="CASCADE"), primary_key=True, index=True
     )
+    is_by_claim: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether the provider of the single sign-on said so at the last login; False where an administrator did."""
 
 
 class GroupedStudy(Base):
@@ -130,12 +132,26 @@ def is_study_of_member(database: Database, study_instance_uid: str, member: str)
 
 
 def add_members(database: Database, group: str, members: Iterable[str]) -> None:
-    """Put users and tokens into a group; who is in it stays."""
+    """Put users and tokens into a group, until they are taken out; who is in it stays."""
     with database.writing() as session:
         require_group(session, group)
         for member in members:
-            insert = database.build_insert(GroupMember).values(member=member, group_name=group)
-            session.execute(insert.on_conflict_do_nothing())
+            insert = database.build_insert(GroupMember).values(member=member, group_name=group, is_by_claim=False)
+            by_hand = {"is_by_claim": False}
+            session.execute(insert.on_conflict_do_update(index_elements=["member", "group_name"], set_=by_hand))
+
+
+def set_groups_by_claim(database: Database, session: Session, member: str, names: Collection[str]) -> None:
+    """Put a user into the groups that there are of these names, and out of those that an earlier claim put it into.
+
+    What an administrator put it into stays.
+    """
+    known = set(session.scalars(select(StudyGroup.name))) & set(names)
+    of_member = GroupMember.member == member
+    session.execute(delete(GroupMember).where(of_member, GroupMember.is_by_claim, GroupMember.group_name.not_in(known)))
+    for name in sorted(known):
+        insert = database.build_insert(GroupMember).values(member=member, group_name=name, is_by_claim=True)
+        session.execute(insert.on_conflict_do_nothing())
 
 
 def remove_members(database: Database, group: str, members: Iterable[str]) -> None:

@@ -160,6 +160,70 @@ def test_a_new_person_sees_all_studies_only_while_there_is_no_group(doors: Front
     assert not is_limited()
 
 
+def list_groups(doors: FrontDoors) -> list[str]:
+    assert sign_on(doors)[1].status_code == 303
+    return membership.list_groups_of_member(doors.database, "eve")
+
+
+@pytest.fixture
+def grouped_doors(doors: FrontDoors) -> FrontDoors:
+    """Groups of studies, and front doors that are told of them by a claim."""
+    for name in ("heart", "lung", "knee"):
+        membership.create_group(doors.database, name)
+    doors.apps.insert(0, doors.open(openid_groups_claim="projects"))
+    doors.apps.pop()
+    return doors
+
+
+def test_a_claim_puts_into_the_groups_of_its_names_and_its_lack_takes_out(
+    grouped_doors: FrontDoors, provider: Provider
+) -> None:
+    doors = grouped_doors
+    provider.person["projects"] = ["heart", "lung", "nowhere", "Knee", "a\x00", 7]
+    assert list_groups(doors) == ["heart", "lung"]
+    found = accounts.find_principal(doors.database, "eve")
+    assert found is not None
+    assert not found.sees_all
+    provider.person["projects"] = "lung"
+    assert list_groups(doors) == ["lung"]
+    del provider.person["projects"]
+    provider.in_userinfo = {"projects": ["knee"]}
+    assert list_groups(doors) == ["knee"]
+    provider.in_userinfo = {}
+    assert list_groups(doors) == []
+    assert [group.name for group in membership.list_groups(doors.database)] == ["heart", "knee", "lung"]
+
+
+def test_what_an_administrator_put_in_is_taken_out_by_no_claim(grouped_doors: FrontDoors, provider: Provider) -> None:
+    doors = grouped_doors
+    provider.person["projects"] = ["heart", "lung"]
+    assert list_groups(doors) == ["heart", "lung"]
+    membership.add_members(doors.database, "knee", ["eve", "another"])
+    membership.add_members(doors.database, "lung", ["eve"])  # by a claim before, by hand from now on
+    provider.person["projects"] = ["knee"]
+    assert list_groups(doors) == ["knee", "lung"]
+    provider.person["projects"] = []
+    assert list_groups(doors) == ["knee", "lung"]
+    assert membership.list_members(doors.database, "knee") == ["another", "eve"]
+    membership.remove_members(doors.database, "knee", ["eve"])
+    assert list_groups(doors) == ["lung"]
+
+
+def test_a_person_of_a_provider_that_names_groups_sees_no_study_of_none(doors: FrontDoors, provider: Provider) -> None:
+    browser = doors.open(openid_groups_claim="groups").test_client()
+    assert browser.get(come_back(browser)).status_code == 303
+    found = accounts.find_principal(doors.database, "eve")
+    assert found is not None
+    assert not found.sees_all
+
+
+def test_no_claim_makes_a_member_where_groups_are_not_left_to_the_provider(
+    doors: FrontDoors, provider: Provider
+) -> None:
+    membership.create_group(doors.database, "radiology")
+    assert list_groups(doors) == []
+
+
 def unsigned(claims: Claims) -> str:
     parts = ({"alg": "none", "typ": "JWT"}, claims)
     return ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
@@ -254,6 +318,7 @@ def test_passwords_work_while_the_provider_is_away(doors: FrontDoors) -> None:
         {"OPENID_ISSUER": "https://idp.example", "OPENID_ROLES": ""},
         {"OPENID_ISSUER": "https://idp.example", "OPENID_ROLES": "x=queen"},
         {"OPENID_ISSUER": "https://idp.example", "OPENID_ROLES": "viewer"},
+        {"OPENID_GROUPS_CLAIM": "groups"},
     ],
 )
 def test_settings_that_do_not_fit_are_refused(values: dict[str, str]) -> None:

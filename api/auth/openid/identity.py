@@ -1,4 +1,4 @@
-"""From the claims of a provider to a user of ours: which name, which role."""
+"""From the claims of a provider to a user of ours: which name, which role, which groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from api.auth.key_lookup import wait_for_leases
 from api.auth.roles import ROLES
 from minipacs.database import Database
 from minipacs.errors import NotAllowed
-from minipacs.groups.membership import StudyGroup
+from minipacs.groups.membership import StudyGroup, set_groups_by_claim
 from minipacs.settings import Settings
 
 ASK_ADMINISTRATOR = "Ask an administrator of minipacs."
@@ -25,6 +25,8 @@ class Identity:
     """Issuer and `sub` claim: what never changes (OpenID Connect Core 5.7)."""
     name: str
     role: str
+    groups: frozenset[str] | None
+    """Names of its groups there, which may be groups of studies here; None where the claim of groups is not set up."""
 
 
 def make_identity(settings: Settings, claims: Mapping[str, Any]) -> Identity:
@@ -33,13 +35,19 @@ def make_identity(settings: Settings, claims: Mapping[str, Any]) -> Identity:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARACTERS or ":" in name or not name.isprintable():
         raise NotAllowed(f"The single sign-on gave no usable {settings.openid_name_claim}.", ASK_ADMINISTRATOR)
 
-    groups = find_claim(claims, settings.openid_role_claim)
-    given = groups if isinstance(groups, list | Mapping) else [groups]
-    values = {value for value in given if isinstance(value, str)}
-    roles = [role for group, role in settings.openid_role_of_group.items() if group in values or group == "*"]
+    given = read_names(claims, settings.openid_role_claim)
+    roles = [role for group, role in settings.openid_role_of_group.items() if group in given or group == "*"]
     if not roles:
         raise NotAllowed("None of your groups at the single sign-on may use minipacs.", ASK_ADMINISTRATOR)
-    return Identity(f"{settings.openid_issuer} {claims['sub']}", name, max(roles, key=ROLES.index))
+    groups = read_names(claims, settings.openid_groups_claim) if settings.openid_groups_claim else None
+    return Identity(f"{settings.openid_issuer} {claims['sub']}", name, max(roles, key=ROLES.index), groups)
+
+
+def read_names(claims: Mapping[str, Any], path: str) -> frozenset[str]:
+    """The names of groups or roles in a claim: a text, a list of texts, or an object whose keys they are."""
+    found = find_claim(claims, path)
+    given = found if isinstance(found, list | Mapping) else [found]
+    return frozenset(value for value in given if isinstance(value, str))
 
 
 def find_claim(claims: Mapping[str, Any], path: str) -> Any:
@@ -56,7 +64,8 @@ def save_user(database: Database, identity: Identity) -> str:
     """The user of this person, made or brought up to date, and its name. The role is the provider's at each login.
 
     A user who has a password here is never taken over: the provider's names are chosen by others. Where there are
-    groups, a new user sees the studies of its own alone, in none at first: nobody here has decided anything about it.
+    groups, or the provider names them, a new user sees the studies of its own alone: nobody here has decided anything
+    about it.
     """
     with database.writing() as session:
         user = session.scalar(select(User).where(User.openid_subject == identity.subject))
@@ -65,9 +74,13 @@ def save_user(database: Database, identity: Identity) -> str:
                 raise NotAllowed(f"There is another user {identity.name!r} here already.", ASK_ADMINISTRATOR)
             user = User(name=identity.name, role=identity.role, password_hash="", must_change=False)
             user.openid_subject = identity.subject
-            user.sees_all = session.scalar(select(StudyGroup.name).limit(1)) is None
+            has_groups = session.scalar(select(StudyGroup.name).limit(1)) is not None
+            user.sees_all = identity.groups is None and not has_groups
             user.created = session.scalar(select(database.now())) or 0.0
             session.add(user)
+            session.flush()
+        if identity.groups is not None:
+            set_groups_by_claim(database, session, user.name, identity.groups)
         is_changed = user.role != identity.role
         user.role = identity.role
         name = user.name

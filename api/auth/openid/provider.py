@@ -190,8 +190,9 @@ class OpenIdProvider:
         return ProviderMetadata(**endpoints, jwks=jwks, read_at=time.monotonic())
 
     def _has_needed(self, claims: Mapping[str, Any]) -> bool:
-        names = (self._settings.openid_name_claim, self._settings.openid_role_claim)
-        return all(name.partition(".")[0] in claims for name in names)
+        settings = self._settings
+        names = (settings.openid_name_claim, settings.openid_role_claim, settings.openid_groups_claim)
+        return all(name.partition(".")[0] in claims for name in names if name)
 
     def _open_session(self) -> "OAuth2Session":
         from authlib.integrations.requests_client import OAuth2Session
