@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minipacs.audit.command_act import CommandAct
 from minipacs.errors import BadRequest
 from minipacs.settings import Settings
 
@@ -64,6 +65,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=730, metavar="DAYS", help="how long it is valid (default: 730)")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where to write (default: HOME/certificates)")
     parser.add_argument("--replace", action="store_true", help="replace a certificate and key that are there")
+
+
+def describe_act(arguments: argparse.Namespace) -> CommandAct:
+    """For the audit: whose certificate is made or replaced, and for which hosts."""
+    words = ["certificates", *arguments.purposes]
+    if arguments.host:
+        words += ["--host", *arguments.host]
+    if arguments.name:
+        words += ["--name", arguments.name]
+    if arguments.folder:
+        words += ["--folder", str(arguments.folder)]
+    if arguments.replace:
+        words += ["--replace"]
+    return CommandAct("admin", " ".join(words))
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -216,6 +216,9 @@ ACTS: list[tuple[list[str], str, int]] = [
     (["token", "revoke", "nobody's"], "admin", 1),
     (["jobs", "cancel", "7"], "job", 1),
     (["jobs", "list"], "search", 0),
+    (["certificates", "https", "--host", "localhost"], "admin", 0),
+    (["certificates", "https", "--host", "localhost"], "admin", 1),
+    (["certificates", "https", "--host", "localhost", "--replace"], "admin", 0),
 ]
 
 
