@@ -14,7 +14,7 @@ from api.auth.proof_lookup import ProofLookup
 from api.auth.session_use import SessionUseRecorder
 from api.dicomweb.frame_client import FrameClient
 from api.results.label_filter import FilteredLabelMapCache
-from api.web.wait_limits import WaitLimits
+from api.web.wait_limits import ArchiveWaits, WaitLimits
 from minipacs.database import Database
 from minipacs.groups.restricted_database import RestrictedConnections, RestrictedDatabase
 from minipacs.secrets import get_or_create_secret, orthanc_password
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 32
 """To Orthanc, kept for the gateway."""
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 300
 NOBODY = ""
 """The member of no group: who makes a request without login sees no study."""
 
@@ -48,6 +46,7 @@ class AppContext:
         self.filtered_label_maps = FilteredLabelMapCache()
         self.frame_client = FrameClient(settings.orthanc_url)
         self.wait_limits = WaitLimits(settings.http_threads)
+        self.archive_waits = ArchiveWaits(settings.http_threads)
         self._restricted_connections: RestrictedConnections | None = None
         self._archive: Archive | None = None
         self._lock = threading.Lock()
@@ -59,7 +58,7 @@ class AppContext:
             if self._archive is None:
                 from minipacs.archive.client import Archive
 
-                self._archive = Archive(self.settings)
+                self._archive = Archive(self.settings, wait=self.archive_waits.wait)
             return self._archive
 
     def restrict_to(self, principal: "Principal | None") -> "AppContext":
@@ -84,8 +83,7 @@ class AppContext:
     @cached_property
     def orthanc_connections(self) -> urllib3.PoolManager:
         """Connections for the gateway, whose answers stream through."""
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
-        return urllib3.PoolManager(maxsize=MAX_CONNECTIONS, block=False, timeout=timeout)
+        return urllib3.PoolManager(maxsize=MAX_CONNECTIONS, block=False)
 
     @cached_property
     def orthanc_authorization(self) -> str:
@@ -133,6 +131,7 @@ class RestrictedContext(AppContext):
         self.filtered_label_maps = shared.filtered_label_maps
         self.frame_client = shared.frame_client
         self.wait_limits = shared.wait_limits
+        self.archive_waits = shared.archive_waits
         self.database = database
         self._shared = shared
 

@@ -13,6 +13,7 @@ class RestrictedArchive(Archive):
     def __init__(self, archive: Archive, is_study_visible: Callable[[str], bool]) -> None:
         self.url = archive.url
         self._client = archive._client
+        self._timeout_s, self._wait = archive._timeout_s, archive._wait
         self._is_study_visible = is_study_visible
 
     def find_study_id(self, study_instance_uid: str) -> str:

@@ -188,6 +188,7 @@ class ArchiveUnreachable(ArchiveError):
     """Orthanc does not answer."""
 
     status = 503
+    retry_after_s = 5
 
 
 class ArchiveRefused(ArchiveError):

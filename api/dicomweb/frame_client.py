@@ -35,8 +35,8 @@ class FrameClient:
         self._address = (parts.hostname or "", parts.port or 80)
         self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue(MAX_IDLE_CONNECTIONS)
 
-    def get(self, target: str, headers: Mapping[str, str]) -> Frame | None:
-        """Request a target by GET; None when the general client should do it."""
+    def get(self, target: str, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Frame | None:
+        """Request a target by GET; None when the general client should do it. Raises `TimeoutError`."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1", "replace")
         has_injected_line = request.count(b"\n") != len(headers) + 2
@@ -49,24 +49,33 @@ class FrameClient:
             except queue.Empty:
                 break
             try:
+                connection.settimeout(timeout_s)
                 return self._send_and_read(connection, request)
+            except TimeoutError:
+                connection.close()
+                raise
             except OSError:  # Orthanc closes an idle connection after a second: try the next one
                 connection.close()
-        return self._get_on_new_connection(request)
+        return self._get_on_new_connection(request, timeout_s)
 
     def close(self) -> None:
         """Close the idle connections."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
-    def _get_on_new_connection(self, request: bytes) -> Frame | None:
+    def _get_on_new_connection(self, request: bytes, timeout_s: float) -> Frame | None:
         try:
-            connection = socket.create_connection(self._address, timeout=TIMEOUT_S)
+            connection = socket.create_connection(self._address, timeout=timeout_s)
+        except TimeoutError:
+            raise
         except OSError:
             return None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             return self._send_and_read(connection, request)
+        except TimeoutError:
+            connection.close()
+            raise
         except OSError:
             connection.close()
             return None

@@ -10,7 +10,7 @@ import gzip
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import urllib3
 from flask import Blueprint, Response, request
@@ -29,6 +29,11 @@ blueprint = Blueprint("gateway", __name__, url_prefix="/dicom-web")
 
 DICOM_JSON = "application/dicom+json"
 CHUNK_BYTES = 256 * 1024
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 300.0
+FRAME_TIMEOUT_S = 60.0
+ATTEMPTS = 3
+"""Of a GET, whose kept connection may have gone stale."""
 FRAME_MAX_AGE_S = 3600
 """A browser keeps a frame for so long."""
 FRAME_CACHE_HEADERS = {
@@ -91,7 +96,11 @@ def _fetch_frame(path: str) -> Frame | None:
     headers = _headers_of_gateway()
     if "Accept" in request.headers:
         headers["Accept"] = request.headers["Accept"]
-    return context().frame_client.get(paths.to_archive_path(path), headers)
+    try:
+        with context().archive_waits.wait(FRAME_TIMEOUT_S) as timeout_s:
+            return context().frame_client.get(paths.to_archive_path(path), headers, timeout_s)
+    except TimeoutError as error:
+        raise _make_unreachable(error) from error
 
 
 @blueprint.post("/studies", defaults={"study": None})
@@ -138,9 +147,7 @@ def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
                 method, url, {**_headers_for_archive(path), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES}
             )
     except urllib3.exceptions.HTTPError as error:
-        raise ArchiveUnreachable(
-            f"The archive does not answer ({type(error).__name__}).", "Try again in a moment."
-        ) from error
+        raise _make_unreachable(error) from error
     if answer.status in (401, 403):
         answer.release_conn()
         raise ArchiveRefused("The archive refused our credentials.", "Check MINIPACS_ORTHANC_PASSWORD.")
@@ -156,9 +163,36 @@ def _archive_path_with_query(path: str) -> str:
     return paths.to_archive_path(path) + (f"?{query}" if query else "")
 
 
+def _make_unreachable(error: Exception) -> ArchiveUnreachable:
+    return ArchiveUnreachable(f"The archive does not answer ({type(error).__name__}).", "Try again in a moment.")
+
+
 def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-    body = request.stream if method == "POST" else None
-    retries = urllib3.Retry(connect=2, read=2, redirect=False, status=False, backoff_factor=0.05)
+    """The beginning of Orthanc's answer. A GET that finds a connection closed is sent again, one that waited is not."""
+    if method == "POST":
+        with ExitStack() as until_answered:
+            return _send(method, url, headers, READ_TIMEOUT_S, body=_iterate_body(until_answered))
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with context().archive_waits.wait(READ_TIMEOUT_S) as timeout_s:
+                return _send(method, url, headers, timeout_s)
+        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.NewConnectionError):
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _iterate_body(until_answered: ExitStack) -> Iterator[bytes]:
+    """The client's body, then the wait for the archive's answer: while the body comes, the client is waited for."""
+    while block := request.stream.read(CHUNK_BYTES):
+        yield block
+    until_answered.enter_context(context().wait_limits.wait_for("the archive to store what was sent"))
+
+
+def _send(
+    method: str, url: str, headers: dict[str, str], timeout_s: float, body: Iterator[bytes] | None = None
+) -> urllib3.BaseHTTPResponse:
     return context().orthanc_connections.request(
         method,
         url,
@@ -167,7 +201,8 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
         preload_content=False,
         decode_content=False,
         redirect=False,
-        retries=retries if method == "GET" else False,
+        retries=False,
+        timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), read=timeout_s),
     )
 
 

@@ -4,6 +4,7 @@ Each holds a thread of the front door meanwhile. Whatever hangs, half of the thr
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ SHARE_OF_ALL = 2
 """One thread in so many may wait for anything."""
 SHARE_OF_EACH = 4
 """One thread in so many may wait for the same thing."""
+BRIEF_WAIT_S = 2.0
+"""Of those who ask the archive beyond that share."""
 
 
 class WaitLimits:
@@ -37,3 +40,41 @@ class WaitLimits:
         finally:
             with self._lock:
                 self._waiting[thing] -= 1
+
+
+class ArchiveWaits:
+    """The requests of one process that wait for the archive's answer. Shared by its threads.
+
+    An archive that answers may be asked by all threads at once. For one that does not, a share of them waits long and
+    another share briefly, which finds out when it answers again; all others are refused at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._share = max(1, threads // SHARE_OF_EACH)
+        self._waiting_long = self._waiting_briefly = 0
+        self._answered_at = -float("inf")
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def wait(self, longest_s: float) -> Iterator[float]:
+        """Ask the archive in this block, and wait as many seconds as this yields; an exception is no answer.
+
+        Raises `FrontDoorBusy` where it answers nobody and enough wait for it.
+        """
+        with self._lock:
+            is_long = self._waiting_long < self._share
+            if is_long:
+                self._waiting_long += 1
+            elif self._waiting_briefly < self._share or time.monotonic() - self._answered_at < BRIEF_WAIT_S:
+                self._waiting_briefly += 1
+            else:
+                raise FrontDoorBusy("The archive does not answer; too many requests wait for it.", "Try again later.")
+        try:
+            yield longest_s if is_long else min(longest_s, BRIEF_WAIT_S)
+            self._answered_at = time.monotonic()
+        finally:
+            with self._lock:
+                if is_long:
+                    self._waiting_long -= 1
+                else:
+                    self._waiting_briefly -= 1

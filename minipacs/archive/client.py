@@ -5,7 +5,8 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -71,9 +72,16 @@ class Archive:
     """The archive, over HTTP. Threads may share one; each process opens its own."""
 
     def __init__(
-        self, settings: Settings, transport: httpx.BaseTransport | None = None, *, timeout_s: float = TIMEOUT_S
+        self,
+        settings: Settings,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        wait: Callable[[float], AbstractContextManager[float]] = nullcontext,
     ) -> None:
+        """`wait`: what every request waits in; given the longest time in seconds, it says how long it may be."""
         self.url = settings.orthanc_url
+        self._timeout_s, self._wait = timeout_s, wait
         self._client = Orthanc(
             self.url,
             username=settings.orthanc_user,
@@ -269,8 +277,9 @@ class Archive:
 
     def _send_request(self, method: str, path: str, *, stream: bool = False, **options: Any) -> httpx.Response:
         """`stream`: look at the length of the answer before its body is read."""
-        request = self._client.build_request(method, self.url + path, **options)
-        response: httpx.Response = self._client.send(request, stream=stream)
+        with self._wait(self._timeout_s) as timeout_s:
+            request = self._client.build_request(method, self.url + path, timeout=timeout_s, **options)
+            response: httpx.Response = self._client.send(request, stream=stream)
         if stream:
             try:
                 check_object_size(int(response.headers.get("Content-Length") or 0))

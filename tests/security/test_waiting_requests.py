@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from api.auth.openid import provider as openid
 from api.auth.openid.provider import OpenIdProvider
-from api.web.wait_limits import WaitLimits
+from api.web.wait_limits import BRIEF_WAIT_S, ArchiveWaits, WaitLimits
 from front_door import FrontDoor, running_front_door
 from minipacs.errors import FrontDoorBusy, SingleSignOnUnavailable
 from minipacs.settings import Settings
@@ -28,6 +29,19 @@ WAITING = {
     "prompts": "/prompts/engines",
     "conversion": f"/results/{RESULT}/seg.dcm?type=BINARY",
 }
+OF_THE_ARCHIVE = {
+    "resources": "GET /dicom-web/studies/1.2/metadata",
+    "frames": "GET /dicom-web/studies/1.2/series/3.4/instances/5.6/frames/1",
+    "searches": "GET /dicom-web/studies/1.2/instances",
+    "look-ups": "GET /where?q=1.2.3",
+    "readiness": "GET /readyz",
+    "stores": "POST /dicom-web/studies",
+}
+STORED = "--x\r\nContent-Type: application/dicom\r\n\r\nnothing\r\n--x--\r\n"
+STORE_HEAD = (
+    f'Content-Type: multipart/related; type="application/dicom"; boundary=x\r\nContent-Length: {len(STORED)}\r\n'
+)
+CLIENTS = 64
 
 
 class DeadPeer:
@@ -83,23 +97,28 @@ def front_door(tmp_path_factory: pytest.TempPathFactory, peer: DeadPeer) -> Iter
 class Requests:
     """Requests that were sent at once, each on a connection of its own."""
 
-    def __init__(self, door: FrontDoor, path: str) -> None:
-        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n{door.login}Connection: close\r\n\r\n"
-        self._connections = [connect(door.port) for _ in range(REQUESTS)]
+    def __init__(self, door: FrontDoor, what: str, number: int = REQUESTS) -> None:
+        more, body = (STORE_HEAD, STORED) if what.startswith("POST ") else ("", "")
+        head = f"{what} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n{door.login}{more}Connection: close\r\n\r\n"
+        self._connections = [connect(door.port) for _ in range(number)]
         for connection in self._connections:
-            connection.sendall(head.encode())
+            connection.sendall((head + body).encode())
             connection.setblocking(False)
         self._answers: dict[socket.socket, bytes] = {}
 
     def refused(self) -> int:
         """How many were told to come again."""
+        return sum(b" 503 " in one and b"Retry-After" in one for one in self.answers())
+
+    def answers(self) -> list[bytes]:
+        """The beginnings of the answers so far."""
         for connection in self._connections:
             if connection not in self._answers:
                 try:
                     self._answers[connection] = connection.recv(4096)
                 except BlockingIOError:
                     continue
-        return sum(b" 503 " in one and b"Retry-After" in one for one in self._answers.values())
+        return list(self._answers.values())
 
     def close(self) -> None:
         """Go away."""
@@ -111,7 +130,7 @@ class Requests:
 def test_requests_that_wait_for_something_that_hangs_do_not_stop_others(
     front_door: FrontDoor, peer: DeadPeer, kind: str
 ) -> None:
-    requests = Requests(front_door, WAITING[kind])
+    requests = Requests(front_door, f"GET {WAITING[kind]}")
     try:
         until(lambda: requests.refused() >= REQUESTS - MAY_WAIT, what="the answers to those who may not wait")
         for path in ("/healthz", "/studies", "/account"):
@@ -119,6 +138,42 @@ def test_requests_that_wait_for_something_that_hangs_do_not_stop_others(
     finally:
         requests.close()
         peer.end_connections()
+
+
+@pytest.mark.parametrize("kind", OF_THE_ARCHIVE)
+def test_an_archive_that_never_answers_does_not_stop_what_needs_none(
+    front_door: FrontDoor, peer: DeadPeer, kind: str
+) -> None:
+    requests = Requests(front_door, OF_THE_ARCHIVE[kind], CLIENTS)
+    try:
+        until(lambda: len(requests.answers()) >= CLIENTS - MAY_WAIT, what="the answers to those who may not wait")
+        for answer in requests.answers():
+            assert b" 503 " in answer[:20] or b"does not answer" in answer, answer
+        for path in ("/healthz", "/studies", "/account"):
+            front_door.ask(path)
+    finally:
+        requests.close()
+        peer.end_connections()
+
+
+def test_an_archive_that_answers_may_be_asked_by_all_at_once() -> None:
+    waits = ArchiveWaits(8)
+    with waits.wait(60):
+        pass
+    with ExitStack() as all_at_once:
+        allowed = [all_at_once.enter_context(waits.wait(60)) for _ in range(30)]
+    assert allowed == [60, 60] + [BRIEF_WAIT_S] * 28
+
+
+def test_an_archive_that_answers_nobody_is_waited_for_by_half_of_the_threads() -> None:
+    waits = ArchiveWaits(8)
+    with ExitStack() as all_at_once:
+        for _ in range(4):
+            all_at_once.enter_context(waits.wait(60))
+        with pytest.raises(FrontDoorBusy), waits.wait(60):
+            pass
+    with waits.wait(60) as allowed:
+        assert allowed == 60
 
 
 def test_requests_that_wait_for_different_things_leave_half_of_the_threads_to_others() -> None:
