@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -35,6 +35,7 @@ HASHED = (*TIMES, *REST)
 MICROSECONDS = 1_000_000
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 TAKEN_AT_ONCE = 5000
+FINGERPRINT_CHARACTERS = 16
 
 EntryRow = dict[str, Any]
 """The columns of an entry, by name; a row of SQLAlchemy has no narrower type."""
@@ -46,6 +47,17 @@ class Head(TypedDict):
     last_id: int
     last: str
     seal: str
+
+
+class Ends(Protocol):
+    """The record of the chain's ends: the object, or a row of its table."""
+
+    first_id: Any
+    base: Any
+    last_id: Any
+    last: Any
+    seal: Any
+    key_fingerprint: Any
 
 
 def audit_folder(home: Path) -> Path:
@@ -71,9 +83,17 @@ def hash_row(key: bytes, before: str, number: int, row: EntryRow) -> str:
     return hash_entry(key, before, number, [row[name] for name in HASHED])
 
 
-def seal_ends(key: bytes, first_id: int, base: str, last_id: int, last: str) -> str:
-    """The seal of the chain's ends."""
-    return hmac.digest(key, f"ends:{first_id}:{base}:{last_id}:{last}".encode(), "sha256").hex()
+def make_key_fingerprint(key: bytes) -> str:
+    """What tells one key from another, and betrays none."""
+    return hmac.digest(key, b"minipacs audit key", "sha256").hex()[:FINGERPRINT_CHARACTERS]
+
+
+def seal_ends(key: bytes, ends: Ends) -> str:
+    """The seal of the chain's ends; one without a fingerprint is sealed as before there were any."""
+    text = f"ends:{ends.first_id}:{ends.base}:{ends.last_id}:{ends.last}"
+    if ends.key_fingerprint:
+        text += f":{ends.key_fingerprint}"
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def seal_point(key: bytes, purpose: str, number: int, mac: str) -> str:
@@ -87,12 +107,12 @@ class Chain:
     def __init__(self, database: Database, home: Path) -> None:
         self._database, self._home = database, home
         self._key = audit_key(home)
+        self._fingerprint = make_key_fingerprint(self._key)
 
     def append(self, session: Session, rows: Sequence[EntryRow]) -> AuditChain:
         """Append rows in the session's transaction; they get `id` and `mac`. Call `keep_head` after the commit."""
         ends = self.lock(session)
-        for trouble in self._find_trouble(session, ends):
-            log.error("the audit's chain is broken: %s; `minipacs audit verify` says where", trouble)
+        self._log_trouble(session, ends)
 
         for row in rows:
             row["id"] = ends.last_id + 1
@@ -112,7 +132,7 @@ class Chain:
         ends = session.scalar(locked)
         if ends is None:
             new = self._database.build_insert(AuditChain).values(
-                id=1, first_id=1, base="", last_id=0, last="", seal="", sent_id=0
+                id=1, first_id=1, base="", last_id=0, last="", seal="", sent_id=0, key_fingerprint=self._fingerprint
             )
             session.execute(new.on_conflict_do_nothing())
             ends = session.scalars(locked).one()
@@ -124,6 +144,7 @@ class Chain:
     def move_base(self, session: Session, first_id: int, base: str) -> None:
         """Begin the chain at another entry: those before it are no longer kept."""
         ends = self.lock(session)
+        self._log_trouble(session, ends)  # before it is sealed anew
         ends.first_id, ends.base = first_id, base
         self._seal(ends)
 
@@ -138,7 +159,7 @@ class Chain:
                 stream.write(json.dumps(head).encode())
 
     def _seal(self, ends: AuditChain) -> None:
-        ends.seal = seal_ends(self._key, ends.first_id, ends.base, ends.last_id, ends.last)
+        ends.seal = seal_ends(self._key, ends)
 
     def _take_older_entries(self, session: Session, ends: AuditChain) -> None:
         """Chain the entries of before there was a chain, as they are found now. Their numbers may have gaps."""
@@ -154,12 +175,21 @@ class Chain:
                 changes.append({"id": after, "mac": ends.last})
             session.execute(update(AuditEntry), changes)
 
+    def _log_trouble(self, session: Session, ends: AuditChain) -> None:
+        for trouble in self._find_trouble(session, ends):
+            log.error("the audit's chain is broken: %s; `minipacs audit verify` says where", trouble)
+
     def _find_trouble(self, session: Session, ends: AuditChain) -> list[str]:
         """What does not fit before anything is appended. A head that does not fit is kept aside, as evidence."""
         found = []
-        if not hmac.compare_digest(ends.seal, seal_ends(self._key, ends.first_id, ends.base, ends.last_id, ends.last)):
-            found.append("its ends were changed")
         head = read_head(self._home)
+        if has_another_key(self._key, ends, head):
+            if not is_seal_right(self._key, ends):  # else it was found before
+                found.append(f"its key is another than that of {ends.key_fingerprint}: {self._fingerprint}")
+        else:
+            if not is_seal_right(self._key, ends):
+                found.append("its ends were changed")
+            ends.key_fingerprint = self._fingerprint
         if head is None or head["last_id"] < ends.first_id:
             pass
         elif head["last_id"] > ends.last_id:
@@ -185,6 +215,27 @@ class Chain:
 def head_file(home: Path) -> Path:
     """The head of the chain, outside of the database."""
     return audit_folder(home) / "head.json"
+
+
+def is_seal_right(key: bytes, ends: Ends) -> bool:
+    """Whether the record of the ends was sealed by this key as it stands."""
+    return hmac.compare_digest(ends.seal, seal_ends(key, ends))
+
+
+def has_another_key(key: bytes, ends: Ends, head: Head | None) -> bool:
+    """Whether the chain was made with another key than this one.
+
+    A fingerprint that somebody wrote who has the database alone is no proof of it: the head beside the database was
+    then sealed by this key, and the record of the ends was not.
+    """
+    if ends.key_fingerprint in ("", make_key_fingerprint(key)):
+        return False
+    return is_seal_right(key, ends) or head is None or not is_head_right(key, head)
+
+
+def is_head_right(key: bytes, head: Head) -> bool:
+    """Whether the head beside the database was sealed by this key as it stands."""
+    return hmac.compare_digest(head["seal"], seal_point(key, "head", head["last_id"], head["last"]))
 
 
 def list_evidence(home: Path) -> list[Path]:

@@ -29,5 +29,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(Database(settings.database_url)) as database:
         check_schema(database)
         found = verify_chain(database, settings.home)
-    print(f"audit: {explain(found)}.", file=sys.stderr if found.broken else sys.stdout)
-    return 1 if found.broken else 0
+    if found.broken is None:
+        print(f"audit: {explain(found)}.")
+        return 0
+    print(f"audit: {explain(found)}. {found.broken.remedy}", file=sys.stderr)
+    return 1

@@ -67,7 +67,9 @@ class AuditChain(Base):
     last: Mapped[str]
     """The hash of the newest entry."""
     seal: Mapped[str]
-    """Keyed hash of the four."""
+    """Keyed hash of the four, and of the fingerprint where there is one."""
+    key_fingerprint: Mapped[str] = mapped_column(default="", server_default="")
+    """Of the key that the chain is made with: another key is told from an altered entry. Empty: not known yet."""
     sent_id: Mapped[int] = mapped_column(default=0, server_default="0")
     """The newest entry that the syslog receiver has."""
 

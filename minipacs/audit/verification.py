@@ -17,11 +17,14 @@ from sqlalchemy import Connection, Row, func, select
 from minipacs.audit.chain import (
     HASHED,
     audit_folder,
+    has_another_key,
     hash_entry,
+    is_head_right,
+    is_seal_right,
     list_evidence,
     lock_folder,
+    make_key_fingerprint,
     read_head,
-    seal_ends,
     seal_point,
 )
 from minipacs.audit.entry import AuditChain, AuditEntry
@@ -31,6 +34,10 @@ from minipacs.files import replace_private
 from minipacs.secrets import read_secret
 
 READ_AT_ONCE = 10_000
+PUT_KEY_BACK = (
+    "Put HOME/secrets.json of a backup back, and find out who changed it. What another key made stays unproven: "
+    "docs/security.md, The audit: the chain."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Break:
     entry: int
     """The number of the first entry that does not fit; 0: no entry, but what stands beside them."""
     what: str
+    remedy: str = "Find out who could write to the database: docs/security.md, The audit: the chain."
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,16 @@ def verify_chain(database: Database, home: Path, *, whole: bool = True) -> Verif
         if ends is None:
             return _verify_without_chain(connection, home)
         if not text:
-            return Verification(0, ends.first_id, ends.last_id, Break(0, "its key is not in HOME/secrets.json"))
+            missing = Break(0, "its key is not in HOME/secrets.json", PUT_KEY_BACK)
+            return Verification(0, ends.first_id, ends.last_id, missing)
 
         key = text.encode()
+        if has_another_key(key, ends, read_head(home)):
+            what = (
+                f"its key was changed or lost: the chain was made with that of fingerprint {ends.key_fingerprint}, "
+                f"HOME/secrets.json has that of {make_key_fingerprint(key)}; entries cannot be verified"
+            )
+            return Verification(0, ends.first_id, ends.last_id, Break(0, what, PUT_KEY_BACK))
         point = None if whole else _read_point(home, key)
         found = _verify_entries(connection, key, ends, point)
         if found.broken is None:
@@ -102,8 +117,7 @@ def _verify_without_chain(connection: Connection, home: Path) -> Verification:
 
 def _verify_entries(connection: Connection, key: bytes, ends: Row[Any], point: VerifiedPoint | None) -> Verification:
     """Verify entry after entry; from `point` on where that still holds."""
-    sealed = seal_ends(key, ends.first_id, ends.base, ends.last_id, ends.last)
-    if not hmac.compare_digest(ends.seal, sealed):
+    if not is_seal_right(key, ends):
         return Verification(0, ends.first_id, ends.last_id, Break(0, "the record of its two ends was changed"))
 
     before, number = ends.base, ends.first_id - 1
@@ -147,7 +161,7 @@ def _verify_head(connection: Connection, home: Path, key: bytes, ends: Row[Any],
     head = read_head(home)
     if head is None or head["last_id"] < ends.first_id:
         return found
-    if not hmac.compare_digest(head["seal"], seal_point(key, "head", head["last_id"], head["last"])):
+    if not is_head_right(key, head):
         return Verification(found.entries, found.first, found.last, Break(0, "HOME/audit/head.json was changed"))
     if head["last_id"] > ends.last_id:
         what = f"entries {ends.last_id + 1} to {head['last_id']} were cut off, with the record of the ends"

@@ -95,7 +95,7 @@ def check_audit(settings: Settings) -> Finding:
         oldest_unsent = find_oldest_unsent(database) if settings.audit_syslog else None
 
     if found.broken is not None:
-        return failure(explain(found), "Find out who could write to the database: docs/security.md, The audit's chain.")
+        return failure(explain(found), found.broken.remedy)
     if oldest_unsent is not None and time.time() - oldest_unsent > MAX_WAIT_S:
         seen = f"entries have waited {(time.time() - oldest_unsent) / 60:.0f} min for {settings.audit_syslog}"
         return warning(seen, "HOME/log/job-service.log says why the receiver does not take them.")

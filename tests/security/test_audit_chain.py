@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from minipacs import cli
 from minipacs.audit.audit_log import AuditLog
-from minipacs.audit.chain import HASHED, Chain, head_file, list_evidence
-from minipacs.audit.entry import NewEntry
+from minipacs.audit.chain import (
+    HASHED,
+    Chain,
+    audit_key,
+    head_file,
+    list_evidence,
+    make_key_fingerprint,
+    seal_ends,
+)
+from minipacs.audit.entry import AuditChain, NewEntry
 from minipacs.audit.verification import explain, verify_chain
 from minipacs.database import Database
 from minipacs.doctor.work_checks import check_audit
@@ -171,7 +179,54 @@ def test_a_lost_or_another_key_is_no_proof(database: Database, settings: Setting
     (settings.home / "secrets.json").write_text("{}")
     assert "its key is not in HOME/secrets.json" in explain(verify_chain(database, settings.home))
     (settings.home / "secrets.json").write_text('{"audit_key": "another"}')
+    assert "its key was changed or lost" in explain(verify_chain(database, settings.home))
+
+
+def test_another_key_is_told_from_an_altered_entry_also_after_new_ones(database: Database, settings: Settings) -> None:
+    secrets = settings.home / "secrets.json"
+    right = secrets.read_text()
+    secrets.write_text('{"audit_key": "another"}')
+    write(database, settings, 2)
+    write(database, settings, 2)
+    finding = check_audit(settings)
+    assert "its key was changed or lost" in finding.seen
+    assert "secrets.json of a backup" in finding.remedy
+    assert ["its key is another" in file.read_text() for file in list_evidence(settings.home)] == [True]
+    secrets.write_text(right)
+    assert "key" not in explain(verify_chain(database, settings.home))  # what the other key made is not proven
+
+
+def test_a_fingerprint_written_by_one_with_the_database_alone_is_no_excuse(
+    database: Database, settings: Settings
+) -> None:
+    change(
+        database,
+        "UPDATE api_audit SET path = '/other' WHERE id = 12",
+        "UPDATE api_audit_chain SET key_fingerprint = '0123456789abcdef'",
+    )
     assert "the record of its two ends was changed" in explain(verify_chain(database, settings.home))
+    write(database, settings, 2)
+    assert "entry 12: it was altered" in explain(verify_chain(database, settings.home))
+
+
+def test_a_chain_of_before_there_were_fingerprints_gets_one(tmp_path: Path) -> None:
+    settings = Settings.from_env({"MINIPACS_HOME": str(tmp_path)})
+    database = Database(settings.database_url)
+    database.upgrade_schema()
+    write(database, settings, 3)
+    with database.writing() as session:
+        ends = session.scalars(select(AuditChain)).one()
+        ends.key_fingerprint = ""
+        ends.seal = seal_ends(audit_key(settings.home), ends)
+    assert explain(verify_chain(database, settings.home)) == "3 entries verified, 1 to 3"
+    write(database, settings, 1)
+    assert explain(verify_chain(database, settings.home)) == "4 entries verified, 1 to 4"
+    assert not list_evidence(settings.home)
+    with database.reading() as session:
+        found = session.scalar(text("SELECT key_fingerprint FROM api_audit_chain"))
+    assert found == make_key_fingerprint(audit_key(settings.home))
+    assert found not in (settings.home / "secrets.json").read_text()
+    database.close()
 
 
 def test_many_writers_make_one_chain(database: Database, settings: Settings) -> None:
