@@ -12,7 +12,7 @@ from flask import g
 from api.auth.accounts import Principal
 from api.context import context, shared_context
 from minipacs.errors import ArchiveError, BadRequest, NotAllowed, NotFound
-from minipacs.groups import membership
+from minipacs.groups import membership, reservation
 
 
 def choose_group(name: str) -> str:
@@ -47,14 +47,17 @@ def claim_study(study_instance_uid: str, group: str) -> Iterator[None]:
     """While an object is stored, its study is in the group; raises where the user may not add to the study.
 
     The study leaves the group again where this put it there and the archive has no such study afterwards: nobody
-    claims what is yet to come.
+    claims what is yet to come. Where this process is killed, it leaves the group by and by (`RESERVED_S`).
     """
+    database, user = shared_context().database, g.user
     is_new = put_study_into_group(study_instance_uid, group)
     try:
         yield
     finally:
-        if is_new and not is_study_archived(study_instance_uid):
-            membership.remove_studies(shared_context().database, group, [study_instance_uid])
+        if is_new and is_study_archived(study_instance_uid):
+            reservation.confirm_reservation(database, group, study_instance_uid, user.name)
+        elif is_new:
+            reservation.cancel_reservation(database, group, study_instance_uid)
 
 
 def put_study_into_group(study_instance_uid: str, group: str) -> bool:
@@ -62,7 +65,7 @@ def put_study_into_group(study_instance_uid: str, group: str) -> bool:
     user: Principal = g.user
     shared = shared_context()
     if user.sees_all:
-        return bool(group) and bool(membership.add_studies(shared.database, group, [study_instance_uid], user.name))
+        return bool(group) and reservation.reserve_study(shared.database, group, study_instance_uid, user.name)
 
     if context().is_study_visible(study_instance_uid):
         return False
@@ -70,7 +73,7 @@ def put_study_into_group(study_instance_uid: str, group: str) -> bool:
         raise BadRequest("You are in several groups, and the study is new.", "Name its group in the field `group`.")
     if is_study_known(study_instance_uid):
         raise NotAllowed("Its study is not one of your groups'.", "Ask an administrator to put it into one.")
-    return bool(membership.add_studies(shared.database, group, [study_instance_uid], user.name))
+    return reservation.reserve_study(shared.database, group, study_instance_uid, user.name)
 
 
 def is_study_archived(study_instance_uid: str) -> bool:

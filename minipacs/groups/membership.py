@@ -9,7 +9,7 @@ deleted and sent again is in its groups as before.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Double, ForeignKey, Index, delete, false, func, select
+from sqlalchemy import Double, ForeignKey, Index, delete, false, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from minipacs.catalogue import element
@@ -51,6 +51,8 @@ class GroupedStudy(Base):
     group_name: Mapped[str] = mapped_column(ForeignKey("study_group.name", ondelete="CASCADE"), primary_key=True)
     added: Mapped[float] = mapped_column(Double)
     added_by: Mapped[str]
+    reserved_until: Mapped[float | None] = mapped_column(Double)
+    """While its first object is on its way (`minipacs.groups.reservation`); None where it is here, or planned."""
 
 
 Index("grouped_study_by_group", GroupedStudy.group_name, GroupedStudy.study_instance_uid)
@@ -182,7 +184,16 @@ def add_studies(database: Database, group: str, study_instance_uids: Iterable[st
             values = {"study_instance_uid": uid, "group_name": group, "added": database.now(), "added_by": added_by}
             insert = database.build_insert(GroupedStudy).values(**values).on_conflict_do_nothing()
             added.update(session.scalars(insert.returning(GroupedStudy.study_instance_uid)))
+        _keep_reserved(session, group, uids)
     return added
+
+
+def _keep_reserved(session: Session, group: str, study_instance_uids: Iterable[str]) -> None:
+    """An administrator, or who stored them, put these studies into the group: no reservation ends."""
+    for uid in study_instance_uids:
+        of_group = (GroupedStudy.group_name == group, GroupedStudy.study_instance_uid == uid)
+        is_reserved = GroupedStudy.reserved_until.is_not(None)
+        session.execute(update(GroupedStudy).where(*of_group, is_reserved).values(reserved_until=None))
 
 
 def remove_studies(database: Database, group: str, study_instance_uids: Iterable[str]) -> None:
@@ -205,6 +216,7 @@ def set_groups_of_study(database: Database, study_instance_uid: str, names: Iter
         for name in sorted(wanted):
             values = {"study_instance_uid": uid, "group_name": name, "added": database.now(), "added_by": added_by}
             session.execute(database.build_insert(GroupedStudy).values(**values).on_conflict_do_nothing())
+            _keep_reserved(session, name, [uid])
 
 
 def require_group(session: Session, name: str) -> StudyGroup:

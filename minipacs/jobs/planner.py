@@ -20,6 +20,7 @@ from minipacs.catalogue import ARCHIVE_PREFIX, find_rejections_below_limits, rep
 from minipacs.change_log import ChangeLogCursor, find_new_resources, read_change_log
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, CatalogueUnavailable, NotInArchive
+from minipacs.groups.reservation import settle_reservations
 from minipacs.jobs.contract import Order, kinds_of_work
 from minipacs.jobs.queue import JobQueue
 from minipacs.memory.process_limit import compute_limits
@@ -157,7 +158,7 @@ class Planner:
 
     def reconcile(self) -> None:
         """Compare the archive's studies with ours: plan what was never planned, or is to be looked at again, forget
-        what is gone.
+        what is gone. A study that never came is reserved for no group.
         """
         archived = set(self.archive.list_study_ids())
         with self.database.reading() as session:
@@ -167,6 +168,7 @@ class Planner:
         unplanned = (archived - followed) | (archived & self._find_studies_below_limits())
         with self.database.writing() as session:
             self._set_due(session, unplanned, after_s=0, is_stable=False)
+        settle_reservations(self.database, lambda uid: bool(self.archive.find_ids("Study", uid)))
 
     def _find_studies_below_limits(self) -> set[str]:
         """Studies with an object that was rejected by a limit that has been raised since."""
