@@ -122,7 +122,7 @@ class Settings:
     engine: Annotated[str, "segmentation engine for new studies; `none` for no segmentation"] = "slicer"
     engine_limit_s: Annotated[int, "seconds a segmentation of one series may take"] = 900
     engine_stall_s: Annotated[int, "seconds an engine may neither report progress nor use the processor"] = 300
-    engine_memory_mb: Annotated[int, "MB of memory one segmentation may take; 0: what the machine can spare"] = 0
+    engine_memory_mb: Annotated[int, "MB of memory one segmentation may take, 512 or more; 0: what is there"] = 0
     prompts: Annotated[str, "host:port (TCP) where the prompt service answers the front door"] = "127.0.0.1:8044"
     prompts_memory_mb: Annotated[int, "MB of volumes the prompt service keeps in memory"] = 1024
     sam_model: Annotated[str, "folder of a SAM or SAM 2 model (transformers); nothing is fetched"] = ""

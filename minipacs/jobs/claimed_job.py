@@ -16,6 +16,8 @@ MAX_BACK_OFF_S = 60.0
 POSTPONED_S = 2.0
 """Wait before a job is tried again whose archive or database did not answer; it costs no attempt."""
 MAX_DETAIL_CHARACTERS = 8000
+AGAIN = "The last attempt failed; it is tried again."
+"""The note of a job that failed and is queued again."""
 
 HeartbeatAnswer = Literal["go on", "cancel", "lost"]
 """What a worker learns when it renews its lease: `lost` when the row is another worker's now."""
@@ -85,7 +87,7 @@ class ClaimedJob:
         if not is_permanent:
             delay_s = min(BACK_OFF_S * 2.0 ** (self.attempt - 1), MAX_BACK_OFF_S)
             another = and_(self._is_still_claimed, Job.attempt < Job.attempt_limit, ~Job.cancel)
-            if requeue(self.database, another, "", counts_attempt=True, delay_s=delay_s, **failure):
+            if requeue(self.database, another, AGAIN, counts_attempt=True, delay_s=delay_s, **failure):
                 return True
         return self._record_end(state="failed", **failure)
 

@@ -58,7 +58,10 @@ def compute_worker_bytes(settings: Settings) -> int:
 
 
 def compute_engine_bytes(settings: Settings) -> int:
-    """Memory one process of a segmentation may take: the setting's, else what all jobs have, if it is the only one."""
+    """Memory one process of a segmentation may take: the setting's, else what all jobs have, if it is the only one.
+
+    The child limits itself by it, and its parent watches by it all that the child has started.
+    """
     return max(MIN_BYTES, settings.engine_memory_mb * MB or compute_work_bytes())
 
 

@@ -14,12 +14,13 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from minipacs.errors import EngineFailed, MinipacsError
+from minipacs.errors import EngineFailed, ExceedsMemory, MinipacsError
 from minipacs.logging_setup import silence_pydicom
-from minipacs.memory.process_limit import compute_engine_bytes, explain_memory_error, limit_own_memory
+from minipacs.memory.process_limit import compute_engine_bytes, limit_own_memory
 from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import Settings
 from segmentation.engine import Progress
+from segmentation.job.memory_errors import explain_engine_memory, is_lack_of_memory
 from segmentation.job.request import SegmentationRequest, parse_request
 from segmentation.prompts import parse_prompt
 
@@ -40,23 +41,33 @@ def main() -> int:
     limit_own_memory(compute_engine_bytes(settings))
     threading.Thread(target=_kill_group_when_parent_ends, daemon=True).start()
 
+    reached = "start"
+
     def progress(stage: str, done: int = 0, total: int = 0) -> None:
+        nonlocal reached
+        reached = stage
         _write_message(channel, {"progress": [stage, done, total]})
 
     try:
         _write_message(channel, {"result": run_request(request, settings, progress)})
-    except MinipacsError as error:
-        _write_message(channel, error.as_json())
-    except MemoryError:
-        _write_message(channel, explain_memory_error("MINIPACS_ENGINE_MEMORY_MB").as_json())
     except Exception as error:  # the outermost loop: whatever broke becomes one sentence
-        traceback.print_exc()
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(at.filename).name}, line {at.lineno}"
-        failure = EngineFailed(f"The engine {request.engine} broke: {type(error).__name__} in {where}.")
-        _write_message(channel, failure.as_json())
+        _write_message(channel, _explain_failure(error, request, settings, reached).as_json())
 
     return 0
+
+
+def _explain_failure(error: Exception, request: SegmentationRequest, settings: Settings, stage: str) -> MinipacsError:
+    """The sentence for whatever broke: an error of ours as it is, unless it came of a lack of memory."""
+    is_about_file = isinstance(error, MinipacsError) and not isinstance(error, EngineFailed | ExceedsMemory)
+    if not is_about_file and is_lack_of_memory(error):
+        return explain_engine_memory(request.engine, settings, stage)
+    if isinstance(error, MinipacsError):
+        return error
+
+    traceback.print_exc()
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(at.filename).name}, line {at.lineno}"
+    return EngineFailed(f"The engine {request.engine} broke: {type(error).__name__} in {where}.")
 
 
 def run_request(request: SegmentationRequest, settings: Settings, progress: Progress) -> "Manifest":

@@ -13,11 +13,12 @@ from time import monotonic
 from typing import IO, Any
 
 from minipacs import errors
-from minipacs.errors import EngineExceedsMemory, EngineFailed, MinipacsError
+from minipacs.errors import EngineFailed, MinipacsError
 from minipacs.memory.machine_memory import read_available_bytes, read_memory_bytes
 from minipacs.memory.process_limit import compute_engine_bytes, compute_worker_bytes
 from minipacs.settings import Settings
 from segmentation.engine import Progress
+from segmentation.job.memory_errors import explain_engine_memory
 from segmentation.job.request import SegmentationRequest
 from segmentation.job.watchdog import Watchdog
 from segmentation.results.manifest import Manifest
@@ -86,18 +87,14 @@ def _check_standstill(request: SegmentationRequest, settings: Settings, still_s:
 
 def _check_memory(request: SegmentationRequest, settings: Settings, memory_mb: float, stage: str) -> None:
     """Raise for an engine that takes more than it may, or more than its share while little is left for the others."""
-    most_mb = settings.engine_memory_mb or compute_engine_bytes(settings) // MB
-    if memory_mb > most_mb:
-        raise EngineExceedsMemory(
-            f"The engine {request.engine} took more than {most_mb} MB, while at: {stage}.",
-            "Raise MINIPACS_ENGINE_MEMORY_MB, or use an engine that needs less.",
-        )
+    if memory_mb > compute_engine_bytes(settings) // MB:
+        raise explain_engine_memory(request.engine, settings, stage)
 
     share_mb = compute_worker_bytes(settings) // MB
     if memory_mb > share_mb and read_available_bytes() < RESERVE_SHARE * read_memory_bytes():
         raise EngineFailed(
             f"The engine {request.engine} took {memory_mb:.0f} MB while the machine had hardly any left; "
-            f"its share is {share_mb} MB. It was at: {stage}.",
+            f"its share is {share_mb} MB. It was at: {stage}. It is tried again, for there may be more then.",
             "Give the machine more memory, or set fewer MINIPACS_WORKERS.",
         )
 

@@ -1,5 +1,6 @@
 """Who takes more memory than the machine can spare gets a sentence; the worker, the others and the machine go on."""
 
+import io
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from etl.extract import MAX_FETCHES_AHEAD, ArchiveReader
 from etl.records import SourceItem
 from minipacs.archive import client
 from minipacs.database import Database
-from minipacs.errors import EngineExceedsMemory, ExceedsMemory, SettingsError
+from minipacs.errors import EngineExceedsMemory, EngineFailed, ExceedsMemory, SettingsError
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.jobs import task as task_module
 from minipacs.jobs.contract import Order
@@ -23,7 +24,7 @@ from minipacs.memory import machine_memory, process_limit, size_limits
 from minipacs.memory.size_limits import derive_size_limits
 from minipacs.settings import ROOT, Settings
 from security.attack_with_bombs import MAX_MEMORY_MB, attack_product, small_machine
-from segmentation.job import parent
+from segmentation.job import child, memory_errors, parent
 from segmentation.job.request import SegmentationRequest
 from waiting import PATIENCE_S
 
@@ -169,18 +170,77 @@ def test_an_engine_that_takes_more_than_its_share_ends_when_hardly_any_memory_is
 ) -> None:
     request = SegmentationRequest(files=[], digest="", engine="slicer", out=Path())
     monkeypatch.setattr(parent, "read_memory_bytes", lambda: 4 * GB)
-    monkeypatch.setattr(parent, "compute_engine_bytes", lambda _settings: 2 * GB)
+    for module in (parent, memory_errors):
+        monkeypatch.setattr(module, "compute_engine_bytes", lambda _settings: 2 * GB)
     monkeypatch.setattr(parent, "compute_worker_bytes", lambda _settings: GB)
 
     monkeypatch.setattr(parent, "read_available_bytes", lambda: GB)
     parent._check_memory(request, settings, 1500, "segment")
-    with pytest.raises(EngineExceedsMemory, match="took more than 2048 MB"):
+    with pytest.raises(EngineExceedsMemory, match=r"took more than 2048 MB.*It is not tried again"):
         parent._check_memory(request, settings, 2100, "segment")
 
     monkeypatch.setattr(parent, "read_available_bytes", lambda: 100 * MB)
     parent._check_memory(request, settings, 900, "segment")
-    with pytest.raises(parent.EngineFailed, match="its share is 1024 MB"):
+    with pytest.raises(parent.EngineFailed, match=r"its share is 1024 MB.*It is tried again"):
         parent._check_memory(request, settings, 1500, "segment")
+
+
+def test_the_child_and_its_parent_have_one_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting below what any process needs was the child's 512 MB, and the parent's as it stood."""
+    request = SegmentationRequest(files=[], digest="", engine="slicer", out=Path())
+    small = replace(settings, engine_memory_mb=100)
+    limits: list[int] = []
+    monkeypatch.setattr(child, "limit_own_memory", limits.append)
+    monkeypatch.setattr(child, "parse_request", lambda _line: (request, small))
+    monkeypatch.setattr(child, "_kill_group_when_parent_ends", lambda: None)
+    monkeypatch.setattr(child, "run_request", lambda *_: {})
+    monkeypatch.setattr(child.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(child.os, "dup", lambda stream: stream)
+    monkeypatch.setattr(child.os, "fdopen", lambda *_, **_options: io.StringIO())
+    monkeypatch.setattr(child.sys, "stdin", io.StringIO("{}"))
+
+    assert child.main() == 0
+    (limit,) = limits
+    parent._check_memory(request, small, limit // MB, "segment")
+    with pytest.raises(EngineExceedsMemory):
+        parent._check_memory(request, small, limit // MB + 1, "segment")
+
+
+def fail_in_child(error: Exception, settings: Settings) -> Exception:
+    """What the parent raises for an error of the child's."""
+    request = SegmentationRequest(files=[], digest="", engine="sam", out=Path())
+    try:
+        raise error
+    except Exception as raised:
+        message = child._explain_failure(raised, request, settings, "segment")
+    return parent._parse_error(message.as_json()["error"])
+
+
+def raise_from(cause: Exception, error: Exception) -> Exception:
+    """An error with this cause."""
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried 4 GB"),
+        RuntimeError("std::bad_alloc"),
+        raise_from(MemoryError(), EngineFailed("The engine broke.")),
+        process_limit.explain_memory_error(),
+    ],
+)
+def test_an_engine_without_memory_fails_for_good_however_it_says_so(settings: Settings, error: Exception) -> None:
+    failure = fail_in_child(error, settings)
+    assert isinstance(failure, task_module.PERMANENT_ERRORS)
+
+
+@pytest.mark.parametrize("error", [EngineFailed("It crashed."), RuntimeError("Shapes differ."), ValueError("No.")])
+def test_an_engine_that_fails_otherwise_is_tried_again(settings: Settings, error: Exception) -> None:
+    failure = fail_in_child(error, settings)
+    assert not isinstance(failure, task_module.PERMANENT_ERRORS)
 
 
 @pytest.mark.parametrize("version", ["memory.max", "memory.limit_in_bytes"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minipacs.errors import EngineFailed, NotAVolume
-from segmentation.job import parent, watchdog
+from minipacs.errors import EngineExceedsMemory, EngineFailed, NotAVolume
+from segmentation.job import memory_errors, parent, watchdog
 from segmentation.job.request import SegmentationRequest
 from waiting import until
 
@@ -79,10 +79,11 @@ def test_an_engine_that_is_silent_but_works_does_not_stand_still(make_request, s
         parent.run_in_child(make_request("busy", stall_s=3), limited, lambda *_: None, tmp_path / "log")
 
 
-def test_an_engine_that_takes_too_much_memory_is_ended(make_request, settings, tmp_path):
-    limited = replace(settings, engine_memory_mb=10)
-    with pytest.raises(EngineFailed, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
-        parent.run_in_child(make_request("hanging"), limited, lambda *_: None, tmp_path / "log")
+def test_an_engine_that_takes_too_much_memory_is_ended(make_request, settings, tmp_path, monkeypatch):
+    for module in (parent, memory_errors):
+        monkeypatch.setattr(module, "compute_engine_bytes", lambda _settings: 10 * 2**20)
+    with pytest.raises(EngineExceedsMemory, match=r"took more than 10 MB, while at: .*MINIPACS_ENGINE_MEMORY_MB"):
+        parent.run_in_child(make_request("hanging"), settings, lambda *_: None, tmp_path / "log")
 
 
 def test_a_child_ends_when_its_parent_is_killed(make_request, settings, tmp_path):
