@@ -106,7 +106,7 @@ class Settings:
 
     log_format: Annotated[str, "log lines as `text`, or as `json` for machines"] = "text"
     notify_on: Annotated[str, "job states that are notified, comma-separated: done, failed, cancelled"] = "failed"
-    webhook_url: Annotated[str, "URLs that receive notifications by POST (docs/operations.md), comma-separated"] = ""
+    webhook_url: Annotated[str, "URLs that receive notifications by POST (docs/operations.md), comma-separated", SECRET] = ""  # noqa: E501
     webhook_secret: Annotated[str, "key of webhook signatures (default: generated once, kept in HOME)", SECRET] = ""
     mail_to: Annotated[str, "mail addresses that receive notifications, comma-separated"] = ""
     mail_from: Annotated[str, "sender of the notification mails"] = "minipacs@localhost"

@@ -39,7 +39,7 @@ MAX_UNREADY_ENDS = 3
 """How often a part may end before it is ready: what was killed is started again, what cannot start is reported."""
 SECRETS: Mapping[str, Collection[str]] = {
     "Orthanc": (),  # its passwords stand in its configuration
-    "job service": ("database_url", "orthanc_password", "webhook_secret", "smtp_url"),
+    "job service": ("database_url", "orthanc_password", "webhook_url", "webhook_secret", "smtp_url"),
     "prompt service": ("database_url", "orthanc_password"),
     "front door": ("database_url", "orthanc_password", "admin_password", "openid_client_secret"),
 }

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from typing import TypedDict
 
 from sqlalchemy import JSON, Double, UniqueConstraint, and_, delete, select, update
@@ -93,13 +94,13 @@ class Notifier:
         self._states = setting_values.parse_notify_on(settings.notify_on)
         urls = setting_values.parse_webhook_urls(settings.webhook_url)
         self._deliver: dict[str, Callable[[int, JobEvent], None]] = {
-            **{f"webhook:{url}": partial(post_webhook, settings, url) for url in urls},
+            **{name_webhook(url): partial(post_webhook, settings, url) for url in urls},
             **{f"mail:{to}": partial(send_mail, settings, to) for to in setting_values.parse_list(settings.mail_to)},
         }
 
     @property
     def receivers(self) -> list[str]:
-        """The receivers of the settings: `webhook:` or `mail:` + address."""
+        """The receivers of the settings: `mail:` + address, or the name of a webhook."""
         return list(self._deliver)
 
     def fill_outbox(self) -> int:
@@ -192,6 +193,11 @@ class Notifier:
             except Exception:
                 pause = min(pause * 2, LONGEST_PAUSE_S)
                 log.exception("notifications wait")
+
+
+def name_webhook(url: str) -> str:
+    """The receiver of a row: a digest, for the address may hold a token."""
+    return f"webhook:{sha256(url.encode()).hexdigest()[:16]}"
 
 
 def _build_notification(job: Job, receiver: str, now: float, address: str) -> NewNotification:

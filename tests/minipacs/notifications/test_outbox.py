@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+from minipacs import migrations
 from minipacs.database import Database
 from minipacs.errors import NotDelivered, SettingsError
 from minipacs.jobs.record import Job
@@ -167,6 +168,26 @@ def test_a_receiver_that_stays_away_is_given_up(
         assert (row.tries, row.not_before) == (2, None)
         assert "does not answer" in row.error
     assert "MINIPACS_WEBHOOK_URL" in caplog.text
+
+
+def test_the_address_of_a_webhook_may_hold_a_token_and_stands_in_no_row(database: Database, settings: Settings) -> None:
+    with web_server() as receiver:
+        notifier = Notifier(replace(settings, webhook_url=f"{receiver.url}/a-token"), database)
+        notifier.fill_outbox()
+        end_job(database, "k")
+        notifier.fill_outbox()
+        with database.writing() as session:  # as it stood in the rows of earlier versions
+            session.execute(update(Notification).values(receiver=f"webhook:{receiver.url}/a-token"))
+            session.execute(text("UPDATE alembic_version SET version_num = '0013'"))
+        database.upgrade_schema("0014")
+        with database.reading() as session:
+            (row,) = session.scalars(select(Notification))
+            assert row.receiver == outbox.name_webhook(f"{receiver.url}/a-token")
+            assert "token" not in row.receiver
+        assert notifier.deliver_due() == 1
+        assert len(receiver.heard) == 1
+    with database.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": migrations.head()})
 
 
 def test_a_redirect_is_not_followed(settings: Settings) -> None:
