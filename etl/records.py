@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from minipacs.errors import ExceedsMemory, MinipacsError
+from minipacs.errors import BreaksLimit, MinipacsError
 
 Row = dict[str, Any]
 """Values of a catalogue table by column name; the columns are those of the table's class in `minipacs.catalogue`."""
@@ -46,15 +46,15 @@ class RejectionReason:
     limit_setting: str | None = None
     """The setting whose limit it broke: a larger one may let it in."""
 
-    limit_bytes: int | None = None
-    """What that limit was."""
+    limit_value: int | None = None
+    """What that limit was, in bytes or seconds."""
 
     @classmethod
     def of_error(cls, code: str, error: MinipacsError, sop_instance_uid: str | None = None) -> "RejectionReason":
         """The reason that an error gives, with the limit that was broken."""
-        is_limit = isinstance(error, ExceedsMemory) and error.setting and error.limit_bytes
-        limit = (error.setting, error.limit_bytes) if isinstance(error, ExceedsMemory) and is_limit else (None, None)
-        return cls(code, error.message, error.hint, sop_instance_uid, *limit)
+        if isinstance(error, BreaksLimit) and error.setting and error.limit_value:
+            return cls(code, error.message, error.hint, sop_instance_uid, error.setting, error.limit_value)
+        return cls(code, error.message, error.hint, sop_instance_uid)
 
 
 class RenderingRow(TypedDict):

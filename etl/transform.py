@@ -16,7 +16,7 @@ from etl.records import Outcome, RejectionReason, SourceItem
 from etl.rendering.frames import is_image
 from etl.rendering.png_files import RenderingResult, render_to_folder
 from etl.split import assign_split
-from minipacs.errors import ExceedsMemory, Unreadable
+from minipacs.errors import ExceedsMemory, TooSlow, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
 
 __all__ = ["transform"]
@@ -85,7 +85,8 @@ def _render_and_measure(
     outcome = Outcome(item, rows.patient, rows.study, rows.series, instance, segments, rendered.rows)
 
     if rendered.failure:
-        outcome.rejection = RejectionReason.of_error("no_picture", rendered.failure, outcome.sop_instance_uid)
+        code = "too_slow" if isinstance(rendered.failure, TooSlow) else "no_picture"
+        outcome.rejection = RejectionReason.of_error(code, rendered.failure, outcome.sop_instance_uid)
     elif not has_picture and _is_image_class(rows.instance["sop_class_uid"]):
         reason = "An image must have pixel data (PS3.3 C.7.6.3): it is incomplete."
         outcome.reject("no_pixels", reason, "Send it again.")

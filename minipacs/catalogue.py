@@ -283,8 +283,8 @@ class Rejection(Base):
     """Digest of the rendering options under which it was rejected; null where it is to be looked at again."""
     limit_setting: Mapped[str | None]
     """The setting whose limit it broke, null for every other fault."""
-    limit_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """The largest that this limit was when it was looked at."""
+    limit_value: Mapped[int | None] = mapped_column(BigInteger)
+    """The largest that this limit was when it was looked at, in bytes or seconds."""
 
 
 class CatalogueCursorRow(Base):
@@ -339,11 +339,11 @@ def repeat_rejections(session: Session, limits: Mapping[str, int], sources: Coll
     """Have those of these sources looked at again, once, that were rejected by a lower limit than today's."""
     for setting, limit in limits.items():
         repeated = update(Rejection).where(Rejection.source.in_(sources), _is_below(setting, limit))
-        session.execute(repeated.values(options=None, limit_bytes=limit))
+        session.execute(repeated.values(options=None, limit_value=limit))
 
 
 def _is_below(setting: str, limit: int) -> ColumnElement[bool]:
-    return and_(Rejection.limit_setting == setting, Rejection.limit_bytes < limit)
+    return and_(Rejection.limit_setting == setting, Rejection.limit_value < limit)
 
 
 def count_archive_sources(session: Session) -> int:

@@ -24,7 +24,9 @@ MinipacsError
 │  ├─ ArchiveRefused           Orthanc answered, but refused the request
 │  └─ NotInArchive        404
 ├─ Unreadable             422  a file or object breaks a rule of the Standard
-│  ├─ ExceedsMemory       422  it claims or takes more memory than it may
+│  ├─ BreaksLimit         422  a limit that a setting has
+│  │  ├─ ExceedsMemory    422  it claims or takes more memory than it may
+│  │  └─ TooSlow          422  it takes more time than it may
 │  ├─ NotAVolume          422  the series has no regular 3-D geometry
 │  ├─ NoPicture           422  catalogued, but its pixels cannot be shown
 │  ├─ NotDicom            422  the ETL's: the file is not DICOM
@@ -207,16 +209,24 @@ class Unreadable(MinipacsError):
     status = 422
 
 
-class ExceedsMemory(Unreadable):
-    """What was sent claims, unpacks to or needs more memory than it may take.
+class BreaksLimit(Unreadable):
+    """What was sent breaks a limit.
 
-    `setting`: the one that has the limit, `limit_bytes`: what it was; empty and 0 where no setting would help.
+    `setting`: the one that has the limit, `limit_value`: what it was; empty and 0 where no setting would help.
     """
 
-    def __init__(self, message: str, hint: str = "", *, setting: str = "", limit_bytes: int = 0) -> None:
+    def __init__(self, message: str, hint: str = "", *, setting: str = "", limit_value: int = 0) -> None:
         super().__init__(message, hint)
         self.setting = setting
-        self.limit_bytes = limit_bytes
+        self.limit_value = limit_value
+
+
+class ExceedsMemory(BreaksLimit):
+    """What was sent claims, unpacks to or needs more memory than it may take: bytes."""
+
+
+class TooSlow(BreaksLimit):
+    """What was sent takes more time than it may: seconds."""
 
 
 class NotAVolume(Unreadable):

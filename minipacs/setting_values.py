@@ -157,6 +157,12 @@ def check_memory(name: str, megabytes: int) -> None:
         raise SettingsError(f"{name} must be a number of MB, or 0 for what fits the machine.", CORRECT_IT)
 
 
+def check_seconds(name: str, seconds: int) -> None:
+    """Check a time limit: seconds, at least one."""
+    if seconds < 1:
+        raise SettingsError(f"{name} must be a number of seconds, 1 or more.", CORRECT_IT)
+
+
 def check_aet(aet: str) -> None:
     """Check an application entity title: 1 to 16 characters."""
     if not 1 <= len(aet) <= MAX_AET_LENGTH:

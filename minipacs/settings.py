@@ -97,6 +97,7 @@ class Settings:
     object_mb: Annotated[int, "MB of memory an object may take, unpacked; 0: an eighth of the memory, at least 256"] = 0
     frame_mb: Annotated[int, "MB of memory a decoded frame may take; 0: 1/32 of the memory, at least 96"] = 0
     volume_mb: Annotated[int, "MB of memory a volume may take; 0: a twelfth of the memory, at least 256"] = 0
+    render_limit_s: Annotated[int, "seconds that the pictures of one object may take"] = 900
     worker_memory_mb: Annotated[int, "MB of memory a worker may take; 0: its share of what the machine has"] = 0
     archive_memory_mb: Annotated[int, "MB of memory Orthanc may take; 0: 640 + 3 × OBJECT_MB, at most 3/8 of it"] = 0
     reserve_mb: Annotated[int, "free disk, in MB, below which no new work starts"] = 512
@@ -183,6 +184,7 @@ class Settings:
                 raise SettingsError(f"{variable_name(name)} must be 1 or more.", setting_values.CORRECT_IT)
         for name in MEMORY_SETTINGS:
             setting_values.check_memory(variable_name(name), getattr(self, name))
+        setting_values.check_seconds(variable_name("render_limit_s"), self.render_limit_s)
         for name in ("stable_study_address", "prompts"):
             setting_values.parse_address(variable_name(name), getattr(self, name))
         setting_values.check_scheduler(self.scheduler)

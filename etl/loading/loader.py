@@ -201,7 +201,7 @@ class Loader:
         What breaks a limit again keeps the largest one that it was looked at with: it is looked at once for each.
         """
         of_sources = Rejection.source.in_([outcome.item.source for outcome in outcomes])
-        columns = select(Rejection.source, Rejection.limit_setting, Rejection.limit_bytes)
+        columns = select(Rejection.source, Rejection.limit_setting, Rejection.limit_value)
         limits = {
             (source, setting): limit or 0 for source, setting, limit in session.execute(columns.where(of_sources))
         }
@@ -212,7 +212,7 @@ class Loader:
             if not outcome.rejection:
                 continue
             source, reason = outcome.item.source, outcome.rejection
-            limit = reason.limit_bytes
+            limit = reason.limit_value
             if limit is not None:
                 limit = max(limit, limits.get((source, reason.limit_setting), 0))
             rows.append(
@@ -226,7 +226,7 @@ class Loader:
                     "remedy": reason.remedy,
                     "sop_instance_uid": reason.sop_instance_uid or None,
                     "limit_setting": reason.limit_setting,
-                    "limit_bytes": limit,
+                    "limit_value": limit,
                 }
             )
         if rows:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from uuid import UUID, uuid5
 
 from isal import isal_zlib
@@ -12,8 +13,9 @@ from etl.describing.element_values import clean_text
 from etl.options import RULES_VERSION, Options
 from etl.records import RenderingRow
 from etl.rendering.render import Picture, read_pixel_aspect, render_frames
-from minipacs.errors import ExceedsMemory, NoPicture
+from minipacs.errors import BreaksLimit, NoPicture, TooSlow
 from minipacs.formats.parsing import translate_parser_errors
+from minipacs.memory.size_limits import RENDER_SETTING, current_limits
 
 __all__ = ["RenderingResult", "render_to_folder"]
 
@@ -34,15 +36,19 @@ class RenderingResult:
     crc32: int = 0
     """Of the decoded values of the frames; 0 when none was decoded."""
 
-    failure: NoPicture | ExceedsMemory | None = None
+    failure: NoPicture | BreaksLimit | None = None
     """Why there are no PNGs."""
 
 
 def render_to_folder(
     dataset: Dataset, options: Options, sop_instance_uid: str, split: str, folder: Path
 ) -> RenderingResult:
-    """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none."""
+    """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none.
+
+    The time is looked at after each frame: one that a decoder never ends is not interrupted.
+    """
     rendered = RenderingResult()
+    began = monotonic()
 
     try:
         with translate_parser_errors("The picture cannot be rendered", kind=NoPicture):
@@ -53,13 +59,26 @@ def render_to_folder(
                 rendered.rows += [
                     _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
                 ]
-    except (NoPicture, ExceedsMemory) as error:
+                _check_time(monotonic() - began)
+    except (NoPicture, BreaksLimit) as error:
         for row in rendered.rows:
             (folder / row["rendering_id"]).unlink(missing_ok=True)
         rendered.rows = []
         rendered.failure = error
 
     return rendered
+
+
+def _check_time(seconds: float) -> None:
+    """Raise `TooSlow` when an object has taken longer than it may."""
+    limit_s = current_limits().render_s
+    if seconds > limit_s:
+        raise TooSlow(
+            f"Its pictures take longer than {limit_s} s.",
+            f"If it is meant to have so many or so large frames, raise {RENDER_SETTING}.",
+            setting=RENDER_SETTING,
+            limit_value=limit_s,
+        )
 
 
 def _write_png(picture: Picture, sop_instance_uid: str, split: str, aspect: float, folder: Path) -> RenderingRow:

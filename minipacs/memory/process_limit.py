@@ -12,7 +12,13 @@ from pathlib import Path
 
 from minipacs.errors import ExceedsMemory
 from minipacs.memory.machine_memory import read_memory_bytes
-from minipacs.memory.size_limits import FRAME_SETTING, OBJECT_SETTING, VOLUME_SETTING, derive_size_limits
+from minipacs.memory.size_limits import (
+    FRAME_SETTING,
+    OBJECT_SETTING,
+    RENDER_SETTING,
+    VOLUME_SETTING,
+    derive_size_limits,
+)
 from minipacs.settings import Settings
 
 __all__ = [
@@ -79,13 +85,14 @@ def compute_archive_bytes(settings: Settings) -> int:
 
 
 def compute_limits(settings: Settings) -> dict[str, int]:
-    """Bytes that an object, a frame, a volume and a worker may take today, by the setting that has the limit."""
+    """What objects and workers may take today, in bytes or seconds, by the setting that has the limit."""
     sizes = derive_size_limits(settings)
     return {
         OBJECT_SETTING: sizes.object_bytes,
         FRAME_SETTING: sizes.frame_bytes,
         VOLUME_SETTING: sizes.volume_bytes,
         WORKER_SETTING: compute_worker_bytes(settings),
+        RENDER_SETTING: sizes.render_s,
     }
 
 
@@ -119,7 +126,7 @@ def explain_memory_error(setting: str = WORKER_SETTING) -> ExceedsMemory:
         f"The work needs more memory than {limit}.",
         f"Give the machine more memory, set fewer MINIPACS_WORKERS, or raise {setting}.",
         setting=setting,
-        limit_bytes=_own_budget[0],
+        limit_value=_own_budget[0],
     )
 
 

@@ -1,4 +1,4 @@
-"""What foreign bytes may take in memory once they are unpacked: one object, one frame, one volume.
+"""What foreign bytes may take in memory once they are unpacked: one object, one frame, one volume; and of time.
 
 A file of a megabyte can claim, or unpack to, many gigabytes. So every reader compares the claim of the header with
 these limits before memory is taken for it, and counts again while it unpacks. They fit the machine unless the
@@ -24,6 +24,7 @@ __all__ = [
 
 MB = 2**20
 OBJECT_SETTING, FRAME_SETTING, VOLUME_SETTING = "MINIPACS_OBJECT_MB", "MINIPACS_FRAME_MB", "MINIPACS_VOLUME_MB"
+RENDER_SETTING, DEFAULT_RENDER_S = "MINIPACS_RENDER_LIMIT_S", 900
 OBJECT_SHARE, MIN_OBJECT_BYTES = 8, 256 * MB
 FRAME_SHARE, MIN_FRAME_BYTES = 32, 96 * MB
 VOLUME_SHARE, MIN_VOLUME_BYTES = 12, 256 * MB
@@ -40,6 +41,8 @@ class SizeLimits:
     """The pixels of one frame, decoded."""
     volume_bytes: int
     """The voxels of one volume, as they are stored."""
+    render_s: int = DEFAULT_RENDER_S
+    """Seconds that all pictures of one object may take."""
 
 
 def derive_size_limits(settings: Settings | None = None) -> SizeLimits:
@@ -50,6 +53,7 @@ def derive_size_limits(settings: Settings | None = None) -> SizeLimits:
         object_bytes=wanted.object_mb * MB or max(MIN_OBJECT_BYTES, memory // OBJECT_SHARE),
         frame_bytes=wanted.frame_mb * MB or max(MIN_FRAME_BYTES, memory // FRAME_SHARE),
         volume_bytes=wanted.volume_mb * MB or max(MIN_VOLUME_BYTES, memory // VOLUME_SHARE),
+        render_s=wanted.render_limit_s,
     )
 
 
@@ -96,7 +100,7 @@ def _check(size: int, limit: int, what: str, kind: str, setting: str) -> None:
         f"{what} takes {_as_mb(size)} MB of memory; {kind} may take {_as_mb(limit)} MB.",
         f"If it is meant to be so large, raise {setting}, on a machine that has the memory.",
         setting=setting,
-        limit_bytes=limit,
+        limit_value=limit,
     )
 
 

@@ -1,5 +1,6 @@
 """What broke a limit is looked at again when that limit is raised: by itself, once, and it alone."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from sqlalchemy import select, text
 from dicom_objects import ROOT, as_file, image
 from etl import command, work
 from etl.extract import ARCHIVE_PREFIX
+from etl.rendering import png_files
 from minipacs.archive.client import ChangePage
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Rejection, Rendering
 from minipacs.database import Database
+from minipacs.errors import SettingsError
 from minipacs.jobs import planner, task
 from minipacs.jobs.planner import Planner
 from minipacs.jobs.record import Job
@@ -154,6 +157,28 @@ def test_what_was_too_large_is_catalogued_with_its_picture_when_the_limit_is_rai
     assert running.start_and_work(**{limit: 30}) == 0
 
 
+def test_an_object_of_endless_frames_is_rejected_alone_and_has_its_pictures_when_the_limit_is_raised(
+    product: Callable[..., Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=10.0)
+    monkeypatch.setattr(png_files, "monotonic", lambda: next(clock))  # a frame takes 10 s
+    running = product(image(SMALL, 1), image(np.stack([SMALL] * 9), 2), image(SMALL + 1, 3))
+
+    running.start_and_work(render_limit_s=50)
+    assert running.rejections() == [("too_slow", "Its pictures take longer than 50 s.")]
+    assert running.sources(Instance) == {"a-0", "a-1", "a-2"}
+    assert running.sources(Rendering) == {"a-0", "a-2"}
+
+    running.start_and_work(render_limit_s=500)
+    assert running.rejections() == []
+    assert running.sources(Rendering) == {"a-0", "a-1", "a-2"}
+
+
+def test_no_time_at_all_is_refused() -> None:
+    with pytest.raises(SettingsError, match="MINIPACS_RENDER_LIMIT_S must be a number of seconds"):
+        Settings.from_env({"MINIPACS_RENDER_LIMIT_S": "0"})
+
+
 def test_what_is_still_too_large_is_looked_at_once_for_each_raise(product: Callable[..., Product]) -> None:
     running = product(image(np.zeros((2000, 1600), np.uint16), 1))
     assert [running.start_and_work(object_mb=megabytes) for megabytes in (1, 2, 2, 1, 2, 3)] == [1, 1, 0, 0, 0, 1]
@@ -214,5 +239,5 @@ def test_an_older_versions_rejections_for_a_size_are_looked_at_once_more(tmp_pat
     older.upgrade_schema()
     with older.reading() as session:
         row = session.scalars(select(Rejection)).one()
-        assert (row.limit_setting, row.limit_bytes) == ("MINIPACS_OBJECT_MB", 0)
+        assert (row.limit_setting, row.limit_value) == ("MINIPACS_OBJECT_MB", 0)
     older.close()

@@ -10,9 +10,9 @@ down_revision = "0008"
 def upgrade() -> None:
     """Two columns. What an older version rejected for a size is looked at once more."""
     op.add_column("rejection", sa.Column("limit_setting", sa.String(), nullable=True))
-    op.add_column("rejection", sa.Column("limit_bytes", sa.BigInteger(), nullable=True))
+    op.add_column("rejection", sa.Column("limit_value", sa.BigInteger(), nullable=True))
     for setting in ("MINIPACS_OBJECT_MB", "MINIPACS_FRAME_MB", "MINIPACS_WORKER_MEMORY_MB"):
-        op.execute(f"UPDATE rejection SET limit_setting = '{setting}', limit_bytes = 0 WHERE remedy LIKE '%{setting}%'")
+        op.execute(f"UPDATE rejection SET limit_setting = '{setting}', limit_value = 0 WHERE remedy LIKE '%{setting}%'")
 
 
 def downgrade() -> None:
