@@ -5,12 +5,12 @@
 Two servers of one process each, on one catalogue; one client asks them in turns. `few`: 20 addresses, so nearly each
 look is a repeat; `many`: as many addresses as there are series. CPU is that of the whole server, its delivery of the
 audit to the database included: it says what the audit costs, whatever else the machine does. The rate is what a client
-sees. Medians of the rounds' ratios.
+sees. The rounds are short, so that what else the machine does falls on both alike.
 """
 
 import argparse
-import statistics
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -23,7 +23,7 @@ from minipacs.settings import Settings
 from postgres import new_url
 
 FEW = 20
-WARM_UP_S = 2.0
+WARM_UP_S = 1.5
 WITH_AUDIT = (
     "from api import create_app\nfrom minipacs.settings import Settings\napp = create_app(Settings.from_env())\n"
 )
@@ -35,13 +35,28 @@ WITHOUT_AUDIT = (
 )
 
 
+@dataclass
+class ServerFigures:
+    """What was measured of one server."""
+
+    port: int
+    began_s: float = 0.0
+    """Its CPU before the first round."""
+    rates: list[float] = field(default_factory=list)
+    """Answers a second, of each round."""
+
+    def measure_cpu_ms(self, seconds: float) -> float:
+        """Milliseconds of CPU of an answer; what it did between the rounds is counted."""
+        return 1e3 * (read_cpu_s(self.port) - self.began_s) / (sum(self.rates) * seconds)
+
+
 def main() -> None:
     """Fill, serve, ask, print a table for each database."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--databases", nargs="+", choices=("sqlite", "postgresql"), default=["sqlite", "postgresql"])
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each server in a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.25, help="of each server in a round")
+    parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
     for kind in arguments.databases:
         with tempfile.TemporaryDirectory(prefix="minipacs-audit-") as folder:
@@ -65,17 +80,17 @@ def measure(kind: str, folder: Path, images: int, seconds: float, rounds: int) -
         serve_app(folder, "with_audit:app", environment) as noting,
         serve_app(folder, "without_audit:app", environment) as silent,
     ):
-        print(
-            f"| {kind} | addresses | ms of CPU without | with | more CPU | lower rate |\n|---|---|---:|---:|---:|---:|"
-        )
+        print("| database | route | addresses | ms of CPU without | with | more CPU | lower rate |")
+        print("|---|---|---|---:|---:|---:|---:|")
         for name, path in build_routes(images // IMAGES_A_SERIES).items():
-            for port in (noting, silent):
-                measure_load(port, path, headers, WARM_UP_S, clients=1)
-            pairs = [
-                (measure_server(noting, path, headers, seconds), measure_server(silent, path, headers, seconds))
-                for _ in range(rounds)
-            ]
-            print_row(name, pairs)
+            with_audit, without_audit = servers = ServerFigures(noting), ServerFigures(silent)
+            for server in servers:
+                measure_load(server.port, path, headers, WARM_UP_S, clients=1)
+                server.began_s = read_cpu_s(server.port)
+            for _ in range(rounds):
+                for server in servers:
+                    server.rates.append(measure_load(server.port, path, headers, seconds, clients=1).rate)
+            print_row((kind, *name), with_audit, without_audit, seconds)
 
 
 def build_routes(series: int) -> dict[tuple[str, str], PathOf]:
@@ -97,13 +112,6 @@ def build_routes(series: int) -> dict[tuple[str, str], PathOf]:
     }
 
 
-def measure_server(port: int, path: PathOf, headers: dict[str, str], seconds: float) -> tuple[float, float]:
-    """Milliseconds of CPU of an answer, and answers a second."""
-    before = read_cpu_s(port)
-    figures = measure_load(port, path, headers, seconds, clients=1)
-    return 1e3 * (read_cpu_s(port) - before) / (figures.rate * seconds), figures.rate
-
-
 def read_cpu_s(port: int) -> float:
     """Seconds of CPU that the server at this port has used."""
     ours = [one for one in psutil.Process().children() if f"127.0.0.1:{port}" in one.cmdline()]
@@ -111,15 +119,12 @@ def read_cpu_s(port: int) -> float:
     return sum(one.user + one.system for one in times)
 
 
-def print_row(name: tuple[str, str], pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> None:
-    """The medians of one route."""
-    with_ms, without_ms = (statistics.median(pair[i][0] for pair in pairs) for i in (0, 1))
-    more = statistics.median(noting[0] / silent[0] - 1 for noting, silent in pairs)
-    lower = statistics.median(1 - noting[1] / silent[1] for noting, silent in pairs)
-    print(
-        f"| `{name[0]}` | {name[1]} | {without_ms:.2f} | {with_ms:.2f} | {more:.0%} | {lower:.0%} |",
-        flush=True,
-    )
+def print_row(name: tuple[str, ...], noting: ServerFigures, silent: ServerFigures, seconds: float) -> None:
+    """The figures of one route."""
+    with_ms, without_ms = noting.measure_cpu_ms(seconds), silent.measure_cpu_ms(seconds)
+    lower = 1 - sum(noting.rates) / sum(silent.rates)
+    figures = [f"{without_ms:.3f}", f"{with_ms:.3f}", f"{with_ms / without_ms - 1:.1%}", f"{lower:.1%}"]
+    print("|", " | ".join([*name, *figures]), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def install(app: Flask) -> None:
     app.after_request(note_answer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuditedRequest:
     """What the audit reads of a request, taken from Flask's proxies once: each use of one costs as much as the rest."""
 

@@ -57,8 +57,8 @@ class AuditParameters(PageParameters):
 
 
 AuditFilters = make_filter_parameters("AuditFilters", FILTERS, AuditParameters)
-EntryRow = make_row_type("AuditEntry", AuditEntry, at=str, last_at=str | None)
-EntryPage = make_page_type("AuditPage", "entries", EntryRow)
+AuditRow = make_row_type("AuditEntry", AuditEntry, at=str, last_at=str | None)
+EntryPage = make_page_type("AuditPage", "entries", AuditRow)
 
 
 @blueprint.get("/audit")

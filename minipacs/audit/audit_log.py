@@ -12,7 +12,7 @@ from pathlib import Path
 from minipacs.audit.chain import Chain, audit_folder
 from minipacs.audit.delivery import SpoolDelivery, deliver_abandoned_spools
 from minipacs.audit.entry import NewEntry
-from minipacs.audit.folding import FOLD_S
+from minipacs.audit.repeats import REPEAT_WINDOW_S
 from minipacs.audit.spool import SpoolRecord, SpoolWriter
 from minipacs.database import Database
 from minipacs.errors import CatalogueUnavailable
@@ -75,7 +75,7 @@ class AuditLog:
         file_number = self._write(SpoolRecord(number, make_entry()))
         if len(self._looks) >= MAX_REMEMBERED:
             self._looks.clear()
-        self._looks[about] = (number, file_number, at + FOLD_S)
+        self._looks[about] = (number, file_number, at + REPEAT_WINDOW_S)
 
     def begin(self, entry: NewEntry) -> int:
         """Note an act before it is done: should its end never be noted, it stands there as interrupted."""

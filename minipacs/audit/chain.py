@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
+from msgspec.structs import asdict
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from minipacs.audit.entry import AuditChain, AuditEntry
+from minipacs.audit.entry import AuditChain, AuditEntry, EntryRow
 from minipacs.database import Database
 from minipacs.files import lock_file, replace_private
 from minipacs.secrets import get_or_create_secret
@@ -36,9 +37,6 @@ MICROSECONDS = 1_000_000
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 TAKEN_AT_ONCE = 5000
 FINGERPRINT_CHARACTERS = 16
-
-EntryRow = dict[str, Any]
-"""The columns of an entry, by name; a row of SQLAlchemy has no narrower type."""
 
 
 class Head(TypedDict):
@@ -79,8 +77,8 @@ def hash_entry(key: bytes, before: str, number: int, values: Sequence[Any]) -> s
 
 
 def hash_row(key: bytes, before: str, number: int, row: EntryRow) -> str:
-    """The same, of an entry by the names of its columns."""
-    return hash_entry(key, before, number, [row[name] for name in HASHED])
+    """The same, of a row that is to be written."""
+    return hash_entry(key, before, number, [getattr(row, name) for name in HASHED])
 
 
 def make_key_fingerprint(key: bytes) -> str:
@@ -115,11 +113,11 @@ class Chain:
         self._log_trouble(session, ends)
 
         for row in rows:
-            row["id"] = ends.last_id + 1
-            row["mac"] = hash_row(self._key, ends.last, row["id"], row)
-            ends.last_id, ends.last = row["id"], row["mac"]
+            row.id = ends.last_id + 1
+            row.mac = hash_row(self._key, ends.last, row.id, row)
+            ends.last_id, ends.last = row.id, row.mac
         if rows:
-            session.execute(self._database.build_insert(AuditEntry), list(rows))
+            session.execute(self._database.build_insert(AuditEntry), [asdict(row) for row in rows])
         self._seal(ends)
         session.flush()
         return ends

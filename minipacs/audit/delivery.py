@@ -10,14 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import asdict, replace
 from sqlalchemy import delete
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
-from minipacs.audit.chain import Chain, EntryRow, audit_folder
-from minipacs.audit.entry import MAX_NAME_CHARACTERS, AuditChain, AuditSpool, NewEntry, clean_text
-from minipacs.audit.folding import Folding, FoldingState
+from minipacs.audit.chain import Chain, audit_folder
+from minipacs.audit.entry import MAX_NAME_CHARACTERS, AuditChain, AuditSpool, EntryRow, NewEntry, clean_text
 from minipacs.audit.reached import Reached, find_reached
+from minipacs.audit.repeats import MergerState, RepeatMerger
 from minipacs.audit.spool import list_spool_files, lock_abandoned_spools, read_records
 from minipacs.database import Database, is_fault_of_value
 from minipacs.errors import CatalogueUnavailable
@@ -35,7 +36,7 @@ class SpoolDelivery:
 
     def __init__(self, database: Database, chain: Chain, folder: Path, name: str) -> None:
         self._database, self._chain, self._folder, self._name = database, chain, folder, name
-        self._folding: Folding | None = None
+        self._merger: RepeatMerger | None = None
 
     def deliver(self, now: float, *, whole: bool = False, ended: bool = False) -> None:
         """Write what stands in the spool. `whole`: also the looks whose time is not over.
@@ -48,61 +49,60 @@ class SpoolDelivery:
         try:
             self._deliver_files(now, whole=whole, ended=ended)
         except BaseException:
-            self._folding = None  # it may be ahead of the database
+            self._merger = None  # it may be ahead of the database
             raise
 
     def _deliver_files(self, now: float, *, whole: bool, ended: bool) -> None:
-        folding = self._folding = self._folding or self._load_folding()
+        merger = self._merger = self._merger or self._load_merger()
 
         files = list_spool_files(self._folder, self._name)
         for file in files:
             number = read_file_number(file)
-            if number < folding.state.file_number:
+            if number < merger.state.file_number:
                 file.unlink()  # delivered before, and not deleted
                 continue
-            if number > folding.state.file_number:
-                folding.start_file(number)
-            self._deliver_file(folding, file)
+            if number > merger.state.file_number:
+                merger.start_file(number)
+            self._deliver_file(merger, file)
             if file != files[-1]:
-                self._write(folding, [])
+                self._write(merger, [])
                 file.unlink()
 
-        repeats = folding.take_repeats(at=None if whole or ended else now)
-        interrupted = folding.take_interrupted() if ended else []
+        repeats = merger.take_repeats(at=None if whole or ended else now)
+        interrupted = merger.take_interrupted() if ended else []
         if repeats or interrupted:
-            self._write(folding, [*repeats, *interrupted])
+            self._write(merger, [*repeats, *interrupted])
 
-    def _deliver_file(self, folding: Folding, file: Path) -> None:
-        records = read_records(file, folding.state.offset)
+    def _deliver_file(self, merger: RepeatMerger, file: Path) -> None:
+        records = read_records(file, merger.state.offset)
         while batch := list(islice(records, RECORDS_AT_ONCE)):
-            taken = [one for record, _ in batch if (one := folding.take(record)) is not None]
-            folding.state.offset = batch[-1][1]
+            taken = [one for record, _ in batch if (one := merger.take(record)) is not None]
+            merger.state.offset = batch[-1][1]
             reached = self._find_reached({number: entry for number, entry, _ in taken if entry.is_look})
-            if entries := folding.fold(taken, reached):
-                self._write(folding, entries)
+            if entries := merger.merge(taken, reached):
+                self._write(merger, entries)
 
-    def _find_reached(self, looks: dict[int, NewEntry]) -> dict[int, tuple[str, str]]:
-        """Study and patient of each look, asked once for all its repeats that are delivered at once."""
+    def _find_reached(self, looks: dict[int, NewEntry]) -> dict[int, Reached]:
+        """What each look reached, asked once for all its repeats that are delivered at once."""
         if not looks:
             return {}
         with self._database.reading() as session:
-            found = list(find_reached(session, looks.values()))
-        return {number: (one.study, one.patient) for number, one in zip(looks, found, strict=True)}
+            return dict(zip(looks, find_reached(session, looks.values()), strict=True))
 
-    def _write(self, folding: Folding, entries: list[NewEntry]) -> None:
+    def _write(self, merger: RepeatMerger, entries: list[NewEntry]) -> None:
         """Append the entries, and how far the spool was read, in one transaction."""
         with self._database.reading() as session:
             rows = [make_row(entry, one) for entry, one in zip(entries, find_reached(session, entries), strict=True)]
 
         try:
-            self._write_rows(folding, rows, self._chain.append)
+            self._write_rows(merger, rows, self._chain.append)
         except DataError:
-            self._write_rows(folding, rows, self._append_singly)
+            self._write_rows(merger, rows, self._append_singly)
 
     def _write_rows(
-        self, folding: Folding, rows: list[EntryRow], append: Callable[[Session, list[EntryRow]], AuditChain]
+        self, merger: RepeatMerger, rows: list[EntryRow], append: Callable[[Session, list[EntryRow]], AuditChain]
     ) -> None:
-        state = msgspec.json.encode(folding.state).decode()
+        state = msgspec.json.encode(merger.state).decode()
         with self._database.writing() as session:
             ends = append(session, rows)
             known = self._database.build_insert(AuditSpool).values(name=self._name, state=state)
@@ -124,19 +124,19 @@ class SpoolDelivery:
                 log.warning("the database refused entry %d of the audit: its texts were cut", ends.last_id)
         return ends
 
-    def _load_folding(self) -> Folding:
+    def _load_merger(self) -> RepeatMerger:
         """Where the last delivery of this spool ended, by the database."""
         with self._database.reading() as session:
             known = session.get(AuditSpool, self._name)
-            state = msgspec.json.decode(known.state, type=FoldingState) if known is not None else None
-        folding = Folding(state)
+            state = msgspec.json.decode(known.state, type=MergerState) if known is not None else None
+        merger = RepeatMerger(state)
         for file in list_spool_files(self._folder, self._name):
-            if read_file_number(file) == folding.state.file_number:
+            if read_file_number(file) == merger.state.file_number:
                 for record, after in read_records(file, 0):
-                    if after > folding.state.offset:
+                    if after > merger.state.offset:
                         break
-                    folding.note_look(record)
-        return folding
+                    merger.note_look(record)
+        return merger
 
     def remove(self) -> None:
         """Delete the files of a spool that was delivered to its end, and what the database knows of it."""
@@ -175,30 +175,30 @@ def read_file_number(file: Path) -> int:
 
 
 def make_row(entry: NewEntry, reached: Reached) -> EntryRow:
-    """The columns of an entry. One study or patient stands in its own column, several in the list."""
-    return {
-        "at": entry.at,
-        "last_at": entry.last_at,
-        "count": entry.count,
-        "user": entry.user[:MAX_NAME_CHARACTERS],
-        "by": entry.by,
-        "address": entry.address,
-        "action": entry.action,
-        "method": entry.method,
-        "path": entry.path,
-        "status": entry.status,
-        "study_instance_uid": reached.study[:MAX_NAME_CHARACTERS] or None,
-        "patient_key": reached.patient[:MAX_NAME_CHARACTERS] or None,
-        "query": entry.query,
-        "studies": " ".join(reached.studies) if len(reached.studies) > 1 else "",
-        "patients": "\n".join(reached.patients) if len(reached.patients) > 1 else "",
-        "disclosed": entry.disclosed,
-    }
+    """The row of an entry. One study or patient stands in its own column, several in the list."""
+    return EntryRow(
+        at=entry.at,
+        last_at=entry.last_at,
+        count=entry.count,
+        user=entry.user[:MAX_NAME_CHARACTERS],
+        by=entry.by,
+        address=entry.address,
+        action=entry.action,
+        method=entry.method,
+        path=entry.path,
+        status=entry.status,
+        study_instance_uid=reached.study[:MAX_NAME_CHARACTERS] or None,
+        patient_key=reached.patient[:MAX_NAME_CHARACTERS] or None,
+        query=entry.query,
+        studies=" ".join(reached.studies) if len(reached.studies) > 1 else "",
+        patients="\n".join(reached.patients) if len(reached.patients) > 1 else "",
+        disclosed=entry.disclosed,
+    )
 
 
 def cut_texts(row: EntryRow) -> EntryRow:
     """The same row in characters that every database takes, each text at most `MAX_REFUSED_CHARACTERS` long."""
-    return {name: _cut(value) if isinstance(value, str) else value for name, value in row.items()}
+    return replace(row, **{name: _cut(value) for name, value in asdict(row).items() if isinstance(value, str)})
 
 
 def _cut(text: str) -> str:

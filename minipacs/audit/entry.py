@@ -82,6 +82,29 @@ class AuditSpool(Base):
     state: Mapped[str] = mapped_column(Text)
 
 
+class EntryRow(Struct, kw_only=True):
+    """A row of `AuditEntry` that is to be written. The chain gives `id` and `mac`."""
+
+    at: float
+    last_at: float | None
+    count: int
+    user: str
+    by: str
+    address: str
+    action: str
+    method: str
+    path: str
+    status: int
+    study_instance_uid: str | None
+    patient_key: str | None
+    query: str
+    studies: str
+    patients: str
+    disclosed: int
+    id: int = 0
+    mac: str = ""
+
+
 class NewEntry(Struct, kw_only=True, omit_defaults=True):
     """An entry before it is written. `uids` and `patients`: what was reached, as the request named or answered it."""
 

@@ -11,16 +11,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from minipacs.audit.entry import INTERRUPTED, NewEntry
+from minipacs.audit.reached import Reached
 from minipacs.audit.spool import SpoolRecord
 
-FOLD_S = 300.0
+REPEAT_WINDOW_S = 300.0
 """The same look within so many seconds after the first is counted, not written."""
 
-Reached = tuple[str, str]
-"""The study and the patient of an entry; empty where it is none, or several."""
 
-
-class FoldingState(Struct):
+class MergerState(Struct):
     """What is kept of a spool between two batches, and across the end of a process."""
 
     file_number: int = 0
@@ -32,11 +30,11 @@ class FoldingState(Struct):
     """Looks that were counted and are not written yet, by what makes them the same."""
 
 
-class Folding:
+class RepeatMerger:
     """Turns the records of one spool into entries."""
 
-    def __init__(self, state: FoldingState | None = None) -> None:
-        self.state = state or FoldingState()
+    def __init__(self, state: MergerState | None = None) -> None:
+        self.state = state or MergerState()
         self._looks: dict[int, NewEntry] = {}
         """Looks of the file that is being read, by their number: records of repeats refer to them."""
         self._ends: dict[str, float] = {}
@@ -69,7 +67,7 @@ class Folding:
         self.note_look(record)
         return (record.number, entry, entry.at)
 
-    def fold(self, entries: Sequence[tuple[int, NewEntry, float]], reached: Mapping[int, Reached]) -> list[NewEntry]:
+    def merge(self, entries: Sequence[tuple[int, NewEntry, float]], reached: Mapping[int, Reached]) -> list[NewEntry]:
         """The entries that are to be written now; the others are counted. `reached`: of looks, by their number."""
         keys = {number: make_key(entry, reached[number]) for number, entry, _ in entries if entry.is_look}
         written = []
@@ -80,7 +78,7 @@ class Folding:
 
             key = keys[number]
             if at > self._ends.get(key, 0.0):
-                self._ends[key] = at + FOLD_S
+                self._ends[key] = at + REPEAT_WINDOW_S
                 written.append(replace(entry, at=at))
             else:
                 self._count(key, entry, at)
@@ -88,7 +86,7 @@ class Folding:
 
     def take_repeats(self, *, at: float | None = None) -> list[NewEntry]:
         """The looks that were counted, as entries; with `at`, those whose time is over then."""
-        due = [key for key, one in self.state.repeats.items() if at is None or one.at + FOLD_S < at]
+        due = [key for key, one in self.state.repeats.items() if at is None or one.at + REPEAT_WINDOW_S < at]
         now = time.time()
         self._ends = {key: end for key, end in self._ends.items() if end > now}
         return [self.state.repeats.pop(key) for key in due]
@@ -111,5 +109,6 @@ class Folding:
 
 def make_key(look: NewEntry, reached: Reached) -> str:
     """What makes two looks the same: user, address, outcome, and study or patient; without them what was asked."""
-    about = reached if any(reached) else (look.path, look.query, *look.uids, *look.patients)
+    one = (reached.study, reached.patient)
+    about = one if any(one) else (look.path, look.query, *look.uids, *look.patients)
     return "\n".join((look.user, look.by, look.address, look.action, str(look.status), *about))
