@@ -14,7 +14,7 @@ from typing import Protocol
 from minipacs import __version__, logging_setup
 from minipacs.audit.command_act import CommandAct
 from minipacs.errors import MinipacsError
-from minipacs.files import restrict_new_files
+from minipacs.files import keep_home_owner, restrict_new_files
 from minipacs.memory.size_limits import apply_size_limits
 from minipacs.settings import (
     Settings,
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = Settings.from_env()
+        keep_home_owner(settings.home)
         logging_setup.set_up(settings)
         apply_size_limits(settings)
         for sentence in describe_renamed_settings(read_environment()):

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 
 from minipacs import migrations
 from minipacs.errors import CatalogueUnavailable
+from minipacs.files import create_for_home_owner
 
 BUSY_TIMEOUT_S = 30
 JULIAN_DAY_1970 = 2440587.5
@@ -148,6 +149,7 @@ def open_engine(url: str) -> Engine:
     file = make_url(url).database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True)
+        create_for_home_owner(Path(file))
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from minipacs.audit.entry import NewEntry
 from minipacs.errors import AuditUnavailable
+from minipacs.files import give_to_home_owner, make_private_folder
 
 MAX_FILE_BYTES = 4 * 2**20
 """A longer file is followed by another, so that what is delivered can be deleted."""
@@ -110,6 +111,7 @@ class SpoolWriter:
 
         following = spool_file(self.folder, self.name, self.file_number + 1)
         opened = os.open(following, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        give_to_home_owner(opened)
         if self._file >= 0:
             os.close(self._file)
         self._file, self._size = opened, 0
@@ -136,11 +138,12 @@ def _write_to_disk(descriptor: int) -> None:
 
 def _open_lock(folder: Path) -> tuple[int, str]:
     """The lock of a new spool, held, and the spool's name."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder)
     while True:
         name = uuid.uuid4().hex
         path = folder / f"{name}.lock"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        give_to_home_owner(lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():  # another process may have taken it for that of a dead one
             return lock, name

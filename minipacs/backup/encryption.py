@@ -23,7 +23,7 @@ import pyrage
 
 from minipacs.backup.store import BackupSource, BackupTarget, FolderTarget, HashingStream
 from minipacs.errors import BadRequest, MinipacsError, SettingsError
-from minipacs.files import OTHERS, replace_private
+from minipacs.files import OTHERS, make_private_folder, replace_private
 from minipacs.settings import Settings, variable_name
 
 LISTS = "backup-lists"
@@ -114,7 +114,7 @@ class EncryptedFolderTarget(EncryptedTarget):
 
     def finish(self, manifest: bytes, names: set[str]) -> None:
         """Write the list before the manifest: one without the other is an earlier backup."""
-        self._lists.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._lists)
         listing: SealedList = {"recipients": self._recipients, "files": self.files}
         with replace_private(self._lists / f"{self._snapshot}.json") as stream:
             stream.write(json.dumps(listing).encode())

@@ -29,7 +29,7 @@ from minipacs.backup.tables import insert_rows, reflect_tables
 from minipacs.child_process import ChildProcess
 from minipacs.database import Database
 from minipacs.errors import ArchiveUnreachable, BadRequest, MinipacsError
-from minipacs.files import write_private
+from minipacs.files import make_private_folder, write_private
 from minipacs.home_folder import prepare_home
 from minipacs.settings import Settings, read_env_file
 
@@ -119,7 +119,7 @@ def _write_below(folder: Path, name: str, content: bytes) -> None:
     if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
         raise BadRequest(f"The backup names a file outside its place ({name}).", "Somebody changed it: name another.")
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     write_private(path, content)
 
 
