@@ -16,7 +16,7 @@ from api.openapi import docs_page, document
 from api.ops import health, metrics
 from api.results import file_list, labels, share_routes, viewer_pages
 from api.results import files as result_files
-from api.uploads import spool, upload
+from api.uploads import upload, upload_file
 from api.web import cors, read_request, responses
 from api.web.trusted_proxies import TrustedProxies
 from api.work import engines, job_events, jobs, prompts, rules, signed_files
@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> Flask:
     """The application for these settings; the tables exist afterwards."""
     app = Flask("api", static_folder="static")
     app.json = JsonProvider(app)
-    app.request_class = spool.Request
+    app.request_class = upload_file.Request
     app.session_interface = NoFlaskSession()
     app.secret_key = get_or_create_secret(settings.home, "session_key")
     app.config.update(

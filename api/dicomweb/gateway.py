@@ -19,7 +19,7 @@ from api.context import context
 from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies, restricted_search
 from api.dicomweb.frame_client import Frame
 from api.uploads.claim_study import choose_group, claim_study
-from api.uploads.spool import check_free_space
+from api.uploads.upload_file import check_free_space
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, BadRequest, NotAllowed, NotFound

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from api.context import AppContext
 from api.results.result_folders import read_file_stats
-from api.uploads.spool import check_free_space
+from api.uploads.upload_file import check_free_space
 from minipacs.errors import NotAVolume, NotInArchive
 from minipacs.files import replace_private
 from minipacs.formats.parsing import translate_parser_errors

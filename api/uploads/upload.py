@@ -18,7 +18,7 @@ from api.context import context
 from api.uploads.claim_study import choose_group, claim_study, list_choices
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
-from api.uploads.spool import check_free_space
+from api.uploads.upload_file import check_free_space
 from api.uploads.zip_check import check_zip, open_zip
 from api.web.describe_route import MULTIPART, BodyFields, answers, audits, discloses_nothing, takes_body
 from api.web.disclosed import note_disclosed

@@ -13,7 +13,7 @@ from werkzeug.test import EnvironBuilder
 
 from api import create_app
 from api.auth import accounts
-from api.uploads.spool import Request, SpooledPart
+from api.uploads.upload_file import Request, UploadPart
 from api.web.describe_route import READING, read_description
 from front_door import FrontDoor, running_front_door
 from minipacs.settings import Settings
@@ -213,7 +213,7 @@ def test_many_files_take_one_open_file_and_no_memory(tmp_path: Path) -> None:
         assert process.num_fds() - before <= 1
         for n in reversed(range(60)):
             part = received[f"file{n}"]
-            assert isinstance(part, SpooledPart)
+            assert isinstance(part, UploadPart)
             assert part.read() == bytes([n]) * 300_000
             assert part.read(1) == b""
             part.seek(-2, io.SEEK_END)

@@ -31,7 +31,7 @@ def check_free_space(settings: Settings, wanted_bytes: int = 0) -> None:
         )
 
 
-class UploadSpool:
+class UploadFile:
     """The temporary file of one request."""
 
     def __init__(self, settings: Settings) -> None:
@@ -41,9 +41,9 @@ class UploadSpool:
         )
         self._size = self._unchecked = 0
 
-    def open_part(self) -> "SpooledPart":
+    def open_part(self) -> "UploadPart":
         """A file that begins where the last one ended; that one is written no more."""
-        return SpooledPart(self, self._size)
+        return UploadPart(self, self._size)
 
     def append(self, data: bytes) -> None:
         """Write at the end; `DiskFull` where the disk gets full."""
@@ -68,23 +68,23 @@ class UploadSpool:
         self._file.close()
 
 
-class SpooledPart(io.RawIOBase):
+class UploadPart(io.RawIOBase):
     """One file of an upload: written once, then read."""
 
-    def __init__(self, spool: UploadSpool, start: int) -> None:
-        self._spool, self._start = spool, start
+    def __init__(self, upload: UploadFile, start: int) -> None:
+        self._upload, self._start = upload, start
         self._size = self._position = 0
 
     def write(self, data: Any) -> int:
         """Append."""
-        self._spool.append(data)
+        self._upload.append(data)
         self._size += len(data)
         return len(data)
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer; how many bytes."""
         left = max(self._size - self._position, 0)
-        data = self._spool.read(self._start + self._position, min(len(buffer), left))
+        data = self._upload.read(self._start + self._position, min(len(buffer), left))
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -115,9 +115,9 @@ class SpooledPart(io.RawIOBase):
 
 
 class Request(flask.Request):
-    """Flask's request, whose files are parts of a spool."""
+    """Flask's request, whose files are parts of one temporary file."""
 
-    _spool: UploadSpool | None = None
+    _upload: UploadFile | None = None
 
     def _get_file_stream(
         self,
@@ -126,12 +126,12 @@ class Request(flask.Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        if self._spool is None:
-            self._spool = UploadSpool(current_app.extensions["minipacs"].settings)
-        return cast(IO[bytes], self._spool.open_part())
+        if self._upload is None:
+            self._upload = UploadFile(current_app.extensions["minipacs"].settings)
+        return cast(IO[bytes], self._upload.open_part())
 
     def close(self) -> None:
         """Close all files, and free their space."""
         super().close()
-        if self._spool is not None:
-            self._spool.close()
+        if self._upload is not None:
+            self._upload.close()
