@@ -170,16 +170,17 @@ def read_volume_and_modality(file: Path, modalities: Iterable[str] = (), modalit
     return volume, found
 
 
-def read_volume_file(file: Path) -> "Volume":
+def read_volume_file(file: Path, *, follows: bool = True) -> "Volume":
     """A NIfTI or NRRD volume in LPS mm: array (slices, rows, columns) as the file has them.
 
-    The affine may be left-handed. Raises `Unreadable` and `NotAVolume`.
+    The affine may be left-handed. `follows`: whether an NRRD may name another file for its voxels. Raises `Unreadable`
+    and `NotAVolume`.
     """
     from highdicom import Volume
 
     try:
         with file.open("rb") as stream:
-            read = read_volume(stream, file)
+            read = read_volume(stream, file if follows else None)
     except Unreadable as error:
         raise Unreadable(f"{file.name}: {error.message}", error.hint) from error
     except OSError as error:

@@ -14,7 +14,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from minipacs.errors import BadRequest
-from minipacs.formats.nifti import read_layout
+from minipacs.formats.nifti import read_layout, unpack_nifti
+from minipacs.memory.size_limits import check_volume_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 MAX_CACHE_BYTES = 64 * 2**20
 MAX_TABLE_ENTRIES = 65536
 """Label maps with larger values are filtered by a search, which needs no table of their size."""
-GZIP_MAGIC = b"\x1f\x8b"
 GZIP_LEVEL = 1
 
 
@@ -80,11 +80,14 @@ def label_file_stem(name: str) -> str:
 
 
 def keep_labels(file: bytes, ids: Iterable[int]) -> bytes:
-    """The label map (`.nii` or `.nii.gz`) with these labels alone, as `.nii.gz`."""
+    """The label map (`.nii` or `.nii.gz`) with these labels alone, as `.nii.gz`.
+
+    Raises `Unreadable`, and `ExceedsMemory` for one that unpacks to more than a volume may take.
+    """
     import numpy as np
     from isal import igzip
 
-    raw = bytearray(igzip.decompress(file) if file[:2] == GZIP_MAGIC else file)
+    raw = unpack_nifti(file)
     layout = read_layout(raw)
     if layout.dtype.kind not in "iu" or layout.is_scaled:
         raise BadRequest("This file is not a label map: its voxels are not whole numbers.", "Choose a label map.")
@@ -134,6 +137,7 @@ class FilteredLabelMapCache:
                 self._files.move_to_end(key)
                 return self._files[key]
 
+        check_volume_size(stat.st_size, "The label map")
         filtered = keep_labels(label_map.read_bytes(), ids)
         with self._lock:
             if key not in self._files and len(filtered) <= self._max_bytes:

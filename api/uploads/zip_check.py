@@ -4,6 +4,7 @@ import zipfile
 from typing import IO, Any
 
 from minipacs.errors import ExceedsMemory, TooLarge
+from minipacs.memory.bounded_reads import MIN_READ_BYTES, BoundedReads
 from minipacs.settings import Settings
 
 __all__ = ["check_zip", "open_zip"]
@@ -12,29 +13,11 @@ KNOWN_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What Python unpacks in steps; of LZMA and bzip2 it unpacks all that a step of packed bytes holds, at once."""
 DIRECTORY_BYTES_PER_FILE = 512
 """Of the list of files at the end of a ZIP: for each file its name, its place and more. It is read at once."""
-MIN_READ_BYTES = 2**20
-"""What zipfile reads at once of a file in the ZIP."""
-
-
-class _BoundedReads:
-    """A stream of which at most `most` bytes are read at once: zipfile reads a list of files as long as it says."""
-
-    def __init__(self, stream: IO[bytes], most: int) -> None:
-        self._stream, self._most = stream, most
-        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._stream.read(min(size, self._most + 1) if size >= 0 else self._most + 1)
-        if len(content) > self._most:
-            raise ExceedsMemory(
-                f"The ZIP's list of files has more than {self._most} bytes.", "Send the files in parts."
-            )
-        return content
 
 
 def open_zip(stream: IO[bytes], at: Settings) -> zipfile.ZipFile:
     """The ZIP, its list of files read; raises `TooLarge` for a list longer than an upload's number of files needs."""
-    bounded: Any = _BoundedReads(stream, max(MIN_READ_BYTES, at.upload_files * DIRECTORY_BYTES_PER_FILE))
+    bounded: Any = BoundedReads(stream, max(MIN_READ_BYTES, at.upload_files * DIRECTORY_BYTES_PER_FILE))
     try:
         return zipfile.ZipFile(bounded)
     except ExceedsMemory as error:

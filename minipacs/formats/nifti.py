@@ -5,11 +5,12 @@ Of the two transforms a file may hold, the sform comes before the qform, as niba
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from minipacs.errors import Unreadable
+from minipacs.errors import ExceedsMemory, Unreadable
 from minipacs.formats.file_volume import FileVolume, as_volume, check_shape
 from minipacs.formats.geometry import lps_to_ras, ras_to_lps, reverse_index_order
 from minipacs.formats.parsing import translate_parser_errors
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["VoxelLayout", "new_image", "read_grid", "read_layout", "read_nifti"]
+__all__ = ["VoxelLayout", "new_image", "read_grid", "read_layout", "read_nifti", "unpack_nifti"]
 
 NIFTI1_HEADER, NIFTI2_HEADER = 348, 540
 """Bytes of a header; its first word, `sizeof_hdr`, says so."""
@@ -41,6 +42,8 @@ class VoxelLayout:
     """Bytes before the first voxel."""
     is_scaled: bool
     """Whether the stored values are to be multiplied or moved."""
+    end: int
+    """Bytes up to the last voxel, as the header promises."""
 
 
 def read_nifti(stream: IO[bytes]) -> FileVolume:
@@ -64,11 +67,32 @@ def read_grid(path: Path) -> "tuple[tuple[int, ...], NDArray[np.float64]]":
         return tuple(image.shape), _read_affine_mm(image)
 
 
+def unpack_nifti(file: bytes) -> bytearray:
+    """The bytes of a NIfTI-1 file, packed by gzip or not, up to its last voxel; no more is unpacked than that.
+
+    Raises `ExceedsMemory` for more than a volume may take, `Unreadable` for fewer voxels than the header promises.
+    """
+    from isal import igzip
+
+    with _translate_errors():
+        stream: Any = igzip.IGzipFile(fileobj=BytesIO(file)) if file[:2] == GZIP else BytesIO(file)
+        raw = bytearray(stream.read(NIFTI1_HEADER))
+        layout = read_layout(raw)
+        if layout.offset > MAX_HEADER_BYTES:
+            raise ExceedsMemory(f"The NIfTI header has more than {MAX_HEADER_BYTES} bytes.", "Check the file.")
+        raw += stream.read(layout.end - len(raw))
+    if len(raw) < layout.end:
+        raise Unreadable("The NIfTI file ends before its last voxel.", "Check the file.")
+    return raw
+
+
 def read_layout(raw: bytes | bytearray) -> VoxelLayout:
-    """How the voxels of an unpacked NIfTI-1 file lie in it, for those who change them in place.
+    """How the voxels of an unpacked NIfTI-1 file lie in it, for those who change them in place; of the file, its header
+    is enough.
 
     A label map is filtered in the bytes of its file: a reader would cost a second copy, and the header, which must
-    stay as it is to the last byte, would be written anew. Raises `Unreadable`.
+    stay as it is to the last byte, would be written anew. Raises `Unreadable`, and `ExceedsMemory` for more voxels than
+    a volume may have.
     """
     import nibabel as nib
 
@@ -78,7 +102,11 @@ def read_layout(raw: bytes | bytearray) -> VoxelLayout:
         header = nib.Nifti1Header(bytes(raw[:NIFTI1_HEADER]), check=False)
         slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
         is_scaled = slope == slope and slope != 0 and (slope, intercept) != (1, 0)
-        return VoxelLayout(header.get_data_dtype(), int(header["vox_offset"]), is_scaled)
+        dtype, offset = header.get_data_dtype(), int(header["vox_offset"])
+        size = check_shape(tuple(int(n) for n in header.get_data_shape()), dtype.itemsize)
+        if offset < NIFTI1_HEADER:
+            raise Unreadable("The voxels begin within the header (NIfTI-1 `vox_offset`).", "Check the file.")
+        return VoxelLayout(dtype, offset, is_scaled, offset + size)
 
 
 def new_image(array: "NDArray[Any]", affine: "NDArray[np.float64]") -> Any:

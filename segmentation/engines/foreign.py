@@ -201,7 +201,7 @@ def _read_label_volume(name: str, path: Path) -> "Volume":
     from segmentation.series_volume import read_volume_file
 
     try:
-        volume = read_volume_file(path)
+        volume = read_volume_file(path, follows=False)
     except Unreadable as error:
         raise EngineFailed(f"{name} returned a file that cannot be read: {error.message}") from error
 

@@ -10,16 +10,19 @@ import io
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from minipacs import signed_files
-from minipacs.errors import EngineFailed, EngineUnavailable, WrongPrompts
+from minipacs.errors import EngineFailed, EngineUnavailable, ExceedsMemory, WrongPrompts
+from minipacs.memory.bounded_reads import MIN_READ_BYTES, BoundedReads
+from minipacs.memory.size_limits import current_limits
 from minipacs.settings import Settings
 from segmentation.engine import Progress, no_progress
 from segmentation.labelmap import Labelmap, Segment
@@ -36,8 +39,9 @@ CONNECT_S = 5.0
 INFO_MAX_AGE_S = 60
 """What the server says of itself is believed for so long."""
 MAX_POINTS = 100
-MAX_LABEL_BYTES = 2 * 1024**3
-"""A label file larger than this, packed or unpacked, is not taken."""
+MAX_HEADER_BYTES = 2**20
+"""A label file has so many bytes at most before and after its voxels, which may take what a volume may."""
+BLOCK_BYTES = 2**20
 MAX_ERROR_CHARACTERS = 200
 """Of what the server says of its error."""
 UNSEEN = 255
@@ -224,39 +228,70 @@ def _request_inference(settings: Settings, body: Mapping[str, Any], limit_s: flo
 
     try:
         timeout = httpx.Timeout(CONNECT_S, read=limit_s)
-        response = httpx.post(_make_url(settings, "/v1/vista3d/inference"), json=body, timeout=timeout)
+        address = _make_url(settings, "/v1/vista3d/inference")
+        with httpx.stream("POST", address, json=body, timeout=timeout) as response:
+            content = _read_bounded(response)
     except httpx.HTTPError as error:
         raise EngineFailed(
             f"{TITLE} did not answer ({type(error).__name__}).", "Is it running? See its log."
         ) from error
 
     if response.status_code != 200:
-        text = response.text[:MAX_ERROR_CHARACTERS].strip()
+        text = content.decode("utf-8", "replace")[:MAX_ERROR_CHARACTERS].strip()
         message = f"{TITLE} answered HTTP {response.status_code}: {text}"
         if 400 <= response.status_code < 500:
             raise EngineUnavailable(message, "Check the classes, and that it may fetch from MINIPACS_VISTA3D_ADDRESS.")
         raise EngineFailed(message, "See its log; is its GPU's memory enough for this series?")
 
-    if len(response.content) > MAX_LABEL_BYTES:
-        raise EngineFailed(f"{TITLE} sent a file larger than {MAX_LABEL_BYTES} bytes.")
+    return content
 
-    return bytes(response.content)
+
+def _compute_most_bytes() -> int:
+    """The bytes that a label file may have, packed or unpacked."""
+    return current_limits().volume_bytes + MAX_HEADER_BYTES
+
+
+def _read_bounded(response: "httpx.Response") -> bytes:
+    """The body, no more of it than a label file may have; raises `EngineFailed`."""
+    most, content = _compute_most_bytes(), bytearray()
+    for block in response.iter_bytes(BLOCK_BYTES):
+        content += block
+        if len(content) > most:
+            raise EngineFailed(f"{TITLE} sent more than {most} bytes.", "Is it a label file? See MINIPACS_VOLUME_MB.")
+    return bytes(content)
 
 
 def _unpack_label_file(content: bytes, folder: Path) -> Path:
-    """The one label file, raw or out of a ZIP, under a name of ours. The bytes decide, not what they are called."""
+    """The one label file, raw or out of a ZIP, under a name of ours. The bytes decide, not what they are called.
+
+    Raises `EngineFailed` for a ZIP that claims or holds more than a label file may have, before it is unpacked.
+    """
     if content[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = [each for each in archive.infolist() if each.filename.endswith((".nrrd", ".nii", ".nii.gz"))]
-            if len(entries) != 1 or entries[0].file_size > MAX_LABEL_BYTES:
-                raise EngineFailed(f"{TITLE} sent a ZIP with {len(entries)} label files; one is expected.")
-            content = archive.read(entries[0])
+        try:
+            with zipfile.ZipFile(cast(IO[bytes], BoundedReads(io.BytesIO(content), MIN_READ_BYTES))) as archive:
+                content = _unpack_label_entry(archive)
+        except (zipfile.BadZipFile, zlib.error, ExceedsMemory, RuntimeError, EOFError) as error:
+            raise EngineFailed(f"{TITLE} sent a ZIP that cannot be read ({type(error).__name__}).") from error
 
     suffix = next((suffix for start, suffix in SUFFIXES.items() if content.startswith(start)), ".nii")
     path = folder / f"labels{suffix}"
     path.write_bytes(content)
 
     return path
+
+
+def _unpack_label_entry(archive: zipfile.ZipFile) -> bytes:
+    """The one label file in a ZIP, of which no more is unpacked than its entry claims."""
+    entries = [each for each in archive.infolist() if each.filename.endswith((".nrrd", ".nii", ".nii.gz"))]
+    if len(entries) != 1:
+        raise EngineFailed(f"{TITLE} sent a ZIP with {len(entries)} label files; one is expected.")
+    (entry,) = entries
+    if entry.file_size > _compute_most_bytes():
+        raise EngineFailed(f"{TITLE} sent a ZIP whose label file takes {entry.file_size} bytes, more than it may.")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise EngineFailed(f"{TITLE} sent a ZIP that is packed in another way than deflate.")
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)  # without a size zipfile unpacks all there is, whatever is claimed
 
 
 def _send_get_request(settings: Settings, path: str) -> "httpx.Response":
