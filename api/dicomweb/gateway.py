@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import IO
 
 import urllib3
 from flask import Blueprint, Response, request
@@ -170,8 +171,9 @@ def _make_unreachable(error: Exception) -> ArchiveUnreachable:
 def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
     """The beginning of Orthanc's answer. A GET that finds a connection closed is sent again, one that waited is not."""
     if method == "POST":
+        received = request.stream  # a body that says it is too long is refused here, before the archive is asked
         with ExitStack() as until_answered:
-            return _send(method, url, headers, READ_TIMEOUT_S, body=_iterate_body(until_answered))
+            return _send(method, url, headers, READ_TIMEOUT_S, body=_iterate_body(received, until_answered))
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -183,9 +185,9 @@ def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.Bas
     raise AssertionError("the last attempt returns or raises")
 
 
-def _iterate_body(until_answered: ExitStack) -> Iterator[bytes]:
+def _iterate_body(received: IO[bytes], until_answered: ExitStack) -> Iterator[bytes]:
     """The client's body, then the wait for the archive's answer: while the body comes, the client is waited for."""
-    while block := request.stream.read(CHUNK_BYTES):
+    while block := received.read(CHUNK_BYTES):
         yield block
     until_answered.enter_context(context().wait_limits.wait_for("the archive to store what was sent"))
 

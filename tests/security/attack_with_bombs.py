@@ -1,13 +1,15 @@
 """Sends each bomb of `bombs.py` to the whole product on a machine of 4 GB, and says what became of it.
 
-    PYTHONPATH=tests .venv/bin/python -m security.attack_with_bombs
+    PYTHONPATH=tests .venv/bin/python -m security.attack_with_bombs [--one-way-each] [--health-s 1]
 
 They go by C-STORE, STOW-RS and upload to a running `minipacs up`, which has a memory cgroup of 4 GB where this process
 may make one (cgroup 1, as root); else the settings of such a machine. Printed is the table of docs/security.md. Broken
-promises end it with 1: a process that died, an answer of 500 or more, `/healthz` later than 1 s, more than 3 GB of
+promises end it with 1: a process that died, an answer of 500 or more, `/healthz` later than
+that, more than 3 GB of
 memory, an archived object with neither row nor rejection.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -33,7 +35,6 @@ from waiting import PATIENCE_S
 
 MACHINE_BYTES = 4 * 2**30
 MAX_MEMORY_MB = 3000
-MAX_HEALTH_S = 1.0
 CGROUPS = Path("/sys/fs/cgroup/memory")
 
 
@@ -70,17 +71,18 @@ class Attacks:
         return "\n".join(lines)
 
 
-def attack_product(stack: RunningStack) -> Attacks:
-    """Send every bomb by every way that takes it; wait until everything is worked on."""
+def attack_product(stack: RunningStack, *, one_way_each: bool) -> Attacks:
+    """Send every bomb by every way that takes it, or each by the next way; wait until everything is worked on."""
     attacks = Attacks()
     archived: list[tuple[Attack, str, str]] = []
     before = list_processes(stack)
 
     with Watch(stack, attacks.report):
-        for kind, make in IMAGE_BOMBS.items():
+        for number, (kind, make) in enumerate(IMAGE_BOMBS.items(), start=1):
             attack = Attack(kind)
             attacks.kinds.append(attack)
-            for way, send in (("C-STORE", send_by_c_store), ("STOW-RS", send_by_stow), ("upload", send_by_upload)):
+            ways = [WAYS[number % len(WAYS)]] if one_way_each else WAYS
+            for way, send in ways:
                 content = make()
                 attack.bytes = max(attack.bytes, len(content))
                 uid, answer = read_uid(content), send(stack, content)
@@ -187,6 +189,9 @@ def send_by_upload(stack: RunningStack, content: bytes) -> str:
     return upload(stack, "bomb.dcm", content)
 
 
+WAYS = [("C-STORE", send_by_c_store), ("STOW-RS", send_by_stow), ("upload", send_by_upload)]
+
+
 def upload(stack: RunningStack, name: str, content: bytes) -> str:
     """Upload a file of this name; the status of the answer."""
     return post(stack, "/upload", "multipart/form-data", "application/octet-stream", [content], [name])
@@ -235,10 +240,14 @@ def small_machine(folder: Path) -> Iterator[RunningStack]:
 
 def main() -> int:
     """Attack, and print the table."""
+    parser = argparse.ArgumentParser(description="Send each bomb to the whole product on a machine of 4 GB.")
+    parser.add_argument("--one-way-each", action="store_true", help="each object by one of the ways, in turn")
+    parser.add_argument("--health-s", type=float, default=1.0, help="the slowest answer of /healthz")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, small_machine(Path(folder)) as stack:
-        attacks = attack_product(stack)
+        attacks = attack_product(stack, one_way_each=arguments.one_way_each)
         print(attacks.as_table())
-    return 1 if attacks.report.faults or attacks.report.slowest_health_s > MAX_HEALTH_S else 0
+    return 1 if attacks.report.faults or attacks.report.slowest_health_s > arguments.health_s else 0
 
 
 if __name__ == "__main__":
