@@ -65,7 +65,7 @@ def main() -> None:
 
 def measure(kind: str, folder: Path, images: int, seconds: float, rounds: int) -> None:
     """Print the table of one database."""
-    url = f"sqlite:///{folder}/catalogue.sqlite" if kind == "sqlite" else new_url()
+    url = f"sqlite:///{folder}/catalogue.sqlite" if kind == "sqlite" else new_url(kind, folder)
     settings = Settings.from_env(
         {"MINIPACS_HOME": str(folder), "MINIPACS_DATABASE_URL": url, "MINIPACS_ORTHANC_URL": "http://127.0.0.1:9"}
     )
