@@ -7,6 +7,7 @@ import pickle
 import ssl
 import warnings
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,9 @@ def attack(attempts: Mapping[str, tuple[str, Mapping[str, Any]]], folder: Path) 
         )
 
     folder.mkdir(exist_ok=True)
-    with warnings.catch_warnings():  # Dask leaves the sockets of refused attempts to the garbage collector
-        warnings.simplefilter("ignore", ResourceWarning)
-        outcomes = asyncio.run(attack_all())
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as thread:  # Playwright's loop may run in the main thread
+        warnings.simplefilter("ignore", ResourceWarning)  # Dask leaves refused sockets to the garbage collector
+        outcomes = thread.submit(lambda: asyncio.run(attack_all())).result()
         gc.collect()
     return dict(zip(attempts, outcomes, strict=True))
 

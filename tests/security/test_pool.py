@@ -24,28 +24,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other_children() -> set[psutil.Process]:
+    """Processes that other tests started in this one: a browser, a whole product."""
+    return set(psutil.Process().children(recursive=True))
+
+
+@pytest.fixture(scope="module")
 def other_addresses() -> set[tuple[str, int]]:
     """Where servers of other tests in this process listen before the pool is there."""
-    return listening_addresses()
+    return listening_addresses({psutil.Process()})
 
 
 @pytest.fixture(scope="module")
-def addresses(other_addresses: set[tuple[str, int]], pool: EmbeddedPool) -> set[tuple[str, int]]:
-    """Where the pool listens."""
-    return listening_addresses() - other_addresses
+def addresses(
+    other_children: set[psutil.Process], other_addresses: set[tuple[str, int]], pool: EmbeddedPool
+) -> set[tuple[str, int]]:
+    """Where the pool listens: in this process and in those that it has started."""
+    children = set(psutil.Process().children(recursive=True)) - other_children
+    return listening_addresses({psutil.Process()} | children) - other_addresses
 
 
 @pytest.fixture(scope="module")
-def pool(home: Path, other_addresses: set[tuple[str, int]]) -> Iterator[EmbeddedPool]:
+def pool(
+    home: Path, other_children: set[psutil.Process], other_addresses: set[tuple[str, int]]
+) -> Iterator[EmbeddedPool]:
     pool = EmbeddedPool(Settings.from_env({"MINIPACS_HOME": str(home), "MINIPACS_WORKERS": "2"}))
     with closing(pool):
         until(lambda: pool.count_slots() == {"cpu": 2})
         yield pool
 
 
-def listening_addresses() -> set[tuple[str, int]]:
-    """Address and port of every TCP and UDP socket at which this process or one of its children receives."""
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+def listening_addresses(processes: set[psutil.Process]) -> set[tuple[str, int]]:
+    """Address and port of every TCP and UDP socket at which one of these processes receives."""
     return {
         tuple(connection.laddr)
         for process in processes
