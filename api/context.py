@@ -63,13 +63,13 @@ class AppContext:
 
     def restrict_to(self, principal: "Principal | None") -> "AppContext":
         """The context as a principal may see it: this one, or one that hides studies. Nobody sees no study."""
-        limit = principal.limited_to if principal is not None else NOBODY
-        if limit is None:
+        member = principal.restricted_to if principal is not None else NOBODY
+        if member is None:
             return self
         with self._lock:
             if self._restricted_connections is None:
                 self._restricted_connections = RestrictedConnections(self.database)
-        return RestrictedContext(self, self._restricted_connections.for_member(limit))
+        return RestrictedContext(self, self._restricted_connections.for_member(member))
 
     @cached_property
     def openid_provider(self) -> "OpenIdProvider | None":

@@ -20,7 +20,8 @@ CORRECT_IT = "Correct it in .env or in the environment."
 SYSLOG_ENDS = ("close_notify", "eof")
 LOG_FORMATS = ("text", "json")
 ENDED_STATES = ("done", "failed", "cancelled")
-OPENID_ROLES = ("viewer", "annotator", "operator", "admin")
+ROLES = ("viewer", "annotator", "operator", "admin")
+"""Of users and tokens; each may what those before it may (`api.auth.roles`)."""
 MAX_AET_LENGTH = 16
 """PS3.5 6.2, VR AE: 16 bytes maximum."""
 
@@ -130,8 +131,8 @@ def check_openid_groups_claim(claim: str, issuer: str) -> None:
 def parse_openid_roles(text: str) -> dict[str, str]:
     """`group=role,…` as group at the OpenID provider → role here. The last `=` separates: groups may have one."""
     pairs = [part.rpartition("=") for part in parse_list(text)]
-    if not pairs or not all(group and role in OPENID_ROLES for group, _, role in pairs):
-        form = f"Write group=role, separated by commas; the roles are {', '.join(OPENID_ROLES)}, and * is every group."
+    if not pairs or not all(group and role in ROLES for group, _, role in pairs):
+        form = f"Write group=role, separated by commas; the roles are {', '.join(ROLES)}, and * is every group."
         raise SettingsError("MINIPACS_OPENID_ROLES is empty, or a part of it is not group=role.", form)
     return {group: role for group, _, role in pairs}
 

@@ -23,8 +23,10 @@ from minipacs.tables import Base
 
 MAX_NAME_CHARACTERS = 64
 MIN_PASSWORD_LENGTH = 8
-ADMINISTRATORS_SEE_ALL = "An administrator sees all studies."
 """Characters of a password a person chooses."""
+ADMINISTRATORS_SEE_ALL = "An administrator sees all studies."
+TOKEN_PREFIX = "token:"
+"""Of the name of a token as a principal and as a member of groups; no user's name has a colon."""
 HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 """OWASP's second choice for argon2id: 19 MiB, 2 passes; about 30 ms."""
 HASH_OF_NOBODY = HASHER.hash(secrets.token_urlsafe())
@@ -57,7 +59,7 @@ class Token(Base):
     user_name: Mapped[str | None] = mapped_column(ForeignKey("api_user.name", ondelete="CASCADE"))
     created: Mapped[float] = mapped_column(Double)
     sees_all: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """As a user's; a token of a user who is limited to groups is limited as the user is."""
+    """As a user's; a token of a user who is restricted to groups is restricted as the user is."""
 
 
 class TokenRow(NamedTuple):
@@ -91,7 +93,7 @@ class Principal:
     """The password is to be changed before anything else."""
     session_id_hash: str = ""
     """Of the session, where the proof is one."""
-    limited_to: str | None = ""
+    restricted_to: str | None = ""
     """The member whose groups' studies are visible to it (the empty name's: none); None where all are."""
     token_name: str = ""
     """Of the token, where the proof is one."""
@@ -99,7 +101,7 @@ class Principal:
     @property
     def sees_all(self) -> bool:
         """Whether every study is visible to it."""
-        return self.limited_to is None
+        return self.restricted_to is None
 
 
 def ensure_administrator(database: Database, settings: Settings) -> str | None:
@@ -201,32 +203,34 @@ def delete_user(database: Database, name: str) -> None:
     wait_for_leases()
 
 
-def find_limiting_member_of_user(name: str, role: str, sees_all: bool) -> str | None:
-    """The member whose groups limit what a user sees: the user; None where all is visible, as to administrators."""
+def find_restriction_of_user(name: str, role: str, sees_all: bool) -> str | None:
+    """The member to whose groups a user is restricted: the user; None where all is visible, as to administrators."""
     return None if sees_all or role == "admin" else name
 
 
-def find_limiting_member_of_token(name: str, role: str, sees_all: bool, limit_of_its_user: str | None) -> str | None:
-    """The same of a token: its user, who is limited, or the token itself."""
-    return limit_of_its_user or find_limiting_member_of_user(make_token_member_name(name), role, sees_all)
+def find_restriction_of_token(name: str, role: str, sees_all: bool, restriction_of_user: str | None) -> str | None:
+    """The same of a token: its user, who is restricted, or the token itself."""
+    return restriction_of_user or find_restriction_of_user(make_token_member_name(name), role, sees_all)
 
 
 def make_user_principal(user: User) -> Principal:
     """What a user may do."""
-    limit = find_limiting_member_of_user(user.name, user.role, user.sees_all)
-    return Principal(user.name, user.role, "name", user.must_change, limited_to=limit)
+    restriction = find_restriction_of_user(user.name, user.role, user.sees_all)
+    return Principal(user.name, user.role, "name", user.must_change, restricted_to=restriction)
 
 
 def make_token_principal(found: TokenRow) -> Principal:
     """What a token may do: as its user may now, and no more than the token's own role and groups."""
     if found.user_name is None or found.user_role is None:
-        limit = find_limiting_member_of_token(found.name, found.role, found.sees_all, None)
+        restriction = find_restriction_of_token(found.name, found.role, found.sees_all, None)
         member = make_token_member_name(found.name)
-        return Principal(member, found.role, "token", limited_to=limit, token_name=found.name)
+        return Principal(member, found.role, "token", restricted_to=restriction, token_name=found.name)
     role = lesser_role(found.role, found.user_role)
-    limit_of_user = find_limiting_member_of_user(found.user_name, found.user_role, bool(found.user_sees_all))
-    limit = find_limiting_member_of_token(found.name, role, found.sees_all, limit_of_user)
-    return Principal(found.user_name, role, "token", bool(found.must_change), limited_to=limit, token_name=found.name)
+    restriction_of_user = find_restriction_of_user(found.user_name, found.user_role, bool(found.user_sees_all))
+    restriction = find_restriction_of_token(found.name, role, found.sees_all, restriction_of_user)
+    return Principal(
+        found.user_name, role, "token", bool(found.must_change), restricted_to=restriction, token_name=found.name
+    )
 
 
 def find_token_principal(session: Session, name: str) -> Principal | None:
@@ -237,8 +241,9 @@ def find_token_principal(session: Session, name: str) -> Principal | None:
 
 def find_account(session: Session, name: str) -> User | Token | None:
     """The user of this name, or the token where it is `token:` and a token's."""
-    prefix = make_token_member_name("")
-    return session.get(Token, name.removeprefix(prefix)) if name.startswith(prefix) else session.get(User, name)
+    if name.startswith(TOKEN_PREFIX):
+        return session.get(Token, name.removeprefix(TOKEN_PREFIX))
+    return session.get(User, name)
 
 
 def find_principal(database: Database, name: str) -> Principal | None:
@@ -248,7 +253,7 @@ def find_principal(database: Database, name: str) -> Principal | None:
         if account is None:
             return None
         return Principal(
-            name, account.role, "name", limited_to=find_limiting_member_of_user(name, account.role, account.sees_all)
+            name, account.role, "name", restricted_to=find_restriction_of_user(name, account.role, account.sees_all)
         )
 
 
@@ -325,7 +330,7 @@ def revoke_token(database: Database, name: str) -> None:
 
 def make_token_member_name(name: str) -> str:
     """The name of a token that belongs to no user: as a principal, and as a member of groups."""
-    return f"token:{name}"
+    return f"{TOKEN_PREFIX}{name}"
 
 
 def hash_token(token: str) -> str:

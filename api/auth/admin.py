@@ -215,7 +215,7 @@ def add_token(body: TokenFields) -> ResponseReturnValue:
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
         raise BadRequest("A token's name has 1 to 64 printable characters.", "Choose another name.")
 
-    owner = None if g.user.name.startswith("token:") else g.user.name
+    owner = None if g.user.name.startswith(accounts.TOKEN_PREFIX) else g.user.name
     token = accounts.create_token(context().database, name, body.role, owner, sees_all=body.sees_all)
     return send_json_or_page(
         NewToken(name=name, token=token), lambda: page_values(rejections=[], new_token=token), status=201

@@ -3,7 +3,7 @@
 from flask import request
 
 from api.auth import login_limit
-from api.auth.accounts import Principal, find_limiting_member_of_user, hash_token, make_token_principal
+from api.auth.accounts import Principal, find_restriction_of_user, hash_token, make_token_principal
 from api.auth.proof_lookup import UserRow
 from api.auth.session_cookie import read_session_id
 from api.auth.session_use import is_use_by_person
@@ -55,13 +55,13 @@ def _identify_by_session() -> Principal | None:
         return None
     if is_use_by_person():
         shared_context().session_uses.record(id_hash)
-    limit = find_limiting_member_of_user(found.user_name, found.role, found.sees_all)
-    return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash, limit)
+    restriction = find_restriction_of_user(found.user_name, found.role, found.sees_all)
+    return Principal(found.user_name, found.role, "session", bool(found.must_change), id_hash, restriction)
 
 
 def _identify_by_password(name: str, password: str) -> Principal | None:
     found = check_password(name, password)
     if found is None:
         return None
-    limit = find_limiting_member_of_user(found.name, found.role, found.sees_all)
-    return Principal(found.name, found.role, "basic", bool(found.must_change), limited_to=limit)
+    restriction = find_restriction_of_user(found.name, found.role, found.sees_all)
+    return Principal(found.name, found.role, "basic", bool(found.must_change), restricted_to=restriction)

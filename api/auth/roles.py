@@ -1,7 +1,12 @@
-"""The roles of users and tokens."""
+"""The roles of users and tokens; each may what those before it may.
 
-ROLES = ("viewer", "annotator", "operator", "admin")
-"""Each may what those before it may: look and download · prompt and segment · upload, share, cancel · users, audit."""
+A viewer looks and downloads, an annotator prompts and segments, an operator uploads, shares and cancels, an
+administrator has users and the audit.
+"""
+
+from minipacs.setting_values import ROLES
+
+__all__ = ["ROLES", "lesser_role", "role_includes"]
 
 
 def lesser_role(one: str, other: str) -> str:

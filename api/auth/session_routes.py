@@ -45,7 +45,7 @@ class EndedSessions(TypedDict):
 @does_not_extend_session
 @discloses_nothing
 @answers(LoginJson)
-def own_login() -> LoginJson:
+def show_own_login() -> LoginJson:
     """Who makes this request, by what, and in how many seconds the session ends if nobody uses it."""
     return {"name": g.user.name, "role": g.user.role, "by": g.user.by, "ends_in_s": _remaining_s()}
 

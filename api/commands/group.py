@@ -6,11 +6,11 @@ from contextlib import closing
 from minipacs.audit.command_act import CommandAct
 from minipacs.settings import Settings
 
-HELP = "groups of studies and who sees them: create, remove, list, add, take, restrict, unrestrict"
+HELP = "groups of studies and who sees them: create, remove, list, add, remove-from, restrict, unrestrict"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """create, remove, list; add and take members and studies; restrict and unrestrict a user or a token."""
+    """create, remove, list; add and remove-from for members and studies; restrict and unrestrict a user or a token."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = actions.add_parser("create", help="make a group")
     create.add_argument("name", metavar="GROUP")
@@ -19,8 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("name", metavar="GROUP")
     actions.add_parser("list", help="groups, their members, and how many studies they have")
 
-    for action, what in (("add", "put into a group"), ("take", "take out of a group")):
-        change = actions.add_parser(action, help=f"{what}: users, tokens, studies")
+    put_in, take_out = "put users, tokens and studies into a group", "take users, tokens and studies out of a group"
+    for change in (
+        actions.add_parser("add", help=put_in),
+        actions.add_parser("remove-from", help=take_out),
+        actions.add_parser("take"),  # the older name of remove-from, which help does not show
+    ):
         change.add_argument("name", metavar="GROUP")
         change.add_argument("--member", action="append", default=[], help="a user's name, or token:NAME")
         change.add_argument("--study", action="append", default=[], metavar="UID", help="a Study Instance UID")
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                     accounts.require_account(database, member)
                 membership.add_members(database, arguments.name, arguments.member)
                 membership.add_studies(database, arguments.name, arguments.study, "minipacs group")
-            case "take":
+            case "remove-from" | "take":
                 membership.remove_members(database, arguments.name, arguments.member)
                 membership.remove_studies(database, arguments.name, arguments.study)
             case "restrict" | "unrestrict":

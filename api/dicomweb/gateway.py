@@ -19,7 +19,7 @@ from flask import Blueprint, Response, request
 from api.context import context
 from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies, restricted_search
 from api.dicomweb.frame_client import Frame
-from api.uploads.claim_study import choose_group, claim_study
+from api.uploads.assign_to_group import assign_to_group, choose_group
 from api.uploads.upload_file import check_free_space
 from api.web.describe_route import JSON, allows_unknown_names, answers, audits, takes_unread_body
 from api.web.disclosed import note_disclosed
@@ -120,16 +120,16 @@ def store_instances(study: str | None) -> Response:
     if study is not None and not is_uid(study):
         raise NotFound("DICOMweb has no such study here.", "A UID has digits and dots (PS3.5 9.1).")
     path = f"studies/{study}" if study else "studies"
-    with claim_stored_study(study):
+    with assign_stored_study_to_group(study):
         answer = _request_archive("POST", path)
     return _relay_response(path, answer)
 
 
-def claim_stored_study(study: str | None) -> AbstractContextManager[None]:
+def assign_stored_study_to_group(study: str | None) -> AbstractContextManager[None]:
     """See that the user may add to this study; a new one goes into the user's group, or the one of `?group=`."""
     group = choose_group(request.args.get("group", ""))
     if study is not None:
-        return claim_study(study, group)
+        return assign_to_group(study, group)
     if not context().sees_all:
         raise NotAllowed("You store to the studies of your groups.", "POST to /dicom-web/studies/STUDY.")
     if group:

@@ -101,7 +101,7 @@ class GroupsFields(BodyFields):
 @blueprint.get("/groups")
 @requires_role("admin")
 @answers(GroupList, page="groups.html")
-def all_groups() -> ResponseReturnValue:
+def show_groups() -> ResponseReturnValue:
     """Every group, who is in it, and how many studies."""
     return send_json_or_page(GroupList(groups=[group_json(one) for one in membership.list_groups(context().database)]))
 

@@ -14,7 +14,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import JSON, Double, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.auth.accounts import Principal, Token, User, find_token_principal, make_user_principal
+from api.auth.accounts import TOKEN_PREFIX, Principal, Token, User, find_token_principal, make_user_principal
 from api.auth.roles import role_includes
 from api.context import AppContext, context
 from api.results.result_folders import name_study_of_path, resolve_result_path
@@ -33,8 +33,6 @@ MAX_SHARES = 100
 """Shares of one list."""
 ROLE_TO_SHARE = "operator"
 """Who shares; the link of one who has lost this role opens nothing."""
-TOKEN_PREFIX = "token:"
-"""Of the maker of a share that a token without a user made."""
 MAX_SHARE_ID = 2**31 - 1
 """What the column holds; a larger number is no share."""
 

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 
 from api.auth.access import requires_role
 from api.context import context
-from api.uploads.claim_study import choose_group, claim_study, list_choices
+from api.uploads.assign_to_group import assign_to_group, choose_group, list_groups_to_store_in
 from api.uploads.examine import ZIP_MAGIC, examine_file
 from api.uploads.received import RefusedFile
 from api.uploads.upload_file import check_free_space
@@ -74,7 +74,7 @@ def allow_large_upload() -> None:
 @answers(page="upload.html")
 def upload_form() -> str:
     """The page."""
-    return render_page({"verdicts": None, "groups": list_choices()})
+    return render_page({"verdicts": None, "groups": list_groups_to_store_in()})
 
 
 @blueprint.post("/upload")
@@ -103,7 +103,7 @@ def receive_upload(modality: str, group: str) -> ResponseReturnValue:
         "refused": len(verdicts) - len(stored),
         "studies": sorted({v.study for v in stored if v.study}),
     }
-    page_only = {"verdicts": verdicts, "groups": list_choices()}
+    page_only = {"verdicts": verdicts, "groups": list_groups_to_store_in()}
     return send_json_or_page(answer, lambda: page_only, status=200 if stored else 422)
 
 
@@ -170,7 +170,7 @@ def store_file(name: str, file: bytes, modality: str) -> Verdict:
     if isinstance(found, RefusedFile):
         return Verdict(name, "refused", found.reason)
     try:
-        with claim_study(found.study, g.group_of_upload):
+        with assign_to_group(found.study, g.group_of_upload):
             for instance in found.instances:
                 context().archive.store_file(instance)
     except MinipacsError as error:

@@ -112,8 +112,8 @@ def request_prompt_service(method: str, path: str, body: bytes | None = None) ->
         "X-Minipacs-User": quote(g.user.name, safe=""),
         "Content-Type": "application/json",
     }
-    if g.user.limited_to is not None:
-        headers["X-Minipacs-Member"] = quote(g.user.limited_to, safe="")
+    if g.user.restricted_to is not None:
+        headers["X-Minipacs-Member"] = quote(g.user.restricted_to, safe="")
     try:
         with context().wait_limits.wait_for("the prompt service"):
             return _POOL.request(

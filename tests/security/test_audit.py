@@ -25,7 +25,7 @@ from route_walk import PATIENT, STUDY, addresses_of, body_of, walk_routes
 from tests.api.conftest import admin, app, caller, kind, settings, viewer  # noqa: F401  # fixtures
 
 NOTHING_DISCLOSED = {
-    "login.login_form", "login.account_page", "sessions.own_login", "sessions.report_use",
+    "login.login_form", "login.account_page", "sessions.show_own_login", "sessions.report_use",
     "sessions.list_own_sessions", "openid.start_openid_login", "openid.redirect_to_provider_logout",
     "patients.patient_count", "studies.study_count", "series.series_count",
     "images.image_count", "export.totals_by_modality", "upload.upload_form", "engines.engines",

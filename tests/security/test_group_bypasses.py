@@ -1,5 +1,6 @@
 """Groups: no UID that is used twice, no name and no claim leads around the rule."""
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.auth import accounts
+from api.commands import group
 from archive_stand_in import ArchiveStandIn, running_archive_stand_in
 from front_doors import FrontDoors, open_front_doors
 from minipacs.catalogue import SegmentationResult
@@ -153,3 +155,20 @@ def test_where_asks_the_archive_of_a_member_for_visible_uids_alone(
     assert archive.asked == []
     assert find(f" {ALPHA.study} ") == [ALPHA.study]
     assert {path for path, _ in archive.asked} == {"/tools/find"}
+
+
+def test_a_member_is_taken_out_by_the_present_and_by_the_older_name_of_the_command(
+    doors: FrontDoors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    group.configure(parser)
+    for action in ("remove-from", "take"):
+        doors.add_user(action)
+        for words in (["add", ALPHA.name, "--member", action], [action, ALPHA.name, "--member", action]):
+            assert group.run(parser.parse_args(words), doors.settings) == 0
+        assert action not in membership.list_members(doors.database, ALPHA.name)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    printed = capsys.readouterr().out
+    assert "remove-from" in printed
+    assert "take " not in printed.replace("take users", "")

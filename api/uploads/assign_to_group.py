@@ -24,7 +24,7 @@ def choose_group(name: str) -> str:
     if user.sees_all and not name:
         return ""
 
-    known = list_choices()
+    known = list_groups_to_store_in()
     if name and name not in known:
         raise NotFound(f"There is no group {name!r}.", "Name one of yours.")
     if name:
@@ -34,23 +34,23 @@ def choose_group(name: str) -> str:
     return known[0] if len(known) == 1 else ""
 
 
-def list_choices() -> list[str]:
+def list_groups_to_store_in() -> list[str]:
     """The groups that the user may put studies into, by name."""
     user: Principal = g.user
-    if user.limited_to is None:
+    if user.restricted_to is None:
         return [group.name for group in membership.list_groups(context().database)]
-    return membership.list_groups_of_member(context().database, user.limited_to)
+    return membership.list_groups_of_member(context().database, user.restricted_to)
 
 
 @contextmanager
-def claim_study(study_instance_uid: str, group: str) -> Iterator[None]:
+def assign_to_group(study_instance_uid: str, group: str) -> Iterator[None]:
     """While an object is stored, its study is in the group; raises where the user may not add to the study.
 
     The study leaves the group again where this put it there and the archive has no such study afterwards: nobody
-    claims what is yet to come. Where this process is killed, it leaves the group by and by (`RESERVED_S`).
+    keeps what is yet to come. Where this process is killed, it leaves the group by and by (`RESERVED_S`).
     """
     database, user = shared_context().database, g.user
-    is_new = put_study_into_group(study_instance_uid, group)
+    is_new = reserve_for_group(study_instance_uid, group)
     try:
         yield
     finally:
@@ -60,7 +60,7 @@ def claim_study(study_instance_uid: str, group: str) -> Iterator[None]:
             reservation.cancel_reservation(database, group, study_instance_uid)
 
 
-def put_study_into_group(study_instance_uid: str, group: str) -> bool:
+def reserve_for_group(study_instance_uid: str, group: str) -> bool:
     """Put the study of an object into the group, and whether it was not there; raises where the user may not."""
     user: Principal = g.user
     shared = shared_context()
