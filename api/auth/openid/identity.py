@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 
 from api.auth.accounts import MAX_NAME_CHARACTERS, User
 from api.auth.key_lookup import wait_for_leases
+from api.auth.openid.provider import VerifiedClaims
 from api.auth.roles import ROLES
 from minipacs.database import Database
 from minipacs.errors import NotAllowed
@@ -29,32 +29,32 @@ class Identity:
     """Names of its groups there, which may be groups of studies here; None where the claim of groups is not set up."""
 
 
-def make_identity(settings: Settings, claims: Mapping[str, Any]) -> Identity:
-    """The person of these claims, whose token was checked; `NotAllowed` where no role is meant for it."""
-    name = find_claim(claims, settings.openid_name_claim)
+def make_identity(settings: Settings, claims: VerifiedClaims) -> Identity:
+    """The person of these claims; `NotAllowed` where no role is meant for it."""
+    name = find_claim(claims.values, settings.openid_name_claim)
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARACTERS or ":" in name or not name.isprintable():
         raise NotAllowed(f"The single sign-on gave no usable {settings.openid_name_claim}.", ASK_ADMINISTRATOR)
 
-    given = read_names(claims, settings.openid_role_claim)
+    given = read_names(claims.values, settings.openid_role_claim)
     roles = [role for group, role in settings.openid_role_of_group.items() if group in given or group == "*"]
     if not roles:
         raise NotAllowed("None of your groups at the single sign-on may use minipacs.", ASK_ADMINISTRATOR)
-    groups = read_names(claims, settings.openid_groups_claim) if settings.openid_groups_claim else None
-    return Identity(f"{settings.openid_issuer} {claims['sub']}", name, max(roles, key=ROLES.index), groups)
+    groups = read_names(claims.values, settings.openid_groups_claim) if settings.openid_groups_claim else None
+    return Identity(f"{settings.openid_issuer} {claims.subject}", name, max(roles, key=ROLES.index), groups)
 
 
-def read_names(claims: Mapping[str, Any], path: str) -> frozenset[str]:
+def read_names(claims: Mapping[str, object], path: str) -> frozenset[str]:
     """The names of groups or roles in a claim: a text, a list of texts, or an object whose keys they are."""
     found = find_claim(claims, path)
     given = found if isinstance(found, list | Mapping) else [found]
     return frozenset(value for value in given if isinstance(value, str))
 
 
-def find_claim(claims: Mapping[str, Any], path: str) -> Any:
+def find_claim(claims: Mapping[str, object], path: str) -> object:
     """A claim by its name, or by a path with dots (`realm_access.roles`); None where there is none."""
     if path in claims:
         return claims[path]
-    found: Any = claims
+    found: object = claims
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found

@@ -6,9 +6,9 @@ and joserfc checks the tokens; both are imported when single sign-on is set up, 
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from api.web.wait_limits import WaitLimits
@@ -47,10 +47,20 @@ class ProviderMetadata:
 
     authorization_endpoint: str
     token_endpoint: str
-    jwks: Mapping[str, Any]
+    jwks: Mapping[str, object]
     userinfo_endpoint: str
     end_session_endpoint: str
     read_at: float
+
+
+@dataclass(frozen=True)
+class VerifiedClaims:
+    """What the provider says of the person who logged in; the token was checked."""
+
+    subject: str
+    """The claim `sub`."""
+    values: Mapping[str, object]
+    """Every claim by its name, of the ID token and of the user info; the provider chose most names."""
 
 
 class OpenIdProvider:
@@ -86,7 +96,7 @@ class OpenIdProvider:
         query = urlencode({"client_id": self._settings.openid_client_id, "post_logout_redirect_uri": back})
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
-    def fetch_claims(self, attempt: LoginAttempt, code: str) -> dict[str, Any]:
+    def fetch_claims(self, attempt: LoginAttempt, code: str) -> VerifiedClaims:
         """Exchange the code for an ID token, check the token, and return its claims with those of the user info."""
         metadata = self.read_metadata()
         with self._open_session() as session:
@@ -96,7 +106,7 @@ class OpenIdProvider:
                 )
             )
             claims = self.check_id_token(str(token.get("id_token", "")), attempt.nonce)
-            if not metadata.userinfo_endpoint or self._has_needed(claims):
+            if not metadata.userinfo_endpoint or self._has_needed(claims.values):
                 return claims
 
             bearer = {"Authorization": f"Bearer {token.get('access_token', '')}"}  # it may live for seconds only
@@ -105,11 +115,11 @@ class OpenIdProvider:
                     metadata.userinfo_endpoint, withhold_token=True, headers=bearer, timeout=TIMEOUT_S
                 ).json()
             )
-        if more.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
+        if more.get("sub") != claims.subject:  # OpenID Connect Core 5.3.2
             raise SingleSignOnFailed("The single sign-on told of another person than it logged in.", TRY_AGAIN)
-        return {**more, **claims}
+        return VerifiedClaims(claims.subject, {**more, **claims.values})
 
-    def check_id_token(self, id_token: str, nonce: str) -> dict[str, Any]:
+    def check_id_token(self, id_token: str, nonce: str) -> VerifiedClaims:
         """The claims of an ID token that this provider signed for us, for this login, and that has not ended.
 
         OpenID Connect Core 3.1.3.7: signature, issuer, audience, authorized party, times, nonce.
@@ -140,7 +150,7 @@ class OpenIdProvider:
         is_for_others = isinstance(audience, list) and len(audience) > 1 and "azp" not in claims
         if is_for_others or claims.get("azp", client_id) != client_id or not isinstance(claims["sub"], str):
             raise SingleSignOnFailed("The single sign-on's token is not meant for minipacs.", TRY_AGAIN)
-        return dict(claims)
+        return VerifiedClaims(claims["sub"], dict(claims))
 
     def read_metadata(self) -> ProviderMetadata:
         """Addresses and keys, as published; read again after ten minutes, by one request while others go on.
@@ -173,7 +183,7 @@ class OpenIdProvider:
         issuer = self._settings.openid_issuer
         with self._open_session() as session:
 
-            def fetch(url: str) -> Any:
+            def fetch(url: str) -> dict[str, object]:
                 _check_scheme(url, issuer)
                 return self._request(lambda: session.get(url, withhold_token=True, timeout=TIMEOUT_S).json())
 
@@ -189,7 +199,7 @@ class OpenIdProvider:
             jwks = fetch(str(found.get("jwks_uri", "")))
         return ProviderMetadata(**endpoints, jwks=jwks, read_at=time.monotonic())
 
-    def _has_needed(self, claims: Mapping[str, Any]) -> bool:
+    def _has_needed(self, claims: Mapping[str, object]) -> bool:
         settings = self._settings
         names = (settings.openid_name_claim, settings.openid_role_claim, settings.openid_groups_claim)
         return all(name.partition(".")[0] in claims for name in names if name)
@@ -206,7 +216,8 @@ class OpenIdProvider:
             code_challenge_method="S256",
         )
 
-    def _request(self, ask: Any) -> Any:
+    def _request(self, ask: Callable[[], object]) -> dict[str, object]:
+        """The JSON object that the provider answers to a request."""
         from authlib.common.errors import AuthlibBaseError
         from requests.exceptions import RequestException
 
