@@ -28,7 +28,6 @@ from sqlalchemy import (
     String,
     Time,
     and_,
-    func,
     or_,
     select,
     update,
@@ -344,14 +343,6 @@ def repeat_rejections(session: Session, limits: Mapping[str, int], sources: Coll
 
 def _is_below(setting: str, limit: int) -> ColumnElement[bool]:
     return and_(Rejection.limit_setting == setting, Rejection.limit_value < limit)
-
-
-def count_archive_sources(session: Session) -> int:
-    """How many instances of the archive have a row or a rejection; counted by an index."""
-    rows = select(func.count()).where(Instance.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX))
-    has_row = select(Instance.sop_instance_uid).where(Instance.source == Rejection.source).exists()
-    alone = select(func.count()).where(Rejection.source.between(ARCHIVE_PREFIX, AFTER_ARCHIVE_PREFIX), ~has_row)
-    return (session.scalar(rows) or 0) + (session.scalar(alone) or 0)
 
 
 def read_patient_counts(session: Session, patient_id: str) -> CatalogueCounts | None:

@@ -175,6 +175,12 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def database_exists(url: str) -> bool:
+    """Whether there is a database; opening an SQLite database would create it."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
 def open_autocommit_engine(url: str) -> Engine:
     """An engine that sends neither BEGIN nor ROLLBACK around a statement."""
     arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}

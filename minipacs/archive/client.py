@@ -50,6 +50,15 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class ArchivedInstance:
+    """An instance in the archive, its UID (empty where that is none), and Orthanc's identifier of its study."""
+
+    instance_id: str
+    sop_instance_uid: str
+    study_id: str
+
+
+@dataclass(frozen=True)
 class ArchivedStudy:
     """A study in the archive: its patient, and when its last instance arrived (seconds since 1970)."""
 
@@ -201,6 +210,20 @@ class Archive:
     def list_instance_ids(self) -> list[str]:
         """Orthanc's identifiers of all instances, as they are at one moment."""
         return [str(i) for i in self._request_json("GET", "/instances")]
+
+    def find_instances(self, instance_ids: Iterable[str]) -> Iterator[ArchivedInstance]:
+        """These instances with their UIDs and their studies; those that were deleted are left out."""
+        ids = list(instance_ids)
+        for start in range(0, len(ids), PAGE_SIZE):
+            page = {"Resources": ids[start : start + PAGE_SIZE], "Level": "Instance", "Metadata": False}
+            entries = self._request_json("POST", "/tools/bulk-content", json=page)
+            series_ids = sorted({str(entry["ParentSeries"]) for entry in entries})
+            query = {"Resources": series_ids, "Level": "Series", "Metadata": False}
+            series = self._request_json("POST", "/tools/bulk-content", json=query) if series_ids else []
+            study_of = {str(one["ID"]): str(one["ParentStudy"]) for one in series}
+            for entry in entries:
+                uid, instance_id = _parse_instance(entry)
+                yield ArchivedInstance(instance_id, uid, study_of.get(str(entry["ParentSeries"]), ""))
 
     def list_stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
         """The files of these instances in Orthanc's storage; instances deleted meanwhile are left out."""

@@ -25,11 +25,11 @@ from minipacs.archive.local_orthanc import (
     required_plugins,
 )
 from minipacs.certificates.https import check_https_certificate, open_front_door
+from minipacs.doctor.catalogue_check import check_catalogue, check_waiting_studies
 from minipacs.doctor.certificate_check import check_certificates
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.doctor.work_checks import (
     check_audit,
-    check_catalogue,
     check_change_log,
     check_database,
     check_notifications,
@@ -281,6 +281,7 @@ CHECKS = (
     Check("scheduler", check_scheduler),
     Check("queue", check_queue),
     Check("change log", check_change_log),
+    Check("waiting studies", check_waiting_studies),
     Check("catalogue", check_catalogue),
     Check("notifications", check_notifications),
     Check("audit", check_audit),

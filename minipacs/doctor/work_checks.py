@@ -1,23 +1,20 @@
 """Checks of the work by `minipacs doctor`: the database, the queue, the pool, the change log, notifications."""
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import func, make_url, select
-from sqlalchemy.orm import Session
 
 from minipacs import migrations
 from minipacs.archive.client import Archive
 from minipacs.audit.chain import audit_folder
 from minipacs.audit.forwarding import find_oldest_unsent
 from minipacs.audit.verification import explain, verify_chain
-from minipacs.catalogue import count_archive_sources, read_archive_sources
-from minipacs.database import Database
+from minipacs.database import Database, database_exists
 from minipacs.doctor.finding import Finding, failure, ok, warning
 from minipacs.errors import SettingsError
-from minipacs.jobs.planner import FollowedStudy, open_planner_cursor
+from minipacs.jobs.planner import open_planner_cursor
 from minipacs.jobs.pool_security import is_scheduler_encrypted, load_pool_security
 from minipacs.jobs.record import Job
 from minipacs.notifications.outbox import Notification, Notifier
@@ -31,10 +28,6 @@ MAX_WAITING_BYTES = 16 * 2**20
 """More audit entries outside of the database are a warning."""
 ARCHIVE_TIMEOUT_S = 30.0
 """Longest wait for the archive's answer."""
-MAX_COMPARED = 100_000
-"""An archive of more instances is counted first, and compared one by one only where the numbers differ."""
-MAX_NAMED = 3
-"""Instances that a finding names."""
 SCHEDULER_TIMEOUT_S = 10.0
 """Longest wait for a scheduler; Dask waits so long where nobody answers."""
 
@@ -43,7 +36,7 @@ def check_database(settings: Settings) -> Finding:
     """The database answers, and its schema is the one this version knows."""
     url = make_url(settings.database_url)
     where = f"{url.get_backend_name()} {url.host or Path(url.database or '').name}"
-    if not _database_exists(settings):
+    if not database_exists(settings.database_url):
         return warning(f"{where} does not exist yet", "The first start creates it: scripts/up.")
 
     with closing(Database(settings.database_url)) as database, database.reading() as session:
@@ -59,7 +52,7 @@ def check_database(settings: Settings) -> Finding:
 
 def check_queue(settings: Settings) -> Finding:
     """Nothing failed, nothing waits for long, no lease is over."""
-    if not _database_exists(settings):
+    if not database_exists(settings.database_url):
         return ok("no jobs yet")
 
     with closing(Database(settings.database_url)) as database, database.reading() as session:
@@ -85,7 +78,7 @@ def check_queue(settings: Settings) -> Finding:
 
 def check_audit(settings: Settings) -> Finding:
     """The audit's chain holds, from where it was verified last; few entries wait outside of the database."""
-    if not _database_exists(settings):
+    if not database_exists(settings.database_url):
         return ok("no entries yet")
     with closing(Database(settings.database_url)) as database:
         with database.reading() as session:
@@ -126,7 +119,7 @@ def check_notifications(settings: Settings) -> Finding:
 
 def check_change_log(settings: Settings) -> Finding:
     """The planner keeps up with the archive's change log."""
-    if not _database_exists(settings):
+    if not database_exists(settings.database_url):
         return ok("not read yet")
 
     with closing(Archive(settings, timeout_s=ARCHIVE_TIMEOUT_S)) as archive:
@@ -144,54 +137,6 @@ def check_change_log(settings: Settings) -> Finding:
             "Restore archive and catalogue from the same backup, or remove the catalogue: it is rebuilt.",
         )
     return ok(f"read to {read} of {last}")
-
-
-def check_catalogue(settings: Settings) -> Finding:
-    """Every instance of the archive has a row or a rejection, but for what waits to be catalogued."""
-    if not _database_exists(settings):
-        return ok("nothing catalogued yet")
-
-    with (
-        closing(Archive(settings, timeout_s=ARCHIVE_TIMEOUT_S)) as archive,
-        closing(Database(settings.database_url)) as database,
-    ):
-        with database.reading() as session:
-            if not migrations.current(session.connection()):
-                return ok("nothing catalogued yet")
-            waiting = _count_waiting_studies(session)
-            catalogued = count_archive_sources(session)
-
-        archived = archive.count_instances()
-        if archived == catalogued and archived > MAX_COMPARED:
-            return ok(f"{archived} instances in the archive, as many rows and rejections")
-        in_archive = set(archive.list_instance_ids())
-        with database.reading() as session:
-            known = read_archive_sources(session)
-
-    if waiting:
-        return ok(
-            f"{waiting} studies wait to be catalogued; {len(in_archive & known)} of {len(in_archive)} instances are"
-        )
-    if missing := sorted(in_archive - known):
-        seen = f"{len(missing)} instances of the archive have neither row nor rejection: {_name_some(missing)}"
-        return failure(seen, "`minipacs etl --missing` catalogues them.")
-    if gone := sorted(known - in_archive):
-        seen = f"{len(gone)} entries of the catalogue are of instances that the archive has no more: {_name_some(gone)}"
-        return warning(seen, "`minipacs etl --prune` removes them.")
-    return ok(f"{len(in_archive)} instances in the archive, each with a row or a rejection")
-
-
-def _count_waiting_studies(session: Session) -> int:
-    """Studies that the planner has not planned yet, and open jobs that catalogue one."""
-    due = session.scalar(select(func.count()).where(FollowedStudy.due.is_not(None))) or 0
-    is_open = Job.state.in_(("queued", "running"))
-    return due + (session.scalar(select(func.count()).where(Job.kind == "catalogue", is_open)) or 0)
-
-
-def _name_some(instance_ids: Sequence[str]) -> str:
-    """The first identifiers of Orthanc's, and how many more there are."""
-    more = f" and {len(instance_ids) - MAX_NAMED} more" if len(instance_ids) > MAX_NAMED else ""
-    return ", ".join(instance_ids[:MAX_NAMED]) + more
 
 
 def check_scheduler(settings: Settings) -> Finding:
@@ -221,9 +166,3 @@ def check_scheduler(settings: Settings) -> Finding:
     if not is_scheduler_encrypted(settings):
         return warning(f"{seen}; whoever reaches it can run code", "Use tls://: `minipacs certificates cluster`.")
     return ok(seen)
-
-
-def _database_exists(settings: Settings) -> bool:
-    """Whether there is a database; opening an SQLite database would create it."""
-    url = make_url(settings.database_url)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from dicom_objects import ROOT, as_file, nothing
 from minipacs import cli
 from minipacs.database import Database
-from minipacs.doctor import machine_checks, work_checks
+from minipacs.doctor import catalogue_check, machine_checks, work_checks
 from stack import RunningStack
 
 FAR = 2**31
@@ -52,3 +53,18 @@ def test_a_catalogue_of_another_archive_is_recognised(stack: RunningStack, datab
     found = work_checks.check_change_log(replace(stack.settings, database_url=database.url))
     assert found.state == "failed"
     assert "another archive" in found.seen
+
+
+@pytest.mark.integration
+def test_what_the_catalogue_lacks_is_named_by_its_uid(stack: RunningStack, database: Database) -> None:
+    uids = {"StudyInstanceUID": f"{ROOT}.77", "SeriesInstanceUID": f"{ROOT}.77.1", "SOPInstanceUID": f"{ROOT}.77.1.1"}
+    instance_id = stack.archive.store_file(as_file(nothing(1, PatientID="DOCTOR", **uids)))
+
+    (found,) = stack.archive.find_instances([instance_id, "deleted"])
+    assert found.sop_instance_uid == f"{ROOT}.77.1.1"
+    assert found.study_id == stack.archive.find_study_id(f"{ROOT}.77")
+
+    finding = catalogue_check.check_catalogue(replace(stack.settings, database_url=database.url))
+    assert finding.state == "failed"
+    assert "neither row nor rejection" in finding.seen
+    assert "Test" not in finding.seen

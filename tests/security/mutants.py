@@ -28,7 +28,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from sqlalchemy import func, select
 
 from minipacs.catalogue import Instance, Rejection
-from minipacs.doctor.work_checks import check_catalogue
+from minipacs.doctor.catalogue_check import check_catalogue, find_waiting_studies
 from minipacs.jobs.planner import open_planner_cursor
 from minipacs.jobs.record import Job
 from security.hostile_objects import make_objects, mutate, mutate_values, with_new_identity
@@ -242,8 +242,8 @@ def wait_until_catalogued(stack: RunningStack) -> None:
         with stack.database.reading() as session:
             read = open_planner_cursor(stack.database).read_in(session)
             open_jobs = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running"))))
-        finding = check_catalogue(stack.settings)
-        return read >= stack.archive.read_last_change_number() and not open_jobs and "wait" not in finding.seen
+            waiting = find_waiting_studies(session)
+        return read >= stack.archive.read_last_change_number() and not open_jobs and not waiting
 
     until(is_done, PATIENCE_S * 20, what="the end of all work")
 

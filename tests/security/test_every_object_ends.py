@@ -1,6 +1,6 @@
 """Every object of the archive ends as a row or a rejection, whatever the order in which others come and go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,13 +21,14 @@ from etl.options import Options
 from etl.records import Outcome, SourceItem
 from etl.transform import transform
 from etl.work import orders, run
-from minipacs.archive.client import Archive
+from minipacs.archive.client import Archive, ArchivedInstance
 from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
-from minipacs.doctor import work_checks
+from minipacs.doctor import catalogue_check
 from minipacs.errors import ArchiveRefused, NotInArchive
 from minipacs.jobs.planner import FollowedStudy
+from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
 from postgres import new_database
 from security.hostile_objects import PIXELS
@@ -66,6 +67,14 @@ class MemoryArchive:
     def count_instances(self) -> int:
         """Of all studies."""
         return len(self.list_instance_ids())
+
+    def find_instances(self, instance_ids: Iterable[str]) -> Iterator[ArchivedInstance]:
+        """Those that are there."""
+        wanted = set(instance_ids)
+        for study_id, study in self.studies.items():
+            for uid, key in study.series[0].instances:
+                if key in wanted:
+                    yield ArchivedInstance(key, uid, study_id)
 
     def read_file(self, instance_id: str) -> bytes:
         """A file; an empty one is lost."""
@@ -242,16 +251,16 @@ def test_a_row_that_another_writer_inserted_meanwhile_is_not_taken_from_its_sour
 @pytest.fixture
 def doctor(database: Database, archive: MemoryArchive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The doctor's check of archive and catalogue."""
-    monkeypatch.setattr(work_checks, "Archive", lambda _settings, **_options: archive)
+    monkeypatch.setattr(catalogue_check, "Archive", lambda _settings, **_options: archive)
     settings = replace(settings_for(tmp_path), database_url=database.url)
-    return lambda: work_checks.check_catalogue(settings)
+    return lambda: catalogue_check.check_catalogue(settings)
 
 
-@pytest.mark.parametrize("most", [0, 1000])
+@pytest.mark.parametrize("page", [1, 2, 1000])
 def test_the_doctor_names_an_instance_with_neither_row_nor_rejection_and_the_command_that_catalogues_it(
-    most: int, doctor: Any, archive: MemoryArchive, catalogue: Any, database: Database, monkeypatch: Any, tmp_path: Path
+    page: int, doctor: Any, archive: MemoryArchive, catalogue: Any, database: Database, monkeypatch: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(work_checks, "MAX_COMPARED", most)
+    monkeypatch.setattr(catalogue_check, "PAGE_SIZE", page)
     archive.store("a", as_file(image(PIXELS, 1)), b"no DICOM", as_file(image(PIXELS, 3)))
     catalogue("a")
     assert doctor().state == "ok"
@@ -260,7 +269,7 @@ def test_the_doctor_names_an_instance_with_neither_row_nor_rejection_and_the_com
         session.execute(delete(Rejection))
 
     assert doctor().state == "failed"
-    assert "a-1" in doctor().seen
+    assert doctor().seen == f"1 instance of the archive has neither row nor rejection: {ROOT}.1.1.2"
     assert "etl --missing" in doctor().remedy
 
     settings = replace(settings_for(tmp_path), database_url=database.url)
@@ -270,23 +279,67 @@ def test_the_doctor_names_an_instance_with_neither_row_nor_rejection_and_the_com
     assert doctor().state == "ok"
 
 
-def test_the_doctor_names_what_the_archive_has_no_more(
-    doctor: Any, archive: MemoryArchive, catalogue: Any, database: Database
+@pytest.mark.parametrize("page", [1, 2, 1000])
+def test_the_doctor_counts_both_sides_and_names_the_first_of_each(
+    page: int, doctor: Any, archive: MemoryArchive, catalogue: Any, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr(catalogue_check, "PAGE_SIZE", page)
+    archive.store("a", *[as_file(image(PIXELS, number)) for number in range(1, 8)])
+    catalogue("a")
+    archive.studies.clear()
+    archive.store("b", *[b"no DICOM"] * 7)
+
+    found = doctor()
+
+    named = ", ".join(f"{ROOT}.1.1.{number}" for number in range(1, 6))
+    assert found.state == "failed"
+    assert found.seen == (
+        f"7 instances of the archive have neither row nor rejection: {named} and 2 more; "
+        f"7 entries of the catalogue have no instance in the archive any more: {named} and 2 more"
+    )
+    assert "etl --missing" in found.remedy
+    assert "etl --prune" in found.remedy
+
+
+def test_as_many_on_both_sides_are_no_agreement(
+    doctor: Any, archive: MemoryArchive, catalogue: Any, monkeypatch: Any
+) -> None:
+    """Above 100,000 instances equal numbers were taken for agreement."""
+    monkeypatch.setattr(catalogue_check, "MAX_COMPARED", 0, raising=False)
+    archive.store("a", as_file(image(PIXELS, 1)))
+    catalogue("a")
+    archive.studies.clear()
+    archive.store("b", b"no DICOM")
+
+    assert doctor().state == "failed"
+
+
+def test_the_doctor_names_what_the_archive_has_no_more(doctor: Any, archive: MemoryArchive, catalogue: Any) -> None:
     archive.store("a", as_file(image(PIXELS, 1)))
     catalogue("a")
     archive.studies.clear()
 
     assert doctor().state == "warning"
+    assert f"{ROOT}.1.1.1" in doctor().seen
     assert "etl --prune" in doctor().remedy
 
 
-def test_the_doctor_waits_for_what_is_still_to_be_catalogued(
-    doctor: Any, archive: MemoryArchive, database: Database
+def test_the_doctor_says_how_many_studies_are_still_to_be_catalogued_and_what_is_missing_of_the_others(
+    doctor: Any, archive: MemoryArchive, database: Database, tmp_path: Path
 ) -> None:
+    settings = replace(settings_for(tmp_path), database_url=database.url)
     archive.store("a", as_file(image(PIXELS, 1)))
+    archive.store("b", as_file(image(PIXELS, 2)))
+    assert catalogue_check.check_waiting_studies(settings).seen.startswith("all studies are catalogued")
+
+    (order,) = orders(archive.studies["b"], settings)
     with database.writing() as session:
         session.add(FollowedStudy(study_id="a", due=1.0))
-
+        JobQueue(database).submit(session, order)
+    waiting = catalogue_check.check_waiting_studies(settings)
+    assert waiting.seen == "2 studies still to be catalogued: 1 with an open job, 1 not planned yet"
     assert doctor().state == "ok"
-    assert "1 studies wait" in doctor().seen
+
+    archive.store("c", as_file(image(PIXELS, 3)))
+    assert doctor().state == "failed"
+    assert doctor().seen.startswith("1 instance of the archive has neither row nor rejection")
