@@ -10,7 +10,7 @@ from pydicom.uid import generate_uid
 
 from dicom_objects import as_file
 from minipacs.local.phantom import write_chest_ct
-from security.hostile_objects import write_text_everywhere
+from security.objects.hostile_objects import write_text_everywhere
 from stack import RunningStack
 from viewer_page import open_study
 

@@ -1,6 +1,6 @@
 """Sends mutants of real-like objects to the whole product, and says what became of them.
 
-    PYTHONPATH=tests .venv/bin/python -m security.mutants 10000
+    PYTHONPATH=tests .venv/bin/python -m security.objects.mutants 10000
 
 They go by C-STORE, STOW-RS and upload to a running `minipacs up`. Printed is the table of docs/security.md: what was
 sent, what it ended as, the slowest `/healthz`, the most memory of all processes together. Broken promises end it with
@@ -31,7 +31,7 @@ from minipacs.catalogue import Instance, Rejection
 from minipacs.doctor.catalogue_check import check_catalogue, find_waiting_studies
 from minipacs.jobs.planner import open_planner_cursor
 from minipacs.jobs.record import Job
-from security.hostile_objects import make_objects, mutate, mutate_values, with_new_identity
+from security.objects.hostile_objects import make_objects, mutate, mutate_values, with_new_identity
 from stack import RunningStack, running
 from waiting import PATIENCE_S, until
 

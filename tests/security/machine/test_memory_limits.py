@@ -269,7 +269,14 @@ def test_a_negative_amount_of_memory_is_refused() -> None:
 
 def test_a_machine_of_4_gb_survives_every_bomb() -> None:
     """In a process of its own, which has the memory cgroup; by every way in without `--one-way-each`."""
-    command = [sys.executable, "-m", "security.attack_with_bombs", "--one-way-each", "--health-s", str(PATIENCE_S)]
+    command = [
+        sys.executable,
+        "-m",
+        "security.objects.attack_with_bombs",
+        "--one-way-each",
+        "--health-s",
+        str(PATIENCE_S),
+    ]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

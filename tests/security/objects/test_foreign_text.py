@@ -19,7 +19,7 @@ from minipacs.errors import Unreadable
 from minipacs.formats.uids import is_uid
 from minipacs.jobs.contract import kinds_of_work
 from minipacs.logging_setup import JsonLineFormatter, TextLineFormatter
-from security.hostile_objects import HOSTILE_UIDS, PIXELS, write_text_everywhere, write_uid
+from security.objects.hostile_objects import HOSTILE_UIDS, PIXELS, write_text_everywhere, write_uid
 from segmentation.commands.segment import _group_files_by_series
 from stack import settings_for
 
@@ -85,7 +85,7 @@ def test_the_command_segments_into_no_folder_outside_of_its_own(tmp_path: Path) 
 def test_hostile_text_in_every_element_makes_rows_that_any_database_log_and_header_can_hold(tmp_path: Path) -> None:
     import pydicom
 
-    from security.hostile_objects import make_objects
+    from security.objects.hostile_objects import make_objects
 
     for name, file in make_objects().items():
         dataset = write_text_everywhere(pydicom.dcmread(BytesIO(file)), HOSTILE_TEXT)

@@ -1,6 +1,6 @@
 """What becomes of each bomb of `bombs.py`, and how much memory that takes, in a process of its own: JSON lines.
 
-    python tests/security/try_bombs.py
+    python tests/security/objects/try_bombs.py
 
 Each line has kind, where it was sent, outcome, reason, and MB of memory at the most beyond what the process had.
 """

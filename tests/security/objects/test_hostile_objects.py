@@ -18,8 +18,8 @@ from minipacs.doctor.work_checks import check_catalogue
 from minipacs.formats.uids import is_uid
 from minipacs.local.phantom import write_chest_ct
 from minipacs.result_paths import results_root
-from security.hostile_objects import HOSTILE_UIDS, PIXELS, write_text_everywhere, write_uid
-from security.mutants import send_by_c_store, send_by_stow, send_by_upload, wait_until_catalogued
+from security.objects.hostile_objects import HOSTILE_UIDS, PIXELS, write_text_everywhere, write_uid
+from security.objects.mutants import send_by_c_store, send_by_stow, send_by_upload, wait_until_catalogued
 from stack import RunningStack, running
 from waiting import PATIENCE_S
 

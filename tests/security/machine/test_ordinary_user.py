@@ -13,7 +13,7 @@ import pytest
 from minipacs.local.phantom import write_chest_ct
 from stack import running
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "scripts" / "minipacs.service"
 USER = 64321
 """A user that this machine does not know, as in a container."""

@@ -1,6 +1,6 @@
 """Sends each bomb of `bombs.py` to the whole product on a machine of 4 GB, and says what became of it.
 
-    PYTHONPATH=tests .venv/bin/python -m security.attack_with_bombs [--one-way-each] [--health-s 1]
+    PYTHONPATH=tests .venv/bin/python -m security.objects.attack_with_bombs [--one-way-each] [--health-s 1]
 
 They go by C-STORE, STOW-RS and upload to a running `minipacs up`, which has a memory cgroup of 4 GB where this process
 may make one (cgroup 1, as root); else the settings of such a machine. Printed is the table of docs/security.md. Broken
@@ -29,7 +29,7 @@ from sqlalchemy import select
 
 from bombs import FILE_BOMBS, IMAGE_BOMBS, PICTURE_BOMBS
 from minipacs.catalogue import Instance, Rejection
-from security.mutants import Report, Watch, list_processes, post, wait_until_catalogued
+from security.objects.mutants import Report, Watch, list_processes, post, wait_until_catalogued
 from stack import RunningStack, running
 from waiting import PATIENCE_S
 

@@ -1,7 +1,7 @@
 """Mutants of every kind of object, by every way in, leave the whole product as it was: a few of many thousands.
 
-`PYTHONPATH=tests python -m security.mutants 10000` sends as many as one likes; `MINIPACS_TEST_MUTANTS` says how many
-this test sends.
+`PYTHONPATH=tests python -m security.objects.mutants 10000` sends as many as one likes; `MINIPACS_TEST_MUTANTS` says
+how many this test sends.
 """
 
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from security.hostile_objects import make_objects, mutate_values
-from security.mutants import Report, make_mutants, send_mutants
+from security.objects.hostile_objects import make_objects, mutate_values
+from security.objects.mutants import Report, make_mutants, send_mutants
 from stack import running
 
 NUMBER = int(os.environ.get("MINIPACS_TEST_MUTANTS", "120"))

@@ -22,7 +22,7 @@ from minipacs.errors import MinipacsError, NoPicture, Unreadable
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.formats.volume_file import read_volume
-from security.hostile_objects import (
+from security.objects.hostile_objects import (
     HOSTILE_UIDS,
     PIXELS,
     broken_nifti_headers,
@@ -36,7 +36,7 @@ from segmentation.prompting.legacy.picture import encode_png, read_picture
 from segmentation.series_volume import load_volume, read_images, stack_images
 
 NUMBER_OF_MUTANTS = 150
-"""Of each walk; `python -m security.mutants` sends as many as one likes to the whole product."""
+"""Of each walk; `python -m security.objects.mutants` sends as many as one likes to the whole product."""
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from minipacs.settings import Settings
 from waiting import PATIENCE_S
 
 MB = 2**20
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MAX_MB = 300
 """What an attempt may take beside the file: a limit of 256 MB is reached, and no more."""
 HARMLESS = {"JPEG baseline, 2 billion frames"}

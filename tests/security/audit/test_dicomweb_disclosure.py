@@ -13,7 +13,7 @@ from api.auth import accounts
 from front_doors import ADMIN_PASSWORD, OUR_PAGE, FrontDoors, log_in, open_front_doors
 from minipacs import signed_files
 from minipacs.audit.entry import AuditEntry
-from tests.security.test_audit import new_entries
+from tests.security.audit.test_audit import new_entries
 
 STUDY = "1.2.3.4.2"
 FRAMES = f"/dicom-web/studies/{STUDY}/series/1.2/instances/1.2.3/frames/1"

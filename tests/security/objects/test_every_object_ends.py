@@ -31,7 +31,7 @@ from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.queue import JobQueue
 from minipacs.settings import Settings
 from postgres import new_database
-from security.hostile_objects import PIXELS
+from security.objects.hostile_objects import PIXELS
 from stack import settings_for
 
 

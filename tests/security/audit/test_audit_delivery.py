@@ -24,7 +24,7 @@ from minipacs.notifications import outbox
 from minipacs.notifications.outbox import Notifier
 from minipacs.settings import Settings
 from tests.api.conftest import admin, app, caller, settings, viewer  # noqa: F401  # fixtures
-from tests.security.test_audit import STUDY, new_entries, read_entries
+from tests.security.audit.test_audit import STUDY, new_entries, read_entries
 from waiting import until
 
 RANDOM = random.Random(14)
