@@ -55,7 +55,7 @@ class Attempt:
 @pytest.fixture(scope="module")
 def attempts() -> list[Attempt]:
     """Every bomb, tried everywhere in a process of its own."""
-    command = [sys.executable, str(ROOT / "tests" / "security" / "try_bombs.py")]
+    command = [sys.executable, str(ROOT / "tests" / "security" / "objects" / "try_bombs.py")]
     environment = {"PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=4 * PATIENCE_S)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from dicom_objects import ROOT, as_file, image
 from minipacs.catalogue import Rejection
-from minipacs.doctor.work_checks import check_catalogue
+from minipacs.doctor.catalogue_check import check_catalogue
 from minipacs.formats.uids import is_uid
 from minipacs.local.phantom import write_chest_ct
 from minipacs.result_paths import results_root
