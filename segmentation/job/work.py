@@ -14,6 +14,7 @@ from minipacs.archive.content import SeriesContent, StudyContent
 from minipacs.errors import EngineError, ExceedsMemory, MinipacsError, NotAVolume, Unreadable
 from minipacs.formats.parsing import translate_parser_errors
 from minipacs.jobs.contract import EngineStatus, Order, Task
+from minipacs.jobs.task import PERMANENT_ERRORS
 from minipacs.result_paths import results_root
 from minipacs.settings import Settings
 from minipacs.temporary_folders import temporary_folder
@@ -157,9 +158,14 @@ def run(task: Task) -> StudyResult:
             failures.append(error)
 
     if failures:
-        raise failures[0]
+        raise _choose_failure(failures)
 
     return {"segmentations": results, "skipped": skipped, "summary": _summarize_results(results, skipped)}
+
+
+def _choose_failure(failures: Sequence[MinipacsError]) -> MinipacsError:
+    """The failure that stands for the job: where there is one, it is one that another attempt may not repeat."""
+    return next((failure for failure in failures if not isinstance(failure, PERMANENT_ERRORS)), failures[0])
 
 
 def _summarize_results(results: list[SeriesResult], skipped: list[SkippedSeries]) -> str:

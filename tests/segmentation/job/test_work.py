@@ -10,7 +10,7 @@ from sqlalchemy import select
 from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
 from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
-from minipacs.errors import EngineFailed, EngineUnavailable, NotAVolume
+from minipacs.errors import EngineExceedsMemory, EngineFailed, EngineUnavailable, NotAVolume
 from minipacs.jobs.contract import Cancelled
 from segmentation.job import work
 
@@ -273,6 +273,23 @@ def test_an_engine_that_breaks_fails_in_a_sentence(archive, settings, engines, e
         work.run(FakeTask(archive, settings))
     assert failure.value.message.startswith(sentence)
     assert has_no_partial_result(archive, settings)
+
+
+def test_a_failure_that_another_attempt_may_mend_decides_about_the_retry(
+    archive, settings, engines, series, phantom, monkeypatch
+):
+    s = series(uid="1.2.826.0.1.3680043.8.498.1.7", orientation=(0, 1, 0, 0, 0, -1))
+    store_images(archive, s.images(phantom(s)))
+    failures = [EngineExceedsMemory("The first series needs too much."), EngineFailed("The second crashed.")]
+    remaining = iter(failures)
+
+    def fail(*_arguments):
+        raise next(remaining)
+
+    monkeypatch.setattr(work, "_segment_series", fail)
+    with pytest.raises(EngineFailed) as failure:
+        work.run(FakeTask(archive, settings))
+    assert failure.value is failures[1]
 
 
 def test_what_an_engine_says_in_its_error_reaches_no_message(archive, settings, engines):
