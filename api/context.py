@@ -12,6 +12,7 @@ from flask import current_app, g
 from api.auth.password_checks import PasswordChecks
 from api.auth.proof_lookup import ProofLookup
 from api.auth.session_use import SessionUseRecorder
+from api.dicomweb.archive_answer import make_archive_connections
 from api.dicomweb.frame_client import FrameClient
 from api.results.label_filter import FilteredLabelMapCache
 from api.web.wait_limits import ArchiveWaits, WaitLimits
@@ -83,7 +84,7 @@ class AppContext:
     @cached_property
     def orthanc_connections(self) -> urllib3.PoolManager:
         """Connections for the gateway, whose answers stream through."""
-        return urllib3.PoolManager(maxsize=MAX_CONNECTIONS, block=False)
+        return make_archive_connections(MAX_CONNECTIONS)
 
     @cached_property
     def orthanc_authorization(self) -> str:

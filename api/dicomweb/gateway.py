@@ -18,6 +18,7 @@ from flask import Blueprint, Response, request
 
 from api.context import context
 from api.dicomweb import orthanc_fixes, paths, qido_series, qido_studies, restricted_search
+from api.dicomweb.archive_answer import ArchiveAnswer
 from api.dicomweb.frame_client import Frame
 from api.uploads.assign_to_group import assign_to_group, choose_group
 from api.uploads.upload_file import check_free_space
@@ -137,23 +138,24 @@ def assign_stored_study_to_group(study: str | None) -> AbstractContextManager[No
     return nullcontext()
 
 
-def _request_archive(method: str, path: str) -> urllib3.BaseHTTPResponse:
+def _request_archive(method: str, path: str) -> ArchiveAnswer:
     """Ask Orthanc; a GET whose kept connection had gone stale is asked again."""
     url = context().settings.orthanc_url + _archive_path_with_query(path)
     try:
         answer = _request_once(method, url, _headers_for_archive(path))
         if answer.status == 500 and paths.is_frames_path(path):
-            answer.drain_conn()
+            answer.read()  # so that its connection is kept
             answer = _request_once(
                 method, url, {**_headers_for_archive(path), "Accept": orthanc_fixes.UNCOMPRESSED_FRAMES}
             )
+        if answer.status == 404:
+            answer.read()
     except urllib3.exceptions.HTTPError as error:
         raise _make_unreachable(error) from error
     if answer.status in (401, 403):
-        answer.release_conn()
+        answer.close()
         raise ArchiveRefused("The archive refused our credentials.", "Check MINIPACS_ORTHANC_PASSWORD.")
     if answer.status == 404:  # Orthanc's own words would say whether it is somewhere else
-        answer.drain_conn()
         raise NotFound("The archive has nothing at this address.", "GET /dicom-web/studies lists its studies.")
     return answer
 
@@ -168,7 +170,7 @@ def _make_unreachable(error: Exception) -> ArchiveUnreachable:
     return ArchiveUnreachable(f"The archive does not answer ({type(error).__name__}).", "Try again in a moment.")
 
 
-def _request_once(method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+def _request_once(method: str, url: str, headers: dict[str, str]) -> ArchiveAnswer:
     """The beginning of Orthanc's answer. A GET that finds a connection closed is sent again, one that waited is not."""
     if method == "POST":
         received = request.stream  # a body that says it is too long is refused here, before the archive is asked
@@ -194,8 +196,8 @@ def _iterate_body(received: IO[bytes], until_answered: ExitStack) -> Iterator[by
 
 def _send(
     method: str, url: str, headers: dict[str, str], timeout_s: float, body: Iterator[bytes] | None = None
-) -> urllib3.BaseHTTPResponse:
-    return context().orthanc_connections.request(
+) -> ArchiveAnswer:
+    response = context().orthanc_connections.request(
         method,
         url,
         headers=headers,
@@ -206,6 +208,7 @@ def _send(
         retries=False,
         timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), read=timeout_s),
     )
+    return ArchiveAnswer(response, context().archive_waits)
 
 
 def _headers_for_archive(path: str) -> dict[str, str]:
@@ -232,28 +235,37 @@ def _headers_of_gateway() -> dict[str, str]:
     }
 
 
-def _relay_response(path: str, answer: urllib3.BaseHTTPResponse) -> Response:
+def _relay_response(path: str, answer: ArchiveAnswer) -> Response:
     """Orthanc's answer, corrected and streamed."""
     dropped = HOP_BY_HOP | NOT_RELAYED
     headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     if "json" in answer.headers.get("Content-Type", "") and answer.status == 200:
         return _relay_json_response(path, answer, headers)
     if request.method == "POST":  # in XML, or of a store that failed in part
-        body = answer.read()
+        body = _read_body(answer)
         note_named_studies(body)
-        answer.release_conn()
         return Response(body, answer.status, headers)
     if paths.is_frames_path(path) and answer.status == 200:
         headers.extend(FRAME_CACHE_HEADERS.items())
-    return Response(_stream_body(answer), answer.status, headers, direct_passthrough=True)
+    return _stream_response(answer, headers)
 
 
-def _relay_json_response(path: str, answer: urllib3.BaseHTTPResponse, headers: list[tuple[str, str]]) -> Response:
-    body = answer.read()
+def _stream_response(answer: ArchiveAnswer, headers: list[tuple[str, str]]) -> Response:
+    """The answer as it comes. Its first block is waited for here, so that one that stalls is refused in words."""
+    try:
+        answer.wait_for_first_block()
+    except urllib3.exceptions.HTTPError as error:
+        raise _make_unreachable(error) from error
+    response = Response(answer.iterate_blocks(), answer.status, headers, direct_passthrough=True)
+    response.call_on_close(answer.close)
+    return response
+
+
+def _relay_json_response(path: str, answer: ArchiveAnswer, headers: list[tuple[str, str]]) -> Response:
+    body = _read_body(answer)
     note_named_studies(body)
     if request.method == "GET":
         body = restricted_search.hide_in_answer(path, orthanc_fixes.leave_out_empty_modalities(path, body))
-    answer.release_conn()
     return _make_json_response(body, answer.status, headers)
 
 
@@ -273,8 +285,8 @@ def _make_json_response(body: bytes, status: int, headers: list[tuple[str, str]]
     return Response(body, status, headers)
 
 
-def _stream_body(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _read_body(answer: ArchiveAnswer) -> bytes:
     try:
-        yield from answer.stream(CHUNK_BYTES, decode_content=False)
-    finally:
-        answer.release_conn()
+        return answer.read()
+    except urllib3.exceptions.HTTPError as error:
+        raise _make_unreachable(error) from error

@@ -46,13 +46,14 @@ class ArchiveWaits:
     """The requests of one process that wait for the archive's answer. Shared by its threads.
 
     An archive that answers may be asked by all threads at once. For one that does not, a share of them waits long and
-    another share briefly, which finds out when it answers again; all others are refused at once.
+    another share briefly, which finds out when it answers again; all others are refused at once. Who waits for a head
+    and who waits for more of a body have the same shares, but one that comes says nothing of the other.
     """
 
     def __init__(self, threads: int) -> None:
         self._share = max(1, threads // SHARE_OF_EACH)
         self._waiting_long = self._waiting_briefly = 0
-        self._answered_at = -float("inf")
+        self._head_came_at = self._body_came_at = -float("inf")
         self._lock = threading.Lock()
 
     @contextmanager
@@ -61,17 +62,29 @@ class ArchiveWaits:
 
         Raises `FrontDoorBusy` where it answers nobody and enough wait for it.
         """
+        with self._take_place(longest_s, self._head_came_at) as timeout_s:
+            yield timeout_s
+            self._head_came_at = time.monotonic()
+
+    @contextmanager
+    def wait_for_body(self, longest_s: float) -> Iterator[float]:
+        """The same for the next piece of an answer whose head has come."""
+        with self._take_place(longest_s, self._body_came_at) as timeout_s:
+            yield timeout_s
+            self._body_came_at = time.monotonic()
+
+    @contextmanager
+    def _take_place(self, longest_s: float, came_at: float) -> Iterator[float]:
         with self._lock:
             is_long = self._waiting_long < self._share
             if is_long:
                 self._waiting_long += 1
-            elif self._waiting_briefly < self._share or time.monotonic() - self._answered_at < BRIEF_WAIT_S:
+            elif self._waiting_briefly < self._share or time.monotonic() - came_at < BRIEF_WAIT_S:
                 self._waiting_briefly += 1
             else:
                 raise FrontDoorBusy("The archive does not answer; too many requests wait for it.", "Try again later.")
         try:
             yield longest_s if is_long else min(longest_s, BRIEF_WAIT_S)
-            self._answered_at = time.monotonic()
         finally:
             with self._lock:
                 if is_long:

@@ -303,12 +303,12 @@ class Archive:
         with self._wait(self._timeout_s) as timeout_s:
             request = self._client.build_request(method, self.url + path, timeout=timeout_s, **options)
             response: httpx.Response = self._client.send(request, stream=stream)
-        if stream:
-            try:
-                check_object_size(int(response.headers.get("Content-Length") or 0))
-                response.read()
-            finally:
-                response.close()
+            if stream:
+                try:
+                    check_object_size(int(response.headers.get("Content-Length") or 0))
+                    response.read()
+                finally:
+                    response.close()
         return response
 
 
