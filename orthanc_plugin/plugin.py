@@ -5,6 +5,7 @@ The notification is one UDP datagram: it never waits and never fails Orthanc. It
 password at this Orthanc, which both know. When it is lost, no study is: the job service reads the change log. Below
 MINIPACS_RESERVE_MB of free disk the sender keeps its image. Where RemoteAccessAllowed is false, the HTTP port is closed
 to other machines: Orthanc 1.10.1 can bind it to every address alone.
+Associations that Orthanc has given up are closed (`dropped_associations.py`).
 """
 
 import ctypes
@@ -17,6 +18,7 @@ import struct
 import time
 
 import orthanc
+from dropped_associations import DroppedAssociations, is_watch_possible
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
 DISK_CHECK_S = 1.0
@@ -82,11 +84,16 @@ def register(sdk, environ):
     address = environ.get("MINIPACS_STABLE_STUDY_ADDRESS") or environ.get("MINIPACS_DOORBELL") or "127.0.0.1:8043"
     host, _, port = address.rpartition(":")
     is_local = not configuration.get("RemoteAccessAllowed", False)
+    dropped = DroppedAssociations(configuration.get("DicomPort", 4242))
 
     def on_change(change_type, _level, study_id):
         if change_type == sdk.ChangeType.STABLE_STUDY and not notify((host, int(port)), study_id, key):
             sdk.LogInfo("minipacs: the notification was not sent; the job service will read the change log")
         is_started = change_type == sdk.ChangeType.ORTHANC_STARTED
+        if is_started and is_watch_possible(configuration):
+            dropped.start()
+        elif change_type == sdk.ChangeType.ORTHANC_STOPPED:
+            dropped.stop()
         if is_started and is_local and not close_to_other_machines(configuration.get("HttpPort", 8042)):
             sdk.LogWarning("minipacs: the HTTP port is not closed to other machines; Orthanc refuses them itself")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-ChangeType = SimpleNamespace(STABLE_STUDY=1, NEW_INSTANCE=2, ORTHANC_STARTED=3)
+ChangeType = SimpleNamespace(STABLE_STUDY=1, NEW_INSTANCE=2, ORTHANC_STARTED=3, ORTHANC_STOPPED=4)
 callbacks: list[Callable[[int, int, str], None]] = []
 store_filters: list[Callable[[object], int]] = []
 said: list[str] = []

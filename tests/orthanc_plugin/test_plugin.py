@@ -34,6 +34,7 @@ def receiver() -> Iterator[socket.socket]:
 def plugin_loaded(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[ModuleType]:
     sdk = load(HERE / "fake_orthanc.py", "orthanc")
     monkeypatch.setitem(sys.modules, "orthanc", sdk)
+    monkeypatch.syspath_prepend(str(PLUGIN.parent))
     monkeypatch.setenv("MINIPACS_STABLE_STUDY_ADDRESS", f"127.0.0.1:{port}")
     load(PLUGIN, "plugin_under_test")
     yield sdk
