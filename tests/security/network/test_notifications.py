@@ -31,7 +31,9 @@ def plugin() -> ModuleType:
     source = (ROOT / "orthanc_plugin" / "plugin.py").read_text("utf-8")
     module = ModuleType("plugin")
     code = source.replace("import orthanc\n", "").replace("register(orthanc, os.environ)", "")
-    exec(compile(code, "plugin.py", "exec"), module.__dict__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "orthanc_plugin"))  # as Orthanc does
+        exec(compile(code, "plugin.py", "exec"), module.__dict__)
     return module
 
 
