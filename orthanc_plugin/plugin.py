@@ -4,31 +4,26 @@
 The notification is one UDP datagram: it never waits and never fails Orthanc. It is signed with the job service's
 password at this Orthanc, which both know. When it is lost, no study is: the job service reads the change log. Below
 MINIPACS_RESERVE_MB of free disk the sender keeps its image. Where RemoteAccessAllowed is false, the HTTP port is closed
-to other machines: Orthanc 1.10.1 can bind it to every address alone.
-Associations that Orthanc has given up are closed (`dropped_associations.py`).
+to other machines (`loopback_port.py`).
+Associations that Orthanc has given up are closed (`dropped_associations.py`). Two routes say what Orthanc's own do not:
+what instances hold (`instance_contents.py`), and what was deleted (`deletion_log.py`).
 """
 
-import ctypes
 import hmac
 import json
 import os
 import shutil
 import socket
-import struct
 import time
 
+import deletion_log
+import instance_contents
 import orthanc
 from dropped_associations import DroppedAssociations, is_watch_possible
+from loopback_port import close_to_other_machines
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1
 DISK_CHECK_S = 1.0
-SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
-LOOPBACK_FILTER = (  # classic BPF (operation, jump if true, if false, operand)
-    (0x30, 0, 0, 0xFFF0000C),  # the first byte of the IPv4 source address
-    (0x15, 0, 1, 127),  # is 127?
-    (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
-    (0x06, 0, 0, 0),  # drop it
-)
 
 
 def notify(address, study_id, key):
@@ -42,25 +37,6 @@ def notify(address, study_id, key):
     except OSError:
         return False
     return True
-
-
-def close_to_other_machines(port):
-    """Let the kernel drop what comes to our listening TCP port from elsewhere than 127.0.0.0/8; whether it will."""
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in LOOPBACK_FILTER))
-    program = struct.pack("HL", len(LOOPBACK_FILTER), ctypes.addressof(code))
-    is_closed = False
-    for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            if not os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(int(descriptor))) as own:
-                listens = own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                if listens and own.family == socket.AF_INET and own.getsockname()[1] == port:
-                    own.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-                    is_closed = True
-        except OSError:  # another thread closed it meanwhile, or the kernel has no filters
-            continue
-    return is_closed
 
 
 def make_store_filter(folder, reserve_mb):
@@ -86,8 +62,12 @@ def register(sdk, environ):
     is_local = not configuration.get("RemoteAccessAllowed", False)
     dropped = DroppedAssociations(configuration.get("DicomPort", 4242))
 
-    def on_change(change_type, _level, study_id):
-        if change_type == sdk.ChangeType.STABLE_STUDY and not notify((host, int(port)), study_id, key):
+    instance_contents.register(sdk)
+    append_deletion = deletion_log.register(sdk)
+
+    def on_change(change_type, level, resource_id):
+        append_deletion(change_type, level, resource_id)
+        if change_type == sdk.ChangeType.STABLE_STUDY and not notify((host, int(port)), resource_id, key):
             sdk.LogInfo("minipacs: the notification was not sent; the job service will read the change log")
         is_started = change_type == sdk.ChangeType.ORTHANC_STARTED
         if is_started and is_watch_possible(configuration):

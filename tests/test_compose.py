@@ -35,6 +35,12 @@ def compose(file: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(file.read_text("utf-8")))
 
 
+def test_orthanc_has_every_file_of_our_plugin(compose: dict[str, Any]) -> None:
+    mounts = compose["services"]["orthanc"]["volumes"]
+    for path in (ROOT / "orthanc_plugin").glob("*.py"):
+        assert f"./orthanc_plugin/{path.name}:/minipacs/{path.name}:ro" in mounts
+
+
 def test_it_keeps_the_compose_specification(file: Path) -> None:
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*check, str(file)], capture_output=True, text=True, check=False)
