@@ -29,7 +29,7 @@ from pydicom import dcmread
 from scipy import ndimage
 
 from minipacs.archive.client import Archive
-from minipacs.archive.content import SeriesContent
+from minipacs.archive.content import InstanceContent, SeriesContent
 from minipacs.database import Database
 from minipacs.formats.geometry import ras_to_lps, reverse_index_order
 from minipacs.settings import Settings
@@ -117,7 +117,8 @@ class FolderArchive:
 
     def read_series(self, series_id: str) -> tuple[str, SeriesContent]:
         """The series of all files, and its study."""
-        instances = tuple((str(dcmread(f, stop_before_pixels=True).SOPInstanceUID), str(f)) for f in self._files)
+        headers = ((dcmread(file, stop_before_pixels=True), file) for file in self._files)
+        instances = tuple(InstanceContent(str(header.SOPInstanceUID), str(file)) for header, file in headers)
         return "1.2", SeriesContent(series_id, series_id, "CT", "", "", instances)
 
     def read_file(self, instance_id: str) -> bytes:

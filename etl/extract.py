@@ -229,4 +229,4 @@ class ArchivedInstances:
 
 def list_series_items(series: SeriesContent) -> Iterator[SourceItem]:
     """The instances of a series as source items, by SOP Instance UID."""
-    return (SourceItem(ARCHIVE_PREFIX + instance_id) for _uid, instance_id in series.instances)
+    return (SourceItem(ARCHIVE_PREFIX + instance.instance_id) for instance in series.instances)

@@ -24,7 +24,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from api import create_app
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Series, Study
 from minipacs.database import Database
 from minipacs.jobs.claimed_job import ClaimedJob
@@ -89,7 +89,7 @@ def content(database: Database, study: str) -> StudyContent:
             for s in session.scalars(select(Series).where(Series.study_instance_uid == study))
             if (
                 instances := [
-                    (uid, "")
+                    InstanceContent(uid, "")
                     for uid in session.scalars(
                         select(Instance.sop_instance_uid).where(Instance.series_instance_uid == s.series_instance_uid)
                     )

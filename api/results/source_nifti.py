@@ -43,7 +43,7 @@ def _write_source_nifti(context: AppContext, label_map: Path, series_instance_ui
     if not found:
         raise NotInArchive("The archive does not hold the images of this series any more.", "Send them again.")
     _, series = context.archive.read_series(found[0])
-    images = context.archive.read_datasets(key for _, key in series.instances)
+    images = context.archive.read_datasets(instance.instance_id for instance in series.instances)
 
     with translate_parser_errors("An image of the series has a broken element", kind=NotAVolume):
         content = make_source_nifti(label_map, images)

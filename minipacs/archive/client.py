@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,8 @@ import httpx
 import pydicom
 from pyorthanc import Orthanc
 
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
+from minipacs.archive.file_contents import FileContent, FileContentReader
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
 from minipacs.formats.dicom_file import read_dicom
 from minipacs.formats.uids import is_uid
@@ -91,6 +92,7 @@ class Archive:
         """`wait`: what every request waits in; given the longest time in seconds, it says how long it may be."""
         self.url = settings.orthanc_url
         self._timeout_s, self._wait = timeout_s, wait
+        self._file_contents = FileContentReader(self._request_json)
         self._client = Orthanc(
             self.url,
             username=settings.orthanc_user,
@@ -188,9 +190,10 @@ class Archive:
     def read_study(self, study_id: str) -> StudyContent:
         """What the study holds, without pixels."""
         study = self._request_json("GET", f"/studies/{study_id}")
-        instances: dict[str, list[tuple[str, str]]] = {}
-        for entry in self._request_json("GET", f"/studies/{study_id}/instances?expand"):
-            instances.setdefault(str(entry["ParentSeries"]), []).append(_parse_instance(entry))
+        instances: dict[str, list[InstanceContent]] = {}
+        entries = self._request_json("GET", f"/studies/{study_id}/instances?expand")
+        for entry, instance in self._read_instances(entries):
+            instances.setdefault(str(entry["ParentSeries"]), []).append(instance)
         series = [
             _parse_series(s, instances.get(str(s["ID"]), []))
             for s in self._request_json("GET", f"/studies/{study_id}/series?expand")
@@ -202,10 +205,25 @@ class Archive:
         """The Study Instance UID of a series, and what it holds, without pixels."""
         series = self._request_json("GET", f"/series/{series_id}")
         study = self._request_json("GET", f"/studies/{series['ParentStudy']}")
-        instances = [
-            _parse_instance(entry) for entry in self._request_json("GET", f"/series/{series_id}/instances?expand")
-        ]
+        entries = self._request_json("GET", f"/series/{series_id}/instances?expand")
+        instances = [instance for _, instance in self._read_instances(entries)]
         return _read_uid(study, "StudyInstanceUID"), _parse_series(series, instances)
+
+    def _read_instances(self, entries: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], InstanceContent]]:
+        """Orthanc's descriptions of instances, each with its content; the instances deleted meanwhile are left out."""
+        files = self.read_file_contents({str(e["ID"]): str(e["FileUuid"]) for e in entries})
+        for entry in entries:
+            instance_id = str(entry["ID"])
+            if (file := files.get(instance_id)) is not None:
+                uid = _read_uid(entry, "SOPInstanceUID")
+                yield entry, InstanceContent(uid, instance_id, file.content_md5, file.uuid, file.size)
+
+    def read_file_contents(self, file_uuids: Mapping[str, str]) -> dict[str, FileContent]:
+        """What the files of these instances hold; the instances that are not there are left out.
+
+        `file_uuids`: the UUID that each instance's file had lately, where it is known, and empty where it is not.
+        """
+        return self._file_contents.read(file_uuids)
 
     def list_instance_ids(self) -> list[str]:
         """Orthanc's identifiers of all instances, as they are at one moment."""
@@ -222,8 +240,8 @@ class Archive:
             series = self._request_json("POST", "/tools/bulk-content", json=query) if series_ids else []
             study_of = {str(one["ID"]): str(one["ParentStudy"]) for one in series}
             for entry in entries:
-                uid, instance_id = _parse_instance(entry)
-                yield ArchivedInstance(instance_id, uid, study_of.get(str(entry["ParentSeries"]), ""))
+                uid = _read_uid(entry, "SOPInstanceUID")
+                yield ArchivedInstance(str(entry["ID"]), uid, study_of.get(str(entry["ParentSeries"]), ""))
 
     def list_stored_files(self, instance_ids: Iterable[str]) -> Iterator[StoredFile]:
         """The files of these instances in Orthanc's storage; instances deleted meanwhile are left out."""
@@ -318,12 +336,7 @@ def _read_uid(resource: dict[str, Any], keyword: str) -> str:
     return text if is_uid(text) else ""
 
 
-def _parse_instance(instance: dict[str, Any]) -> tuple[str, str]:
-    """SOP Instance UID, empty where it is none, and Orthanc's identifier."""
-    return _read_uid(instance, "SOPInstanceUID"), str(instance["ID"])
-
-
-def _parse_series(series: dict[str, Any], instances: list[tuple[str, str]]) -> SeriesContent:
+def _parse_series(series: dict[str, Any], instances: list[InstanceContent]) -> SeriesContent:
     """Orthanc's description of a series as a `SeriesContent`."""
     tags = series["MainDicomTags"]
     return SeriesContent(

@@ -59,6 +59,7 @@ class Work(Protocol):
         """What this study needs of this kind of work, as orders whose `kind` is the name of its entry point.
 
         Called in the job service: no heavy imports. It is called once more for a deleted study, without series.
+        The study bears the content of each instance (`InstanceContent`): MD5, size and identifiers, no pixels.
         """
 
     def run(self, task: Task) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Planner:
         many jobs. Once for each raise: while the job runs, it is not done, and reconciliation makes it due again.
         """
         rejected = find_rejections_below_limits(session, self._limits)
-        of_study = {ARCHIVE_PREFIX + instance_id for series in study.series for _uid, instance_id in series.instances}
+        of_study = {ARCHIVE_PREFIX + one.instance_id for series in study.series for one in series.instances}
         if not rejected & of_study:
             return 0
         queued = sum(self.jobs.submit_again(session, order) for order in orders if order.kind == CATALOGUE_KIND)

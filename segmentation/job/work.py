@@ -264,7 +264,7 @@ def _download_series(task: Task, series: SeriesContent, folder: Path, report: Pr
         for start in range(0, total, DOWNLOADS_PER_STEP):
             report("download", start, total)
             step = slice(start, start + DOWNLOADS_PER_STEP)
-            contents = pool.map(lambda instance: task.archive.read_file(instance[1]), series.instances[step])
+            contents = pool.map(lambda instance: task.archive.read_file(instance.instance_id), series.instances[step])
             for file, content in zip(files[step], contents, strict=True):
                 file.write_bytes(content)
 
@@ -274,4 +274,4 @@ def _download_series(task: Task, series: SeriesContent, folder: Path, report: Pr
 def _read_body_part(task: Task, series: SeriesContent) -> str:
     """Body Part Examined (0018,0015) of the first instance."""
     with translate_parser_errors("An image of the series has a broken element"):
-        return str(task.archive.read_dataset(series.instances[0][1]).get("BodyPartExamined") or "")
+        return str(task.archive.read_dataset(series.instances[0].instance_id).get("BodyPartExamined") or "")

@@ -132,7 +132,7 @@ class VolumeCache:
 
     def _fetch_series(self, study_uid: str, content: SeriesContent) -> LoadedSeries:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            files = pool.map(lambda instance: BytesIO(self._archive.read_file(instance[1])), content.instances)
+            files = pool.map(lambda instance: BytesIO(self._archive.read_file(instance.instance_id)), content.instances)
             slices = stack_images(read_images(files), minimum=MIN_SLICES)
 
         volume = load_volume(slices)

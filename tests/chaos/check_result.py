@@ -80,7 +80,7 @@ def is_complete(product: Product, study: SmallStudy) -> bool:
 def _is_whole(content: StudyContent, study: SmallStudy) -> bool:
     """Whether the archive holds exactly the images of the study."""
     source = [s for s in content.series if s.series_instance_uid == study.series_instance_uid]
-    return [uid for s in source for uid, _ in s.instances] == sorted(study.sop_instance_uids)
+    return [i.sop_instance_uid for s in source for i in s.instances] == sorted(study.sop_instance_uids)
 
 
 def _check_segmentations(product: Product, study: SmallStudy, result: CheckResult) -> None:
@@ -99,7 +99,7 @@ def _check_segmentations(product: Product, study: SmallStudy, result: CheckResul
             result.lost.append(f"{modality} of {uid}")
         elif len(results) > 1:
             result.duplicated.append(f"{len(results)} {modality} of {uid}")
-        elif modality == "SEG" and _read_source_uids(product.archive.read_dataset(results[0][1])) != set(
+        elif modality == "SEG" and _read_source_uids(product.archive.read_dataset(results[0].instance_id)) != set(
             study.sop_instance_uids
         ):
             result.lost.append(f"SEG of {uid} is of a part of it")
@@ -117,7 +117,7 @@ def _check_rows(product: Product, study: SmallStudy, result: CheckResult) -> Non
         content = product.archive.read_study(product.archive.find_study_id(uid))
     except NotInArchive:
         return
-    archived = {i for s in content.series for i, _ in s.instances}
+    archived = {i.sop_instance_uid for s in content.series for i in s.instances}
     of_study = Series.study_instance_uid == uid
     with product.database.reading() as session:
         rows = set(session.scalars(select(Instance.sop_instance_uid).join(Series, _join_series()).where(of_study)))

@@ -76,7 +76,7 @@ def test_sending_the_same_study_again_changes_nothing(stack: RunningStack, tmp_p
 
     def content() -> tuple[int, int, list[int], list[str]]:
         """Of this study alone: others of the same product may still be worked on."""
-        held = {identifier for s in stack.archive.read_study(study_id).series for _, identifier in s.instances}
+        held = {i.instance_id for s in stack.archive.read_study(study_id).series for i in s.instances}
         changes = stack.archive.read_changes(0, limit=100_000).entries
         arrivals = [c for c in changes if c.type == "NewInstance" and c.resource_id in held]
         catalogued = stack.get_json("/patients/TWICE/counts")["image_count"]
@@ -133,7 +133,7 @@ def _seg_dataset(stack: RunningStack, study: str) -> pydicom.Dataset:
     content = stack.archive.read_study(stack.archive.find_study_id(study))
     (uid,) = stack.segs(study)
     (series,) = [s for s in content.series if s.series_instance_uid == uid]
-    return stack.archive.read_dataset(series.instances[0][1])
+    return stack.archive.read_dataset(series.instances[0].instance_id)
 
 
 def test_a_study_that_is_no_volume_ends_in_a_sentence(stack: RunningStack) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.errors import NotInArchive
 
 STUDY = "1.2.3.4.1"
-CT = SeriesContent("s", "1.2.3.4.1.1", "CT", "Maker", "Chest", (("1.2.3.4.1.1.1", "i"),))
+CT = SeriesContent("s", "1.2.3.4.1.1", "CT", "Maker", "Chest", (InstanceContent("1.2.3.4.1.1.1", "i"),))
 
 
 class AnArchive:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from minipacs.archive.client import Change, ChangePage
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs import planner
@@ -17,7 +17,9 @@ from minipacs.jobs.record import Job
 from minipacs.settings import Settings
 
 STUDY = StudyContent(
-    "study-a", "1.2.3", (SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"),)),)
+    "study-a",
+    "1.2.3",
+    (SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (InstanceContent("1.2.3.1.1", "i1"),)),),
 )
 
 
@@ -129,7 +131,7 @@ def test_our_own_result_starts_no_new_work(
     arrives(archive)
     archive.stable.add("study-a")
     study_planner.step(notified_studies={"study-a"})
-    ours = SeriesContent("series-b", "2.25.1", "SEG", "minipacs", "slicer", (("2.25.2", "i2"),))
+    ours = SeriesContent("series-b", "2.25.1", "SEG", "minipacs", "slicer", (InstanceContent("2.25.2", "i2"),))
     arrives(archive, StudyContent("study-a", "1.2.3", (*STUDY.series, ours)))
     study_planner.step(notified_studies={"study-a"})
     assert len(jobs(database)) == 1
@@ -139,7 +141,14 @@ def test_a_late_instance_makes_new_work(archive: ArchiveInMemory, study_planner:
     arrives(archive)
     archive.stable.add("study-a")
     study_planner.step(notified_studies={"study-a"})
-    grown = SeriesContent("series-a", "1.2.3.1", "CT", "ACME", "chest", (("1.2.3.1.1", "i1"), ("1.2.3.1.2", "i2")))
+    grown = SeriesContent(
+        "series-a",
+        "1.2.3.1",
+        "CT",
+        "ACME",
+        "chest",
+        (InstanceContent("1.2.3.1.1", "i1"), InstanceContent("1.2.3.1.2", "i2")),
+    )
     arrives(archive, StudyContent("study-a", "1.2.3", (grown,)))
     study_planner.step(notified_studies={"study-a"})
     assert len(jobs(database)) == 2

@@ -22,7 +22,7 @@ from etl.records import Outcome, SourceItem
 from etl.transform import transform
 from etl.work import orders, run
 from minipacs.archive.client import Archive, ArchivedInstance
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Rejection
 from minipacs.database import Database
 from minipacs.doctor import catalogue_check
@@ -46,7 +46,7 @@ class MemoryArchive:
         """Put files into a study of Orthanc's."""
         ids = [f"{study_id}-{number}" for number in range(len(files))]
         self.files.update(zip(ids, files, strict=True))
-        uids = [(f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(ids)]
+        uids = [InstanceContent(f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(ids)]
         series = SeriesContent(f"{study_id}-s", f"{ROOT}.1.1", "CT", "", "", tuple(uids))
         self.studies[study_id] = StudyContent(study_id, f"{ROOT}.1", (series,))
 
@@ -62,7 +62,7 @@ class MemoryArchive:
 
     def list_instance_ids(self) -> list[str]:
         """Of all studies."""
-        return [key for study in self.studies.values() for series in study.series for _, key in series.instances]
+        return [i.instance_id for study in self.studies.values() for series in study.series for i in series.instances]
 
     def count_instances(self) -> int:
         """Of all studies."""
@@ -72,9 +72,9 @@ class MemoryArchive:
         """Those that are there."""
         wanted = set(instance_ids)
         for study_id, study in self.studies.items():
-            for uid, key in study.series[0].instances:
-                if key in wanted:
-                    yield ArchivedInstance(key, uid, study_id)
+            for instance in study.series[0].instances:
+                if instance.instance_id in wanted:
+                    yield ArchivedInstance(instance.instance_id, instance.sop_instance_uid, study_id)
 
     def read_file(self, instance_id: str) -> bytes:
         """A file; an empty one is lost."""

@@ -14,7 +14,7 @@ from etl.options import Options
 from etl.records import SourceItem
 from etl.transform import transform
 from minipacs import result_paths
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.errors import Unreadable
 from minipacs.formats.uids import is_uid
 from minipacs.jobs.contract import kinds_of_work
@@ -52,7 +52,7 @@ def test_the_gateway_passes_no_path_with_dots_in_place_of_a_uid(path: str) -> No
 
 def test_a_study_whose_uid_is_none_is_catalogued_and_never_segmented(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
-    series = SeriesContent("s", "", "CT", "", "", (("", "i1"), ("", "i2")))
+    series = SeriesContent("s", "", "CT", "", "", (InstanceContent("", "i1"), InstanceContent("", "i2")))
     study = StudyContent("an identifier of Orthanc's", "", (series,))
 
     (order,) = kinds_of_work()["catalogue"].orders(study, settings)
@@ -63,8 +63,8 @@ def test_a_study_whose_uid_is_none_is_catalogued_and_never_segmented(tmp_path: P
 
 
 def test_instances_whose_uids_are_none_still_change_the_digest_of_their_series() -> None:
-    one = SeriesContent("s", "1.2", "CT", "", "", (("", "i1"),))
-    two = SeriesContent("s", "1.2", "CT", "", "", (("", "i1"), ("", "i2")))
+    one = SeriesContent("s", "1.2", "CT", "", "", (InstanceContent("", "i1"),))
+    two = SeriesContent("s", "1.2", "CT", "", "", (InstanceContent("", "i1"), InstanceContent("", "i2")))
 
     assert one.digest != two.digest
 

@@ -15,7 +15,7 @@ from etl import command, work
 from etl.extract import ARCHIVE_PREFIX
 from etl.rendering import png_files
 from minipacs.archive.client import ChangePage
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from minipacs.catalogue import Instance, Rejection, Rendering
 from minipacs.database import Database
 from minipacs.errors import SettingsError
@@ -42,7 +42,7 @@ class OneStudy:
 
     def __init__(self, files: Iterable[bytes]) -> None:
         self.files = {f"{STUDY_ID}-{number}": file for number, file in enumerate(files)}
-        uids = tuple((f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(self.files))
+        uids = tuple(InstanceContent(f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(self.files))
         series = SeriesContent("s", f"{ROOT}.1.1", "CT", "", "", uids)
         self.study = StudyContent(STUDY_ID, f"{ROOT}.1", (series,))
 

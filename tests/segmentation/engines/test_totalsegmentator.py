@@ -92,10 +92,10 @@ def test_the_real_package_segments_with_a_tiny_network(settings, body, tmp_path)
 
 
 def test_work_on_a_gpu_goes_to_workers_that_have_one(totalsegmentator_python):
-    from minipacs.archive.content import SeriesContent, StudyContent
+    from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
     from segmentation.job import work
 
-    series = SeriesContent("1", "1.2.3", "CT", "Maker", "Thorax", (("1.2.3.1", "1"),))
+    series = SeriesContent("1", "1.2.3", "CT", "Maker", "Thorax", (InstanceContent("1.2.3.1", "1"),))
     study = StudyContent("1", "1.2", (series,))
     settings = replace(totalsegmentator_python, engine="totalsegmentator")
     assert [order.needs for order in work.orders(study, settings)] == ["cpu"]

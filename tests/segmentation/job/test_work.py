@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
-from minipacs.archive.content import MANUFACTURER, SeriesContent, StudyContent
+from minipacs.archive.content import MANUFACTURER, InstanceContent, SeriesContent, StudyContent
 from minipacs.catalogue import SegmentationResult
 from minipacs.database import Database
 from minipacs.errors import EngineExceedsMemory, EngineFailed, EngineUnavailable, NotAVolume
@@ -64,7 +64,7 @@ class FakeArchive:
 
 def make_series_content(headers):
     first = headers[0]
-    instances = tuple(sorted((str(h.SOPInstanceUID), str(h.SOPInstanceUID)) for h in headers))
+    instances = tuple(sorted(InstanceContent(str(h.SOPInstanceUID), str(h.SOPInstanceUID)) for h in headers))
     return SeriesContent(
         str(first.SeriesInstanceUID),
         str(first.SeriesInstanceUID),
@@ -159,7 +159,7 @@ def test_nothing_can_be_asked_of_a_study_without_images(settings, engines):
 
 
 def test_a_study_without_images_of_its_own_is_no_order(settings, engines):
-    report = SeriesContent("s", "1.2", "SR", "", "", (("1.3", "i"),))
+    report = SeriesContent("s", "1.2", "SR", "", "", (InstanceContent("1.3", "i"),))
     assert work.orders(StudyContent("s", "1", (report,)), settings) == []
     assert work.orders(StudyContent("s", "1", ()), settings) == []
 

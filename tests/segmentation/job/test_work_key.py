@@ -4,12 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from minipacs.archive.content import SeriesContent, StudyContent
+from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
 from segmentation.identity import Identity, digest_parameters
 from segmentation.job import work
 
-CT = SeriesContent("a", "1.2.3.1", "CT", "Phantom Makers", "Thorax", (("1.2.3.1.1", "x"), ("1.2.3.1.2", "y")))
-OURS = SeriesContent("b", "2.25.9", "SEG", "minipacs", "", (("2.25.9.1", "z"),))
+CT = SeriesContent(
+    "a",
+    "1.2.3.1",
+    "CT",
+    "Phantom Makers",
+    "Thorax",
+    (InstanceContent("1.2.3.1.1", "x"), InstanceContent("1.2.3.1.2", "y")),
+)
+OURS = SeriesContent("b", "2.25.9", "SEG", "minipacs", "", (InstanceContent("2.25.9.1", "z"),))
 STUDY = StudyContent("s", "1.2.3", (CT, OURS))
 BEGIN = "segment/1.2.3/e68ad8b3f0ccedd4e79e765f03da5294"
 RULES = """type = "BINARY"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from minipacs.archive.content import SeriesContent
+from minipacs.archive.content import InstanceContent, SeriesContent
 from minipacs.database import Database
 from minipacs.settings import Settings
 from segmentation.prompting.service import PromptService
@@ -34,7 +34,8 @@ class MemoryArchive:
 
     def read_series(self, uid: str) -> tuple[str, SeriesContent]:
         uids = sorted(str(image.SOPInstanceUID) for image in self.content[uid])
-        return "1.2", SeriesContent(uid, uid, "CT", "", "", tuple((each, f"{uid}|{each}") for each in uids))
+        instances = tuple(InstanceContent(each, f"{uid}|{each}") for each in uids)
+        return "1.2", SeriesContent(uid, uid, "CT", "", "", instances)
 
     def store_file(self, content: bytes) -> None:
         self.stored.append(content)
