@@ -17,6 +17,7 @@ import pydicom
 from pyorthanc import Orthanc
 
 from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
+from minipacs.archive.deletions import DeletionCursor, DeletionPage, parse_page
 from minipacs.archive.file_contents import FileContent, FileContentReader
 from minipacs.errors import ArchiveRefused, ArchiveUnreachable, NotInArchive
 from minipacs.formats.dicom_file import read_dicom
@@ -224,6 +225,14 @@ class Archive:
         `file_uuids`: the UUID that each instance's file had lately, where it is known, and empty where it is not.
         """
         return self._file_contents.read(file_uuids)
+
+    def read_deletions(self, cursor: DeletionCursor) -> DeletionPage | None:
+        """A page of our plugin's log of deletions after the cursor; `None` where Orthanc has no such log."""
+        query = {"epoch": cursor.epoch, "since": str(cursor.position)}
+        try:
+            return parse_page(self._request_json("GET", "/minipacs/deletions", params=query))
+        except NotInArchive:
+            return None
 
     def list_instance_ids(self) -> list[str]:
         """Orthanc's identifiers of all instances, as they are at one moment."""

@@ -1,8 +1,9 @@
-"""What a real Orthanc says of the content of its instances, with our plugin and without."""
+"""What a real Orthanc says of the content of its instances and of deletions, with our plugin and without."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +12,13 @@ import pytest
 
 from dicom_objects import ROOT, as_file, image
 from minipacs.archive import local_orthanc
+from minipacs.archive.client import Archive
 from minipacs.archive.content import InstanceContent
-from minipacs.archive.identifiers import compute_series_key, compute_study_key
+from minipacs.archive.deletions import DeletionCursor, DeletionPage, read_deletion_log
+from minipacs.archive.identifiers import compute_archive_patient_id, compute_series_key, compute_study_key
 from minipacs.secrets import orthanc_password
 from orthanc_server import OrthancServer, running_orthanc
+from waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -112,3 +116,48 @@ def test_more_instances_than_a_request_may_have_are_read_in_several(server: Orth
 def test_nobody_reads_contents_or_deletions_without_orthancs_password(server: OrthancServer) -> None:
     assert httpx.post(server.settings.orthanc_url + "/minipacs/content", json=[]).status_code == 401
     assert httpx.get(server.settings.orthanc_url + "/minipacs/deletions").status_code == 401
+
+
+@pytest.fixture
+def with_plugin(tmp_path: Path) -> Iterator[OrthancServer]:
+    """An Orthanc of one test, for it is started again."""
+    with running_orthanc(tmp_path) as server:
+        yield server
+
+
+def read_page(archive: Archive, cursor: DeletionCursor) -> DeletionPage:
+    (page,) = read_deletion_log(archive.read_deletions, cursor)
+    return page
+
+
+def test_every_deleted_resource_is_in_the_log_until_orthanc_is_started_again(with_plugin: OrthancServer) -> None:
+    archive = with_plugin.archive
+    keys = [archive.store_file(file) for file in FILES]
+    first_look = read_page(archive, DeletionCursor())
+    assert (first_look.is_complete, first_look.entries) == (False, ())
+
+    delete(with_plugin, f"/instances/{keys[0]}")
+    page = until(lambda: (page := read_page(archive, first_look.cursor)).entries and page, what="a deletion")
+    assert page.is_complete
+    assert [(entry.level, entry.resource_id) for entry in page.entries] == [("Instance", keys[0])]
+
+    delete(with_plugin, f"/studies/{STUDY_KEY}")
+    patient = ("Patient", compute_archive_patient_id("P1"))
+    study, series = ("Study", STUDY_KEY), ("Series", SERIES_KEY)
+    gone = {patient, study, series, ("Instance", keys[1]), ("Instance", keys[2])}
+    until(lambda: len(read_page(archive, page.cursor).entries) == len(gone), what="the deletions of a study")
+    last_page = read_page(archive, page.cursor)
+    assert {(entry.level, entry.resource_id) for entry in last_page.entries} == gone
+    assert [entry.number for entry in last_page.entries] == list(range(2, 2 + len(gone)))
+
+    with_plugin.stop()
+    with_plugin.start()
+    after_start = read_page(archive, last_page.cursor)
+    assert not after_start.is_complete
+    assert after_start.cursor.epoch != last_page.cursor.epoch
+    assert read_page(archive, after_start.cursor).is_complete
+
+
+def test_without_our_plugin_there_is_no_log_of_deletions(server: OrthancServer, request: pytest.FixtureRequest) -> None:
+    is_there = server.archive.read_deletions(DeletionCursor()) is not None
+    assert is_there == (request.node.callspec.params["server"] == "plugin")
