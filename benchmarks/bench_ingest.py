@@ -1,9 +1,10 @@
 """How fast C-STORE is, and what our plugin and TCP_NODELAY make of it; variants in turn, in one run.
 
-    .venv/bin/python -m benchmarks.bench_ingest [--rounds N] [--folder FOLDER]
+    .venv/bin/python -m benchmarks.bench_ingest [--rounds N] [--folder FOLDER] [--earlier PLUGIN]
 
 Each run stores the same study by `storescu` (DCMTK) over one association into a fresh Orthanc. The
-sender's environment stays as the system gives it; TCP_NODELAY is set for Orthanc alone.
+sender's environment stays as the system gives it; TCP_NODELAY is set for Orthanc alone. `--earlier` compares with the
+`plugin.py` of another version of ours.
 """
 
 import argparse
@@ -37,6 +38,8 @@ class Variant:
     name: str
     plugin: bool
     nodelay: bool
+    script: Path | None = None
+    """The plugin's; None for ours."""
 
 
 VARIANTS = (
@@ -51,7 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="a study to send (default: the synthetic chest CT, 3 times)")
+    parser.add_argument("--earlier", type=Path, help="plugin.py of another version, beside the files that it imports")
     arguments = parser.parse_args()
+    variants = list(VARIANTS)
+    if arguments.earlier is not None:
+        earlier = arguments.earlier.resolve(strict=True)
+        variants.append(Variant("the earlier plugin, TCP_NODELAY=1", plugin=True, nodelay=True, script=earlier))
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder
         if folder is None:
@@ -59,9 +67,9 @@ def main() -> None:
             for number in range(3):
                 write_chest_ct(folder / str(number), patient_id=f"BENCH-{number}")
         instances = sum(1 for p in folder.rglob("*") if p.is_file())
-        rates: dict[str, list[float]] = {v.name: [] for v in VARIANTS}
+        rates: dict[str, list[float]] = {v.name: [] for v in variants}
         for number in range(arguments.rounds):
-            for variant in random.Random(number).sample(VARIANTS, len(VARIANTS)):
+            for variant in random.Random(number).sample(variants, len(variants)):
                 rates[variant.name].append(instances / time_storescu(variant, folder))
     print(format_table(rates, instances, arguments.rounds))
 
@@ -92,12 +100,14 @@ def run_orthanc(variant: Variant) -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="minipacs-ingest-"))
     settings = settings_on_free_ports(home, stable_age_s=1)
     command = local_orthanc.prepare_start_command(settings)
+    machine = Path(command[1], "machine.json")
+    configuration = json.loads(machine.read_text())
     if not variant.plugin:
-        machine = Path(command[1], "machine.json")
-        configuration = json.loads(machine.read_text())
         configuration["Plugins"] = [p for p in configuration["Plugins"] if "Python" not in p]
         del configuration["PythonScript"]
-        machine.write_text(json.dumps(configuration))
+    elif variant.script is not None:
+        configuration["PythonScript"] = str(variant.script)
+    machine.write_text(json.dumps(configuration))
     environment = {**os.environ, **settings.as_environment(), **local_orthanc.ENVIRONMENT}
     if not variant.nodelay:
         environment.pop("TCP_NODELAY")
