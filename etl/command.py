@@ -212,12 +212,14 @@ def _load_missing_into_catalogue(
     from etl.catalogue_run import load_source_into_catalogue
     from etl.extract import ARCHIVE_PREFIX, ArchivedInstances
     from etl.loading.prune import find_rejections_to_repeat
+    from etl.study import list_archived_items
     from minipacs.catalogue import read_archive_sources
 
     with database.reading() as session:
         missing = sorted(set(archive.list_instance_ids()) - read_archive_sources(session))
     sources = [*(ARCHIVE_PREFIX + instance_id for instance_id in missing), *find_rejections_to_repeat(database)]
-    return load_source_into_catalogue(ArchivedInstances(settings, sources), database, options, **how)
+    source = ArchivedInstances(settings, list_archived_items(archive, sources))
+    return load_source_into_catalogue(source, database, options, **how)
 
 
 def _load_changes_into_catalogue(
@@ -234,11 +236,12 @@ def _load_changes_into_catalogue(
     from etl.extract import ArchivedInstances
     from etl.loading.prune import find_rejections_to_repeat
     from etl.progress_bar import show_progress_bar
+    from etl.study import list_archived_items
 
     follower = ArchiveFollower(settings, archive, database, options)
     with show_progress_bar(None, shown=not arguments.json) as progress:
         tally = follower.catch_up(progress=progress, **how)
-        repeated = ArchivedInstances(settings, find_rejections_to_repeat(database))
+        repeated = ArchivedInstances(settings, list_archived_items(archive, find_rejections_to_repeat(database)))
         tally.add(load_source_into_catalogue(repeated, database, options, **how))
         while arguments.follow:
             time.sleep(settings.poll_s)

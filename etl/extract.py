@@ -212,21 +212,28 @@ class ArchiveSource:
         for study in self._studies:
             for series in study.series:
                 if not self._series_instance_uid or series.series_instance_uid == self._series_instance_uid:
-                    yield from list_series_items(series)
+                    yield from list_series_items(series, study.study_id)
 
 
 class ArchivedInstances:
-    """Single instances of the archive, by their names in the catalogue (`archive:` + Orthanc's identifier)."""
+    """Single instances of the archive."""
 
-    def __init__(self, settings: Settings, sources: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, items: Sequence[SourceItem]) -> None:
         self.reader: Reader = ArchiveReader(settings)
-        self._sources = sources
+        self._items = items
 
     def list_items(self) -> Iterator[SourceItem]:
         """The instances, in the given order."""
-        return (SourceItem(source) for source in self._sources)
+        return iter(self._items)
 
 
-def list_series_items(series: SeriesContent) -> Iterator[SourceItem]:
-    """The instances of a series as source items, by SOP Instance UID."""
-    return (SourceItem(ARCHIVE_PREFIX + instance.instance_id) for instance in series.instances)
+def list_series_items(series: SeriesContent, study_id: str) -> Iterator[SourceItem]:
+    """The instances of a series of this study of Orthanc's as source items, by SOP Instance UID."""
+    return (
+        SourceItem(
+            ARCHIVE_PREFIX + instance.instance_id,
+            series_key=series.series_id or None,
+            study_key=study_id or None,
+        )
+        for instance in series.instances
+    )

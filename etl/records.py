@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from minipacs.catalogue import ObjectKeys
 from minipacs.errors import BreaksLimit, MinipacsError
 
 Row = dict[str, Any]
@@ -21,6 +22,12 @@ class SourceItem:
 
     mtime_ns: int | None = None
     """Time of the last change, ns since 1970; None for an archived instance."""
+
+    series_key: str | None = field(default=None, compare=False)
+    """Orthanc's identifier of its series, where the archive has said it."""
+
+    study_key: str | None = field(default=None, compare=False)
+    """Orthanc's identifier of its study, where the archive has said it."""
 
 
 class SourceUnavailable(Exception):
@@ -61,6 +68,7 @@ class RenderingRow(TypedDict):
     """A row of the table `rendering`, but for the path of the PNG, which the loader knows."""
 
     rendering_id: str
+    instance_key: str
     sop_instance_uid: str
     frame_number: int
     split: str
@@ -84,7 +92,7 @@ class RenderingRow(TypedDict):
 
 
 class SegmentRow(TypedDict):
-    """A row of the table `segment`."""
+    """A row of the table `segment`, but for the key of its instance, which the loader knows."""
 
     sop_instance_uid: str
     segment_number: int
@@ -114,6 +122,13 @@ class Outcome:
     segments: list[SegmentRow] = field(default_factory=list)
     renderings: list[RenderingRow] = field(default_factory=list)
     rejection: RejectionReason | None = None
+    keys: ObjectKeys | None = None
+    """None when the item cannot be described."""
+
+    @property
+    def instance_key(self) -> str:
+        """The key of its row; empty when the item cannot be catalogued."""
+        return self.keys.instance if self.keys and self.instance else ""
 
     @property
     def sop_instance_uid(self) -> str:

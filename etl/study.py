@@ -1,11 +1,13 @@
 """A study of the archive into the catalogue, as a job or by hand."""
 
+from collections.abc import Collection
 from typing import Any
 
 from etl.catalogue_run import load_source_into_catalogue
-from etl.extract import ArchivedInstances, ArchiveSource
+from etl.extract import ARCHIVE_PREFIX, ArchivedInstances, ArchiveSource, list_series_items
 from etl.loading.prune import find_rejections_to_repeat, remove_instances_missing_from_study
 from etl.options import Options
+from etl.records import SourceItem
 from etl.tally import Tally
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
@@ -13,7 +15,7 @@ from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import Task
 from minipacs.settings import Settings
 
-__all__ = ["find_studies", "make_default_options", "run_catalogue_job"]
+__all__ = ["find_studies", "list_archived_items", "make_default_options", "run_catalogue_job"]
 
 
 def make_default_options(settings: Settings) -> Options:
@@ -32,14 +34,14 @@ def run_catalogue_job(task: Task) -> dict[str, Any]:
     report(Tally())
     removed = 0
     if task.args.get("prune"):
-        removed = remove_instances_missing_from_study(task.archive, task.database, study.study_instance_uid)
+        removed = remove_instances_missing_from_study(task.archive, task.database, study.study_id)
 
     source = ArchiveSource(task.settings, [study])
     tally = load_source_into_catalogue(source, task.database, make_default_options(task.settings), progress=report)
     tally.removed = removed
 
     copies = find_rejections_to_repeat(task.database, of_limits=False)  # of any study; the large ones are their own's
-    rejected = ArchivedInstances(task.settings, copies)
+    rejected = ArchivedInstances(task.settings, list_archived_items(task.archive, copies))
     tally.add(load_source_into_catalogue(rejected, task.database, make_default_options(task.settings)))
     return {**tally.as_json(), "summary": tally.as_sentence()}
 
@@ -51,6 +53,23 @@ def _read_study(task: Task) -> StudyContent:
         return task.archive.read_study(study_id)
     except NotInArchive:
         return StudyContent(study_id, str(task.args.get("study_instance_uid", "")), ())
+
+
+def list_archived_items(archive: Archive, sources: Collection[str]) -> list[SourceItem]:
+    """Items of these instances of the archive, with the series and the study that the archive has them in.
+
+    One that the archive has no more is an item too: reading it says so.
+    """
+    wanted = dict.fromkeys(sources)
+    found: dict[str, SourceItem] = {}
+    for study_id in sorted(archive.find_parent_studies([source.removeprefix(ARCHIVE_PREFIX) for source in wanted])):
+        try:
+            study = archive.read_study(study_id)
+        except NotInArchive:  # deleted since
+            continue
+        items = [item for series in study.series for item in list_series_items(series, study_id)]
+        found.update((item.source, item) for item in items if item.source in wanted)
+    return [found.get(source) or SourceItem(source) for source in wanted]
 
 
 def find_studies(

@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from etl.describing.dicom_file import NotDicom, Truncated, parse_dicom_file
+from etl.describing.object_keys import find_object_keys
 from etl.describing.object_rows import ObjectRows, describe_object
 from etl.describing.segments import describe_segments
 from etl.options import Options
@@ -60,11 +61,12 @@ def _render_and_measure(
 
     A picture that cannot be rendered is a rejection beside the rows.
     """
+    keys = find_object_keys(item, dataset, rows)
     has_picture = is_image(dataset)
     rendered = RenderingResult()
     if has_picture:
         split = assign_split(rows.patient["patient_key"], options.ratios, options.seed)
-        rendered = render_to_folder(dataset, options, rows.instance["sop_instance_uid"], split, folder)
+        rendered = render_to_folder(dataset, options, keys.instance, rows.instance["sop_instance_uid"], split, folder)
 
     try:
         with translate_parser_errors("Its segments cannot be described"):
@@ -75,6 +77,8 @@ def _render_and_measure(
     remarks = [*rows.remarks, *rendered.remarks, *segment_remarks]
     instance = {
         **rows.instance,
+        "instance_key": keys.instance,
+        "series_key": keys.series,
         "source": item.source,
         "source_size": item.size,
         "source_mtime_ns": item.mtime_ns,
@@ -82,7 +86,9 @@ def _render_and_measure(
         "remarks": " ".join(dict.fromkeys(remarks)) or None,
         "rendered_with": [options.digest],
     }
-    outcome = Outcome(item, rows.patient, rows.study, rows.series, instance, segments, rendered.rows)
+    study = {**rows.study, "study_key": keys.study}
+    series = {**rows.series, "series_key": keys.series, "study_key": keys.study}
+    outcome = Outcome(item, rows.patient, study, series, instance, segments, rendered.rows, keys=keys)
 
     if rendered.failure:
         code = "too_slow" if isinstance(rendered.failure, TooSlow) else "no_picture"

@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from api import create_app
 from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
-from minipacs.catalogue import Instance, Series, Study
+from minipacs.catalogue import Instance, Series, lookup
 from minipacs.database import Database
 from minipacs.jobs.claimed_job import ClaimedJob
 from minipacs.jobs.contract import kinds_of_work
@@ -83,7 +83,7 @@ def client(app: Flask, old: OldHome) -> FlaskClient:
 def content(database: Database, study: str) -> StudyContent:
     """What the archive held of a study, as the catalogue tells it."""
     with database.reading() as session:
-        assert session.get(Study, study) is not None
+        assert lookup.find_study(session, study) is not None
         series = [
             SeriesContent("", s.series_instance_uid, s.modality or "", s.manufacturer or "", "", tuple(instances))
             for s in session.scalars(select(Series).where(Series.study_instance_uid == study))

@@ -178,6 +178,8 @@ def catalogue_rows(side: Side, picture: Path) -> list[Any]:
     """The rows of the catalogue, those that others point to first."""
     uids = {"study_instance_uid": side.study, "series_instance_uid": side.series}
     counts = {"number_of_series_related_instances": 1}
+    study_key, series_key, instance_key = f"key {side.study}", f"key {side.series}", f"key {side.instance}"
+    seg_series_key, seg_key = f"key {side.seg_series}", f"key {side.seg}"
     return [
         Patient(
             patient_key=side.patient_id, patient_id=side.patient_id, patient_name=side.patient_name,
@@ -185,32 +187,43 @@ def catalogue_rows(side: Side, picture: Path) -> list[Any]:
             number_of_patient_related_instances=2,
         ),
         Study(
+            study_key=study_key,
             study_instance_uid=side.study, patient_key=side.patient_id, study_date=date(2024, 2, 1),
             study_description=side.description, accession_number=side.accession, study_id=str(side.number),
             number_of_study_related_series=2, number_of_study_related_instances=2,
         ),
-        Series(**uids, modality="CT", series_number=1, series_description=side.description, **counts),
-        Series(**{**uids, "series_instance_uid": side.seg_series}, modality="SEG", series_number=2, **counts),
+        Series(
+            series_key=series_key, study_key=study_key, **uids, modality="CT", series_number=1,
+            series_description=side.description, **counts,
+        ),
+        Series(
+            series_key=seg_series_key, study_key=study_key, study_instance_uid=side.study,
+            series_instance_uid=side.seg_series, modality="SEG", series_number=2, **counts,
+        ),
         Instance(
+            instance_key=instance_key, series_key=series_key,
             sop_instance_uid=side.instance, series_instance_uid=side.series, instance_number=1,
             source=f"archive:{side.number}", sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
         ),
         Instance(
+            instance_key=seg_key, series_key=seg_series_key,
             sop_instance_uid=side.seg, series_instance_uid=side.seg_series, instance_number=1,
             source=f"archive:{side.number}s", sop_class_uid=SEGMENTATION,
         ),
         Rendering(
-            rendering_id=side.picture, sop_instance_uid=side.instance, frame_number=1, split="train",
+            rendering_id=side.picture, instance_key=instance_key,
+            sop_instance_uid=side.instance, frame_number=1, split="train",
             png_path=str(picture), sha256="0", bytes=200, bit_depth=8, rows=10, columns=20, window_source="header",
             rules=1,
         ),
-        Segment(sop_instance_uid=side.seg, segment_number=1, segment_label=side.label),
+        Segment(instance_key=seg_key, sop_instance_uid=side.seg, segment_number=1, segment_label=side.label),
         SegmentationResult(
             seg_series_instance_uid=side.seg_series, **uids, engine=ENGINE, version="1", created="2024-01-01",
             manifest={"study": side.study},
         ),
         Rejection(
-            source=f"archive:{side.number}r", sop_instance_uid=side.instance, code="conflict",
+            source=f"archive:{side.number}r", sop_instance_uid=side.instance, instance_key=instance_key,
+            series_key=series_key, study_key=study_key, code="conflict",
             reason=side.description, remedy="None.",
         ),
         FollowedStudy(study_id=f"orthanc-{side.number}", study_instance_uid=side.study, due=None),

@@ -85,9 +85,9 @@ def select_pictures(query: QueryParameters) -> Select[Any]:
     """The pictures that a request asks for."""
     joined: Select[Any] = (
         select(*COLUMNS)
-        .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        .join(Instance, Instance.instance_key == Rendering.instance_key)
+        .join(Series, Series.series_key == Instance.series_key)
+        .join(Study, Study.study_key == Series.study_key)
     )
     return apply_filters(joined, FILTERS, read_given_filters(query))
 
@@ -149,11 +149,11 @@ def totals_by_modality(query: QueryParameters) -> TotalsByModality:
     grouped: Any = (
         select(
             Series.modality,
-            func.count(Series.study_instance_uid.distinct()),
+            func.count(Series.study_key.distinct()),
             func.count(),
             func.sum(Series.number_of_series_related_instances),
         )
-        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        .join(Study, Study.study_key == Series.study_key)
         .group_by(Series.modality)
         .order_by(Series.modality)
     )

@@ -20,23 +20,20 @@ from api.web.paging import (
     read_page,
 )
 from api.web.row_json import JsonRow
-from minipacs.catalogue import Instance, Rendering, Series
+from minipacs.catalogue import Instance, Rendering, Series, lookup
 from minipacs.errors import NotFound
 
 blueprint = Blueprint("images", __name__)
 LIST = "/images"
+ORDER = [(Instance.sop_instance_uid, False), (Instance.instance_key, False)]
 FILTERS = {
     "SeriesInstanceUID": paging.equals(Instance.series_instance_uid),
     "SOPClassUID": paging.equals(Instance.sop_class_uid),
     "InstanceNumber": paging.equals(Instance.instance_number),
-    "split": lambda text: Instance.sop_instance_uid.in_(
-        select(Rendering.sop_instance_uid).where(Rendering.split == text)
-    ),
-    "modality": lambda text: Instance.series_instance_uid.in_(
-        select(Series.series_instance_uid).where(Series.modality == text)
-    ),
-    "StudyInstanceUID": lambda text: Instance.series_instance_uid.in_(
-        select(Series.series_instance_uid).where(Series.study_instance_uid == text)
+    "split": lambda text: Instance.instance_key.in_(select(Rendering.instance_key).where(Rendering.split == text)),
+    "modality": lambda text: Instance.series_key.in_(select(Series.series_key).where(Series.modality == text)),
+    "StudyInstanceUID": lambda text: Instance.series_key.in_(
+        select(Series.series_key).where(Series.study_instance_uid == text)
     ),
 }
 InstanceParameters = make_filter_parameters("InstanceParameters", FILTERS, PageParameters)
@@ -50,7 +47,7 @@ def images(query: PageParameters) -> JsonRow:
     chosen = apply_filters(select(Instance), FILTERS, read_given_filters(query))
 
     with context().database.reading() as session:
-        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
+        return read_page(session, chosen, ORDER, "images", query)
 
 
 @blueprint.get("/images/count")
@@ -73,8 +70,8 @@ def image(sop_instance_uid: str) -> JsonRow:
 def first_picture(sop_instance_uid: str) -> Response:
     """The first picture of an instance."""
     with context().database.reading() as session:
-        one_or_404(session.get(Instance, sop_instance_uid), "image", sop_instance_uid, LIST)
-        pictures = select(Rendering).where(Rendering.sop_instance_uid == sop_instance_uid)
+        instance = one_or_404(lookup.find_instance(session, sop_instance_uid), "image", sop_instance_uid, LIST)
+        pictures = select(Rendering).where(Rendering.instance_key == instance.instance_key)
         picture = session.scalars(pictures.order_by(Rendering.frame_number, Rendering.window_number).limit(1)).first()
 
     if picture is None:

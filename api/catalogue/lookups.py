@@ -11,6 +11,7 @@ from api.results import files
 from api.web.row_json import HIDDEN, JsonRow, json_key, to_json_value
 from minipacs.archive.content import MANUFACTURER
 from minipacs.catalogue import Instance, Patient, Rendering, RowCount, Segment, Series, Study
+from minipacs.catalogue.lookup import MEANT_FIRST, select_instance_key, select_study_key
 from minipacs.database import Database
 from minipacs.formats.sop_classes import SEGMENTATIONS
 
@@ -57,25 +58,28 @@ PATIENT = Lookup(select(Patient).where(Patient.patient_key == VALUE))
 STUDY = Lookup(
     select(Study, Patient, Series)
     .join(Patient, Patient.patient_key == Study.patient_key)
-    .outerjoin(Series, Series.study_instance_uid == Study.study_instance_uid)
-    .where(Study.study_instance_uid == VALUE)
+    .outerjoin(Series, Series.study_key == Study.study_key)
+    .where(Study.study_key == select_study_key(VALUE))
     .order_by(Series.series_number, Series.series_instance_uid)
 )
 
 SERIES = Lookup(
     select(Series, Study.patient_key)
-    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .join(Study, Study.study_key == Series.study_key)
     .where(Series.series_instance_uid == VALUE)
+    .order_by(*MEANT_FIRST, Series.series_key)
 )
 
 INSTANCE = Lookup(
     select(Instance, Rendering)
-    .outerjoin(Rendering, Rendering.sop_instance_uid == Instance.sop_instance_uid)
-    .where(Instance.sop_instance_uid == VALUE)
+    .outerjoin(Rendering, Rendering.instance_key == Instance.instance_key)
+    .where(Instance.instance_key == select_instance_key(VALUE))
     .order_by(Rendering.frame_number, Rendering.window_number)
 )
 
-SEGMENTS = Lookup(select(Segment).where(Segment.sop_instance_uid == VALUE).order_by(Segment.segment_number))
+SEGMENTS = Lookup(
+    select(Segment).where(Segment.instance_key == select_instance_key(VALUE)).order_by(Segment.segment_number)
+)
 
 RENDERING = (
     select(
@@ -88,13 +92,15 @@ RENDERING = (
         Series.series_instance_uid,
         Study.study_instance_uid,
     )
-    .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
-    .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .join(Instance, Instance.instance_key == Rendering.instance_key)
+    .join(Series, Series.series_key == Instance.series_key)
+    .join(Study, Study.study_key == Series.study_key)
     .join(Patient, Patient.patient_key == Study.patient_key)
 )
 RENDERING_BY_ID = Lookup(RENDERING.where(Rendering.rendering_id == VALUE))
-RENDERING_BY_INSTANCE = Lookup(RENDERING.where(Rendering.sop_instance_uid == VALUE).order_by(Rendering.frame_number))
+RENDERING_BY_INSTANCE = Lookup(
+    RENDERING.where(Rendering.instance_key == select_instance_key(VALUE)).order_by(Rendering.frame_number)
+)
 
 
 def find_total(context: "AppContext", level: str) -> Found:

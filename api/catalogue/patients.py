@@ -87,11 +87,11 @@ def series_of_patient(query: PageParameters, patient_id: str) -> JsonRow:
     """The patient's series, a page at a time."""
     with context().database.reading() as session:
         patient = one_or_404(session.get(Patient, patient_id), "patient", patient_id, LIST)
-        joined = select(Series).join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        joined = select(Series).join(Study, Study.study_key == Series.study_key)
         of_patient = joined.where(Study.patient_key == patient.patient_key)
 
         chosen = apply_filters(of_patient, series.FILTERS, read_given_filters(query))
-        return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
+        return read_page(session, chosen, series.ORDER, "series", query)
 
 
 @blueprint.get("/patients/<path:patient_id>/studycount")

@@ -17,7 +17,7 @@ from api.web.paging import (
     read_page,
 )
 from api.web.row_json import JsonRow
-from minipacs.catalogue import Instance, Series, Study
+from minipacs.catalogue import Instance, Series, Study, lookup
 
 blueprint = Blueprint("series", __name__)
 FILTERS = {
@@ -27,11 +27,10 @@ FILTERS = {
     "SeriesDescription": paging.equals(Series.series_description),
     "BodyPartExamined": paging.equals(Series.body_part_examined),
     "Manufacturer": paging.equals(Series.manufacturer),
-    "PatientID": lambda text: Series.study_instance_uid.in_(
-        select(Study.study_instance_uid).where(Study.patient_key == text)
-    ),
+    "PatientID": lambda text: Series.study_key.in_(select(Study.study_key).where(Study.patient_key == text)),
 }
 LIST = "/series"
+ORDER = [(Series.series_instance_uid, False), (Series.series_key, False)]
 SeriesFilters = make_filter_parameters("SeriesFilters", FILTERS, QueryParameters)
 SeriesParameters = make_filter_parameters("SeriesParameters", FILTERS, PageParameters)
 
@@ -44,7 +43,7 @@ def all_series(query: PageParameters) -> JsonRow:
     chosen = apply_filters(select(Series), FILTERS, read_given_filters(query))
 
     with context().database.reading() as session:
-        return read_page(session, chosen, [(Series.series_instance_uid, False)], "series", query)
+        return read_page(session, chosen, ORDER, "series", query)
 
 
 @blueprint.get("/series/count")
@@ -68,8 +67,8 @@ def series(series_instance_uid: str) -> JsonRow:
 def images_of_series(query: PageParameters, series_instance_uid: str) -> JsonRow:
     """The instances of a series, a page at a time."""
     with context().database.reading() as session:
-        one_or_404(session.get(Series, series_instance_uid), "series", series_instance_uid, LIST)
-        of_series = select(Instance).where(Instance.series_instance_uid == series_instance_uid)
+        found = one_or_404(lookup.find_series(session, series_instance_uid), "series", series_instance_uid, LIST)
+        of_series = select(Instance).where(Instance.series_key == found.series_key)
 
         chosen = apply_filters(of_series, instances.FILTERS, read_given_filters(query))
-        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
+        return read_page(session, chosen, instances.ORDER, "images", query)

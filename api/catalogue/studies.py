@@ -28,7 +28,7 @@ from api.web.paging import (
 from api.web.responses import render_page, send_json_or_page, wants_page
 from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
-from minipacs.catalogue import Instance, Segment, SegmentationResult, Series, Study
+from minipacs.catalogue import Instance, Segment, SegmentationResult, Series, Study, lookup
 from minipacs.jobs.record import Job
 
 blueprint = Blueprint("studies", __name__)
@@ -68,7 +68,8 @@ def study(study_instance_uid: str) -> ResponseReturnValue:
         with context().database.reading() as session:
             jobs = select(Job).where(Job.study_instance_uid == study_instance_uid).order_by(Job.id)
             latest = {job.kind: job_json(job) for job in session.scalars(jobs)}
-            pictures = find_series_pictures(session, study_instance_uid)
+            meant = lookup.find_study(session, study_instance_uid)
+            pictures = find_series_pictures(session, meant.study_key) if meant else {}
         return {"study": found, "jobs": latest.values(), "pictures": pictures}
 
     return send_json_or_page(found, read_page_values)
@@ -80,8 +81,8 @@ def study(study_instance_uid: str) -> ResponseReturnValue:
 def series_of_study(query: QueryParameters, study_instance_uid: str) -> list[JsonRow]:
     """The series of a study, by number."""
     with context().database.reading() as session:
-        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
-        of_study = select(Series).where(Series.study_instance_uid == study_instance_uid)
+        study = one_or_404(lookup.find_study(session, study_instance_uid), "study", study_instance_uid, LIST)
+        of_study = select(Series).where(Series.study_key == study.study_key)
         chosen = apply_filters(of_study, series.FILTERS, read_given_filters(query))
 
         ordered = chosen.order_by(Series.series_number, Series.series_instance_uid)
@@ -94,12 +95,12 @@ def series_of_study(query: QueryParameters, study_instance_uid: str) -> list[Jso
 def images_of_study(query: PageParameters, study_instance_uid: str) -> JsonRow:
     """The instances of a study, a page at a time."""
     with context().database.reading() as session:
-        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
-        joined = select(Instance).join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        of_study = joined.where(Series.study_instance_uid == study_instance_uid)
+        study = one_or_404(lookup.find_study(session, study_instance_uid), "study", study_instance_uid, LIST)
+        joined = select(Instance).join(Series, Series.series_key == Instance.series_key)
+        of_study = joined.where(Series.study_key == study.study_key)
 
         chosen = apply_filters(of_study, instances.FILTERS, read_given_filters(query))
-        return read_page(session, chosen, [(Instance.sop_instance_uid, False)], "images", query)
+        return read_page(session, chosen, instances.ORDER, "images", query)
 
 
 @blueprint.get("/studies/<study_instance_uid>/segments")
@@ -110,13 +111,13 @@ def segments_of_study(study_instance_uid: str) -> list[JsonRow]:
     `superseded_by`: the SEG series that took this one's place, because its source changed; else null.
     """
     with context().database.reading() as session:
-        one_or_404(session.get(Study, study_instance_uid), "study", study_instance_uid, LIST)
+        study = one_or_404(lookup.find_study(session, study_instance_uid), "study", study_instance_uid, LIST)
         segments = (
             select(Segment, Instance.series_instance_uid, SegmentationResult.superseded_by)
-            .join(Instance, Instance.sop_instance_uid == Segment.sop_instance_uid)
+            .join(Instance, Instance.instance_key == Segment.instance_key)
             .outerjoin(SegmentationResult, SegmentationResult.seg_series_instance_uid == Instance.series_instance_uid)
-            .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-            .where(Series.study_instance_uid == study_instance_uid)
+            .join(Series, Series.series_key == Instance.series_key)
+            .where(Series.study_key == study.study_key)
             .order_by(Segment.sop_instance_uid, Segment.segment_number)
         )
         rows = session.execute(segments)

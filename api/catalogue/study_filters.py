@@ -9,13 +9,13 @@ from api.web import paging
 from minipacs.catalogue import Patient, Series, Study
 
 DATE = func.coalesce(Study.study_date, literal(date.min, Date()), type_=Date())
-ORDER = [(DATE, True), (Study.study_instance_uid, False)]
+ORDER = [(DATE, True), (Study.study_instance_uid, False), (Study.study_key, False)]
 """The newest first; studies without a date last."""
 
 
 def has_series_of_modality(modality: str) -> Any:
     """Studies that have a series of this modality."""
-    return Study.study_instance_uid.in_(select(Series.study_instance_uid).where(Series.modality == modality))
+    return Study.study_key.in_(select(Series.study_key).where(Series.modality == modality))
 
 
 def make_patient_filter(condition: Any) -> paging.Filter:

@@ -11,26 +11,24 @@ from api.results import files
 from api.web.paging import PageParameters, apply_filters, read_page
 from api.web.row_json import JsonRow, row_as_json
 from api.work.job_json import job_json
-from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, read_catalogue_counts
+from minipacs.catalogue import Instance, Patient, Rendering, Series, Study, lookup, read_catalogue_counts
 from minipacs.jobs.record import Job
 
 
-def list_series(session: Session, study_instance_uid: str) -> list[Series]:
+def list_series(session: Session, study_key: str) -> list[Series]:
     """The series of a study, by number."""
-    of_study = select(Series).where(Series.study_instance_uid == study_instance_uid)
+    of_study = select(Series).where(Series.study_key == study_key)
     return list(session.scalars(of_study.order_by(Series.series_number, Series.series_instance_uid)))
 
 
-def find_series_pictures(session: Session, study_instance_uid: str) -> dict[str, str]:
+def find_series_pictures(session: Session, study_key: str) -> dict[str, str]:
     """An instance with a picture for each series that has one: from the middle of the series."""
     pictures: dict[str, str] = {}
-    for one in list_series(session, study_instance_uid):
+    for one in list_series(session, study_key):
         rendered = (
             select(Instance.sop_instance_uid)
-            .where(Instance.series_instance_uid == one.series_instance_uid)
-            .where(
-                select(Rendering.rendering_id).where(Rendering.sop_instance_uid == Instance.sop_instance_uid).exists()
-            )
+            .where(Instance.series_key == one.series_key)
+            .where(select(Rendering.rendering_id).where(Rendering.instance_key == Instance.instance_key).exists())
             .order_by(Instance.instance_number)
             .offset(one.number_of_series_related_instances // 2)
             .limit(1)
@@ -60,6 +58,7 @@ def read_study_overview(which: PageParameters, given: Mapping[str, str]) -> Json
             study["modalities"] = sorted(modalities[uid])
             study["jobs"] = [job for (of, _), job in jobs.items() if of == uid]
             study["results"] = files.read_results(context(), uid)
-            shown = find_series_pictures(session, uid)
+            meant = lookup.find_study(session, uid)
+            shown = find_series_pictures(session, meant.study_key) if meant else {}
             study["picture"] = next(iter(shown.values()), None)
         return {**page, "wanted": given, "counts": read_catalogue_counts(session)}

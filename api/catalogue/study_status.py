@@ -21,7 +21,7 @@ from api.web.disclosed import note_disclosed
 from api.web.responses import send_json_or_page
 from api.work.job_json import ErrorText
 from minipacs.archive.client import ArchivedStudy
-from minipacs.catalogue import Instance, Patient, Rejection, Series, Study
+from minipacs.catalogue import Patient, Rejection, Study, lookup
 from minipacs.errors import ArchiveError
 from minipacs.jobs.record import Job
 
@@ -100,7 +100,7 @@ def find_study_statuses(text: str) -> WhereAnswer:
 def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None) -> StudyStatus:
     """The stages of a study so far, and the sentence that sums them up."""
     note_disclosed([uid], rows=1)
-    study = session.get(Study, uid)
+    study = lookup.find_study(session, uid)
     patient = session.get(Patient, study.patient_key) if study else None
     results = files.read_results(context(), uid)
 
@@ -108,7 +108,7 @@ def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None)
     jobs = select(Job).where(Job.study_instance_uid == uid).order_by(Job.id)
     steps += [make_job_step(session, job) for job in session.scalars(jobs)]
 
-    rejected = count_rejections(session, uid)
+    rejected = count_rejections(session, study.study_key) if study else 0
     if rejected:
         sentence = f"{rejected} objects could not be shown; the list of rejections says why."
         steps.append(make_step("Rejections", "failed", sentence, hint="GET /rejections lists them."))
@@ -127,14 +127,9 @@ def read_study_status(session: Session, uid: str, arrived: ArchivedStudy | None)
     }
 
 
-def count_rejections(session: Session, study_instance_uid: str) -> int:
-    """How many objects of this study were rejected, of those that stand in the catalogue."""
-    instances = (
-        select(Instance.sop_instance_uid)
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .where(Series.study_instance_uid == study_instance_uid)
-    )
-    counted = select(func.count()).select_from(Rejection).where(Rejection.sop_instance_uid.in_(instances))
+def count_rejections(session: Session, study_key: str) -> int:
+    """How many objects of this study were rejected."""
+    counted = select(func.count()).select_from(Rejection).where(Rejection.study_key == study_key)
     return session.scalar(counted) or 0
 
 

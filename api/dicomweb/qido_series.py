@@ -15,7 +15,7 @@ from api.dicomweb import matching
 from api.dicomweb.dicom_json import DicomJson, dicom_json_response, to_dicom_json
 from api.dicomweb.matching import match_dates, match_numbers, match_text, match_uids
 from api.dicomweb.qido_studies import KEYS
-from minipacs.catalogue import Patient, Series, Study
+from minipacs.catalogue import Patient, Series, Study, lookup
 from minipacs.errors import ArchiveError
 from minipacs.jobs.planner import FollowedStudy
 from minipacs.jobs.record import Job
@@ -68,7 +68,7 @@ def _is_catalogue_complete(study_instance_uid: str) -> bool:
             Job.state.in_(("queued", "running")),
         )
         is_waiting = session.scalar(open_job.limit(1)) is not None
-        study = session.get(Study, study_instance_uid)
+        study = lookup.find_study(session, study_instance_uid)
         series_in_catalogue = study.number_of_study_related_series if study else None
 
     if followed is None or followed.due is not None or is_waiting or series_in_catalogue is None:
@@ -83,9 +83,9 @@ def _select_series_in_order(conditions: dict[str, Any]) -> Select[Series, Study,
     """The newest study first; within it by number, those without one last."""
     newest = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last(), Study.study_instance_uid
     numbered = Series.series_number.nulls_last(), Series.series_date.nulls_last(), Series.series_time.nulls_last()
-    statement = select(Series, Study, Patient).join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    statement = select(Series, Study, Patient).join(Study, Study.study_key == Series.study_key)
     statement = statement.join(Patient, Patient.patient_key == Study.patient_key).where(*conditions.values())
-    return statement.order_by(*newest, *numbered, Series.series_instance_uid)
+    return statement.order_by(*newest, *numbered, Series.series_instance_uid, Series.series_key)
 
 
 def _series_to_dicom_json(series: Series, *above: Study | Patient) -> DicomJson:

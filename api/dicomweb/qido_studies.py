@@ -22,7 +22,7 @@ from minipacs.catalogue import Patient, Series, Study
 
 def _match_modalities(text: str) -> ColumnElement[bool]:
     """Match studies with a series of one of these modalities."""
-    series = select(Series.series_instance_uid).where(Series.study_instance_uid == Study.study_instance_uid)
+    series = select(Series.series_key).where(Series.study_key == Study.study_key)
     is_one_of_them = or_(*(match_text(Series.modality)(value) for value in split_values(text)))
     return series.where(is_one_of_them).exists()
 
@@ -60,20 +60,20 @@ def answer_studies() -> Response | None:
 
 
 def _select_studies_newest_first(conditions: dict[str, ColumnElement[bool]]) -> Select[Study, Patient]:
-    order = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last(), Study.study_instance_uid
+    newest = Study.study_date.desc().nulls_last(), Study.study_time.desc().nulls_last()
     statement = select(Study, Patient).join(Patient, Patient.patient_key == Study.patient_key)
-    return statement.where(*conditions.values()).order_by(*order)
+    return statement.where(*conditions.values()).order_by(*newest, Study.study_instance_uid, Study.study_key)
 
 
 def _studies_to_dicom_json(session: Session, rows: list[tuple[Study, Patient]]) -> list[DicomJson]:
     """Each study in the DICOM JSON model (PS3.18 F.2) with what table 10.6.3-3 wants of it."""
-    uids = [study.study_instance_uid for study, _ in rows]
+    keys = [study.study_key for study, _ in rows]
     modalities: dict[str, list[str]] = defaultdict(list)
-    pairs = select(Series.study_instance_uid, Series.modality).where(Series.study_instance_uid.in_(uids)).distinct()
-    for uid, modality in session.execute(pairs.order_by(Series.modality)):
+    pairs = select(Series.study_key, Series.modality).where(Series.study_key.in_(keys)).distinct()
+    for key, modality in session.execute(pairs.order_by(Series.modality)):
         if modality:
-            modalities[uid].append(modality)
-    return [_study_to_dicom_json(study, patient, modalities[study.study_instance_uid]) for study, patient in rows]
+            modalities[key].append(modality)
+    return [_study_to_dicom_json(study, patient, modalities[study.study_key]) for study, patient in rows]
 
 
 def _study_to_dicom_json(study: Study, patient: Patient, modalities: list[str]) -> DicomJson:

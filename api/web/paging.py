@@ -143,7 +143,8 @@ def _is_after_cursor(order: Sequence[tuple[Any, bool]], after: str) -> ColumnEle
     for i, (column, descending) in enumerate(order):
         same = [c == v for (c, _), v in zip(order[:i], typed[:i], strict=True)]
         cases.append(and_(*same, column < typed[i] if descending else column > typed[i]))
-    return or_(*cases)
+    first, descending = order[0]
+    return and_(first <= typed[0] if descending else first >= typed[0], or_(*cases))  # the first by its index
 
 
 def _convert_cursor_value(column: Any, value: Any) -> Any:

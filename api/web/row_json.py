@@ -10,7 +10,10 @@ from minipacs.tables import Base
 
 JsonRow = dict[str, Any]
 """A row as JSON; its keys and types are those of the table (`make_row_type`)."""
-HIDDEN = {"source", "source_size", "source_mtime_ns", "rendered_with", "png_path"}
+HIDDEN = {
+    *("source", "source_size", "source_mtime_ns", "rendered_with", "png_path"),
+    *("study_key", "series_key", "instance_key", "content_md5", "file_uuid"),
+}
 """Paths of this machine, and what only the ETL needs: no answer has them."""
 
 

@@ -1,16 +1,16 @@
-"""Decides which outcomes become rows: one UID is one object, one series one study, one study one patient."""
+"""Decides which outcomes become rows: one key is one object, from one source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from etl.extract import ARCHIVE_PREFIX
 from etl.records import Outcome
-from minipacs.catalogue import Instance, Series, Study
+from minipacs.catalogue import Instance, Study
 
-__all__ = ["CataloguedInstance", "accept_outcomes", "find_replaced_uids", "read_catalogued_instances"]
+__all__ = ["CataloguedInstance", "accept_outcomes", "find_replaced_instances", "read_catalogued_instances"]
 
 
 @dataclass(frozen=True)
@@ -22,45 +22,46 @@ class CataloguedInstance:
 
 
 def read_catalogued_instances(session: Session, outcomes: Sequence[Outcome]) -> dict[str, CataloguedInstance]:
-    """What the catalogue has of these outcomes' objects, by SOP Instance UID."""
-    uids = [outcome.sop_instance_uid for outcome in outcomes if outcome.sop_instance_uid]
-    columns = select(Instance.sop_instance_uid, Instance.source, Instance.content_checksum)
-    rows = session.execute(columns.where(Instance.sop_instance_uid.in_(uids)))
-    return {uid: CataloguedInstance(source, checksum) for uid, source, checksum in rows}
+    """What the catalogue has of these outcomes' objects, by the instance's key."""
+    keys = [outcome.instance_key for outcome in outcomes if outcome.instance_key]
+    columns = select(Instance.instance_key, Instance.source, Instance.content_checksum)
+    rows = session.execute(columns.where(Instance.instance_key.in_(keys)))
+    return {key: CataloguedInstance(source, checksum) for key, source, checksum in rows}
 
 
-def find_replaced_uids(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
-    """UIDs that the catalogue has from these sources, which hold other objects now."""
-    uid_by_source = {outcome.item.source: outcome.sop_instance_uid for outcome in outcomes}
-    columns = select(Instance.sop_instance_uid, Instance.source)
-    rows = session.execute(columns.where(Instance.source.in_(uid_by_source)))
-    return [uid for uid, source in rows if uid_by_source[source] != uid]
+def find_replaced_instances(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
+    """Keys of the instances that the catalogue has from these sources, which hold other objects now."""
+    key_by_source = {outcome.item.source: outcome.instance_key for outcome in outcomes}
+    columns = select(Instance.instance_key, Instance.source)
+    rows = session.execute(columns.where(Instance.source.in_(key_by_source)))
+    return [key for key, source in rows if key_by_source[source] != key]
 
 
 def accept_outcomes(
     session: Session, outcomes: Sequence[Outcome], catalogued: Mapping[str, CataloguedInstance]
 ) -> list[Outcome]:
-    """The outcomes that become rows, each below the study and the patient that its series belongs to.
+    """The outcomes that become rows, each below the patient that its study belongs to.
 
     The others are rejected: their `rejection` is set.
     """
     known = dict(catalogued)
     accepted = [outcome for outcome in outcomes if outcome.instance and _accept_object(outcome, known)]
-    return _accept_consistent_series(session, accepted)
+    _assign_patients(session, accepted)
+    return accepted
 
 
 def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bool:
-    """Whether this source gives the row of its UID; else it is rejected as a copy or a conflict.
+    """Whether this source gives the row of its key; else it is rejected as a copy or a conflict.
 
-    First come, first served; but the archive is the truth: an archived instance takes the place of the file
-    that it is a copy of. An accepted object is added to `known`.
+    First come, first served; but the archive is the truth: an archived instance takes the place of the file that has
+    its key. An accepted object is added to `known`.
     """
-    uid, source = outcome.sop_instance_uid, outcome.item.source
+    key, uid, source = outcome.instance_key, outcome.sop_instance_uid, outcome.item.source
     checksum = outcome.instance["content_checksum"]
 
-    first = known.get(uid)
+    first = known.get(key)
     if first is None or first.source == source:
-        known[uid] = CataloguedInstance(source, checksum)
+        known[key] = CataloguedInstance(source, checksum)
         return True
 
     if first.checksum != checksum:
@@ -72,48 +73,22 @@ def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bo
         return False
 
     if source.startswith(ARCHIVE_PREFIX) and not first.source.startswith(ARCHIVE_PREFIX):
-        known[uid] = CataloguedInstance(source, checksum)
+        known[key] = CataloguedInstance(source, checksum)
         return True
 
     outcome.reject("copy", f"{uid} is in the catalogue already, with the same content.", "Nothing to do.")
     return False
 
 
-def _accept_consistent_series(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes whose series is of no other study; each joins the patient under whom its study was first met."""
-    studies, series = Study.study_instance_uid, Series.series_instance_uid
+def _assign_patients(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Put each study below the patient under whom it was first met: what Orthanc takes for one Patient ID is one."""
+    study_keys = {outcome.study["study_key"] for outcome in outcomes}
+    columns = select(Study.study_key, Study.patient_key).where(Study.study_key.in_(study_keys))
+    patient_of = {row[0]: row[1] for row in session.execute(columns)}
 
-    study_uids = {outcome.study["study_instance_uid"] for outcome in outcomes}
-    patient_of = _read_as_dict(session, select(studies, Study.patient_key).where(studies.in_(study_uids)))
-
-    series_uids = {outcome.series["series_instance_uid"] for outcome in outcomes}
-    study_of = _read_as_dict(session, select(series, Series.study_instance_uid).where(series.in_(series_uids)))
-
-    accepted = []
     for outcome in outcomes:
-        study_uid = outcome.study["study_instance_uid"]
-        series_uid = outcome.series["series_instance_uid"]
-
-        if study_of.setdefault(series_uid, study_uid) != study_uid:
-            reason = f"Its series {series_uid} belongs to another study (PS3.3 A.1.2.3)."
-            outcome.reject("conflict", reason, "Correct its UIDs.")
-            continue
-
-        outcome.series["study_instance_uid"] = study_uid
-        _assign_patient(outcome, patient_of.setdefault(study_uid, outcome.study["patient_key"]))
-        accepted.append(outcome)
-    return accepted
-
-
-def _assign_patient(outcome: Outcome, patient_key: str) -> None:
-    """Put an outcome's study below this patient; one that names another patient adds nothing to that patient's row."""
-    if outcome.study["patient_key"] == patient_key:
-        return
-    outcome.study["patient_key"] = patient_key
-    outcome.patient = {}
-    remarks = outcome.instance["remarks"] or ""
-    outcome.instance["remarks"] = f"{remarks} Its Patient ID is not its study's.".strip()
-
-
-def _read_as_dict(session: Session, columns: Select[str, str]) -> dict[str, str]:
-    return {row[0]: row[1] for row in session.execute(columns)}
+        own = outcome.study["patient_key"]
+        patient_key = patient_of.setdefault(outcome.study["study_key"], own)
+        if patient_key != own:
+            outcome.study["patient_key"] = patient_key
+            outcome.patient = {}

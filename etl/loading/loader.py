@@ -15,7 +15,13 @@ from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session
 
-from etl.loading.acceptance import CataloguedInstance, accept_outcomes, find_replaced_uids, read_catalogued_instances
+from etl.extract import ARCHIVE_PREFIX
+from etl.loading.acceptance import (
+    CataloguedInstance,
+    accept_outcomes,
+    find_replaced_instances,
+    read_catalogued_instances,
+)
 from etl.loading.counts import CountUpdater
 from etl.loading.removal import delete_pngs
 from etl.options import Options
@@ -71,7 +77,7 @@ class Loader:
         with self.database.writing() as session:
             counts = CountUpdater(session, self.database)
             catalogued = read_catalogued_instances(session, outcomes)
-            obsolete_pngs = set(counts.remove_instances(find_replaced_uids(session, outcomes)))
+            obsolete_pngs = set(counts.remove_instances(find_replaced_instances(session, outcomes)))
 
             accepted = accept_outcomes(session, outcomes, catalogued)
             self._load_parents(session, counts, accepted)
@@ -112,13 +118,13 @@ class Loader:
 
         counts.lock_patients({outcome.study["patient_key"] for outcome in outcomes})
 
-        for uid, row in _merge_rows((outcome.study for outcome in outcomes), "study_instance_uid"):
-            if self._insert_or_fill_gaps(session, Study, Study.study_instance_uid, uid, row):
+        for key, row in _merge_rows((outcome.study for outcome in outcomes), "study_key"):
+            if self._insert_or_fill_gaps(session, Study, Study.study_key, key, row):
                 counts.change_study_counts(row["patient_key"])
 
-        for uid, row in _merge_rows((outcome.series for outcome in outcomes), "series_instance_uid"):
-            if self._insert_or_fill_gaps(session, Series, Series.series_instance_uid, uid, row):
-                counts.change_series_counts(row["study_instance_uid"])
+        for key, row in _merge_rows((outcome.series for outcome in outcomes), "series_key"):
+            if self._insert_or_fill_gaps(session, Series, Series.series_key, key, row):
+                counts.change_series_counts(row["study_key"])
 
     def _insert_or_fill_gaps(self, session: Session, table: type[Base], column: Any, key: str, row: Row) -> bool:
         """Insert a row, or fill the gaps of the one that is there; whether it is new."""
@@ -146,24 +152,20 @@ class Loader:
         if not outcomes:
             return 0, []
 
-        rows: dict[str, Row] = {}
-        for outcome in outcomes:
-            series_uid = outcome.series["series_instance_uid"]
-            rows[outcome.sop_instance_uid] = {**outcome.instance, "series_instance_uid": series_uid}
-
-        added = set(session.scalars(self._insert_new[Instance], [rows[uid] for uid in sorted(rows)]))
+        rows = {outcome.instance_key: outcome.instance for outcome in outcomes}
+        added = set(session.scalars(self._insert_new[Instance], [rows[key] for key in sorted(rows)]))
         if not rows.keys() <= added | catalogued.keys():
             raise _InsertedByAnother
-        changes_by_series = Counter(rows[uid]["series_instance_uid"] for uid in added)
+        changes_by_series = Counter(rows[key]["series_key"] for key in added)
 
         replaced_pngs = []
-        for uid in sorted(rows.keys() - added):
-            changes, pngs = _update_instance(session, rows[uid])
+        for key in sorted(rows.keys() - added):
+            changes, pngs = _update_instance(session, rows[key])
             changes_by_series.update(changes)
             replaced_pngs += pngs
 
-        counts.change_instance_counts({uid: number for uid, number in changes_by_series.items() if number})
-        smaller_series = [uid for uid, number in changes_by_series.items() if number < 0]
+        counts.change_instance_counts({key: number for key, number in changes_by_series.items() if number})
+        smaller_series = [key for key, number in changes_by_series.items() if number < 0]
         if smaller_series:
             counts.remove_empty_parents(smaller_series)
         return len(added), replaced_pngs
@@ -212,6 +214,7 @@ class Loader:
             if not outcome.rejection:
                 continue
             source, reason = outcome.item.source, outcome.rejection
+            instance_key, series_key, study_key = _find_keys(outcome)
             limit = reason.limit_value
             if limit is not None:
                 limit = max(limit, limits.get((source, reason.limit_setting), 0))
@@ -225,6 +228,9 @@ class Loader:
                     "reason": reason.reason,
                     "remedy": reason.remedy,
                     "sop_instance_uid": reason.sop_instance_uid or None,
+                    "instance_key": instance_key,
+                    "series_key": series_key,
+                    "study_key": study_key,
                     "limit_setting": reason.limit_setting,
                     "limit_value": limit,
                 }
@@ -238,31 +244,42 @@ def _reject_unstorable(outcome: Outcome, error: Exception) -> Outcome:
     reason = f"A value of the object cannot be in the catalogue ({type(error).__name__})."
     uid = outcome.sop_instance_uid or None
     rejection = RejectionReason("not_storable", reason, "Correct the object and send it again.", uid)
-    return Outcome(outcome.item, rejection=rejection)
+    return Outcome(outcome.item, rejection=rejection, keys=outcome.keys)
+
+
+def _find_keys(outcome: Outcome) -> tuple[str | None, str | None, str | None]:
+    """The keys of instance, series and study of an outcome; of one that cannot be described, what the archive says."""
+    if outcome.keys:
+        return outcome.keys.instance, outcome.keys.series, outcome.keys.study
+    item = outcome.item
+    instance_key = item.source.removeprefix(ARCHIVE_PREFIX) if item.source.startswith(ARCHIVE_PREFIX) else None
+    return instance_key, item.series_key, item.study_key
 
 
 def _update_instance(session: Session, row: Row) -> tuple[dict[str, int], list[str]]:
     """Update an object that was met again: other options add to its pictures, other content replaces them.
 
-    Returns the changed counts by Series Instance UID, and the PNGs of content that was replaced.
+    The pictures of before the keys are replaced too: nobody knows whether they are of this object.
+
+    Returns the changed counts by the key of the series, and the PNGs of content that was replaced.
     """
-    uid, series_uid = row["sop_instance_uid"], row["series_instance_uid"]
-    before = session.get_one(Instance, uid)
-    series_uid_before = before.series_instance_uid
+    key, series_key = row["instance_key"], row["series_key"]
+    before = session.get_one(Instance, key)
+    series_key_before = before.series_key
 
     replaced_pngs: list[str] = []
-    if before.content_checksum == row["content_checksum"]:
-        digests = sorted({*(before.rendered_with or []), *(row["rendered_with"] or [])})
+    if before.rendered_with and before.content_checksum == row["content_checksum"]:
+        digests = sorted({*before.rendered_with, *(row["rendered_with"] or [])})
         row = {**row, "rendered_with": digests}
     else:
-        removal = delete(Rendering).where(Rendering.sop_instance_uid == uid)
+        removal = delete(Rendering).where(Rendering.instance_key == key)
         replaced_pngs = list(session.scalars(removal.returning(Rendering.png_path)))
 
-    session.execute(update(Instance).where(Instance.sop_instance_uid == uid).values(row))
+    session.execute(update(Instance).where(Instance.instance_key == key).values(row))
 
-    if series_uid_before == series_uid:
+    if series_key_before == series_key:
         return {}, replaced_pngs
-    return {series_uid_before: -1, series_uid: 1}, replaced_pngs
+    return {series_key_before: -1, series_key: 1}, replaced_pngs
 
 
 def _load_segments(session: Session, outcomes: Sequence[Outcome]) -> None:
@@ -271,9 +288,10 @@ def _load_segments(session: Session, outcomes: Sequence[Outcome]) -> None:
     if not with_segments:
         return
 
-    uids = [outcome.sop_instance_uid for outcome in with_segments]
-    session.execute(delete(Segment).where(Segment.sop_instance_uid.in_(uids)))
-    session.execute(insert(Segment), [row for outcome in with_segments for row in outcome.segments])
+    keys = [outcome.instance_key for outcome in with_segments]
+    session.execute(delete(Segment).where(Segment.instance_key.in_(keys)))
+    rows = [{**row, "instance_key": outcome.instance_key} for outcome in with_segments for row in outcome.segments]
+    session.execute(insert(Segment), rows)
 
 
 def _merge_rows(rows: Iterable[Row], key: str) -> list[tuple[str, Row]]:

@@ -9,7 +9,6 @@ from etl.chunks import iter_chunks
 from etl.extract import ARCHIVE_PREFIX, FolderSource, list_series_items
 from etl.loading.removal import remove_instances
 from minipacs.archive.client import Archive
-from minipacs.archive.content import StudyContent
 from minipacs.catalogue import Instance, Rejection, Series, Study
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
@@ -42,31 +41,26 @@ def remove_instances_missing_from_folder(database: Database, folder: FolderSourc
 def remove_instances_missing_from_archive(archive: Archive, database: Database) -> int:
     """Remove instances that came from the archive and are no more in it; how many."""
     with database.reading() as session:
-        uids = list(session.scalars(select(Study.study_instance_uid).order_by(Study.study_instance_uid)))
-    removed = sum(remove_instances_missing_from_study(archive, database, uid) for uid in uids)
+        keys = list(session.scalars(select(Study.study_key).order_by(Study.study_key)))
+    removed = sum(remove_instances_missing_from_study(archive, database, key) for key in keys)
     _remove_rejections_missing_from_archive(archive, database)
     return removed
 
 
-def remove_instances_missing_from_study(archive: Archive, database: Database, study_instance_uid: str) -> int:
-    """Remove instances of a study that came from the archive and are no more in it; how many.
-
-    The archive is asked for all that it has under the UID: two patients may have it, and then it is two studies of
-    Orthanc's, of which neither may remove the other's rows.
-    """
+def remove_instances_missing_from_study(archive: Archive, database: Database, study_key: str) -> int:
+    """Remove instances of a study that came from the archive and are no more in that study of Orthanc's; how many."""
     wanted = (
-        select(Instance.sop_instance_uid, Instance.source)
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .where(Series.study_instance_uid == study_instance_uid, Instance.source.startswith(ARCHIVE_PREFIX))
+        select(Instance.instance_key, Instance.source)
+        .join(Series, Series.series_key == Instance.series_key)
+        .where(Series.study_key == study_key, Instance.source.startswith(ARCHIVE_PREFIX))
     )
     with database.reading() as session:
         catalogued = session.execute(wanted).all()
     if not catalogued:
         return 0
 
-    study = _read_study(archive, study_instance_uid)
-    archived = {item.source for series in study.series for item in list_series_items(series)}
-    return remove_instances(database, (uid for uid, source in catalogued if source not in archived))
+    archived = _list_archived_sources(archive, study_key)  # read after the rows: what came between them stays
+    return remove_instances(database, (key for key, source in catalogued if source not in archived))
 
 
 def find_rejections_to_repeat(database: Database, *, of_limits: bool = True) -> list[str]:
@@ -94,24 +88,22 @@ def _remove_rejections_missing_from_archive(archive: Archive, database: Database
             session.execute(delete(Rejection).where(Rejection.source.in_(chunk)))
 
 
-def _read_study(archive: Archive, study_instance_uid: str) -> StudyContent:
-    """All that the archive has under this UID; under two patients it is two studies of Orthanc's."""
-    parts = []
-    for study_id in archive.find_ids("Study", study_instance_uid):
-        try:
-            parts.append(archive.read_study(study_id))
-        except NotInArchive:  # deleted since
-            continue
-    return StudyContent("", study_instance_uid, tuple(series for part in parts for series in part.series))
+def _list_archived_sources(archive: Archive, study_key: str) -> set[str]:
+    """The sources of all instances that the archive has of a study; none of one that it has no more."""
+    try:
+        study = archive.read_study(study_key)
+    except NotInArchive:
+        return set()
+    return {item.source for series in study.series for item in list_series_items(series, study_key)}
 
 
 def _find_instances_without_file(database: Database, folder: FolderSource) -> Iterator[str]:
-    """SOP Instance UIDs that the catalogue has from files below the folder that are gone."""
+    """Keys of the instances that the catalogue has from files below the folder that are gone."""
     for chunk in iter_chunks(_list_sources(database, folder, Instance), ROWS_PER_QUERY):
         missing = [source for source in chunk if not os.path.exists(source)]
         with database.reading() as session:
-            uids = list(session.scalars(select(Instance.sop_instance_uid).where(Instance.source.in_(missing))))
-        yield from uids
+            keys = list(session.scalars(select(Instance.instance_key).where(Instance.source.in_(missing))))
+        yield from keys
 
 
 def _list_sources(database: Database, folder: FolderSource, table: type[Instance] | type[Rejection]) -> Iterator[str]:

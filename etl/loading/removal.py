@@ -29,24 +29,24 @@ INSTANCES_PER_TRANSACTION = 500
 PATHS_PER_FETCH = 1000
 
 
-def remove_instances(database: Database, uids: Iterable[str]) -> int:
-    """Remove instances with all that belongs to them, by SOP Instance UID; how many UIDs there were.
+def remove_instances(database: Database, instance_keys: Iterable[str]) -> int:
+    """Remove instances with all that belongs to them; how many keys there were.
 
     The PNGs go first: when this is interrupted, a repeated run still finds the rows. What was rejected as a copy of a
     removed instance, or for a conflict with it, keeps its rejection but is looked at again (`options` is None).
     """
     number = 0
-    for chunk in iter_chunks(uids, INSTANCES_PER_TRANSACTION):
+    for chunk in iter_chunks(instance_keys, INSTANCES_PER_TRANSACTION):
         with database.reading() as session:
-            delete_pngs(session.scalars(select(Rendering.png_path).where(Rendering.sop_instance_uid.in_(chunk))))
+            delete_pngs(session.scalars(select(Rendering.png_path).where(Rendering.instance_key.in_(chunk))))
 
         with database.writing() as session:
-            sources = session.scalars(select(Instance.source).where(Instance.sop_instance_uid.in_(chunk))).all()
+            sources = session.scalars(select(Instance.source).where(Instance.instance_key.in_(chunk))).all()
             counts = CountUpdater(session, database)
             counts.remove_instances(chunk)
             counts.write_totals()
             session.execute(delete(Rejection).where(Rejection.source.in_(sources)))
-            session.execute(update(Rejection).where(Rejection.sop_instance_uid.in_(chunk)).values(options=None))
+            session.execute(update(Rejection).where(Rejection.instance_key.in_(chunk)).values(options=None))
 
         number += len(chunk)
     return number

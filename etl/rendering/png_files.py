@@ -41,7 +41,7 @@ class RenderingResult:
 
 
 def render_to_folder(
-    dataset: Dataset, options: Options, sop_instance_uid: str, split: str, folder: Path
+    dataset: Dataset, options: Options, instance_key: str, sop_instance_uid: str, split: str, folder: Path
 ) -> RenderingResult:
     """Render an image into PNGs in `folder`, each under its rendering ID; all of them or none.
 
@@ -57,7 +57,8 @@ def render_to_folder(
                 rendered.crc32 = isal_zlib.crc32(frame.words, rendered.crc32)
                 rendered.remarks += frame.remarks
                 rendered.rows += [
-                    _write_png(picture, sop_instance_uid, split, aspect, folder) for picture in frame.pictures
+                    _write_png(picture, instance_key, sop_instance_uid, split, aspect, folder)
+                    for picture in frame.pictures
                 ]
                 _check_time(monotonic() - began)
     except (NoPicture, BreaksLimit) as error:
@@ -81,9 +82,11 @@ def _check_time(seconds: float) -> None:
         )
 
 
-def _write_png(picture: Picture, sop_instance_uid: str, split: str, aspect: float, folder: Path) -> RenderingRow:
+def _write_png(
+    picture: Picture, instance_key: str, sop_instance_uid: str, split: str, aspect: float, folder: Path
+) -> RenderingRow:
     """Write one PNG; its row."""
-    rendering_id = str(uuid5(NAMESPACE, f"{sop_instance_uid}/{picture.frame_number}/{picture.label}"))
+    rendering_id = str(uuid5(NAMESPACE, f"{instance_key}/{picture.frame_number}/{picture.label}"))
     png = picture.as_png()
     (folder / rendering_id).write_bytes(png)
 
@@ -91,6 +94,7 @@ def _write_png(picture: Picture, sop_instance_uid: str, split: str, aspect: floa
     provenance = picture.provenance
     return {
         "rendering_id": rendering_id,
+        "instance_key": instance_key,
         "sop_instance_uid": sop_instance_uid,
         "frame_number": picture.frame_number,
         "split": split,

@@ -44,17 +44,18 @@ def find_reached(session: Session, entries: Iterable[NewEntry]) -> Iterator[Reac
 def look_up_uids(session: Session, uids: set[str]) -> dict[str, tuple[str, str]]:
     """Study Instance UID and patient of each of these UIDs, of whichever level, that the catalogue has."""
     of_study = select(Study.study_instance_uid, Study.study_instance_uid, Study.patient_key)
-    of_series = select(Series.series_instance_uid, Study.study_instance_uid, Study.patient_key).join(Study)
+    of_series = select(Series.series_instance_uid, Study.study_instance_uid, Study.patient_key)
+    of_series = of_series.join(Study, Study.study_key == Series.study_key)
     of_instance = (
         select(Instance.sop_instance_uid, Study.study_instance_uid, Study.patient_key)
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        .join(Series, Series.series_key == Instance.series_key)
+        .join(Study, Study.study_key == Series.study_key)
     )
     of_rendering = (
         select(Rendering.rendering_id, Study.study_instance_uid, Study.patient_key)
-        .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+        .join(Instance, Instance.instance_key == Rendering.instance_key)
+        .join(Series, Series.series_key == Instance.series_key)
+        .join(Study, Study.study_key == Series.study_key)
     )
     levels: tuple[tuple[object, Select[str, str, str]], ...] = (
         (Study.study_instance_uid, of_study),

@@ -15,10 +15,11 @@ class Instance(Base):
     """A DICOM object, with pixel data or without."""
 
     __tablename__ = "instance"
-    sop_instance_uid: Mapped[str] = element("SOPInstanceUID", primary_key=True)
-    series_instance_uid: Mapped[str] = element(
-        "SeriesInstanceUID", ForeignKey("series.series_instance_uid"), index=True
-    )
+    instance_key: Mapped[str] = mapped_column(primary_key=True)
+    """Orthanc's identifier of the instance, or the one that Orthanc would give it."""
+    sop_instance_uid: Mapped[str] = element("SOPInstanceUID", index=True, nullable=False)
+    series_key: Mapped[str] = mapped_column(ForeignKey("series.series_key"), index=True)
+    series_instance_uid: Mapped[str] = element("SeriesInstanceUID", index=True, nullable=False)
     sop_class_uid: Mapped[str | None] = element("SOPClassUID")
     transfer_syntax_uid: Mapped[str | None] = element("TransferSyntaxUID")
     specific_character_set: Mapped[list[str] | None] = element("SpecificCharacterSet")
@@ -59,12 +60,19 @@ class Instance(Base):
     document_title: Mapped[str | None] = element("DocumentTitle")
     source: Mapped[str] = mapped_column(index=True)
     """`archive:` + Orthanc's identifier, or the path of the file."""
+    content_md5: Mapped[str | None]
+    """MD5 of the file as the archive keeps it; null for a file of a folder, and until it is catalogued again."""
+    file_uuid: Mapped[str | None]
+    """Orthanc's name of the file that `content_md5` is of: another one is asked for its MD5."""
     source_size: Mapped[int | None] = mapped_column(BigInteger)
     source_mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     content_checksum: Mapped[int | None] = mapped_column(BigInteger)
     """CRC-32 of the stored values of all frames, or of a file without frames: a copy has the same, a conflict not."""
     rendered_with: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    """Digests of the rendering options under which all pictures exist; an unchanged object is not read again."""
+    """Digests of the rendering options under which all pictures exist; an unchanged object is not read again.
+
+    Null for a row of before the keys: it is read again, and its pictures are replaced.
+    """
     remarks: Mapped[str | None]
     """Faults of the object that did not keep it from being catalogued, in sentences."""
 
@@ -74,10 +82,9 @@ class Rendering(Base):
 
     __tablename__ = "rendering"
     rendering_id: Mapped[str] = mapped_column(primary_key=True)
-    """UUIDv5 of SOPInstanceUID, frame and window: the name of the file."""
-    sop_instance_uid: Mapped[str] = element(
-        "SOPInstanceUID", ForeignKey("instance.sop_instance_uid", ondelete="CASCADE"), index=True
-    )
+    """UUIDv5 of the instance's key, frame and window: the name of the file."""
+    instance_key: Mapped[str] = mapped_column(ForeignKey("instance.instance_key", ondelete="CASCADE"), index=True)
+    sop_instance_uid: Mapped[str] = element("SOPInstanceUID", index=True, nullable=False)
     frame_number: Mapped[int]
     """From 1, as DICOM counts frames."""
     split: Mapped[str] = mapped_column(index=True)
@@ -113,10 +120,9 @@ class Segment(Base):
     """A segment of a SEG object (PS3.3 C.8.20.4)."""
 
     __tablename__ = "segment"
-    sop_instance_uid: Mapped[str] = element(
-        "SOPInstanceUID", ForeignKey("instance.sop_instance_uid", ondelete="CASCADE"), primary_key=True
-    )
+    instance_key: Mapped[str] = mapped_column(ForeignKey("instance.instance_key", ondelete="CASCADE"), primary_key=True)
     segment_number: Mapped[int] = element("SegmentNumber", primary_key=True)
+    sop_instance_uid: Mapped[str] = element("SOPInstanceUID", index=True, nullable=False)
     segment_label: Mapped[str | None] = element("SegmentLabel")
     category_code: Mapped[str | None]
     """Coded category as `scheme:value`, for example SCT:123037004."""

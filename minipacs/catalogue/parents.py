@@ -31,7 +31,10 @@ class Study(Base):
     """A study of one patient."""
 
     __tablename__ = "study"
-    study_instance_uid: Mapped[str] = element("StudyInstanceUID", primary_key=True)
+    study_key: Mapped[str] = mapped_column(primary_key=True)
+    """Orthanc's identifier of the study, or the one that Orthanc would give it."""
+    study_instance_uid: Mapped[str] = element("StudyInstanceUID", index=True, nullable=False)
+    """Two studies may bear it: of two patients, or of one whose Patient ID was corrected."""
     patient_key: Mapped[str] = mapped_column(ForeignKey("patient.patient_key"), index=True)
     study_id: Mapped[str | None] = element("StudyID")
     study_date: Mapped[date | None] = element("StudyDate", index=True)
@@ -50,8 +53,11 @@ class Series(Base):
     """A series of one study: one modality, one piece of equipment."""
 
     __tablename__ = "series"
-    series_instance_uid: Mapped[str] = element("SeriesInstanceUID", primary_key=True)
-    study_instance_uid: Mapped[str] = element("StudyInstanceUID", ForeignKey("study.study_instance_uid"), index=True)
+    series_key: Mapped[str] = mapped_column(primary_key=True)
+    """Orthanc's identifier of the series, or the one that Orthanc would give it."""
+    series_instance_uid: Mapped[str] = element("SeriesInstanceUID", index=True, nullable=False)
+    study_key: Mapped[str] = mapped_column(ForeignKey("study.study_key"), index=True)
+    study_instance_uid: Mapped[str] = element("StudyInstanceUID", index=True, nullable=False)
     modality: Mapped[str | None] = element("Modality", index=True)
     series_number: Mapped[int | None] = element("SeriesNumber")
     series_date: Mapped[date | None] = element("SeriesDate")

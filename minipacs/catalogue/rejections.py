@@ -17,6 +17,10 @@ class Rejection(Base):
     __tablename__ = "rejection"
     source: Mapped[str] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str | None] = element("SOPInstanceUID", index=True)
+    instance_key: Mapped[str | None] = mapped_column(index=True)
+    """Of the object that it would be; null where nobody knows."""
+    series_key: Mapped[str | None]
+    study_key: Mapped[str | None] = mapped_column(index=True)
     code: Mapped[str] = mapped_column(index=True)
     """The kind of fault in one word, for counting."""
     reason: Mapped[str]

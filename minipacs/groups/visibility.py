@@ -48,14 +48,20 @@ def is_of_visible_study(columns: Any, member: ColumnElement[str]) -> ColumnEleme
 def is_of_visible_series(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names its series."""
     statement = select_visible_studies(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
-    return statement.where(series.c.series_instance_uid == columns.series_instance_uid).exists()
+    return statement.where(series.c.series_key == columns.series_key).exists()
 
 
 def is_of_visible_instance(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
     """The row names its instance."""
     statement = select_visible_studies(member).join(series, series.c.study_instance_uid == grouped.c.study_instance_uid)
-    statement = statement.join(instance, instance.c.series_instance_uid == series.c.series_instance_uid)
-    return statement.where(instance.c.sop_instance_uid == columns.sop_instance_uid).exists()
+    statement = statement.join(instance, instance.c.series_key == series.c.series_key)
+    return statement.where(instance.c.instance_key == columns.instance_key).exists()
+
+
+def is_rejection_of_visible_study(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
+    """The rejected object is of a study that the member sees."""
+    statement = select_visible_studies(member).join(study, study.c.study_instance_uid == grouped.c.study_instance_uid)
+    return statement.where(study.c.study_key == columns.study_key).exists()
 
 
 def has_visible_study(columns: Any, member: ColumnElement[str]) -> ColumnElement[bool]:
@@ -100,7 +106,7 @@ VISIBLE: dict[str, Condition] = {
     "instance": is_of_visible_series,
     "rendering": is_of_visible_instance,
     "segment": is_of_visible_instance,
-    "rejection": is_of_visible_instance,
+    "rejection": is_rejection_of_visible_study,
     "patient": has_visible_study,
     "result": is_of_visible_study,
     "job": is_of_visible_study,
@@ -111,7 +117,7 @@ VISIBLE: dict[str, Condition] = {
     "group_member": is_own_membership,
     "study_group": is_group_of_member,
 }
-"""Which rows of a table a member sees. A rejection whose object is not in the catalogue is of no known study."""
+"""Which rows of a table a member sees. A rejection whose study is not in the catalogue is of no known study."""
 
 TOTALS = "total"
 """The kept counts of the whole catalogue: a member gets those of its own studies in their place."""

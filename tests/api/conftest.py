@@ -93,26 +93,32 @@ def fill(session: Any, settings: Settings) -> None:
         day = date(2024, n, 1) if n < 3 else None
         session.add(
             Study(
-                study_instance_uid=study, patient_key=key, study_date=day, study_description=f"Study {n}",
+                study_key=f"key {study}", study_instance_uid=study, patient_key=key, study_date=day,
+                study_description=f"Study {n}",
                 number_of_study_related_series=1, number_of_study_related_instances=2,
             )
         )  # fmt: skip
         session.flush()
         session.add(
             Series(
-                series_instance_uid=series, study_instance_uid=study, modality="CT" if n < 3 else "MR",
+                series_key=f"key {series}", study_key=f"key {study}", series_instance_uid=series,
+                study_instance_uid=study, modality="CT" if n < 3 else "MR",
                 series_description="Series", number_of_series_related_instances=2,
             )
         )  # fmt: skip
         session.flush()
         for i in (1, 2):
             session.add(
-                Instance(sop_instance_uid=f"{series}.{i}", series_instance_uid=series, instance_number=i, source="x")
-            )
+                Instance(
+                    instance_key=f"key {series}.{i}", series_key=f"key {series}", sop_instance_uid=f"{series}.{i}",
+                    series_instance_uid=series, instance_number=i, source="x",
+                )
+            )  # fmt: skip
     session.flush()
     session.add(
         Rendering(
-            rendering_id=PICTURE, sop_instance_uid=IMAGE, frame_number=1, split="train", png_path=str(picture),
+            rendering_id=PICTURE, instance_key=f"key {IMAGE}",
+            sop_instance_uid=IMAGE, frame_number=1, split="train", png_path=str(picture),
             sha256="0", bytes=200, bit_depth=8, rows=10, columns=20, window_center=40.0, window_width=400.0,
             rescale_slope=1.0, rescale_intercept=-1024.0, window_source="header", rules=1,
         )

@@ -111,7 +111,7 @@ def test_late_instances_are_added_and_counted(run: Run, source: Path, database: 
     assert (tally.added, tally.unchanged) == (1, 2)
     with database.reading() as session:
         assert read_catalogue_counts(session) == CatalogueCounts(1, 1, 1, 3)
-        assert session.get_one(Study, f"{ROOT}.1").number_of_study_related_instances == 3
+        assert session.scalars(select(Study)).one().number_of_study_related_instances == 3
 
 
 def test_a_changed_file_replaces_its_pictures(run: Run, source: Path, database: Database, options: Options) -> None:

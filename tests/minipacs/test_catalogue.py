@@ -72,9 +72,9 @@ def test_dates_times_and_names_come_back_as_they_were(kind: str, tmp_path: Path)
         with database.writing() as session:
             session.add(Patient(patient_key="P", patient_name="山田^太郎=やまだ^たろう", patient_birth_date=born))
             session.flush()
-            session.add(Study(study_instance_uid="1", patient_key="P", study_time=at))
+            session.add(Study(study_key="key", study_instance_uid="1", patient_key="P", study_time=at))
         with database.reading() as session:
-            patient, study = session.get_one(Patient, "P"), session.get_one(Study, "1")
+            patient, study = session.get_one(Patient, "P"), session.get_one(Study, "key")
             assert (patient.patient_name, patient.patient_birth_date) == ("山田^太郎=やまだ^たろう", born)
             assert study.study_time == at
             assert read_catalogue_counts(session) == CatalogueCounts()
@@ -85,7 +85,7 @@ def test_dates_times_and_names_come_back_as_they_were(kind: str, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_row_without_its_parent_is_refused(kind: str, tmp_path: Path) -> None:
     with new_database(kind, tmp_path) as database, pytest.raises(IntegrityError), database.writing() as session:
-        session.add(Study(study_instance_uid="1", patient_key="nobody"))
+        session.add(Study(study_key="key", study_instance_uid="1", patient_key="nobody"))
 
 
 def test_every_column_says_what_element_it_holds() -> None:

@@ -42,7 +42,7 @@ def reply(app: Flask, caller: Callable[..., Any]) -> Callable[..., Any]:
         for n in range(12):
             session.add(
                 Study(
-                    study_instance_uid=f"2.25.{n}", patient_key=PEOPLE[n % 3][0],
+                    study_key=f"study {n}", study_instance_uid=f"2.25.{n}", patient_key=PEOPLE[n % 3][0],
                     study_date=date(2025, 1 + n % 5, 10), study_time=time(8 + n, 30), accession_number=f"ACC{n:03}",
                     study_description="Thorax 50%" if n % 2 else "Head",
                 )
@@ -50,8 +50,11 @@ def reply(app: Flask, caller: Callable[..., Any]) -> Callable[..., Any]:
             session.flush()
             for i, modality in enumerate(("CT", "SEG") if n % 2 else ("MR",)):
                 session.add(
-                    Series(series_instance_uid=f"2.25.{n}.{i}", study_instance_uid=f"2.25.{n}", modality=modality)
-                )
+                    Series(
+                        series_key=f"series {n}.{i}", series_instance_uid=f"2.25.{n}.{i}", study_key=f"study {n}",
+                        study_instance_uid=f"2.25.{n}", modality=modality,
+                    )
+                )  # fmt: skip
     client = caller()
     return lambda **query: client("/dicom-web/studies", query_string=query)
 

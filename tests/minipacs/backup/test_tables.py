@@ -24,13 +24,18 @@ def fill(database: Database) -> None:
             Patient(patient_key="P", patient_id="P", patient_name="Müller^日本", patient_birth_date=date(1970, 2, 3))
         )
         session.flush()
-        session.add(Study(study_instance_uid="1.2", patient_key="P", study_time=time(1, 2, 3, 400)))
+        session.add(
+            Study(study_key="of study", study_instance_uid="1.2", patient_key="P", study_time=time(1, 2, 3, 400))
+        )
         session.flush()
-        session.add(Series(series_instance_uid="1.2.3", study_instance_uid="1.2"))
+        session.add(
+            Series(series_key="of series", study_key="of study", series_instance_uid="1.2.3", study_instance_uid="1.2")
+        )
         session.flush()
         acquired = datetime(2020, 1, 2, 3, 4, 5, 6)
         session.add(
             Instance(
+                **{"instance_key": "of instance", "series_key": "of series"},
                 **{"sop_instance_uid": "1.2.3.4", "series_instance_uid": "1.2.3", "source": "s", "image_type": ["A"]},
                 **{"pixel_spacing": [0.1, 1 / 3], "acquisition_date_time": acquired, "source_mtime_ns": 2**62},
             )

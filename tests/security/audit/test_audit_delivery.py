@@ -227,7 +227,7 @@ def test_a_study_that_came_between_two_looks_is_named_by_the_second(database: Da
     with database.writing() as session:
         session.add(Patient(patient_key="came later", patient_id="came later"))
         session.flush()
-        session.add(Study(study_instance_uid="1.2.3.4.9", patient_key="came later"))
+        session.add(Study(study_key="key", study_instance_uid="1.2.3.4.9", patient_key="came later"))
     add_looks(log, "1.2.3.4.9", 3)
     log.flush()
     assert [(one.patient_key, one.count) for one in read_entries(database)] == [

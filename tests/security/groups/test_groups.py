@@ -218,7 +218,9 @@ def test_groups_outlast_a_catalogue_that_is_emptied_and_built_again(
         for side in (ALPHA, BETA):
             session.add(Patient(patient_key=side.patient_id))
             session.flush()
-            session.add(Study(study_instance_uid=side.study, patient_key=side.patient_id))
+            session.add(
+                Study(study_key=f"key {side.study}", study_instance_uid=side.study, patient_key=side.patient_id)
+            )
     assert [study["StudyInstanceUID"] for study in alpha("/studies")["studies"]] == [ALPHA.study]
 
 
