@@ -60,6 +60,9 @@ def list_archived_items(archive: Archive, sources: Collection[str]) -> list[Sour
 
     One that the archive has no more is an item too: reading it says so.
     """
+    if not sources:
+        return []
+
     wanted = dict.fromkeys(sources)
     found: dict[str, SourceItem] = {}
     for study_id in sorted(archive.find_parent_studies([source.removeprefix(ARCHIVE_PREFIX) for source in wanted])):

@@ -64,6 +64,10 @@ def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bo
         known[key] = CataloguedInstance(source, checksum)
         return True
 
+    if source.startswith(ARCHIVE_PREFIX) and not first.source.startswith(ARCHIVE_PREFIX):
+        known[key] = CataloguedInstance(source, checksum)
+        return True
+
     if first.checksum != checksum:
         outcome.reject(
             "conflict",
@@ -71,10 +75,6 @@ def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bo
             f"Compare it with {first.source}; give one of them another UID.",
         )
         return False
-
-    if source.startswith(ARCHIVE_PREFIX) and not first.source.startswith(ARCHIVE_PREFIX):
-        known[key] = CataloguedInstance(source, checksum)
-        return True
 
     outcome.reject("copy", f"{uid} is in the catalogue already, with the same content.", "Nothing to do.")
     return False

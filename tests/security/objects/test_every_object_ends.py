@@ -1,6 +1,6 @@
 """Every object of the archive ends as a row or a rejection, whatever the order in which others come and go."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,6 @@ from etl.catalogue_run import load_source_into_catalogue
 from etl.extract import FolderSource
 from etl.loading import loader
 from etl.loading.acceptance import accept_outcomes
-from etl.loading.prune import find_rejections_to_repeat
 from etl.loading.removal import remove_instances
 from etl.options import Options
 from etl.records import Outcome, SourceItem
@@ -23,7 +22,7 @@ from etl.transform import transform
 from etl.work import orders, run
 from minipacs.archive.client import Archive, ArchivedInstance
 from minipacs.archive.content import InstanceContent, SeriesContent, StudyContent
-from minipacs.catalogue import Instance, Rejection
+from minipacs.catalogue import Instance, Rejection, compute_object_keys
 from minipacs.database import Database
 from minipacs.doctor import catalogue_check
 from minipacs.errors import ArchiveRefused, NotInArchive
@@ -42,9 +41,9 @@ class MemoryArchive:
         self.files: dict[str, bytes] = {}
         self.studies: dict[str, StudyContent] = {}
 
-    def store(self, study_id: str, *files: bytes) -> None:
+    def store(self, study_id: str, *files: bytes, instance_ids: Sequence[str] = ()) -> None:
         """Put files into a study of Orthanc's."""
-        ids = [f"{study_id}-{number}" for number in range(len(files))]
+        ids = instance_ids or [f"{study_id}-{number}" for number in range(len(files))]
         self.files.update(zip(ids, files, strict=True))
         uids = [InstanceContent(f"{ROOT}.1.1.{number + 1}", key) for number, key in enumerate(ids)]
         series = SeriesContent(f"{study_id}-s", f"{ROOT}.1.1", "CT", "", "", tuple(uids))
@@ -75,6 +74,10 @@ class MemoryArchive:
             for instance in study.series[0].instances:
                 if instance.instance_id in wanted:
                     yield ArchivedInstance(instance.instance_id, instance.sop_instance_uid, study_id)
+
+    def find_parent_studies(self, resource_ids: Iterable[str]) -> set[str]:
+        """The studies of instances."""
+        return {instance.study_id for instance in self.find_instances(resource_ids)}
 
     def read_file(self, instance_id: str) -> bytes:
         """A file; an empty one is lost."""
@@ -145,11 +148,11 @@ def test_the_same_objects_of_two_patients_are_two_jobs_and_none_removes_the_othe
     rows, rejections = read_sources(database)
 
     assert len(keys) == 2
-    assert rows == {"archive:a-0", "archive:a-1"}
-    assert rejections == {"archive:b-0", "archive:b-1"}
+    assert rows == {"archive:a-0", "archive:a-1", "archive:b-0", "archive:b-1"}
+    assert rejections == set()
 
 
-def test_a_copy_gets_its_row_when_what_it_was_a_copy_of_is_deleted(
+def test_a_deleted_study_takes_no_row_of_another_with_its_uids(
     archive: MemoryArchive, catalogue: Callable[[str], None], database: Database
 ) -> None:
     archive.store("a", as_file(image(PIXELS, 1)))
@@ -163,18 +166,36 @@ def test_a_copy_gets_its_row_when_what_it_was_a_copy_of_is_deleted(
     assert read_sources(database) == ({"archive:b-0"}, set())
 
 
-def test_a_rejection_stays_until_its_object_was_looked_at_again(
-    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database
+def test_a_rejection_stays_until_its_object_was_looked_at_again(database: Database, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(as_file(image(PIXELS, 1)))
+    (source / "b").write_bytes(as_file(image(PIXELS + 1, 1)))
+    options = Options(target=tmp_path / "png")
+    load_source_into_catalogue(FolderSource(source), database, options)
+
+    key = compute_object_keys("P1", f"{ROOT}.1", f"{ROOT}.1.1", f"{ROOT}.1.1.1").instance
+    remove_instances(database, [key])  # and killed after this
+
+    assert read_sources(database) == (set(), {str(source / "b")})
+    (source / "a").unlink()
+    load_source_into_catalogue(FolderSource(source), database, options)
+    assert read_sources(database) == ({str(source / "b")}, set())
+
+
+def test_an_archived_instance_takes_the_place_of_a_file_that_has_its_key(
+    archive: MemoryArchive, catalogue: Callable[[str], None], database: Database, tmp_path: Path
 ) -> None:
-    archive.store("a", as_file(image(PIXELS, 1)))
-    archive.store("b", as_file(image(PIXELS + 1, 1, PatientID="P2")))
+    keys = compute_object_keys("P1", f"{ROOT}.1", f"{ROOT}.1.1", f"{ROOT}.1.1.1")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(as_file(image(PIXELS + 1, 1)))
+    load_source_into_catalogue(FolderSource(source), database, Options(target=tmp_path / "png"))
+
+    archive.store("a", as_file(image(PIXELS, 1)), instance_ids=[keys.instance])
     catalogue("a")
-    catalogue("b")
 
-    remove_instances(database, [f"{ROOT}.1.1.1"])  # and killed after this
-
-    assert read_sources(database) == (set(), {"archive:b-0"})
-    assert find_rejections_to_repeat(database) == ["archive:b-0"]
+    assert read_sources(database) == ({f"archive:{keys.instance}"}, set())
 
 
 def test_an_instance_whose_file_the_archive_has_lost_is_a_rejection_and_the_others_have_rows(
@@ -239,13 +260,13 @@ def test_a_row_that_another_writer_inserted_meanwhile_is_not_taken_from_its_sour
 
     def accept_after_another_writer(*arguments: Any) -> list[Outcome]:
         monkeypatch.setattr(loader, "accept_outcomes", accept_outcomes)
-        loader.Loader(database, options).load([make_outcome("archive:first")], folder)
+        loader.Loader(database, options).load([make_outcome("/data/first")], folder)
         return accept_outcomes(*arguments)
 
     monkeypatch.setattr(loader, "accept_outcomes", accept_after_another_writer)
-    loader.Loader(database, options).load([make_outcome("archive:second")], folder)
+    loader.Loader(database, options).load([make_outcome("/data/second")], folder)
 
-    assert read_sources(database) == ({"archive:first"}, {"archive:second"})
+    assert read_sources(database) == ({"/data/first"}, {"/data/second"})
 
 
 @pytest.fixture
