@@ -46,18 +46,27 @@ def fill_catalogue(database: object, images: int) -> None:
         ]
         connection.execute(insert(Patient), patients)
         connection.execute(
-            insert(Study), [{"study_instance_uid": f"1.2.{n}", "patient_key": f"P{n}"} for n in range(series)]
+            insert(Study),
+            [
+                {"study_key": f"study {n}", "study_instance_uid": f"1.2.{n}", "patient_key": f"P{n}"}
+                for n in range(series)
+            ],
         )
         connection.execute(
             insert(Series),
             [
-                {"series_instance_uid": f"1.2.{n}.1", "study_instance_uid": f"1.2.{n}", "modality": "CT"}
+                {
+                    **{"series_key": f"series {n}", "study_key": f"study {n}", "modality": "CT"},
+                    **{"series_instance_uid": f"1.2.{n}.1", "study_instance_uid": f"1.2.{n}"},
+                }
                 for n in range(series)
             ],
         )
         for start in range(0, series, 500):
             rows = [
                 {
+                    "instance_key": f"{n}-{i}",
+                    "series_key": f"series {n}",
                     "sop_instance_uid": f"1.2.{n}.1.{i}",
                     "series_instance_uid": f"1.2.{n}.1",
                     "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
@@ -79,6 +88,7 @@ def rendering_row(n: int) -> dict[str, object]:
     """A row of the first image of the n-th series."""
     return {
         **{"rendering_id": f"picture-{n}", "sop_instance_uid": f"1.2.{n}.1.0", "frame_number": 1, "split": "train"},
+        "instance_key": f"{n}-0",
         **{"png_path": f"{n}.png", "sha256": "0", "bytes": 1, "bit_depth": 8, "rows": 512, "columns": 512, "rules": 1},
         **{"window_center": 40.0, "window_width": 400.0, "window_source": "header"},
     }

@@ -148,12 +148,14 @@ def time_counts(rows: int) -> None:
         database.upgrade_schema()
         with database.writing() as session:
             session.execute(insert(Patient), [{"patient_key": "P"}])
-            session.execute(insert(Study), [{"study_instance_uid": "1.1", "patient_key": "P"}])
-            session.execute(insert(Series), [{"series_instance_uid": "1.1.1", "study_instance_uid": "1.1"}])
+            session.execute(insert(Study), [{"study_key": "1", "study_instance_uid": "1.1", "patient_key": "P"}])
+            series = {"series_key": "2", "study_key": "1", "series_instance_uid": "1.1.1", "study_instance_uid": "1.1"}
+            session.execute(insert(Series), [series])
             for start in range(0, rows, 10_000):
                 session.connection().exec_driver_sql(
-                    "INSERT INTO instance (sop_instance_uid, series_instance_uid, source) VALUES (?, ?, ?)",
-                    [(f"1.1.1.{n}", "1.1.1", str(n)) for n in range(start, min(start + 10_000, rows))],
+                    "INSERT INTO instance (instance_key, series_key, sop_instance_uid, series_instance_uid, source)"
+                    " VALUES (?, '2', ?, ?, ?)",
+                    [(str(n), f"1.1.1.{n}", "1.1.1", str(n)) for n in range(start, min(start + 10_000, rows))],
                 )
             names = {"patient": 1, "study": 1, "series": 1, "instance": rows}
             session.execute(insert(RowCount), [{"name": name, "number": number} for name, number in names.items()])

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from sqlalchemy import Table, insert, make_url, text
 
+from minipacs.archive.identifiers import compute_instance_key, compute_series_key, compute_study_key
 from minipacs.catalogue import Instance, Patient, Rendering, Series, Study
 from minipacs.database import Database
 from minipacs.tables import Base
@@ -53,17 +54,22 @@ def patient_rows(patient: int) -> Rows:
     )
     day = date(2000, 1, 1) + timedelta(days=patient * 37 % 9000)
     for s in range(STUDIES):
-        study = {"study_instance_uid": uid(patient, s), "patient_key": key, "accession_number": f"A{patient}{s}"}
+        study_key = compute_study_key(key, uid(patient, s))
+        study = {"study_key": study_key, "study_instance_uid": uid(patient, s), "patient_key": key}
+        study["accession_number"] = f"A{patient}{s}"
         of_study = _counts("study", {"series": SERIES, "instances": PER_STUDY})
         rows[Study].append({**study, "study_date": day, "study_description": "CHEST CT", **of_study})
         for r in range(SERIES):
-            series = {"series_instance_uid": uid(patient, s, r), "study_instance_uid": uid(patient, s)}
+            keys = {"series_key": compute_series_key(key, uid(patient, s), uid(patient, s, r)), "study_key": study_key}
+            series = {**keys, "series_instance_uid": uid(patient, s, r), "study_instance_uid": uid(patient, s)}
             of_series = _counts("series", {"instances": PER_SERIES})
             rows[Series].append({**series, "modality": "CT", "series_number": r, **of_series})
             for i in range(PER_SERIES):
                 own = uid(patient, s, r, i)
-                rows[Instance].append(_instance(uid(patient, s, r), i, own))
-                ids = {"rendering_id": _rendering_id(own), "sop_instance_uid": own}
+                instance_key = compute_instance_key(key, uid(patient, s), uid(patient, s, r), own)
+                above = {"instance_key": instance_key, "series_key": keys["series_key"]}
+                rows[Instance].append({**above, **_instance(uid(patient, s, r), i, own, instance_key)})
+                ids = {"rendering_id": _rendering_id(own), "instance_key": instance_key, "sop_instance_uid": own}
                 rows[Rendering].append({**_rendering(), **ids})
     return rows
 
@@ -77,10 +83,10 @@ def _counts(level: str, numbers: dict[str, int]) -> dict[str, int]:
     return {f"number_of_{level}_related_{name}": number for name, number in numbers.items()}
 
 
-def _instance(series: str, number: int, own: str) -> dict[str, Any]:
+def _instance(series: str, number: int, own: str, instance_key: str) -> dict[str, Any]:
     """The row of a CT slice."""
     return {
-        **{"sop_instance_uid": own, "series_instance_uid": series, "source": f"archive:{own[-40:]}"},
+        **{"sop_instance_uid": own, "series_instance_uid": series, "source": f"archive:{instance_key}"},
         **{"instance_number": number, "image_position_patient": [-180.0, -180.0, number * 1.25]},
         **{"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "transfer_syntax_uid": "1.2.840.10008.1.2.1"},
         **{"rows": 512, "columns": 512, "bits_stored": 12, "bits_allocated": 16, "samples_per_pixel": 1},
