@@ -58,23 +58,28 @@ def answer_series(study_instance_uid: str | None) -> Response | None:
 
 
 def _is_catalogue_complete(study_instance_uid: str) -> bool:
-    """Whether the catalogue knows every series of the study that the archive has at this moment."""
+    """Whether the catalogue knows every series that the archive has at this moment of the studies with this UID."""
     with context().database.reading() as session:
         of_study = FollowedStudy.study_instance_uid == study_instance_uid
-        followed = session.execute(select(FollowedStudy.study_id, FollowedStudy.due).where(of_study)).first()
+        followed = session.execute(select(FollowedStudy.study_id, FollowedStudy.due).where(of_study)).all()
         open_job = select(Job.id).where(
             Job.study_instance_uid == study_instance_uid,
             Job.kind == "catalogue",
             Job.state.in_(("queued", "running")),
         )
         is_waiting = session.scalar(open_job.limit(1)) is not None
-        study = lookup.find_study(session, study_instance_uid)
-        series_in_catalogue = study.number_of_study_related_series if study else None
+        studies = lookup.find_studies(session, study_instance_uid)
+        series_in_catalogue = {study.study_key: study.number_of_study_related_series for study in studies}
 
-    if followed is None or followed.due is not None or is_waiting or series_in_catalogue is None:
+    is_due = any(due is not None for _study_id, due in followed)
+    if not followed or is_due or is_waiting:
         return False
     try:
-        return context().archive.count_series(followed.study_id) == series_in_catalogue
+        return all(
+            study_id in series_in_catalogue
+            and context().archive.count_series(study_id) == series_in_catalogue[study_id]
+            for study_id, _due in followed
+        )
     except ArchiveError:
         return False
 

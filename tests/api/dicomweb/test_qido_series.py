@@ -52,12 +52,12 @@ def archive(app: Flask) -> AnArchive:
         session.add(Patient(patient_key="A", patient_id="A", patient_name="Yamada^Tarou=山田^太郎"))
         session.flush()
         counts = {"number_of_study_related_series": len(ROWS)}
-        session.add(Study(study_key="the study", study_instance_uid=STUDY, patient_key="A", **counts))
+        session.add(Study(study_key="orthanc's", study_instance_uid=STUDY, patient_key="A", **counts))
         session.flush()
         for n, (number, modality, description) in enumerate(ROWS):
             session.add(
                 Series(
-                    series_key=f"series {n}", study_key="the study", series_instance_uid=f"{STUDY}.{n}",
+                    series_key=f"series {n}", study_key="orthanc's", series_instance_uid=f"{STUDY}.{n}",
                     study_instance_uid=STUDY, modality=modality,
                     series_number=number, series_description=description, number_of_series_related_instances=n + 1,
                 )
