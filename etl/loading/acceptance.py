@@ -10,7 +10,13 @@ from etl.extract import ARCHIVE_PREFIX
 from etl.records import Outcome
 from minipacs.catalogue import Instance, Study
 
-__all__ = ["CataloguedInstance", "accept_outcomes", "find_replaced_instances", "read_catalogued_instances"]
+__all__ = [
+    "CataloguedInstance",
+    "accept_outcomes",
+    "find_moved_instances",
+    "find_replaced_instances",
+    "read_catalogued_instances",
+]
 
 
 @dataclass(frozen=True)
@@ -19,14 +25,15 @@ class CataloguedInstance:
 
     source: str
     checksum: int | None
+    series_key: str
 
 
 def read_catalogued_instances(session: Session, outcomes: Sequence[Outcome]) -> dict[str, CataloguedInstance]:
     """What the catalogue has of these outcomes' objects, by the instance's key."""
     keys = [outcome.instance_key for outcome in outcomes if outcome.instance_key]
-    columns = select(Instance.instance_key, Instance.source, Instance.content_checksum)
+    columns = select(Instance.instance_key, Instance.source, Instance.content_checksum, Instance.series_key)
     rows = session.execute(columns.where(Instance.instance_key.in_(keys)))
-    return {key: CataloguedInstance(source, checksum) for key, source, checksum in rows}
+    return {key: CataloguedInstance(source, checksum, series_key) for key, source, checksum, series_key in rows}
 
 
 def find_replaced_instances(session: Session, outcomes: Sequence[Outcome]) -> list[str]:
@@ -35,6 +42,15 @@ def find_replaced_instances(session: Session, outcomes: Sequence[Outcome]) -> li
     columns = select(Instance.instance_key, Instance.source)
     rows = session.execute(columns.where(Instance.source.in_(key_by_source)))
     return [key for key, source in rows if key_by_source[source] != key]
+
+
+def find_moved_instances(outcomes: Sequence[Outcome], catalogued: Mapping[str, CataloguedInstance]) -> list[str]:
+    """Keys of the instances that the catalogue has in another series: of before the keys, whose series was a guess."""
+    return [
+        outcome.instance_key
+        for outcome in outcomes
+        if (before := catalogued.get(outcome.instance_key)) and before.series_key != outcome.instance["series_key"]
+    ]
 
 
 def accept_outcomes(
@@ -58,14 +74,15 @@ def _accept_object(outcome: Outcome, known: dict[str, CataloguedInstance]) -> bo
     """
     key, uid, source = outcome.instance_key, outcome.sop_instance_uid, outcome.item.source
     checksum = outcome.instance["content_checksum"]
+    new = CataloguedInstance(source, checksum, outcome.instance["series_key"])
 
     first = known.get(key)
     if first is None or first.source == source:
-        known[key] = CataloguedInstance(source, checksum)
+        known[key] = new
         return True
 
     if source.startswith(ARCHIVE_PREFIX) and not first.source.startswith(ARCHIVE_PREFIX):
-        known[key] = CataloguedInstance(source, checksum)
+        known[key] = new
         return True
 
     if first.checksum != checksum:

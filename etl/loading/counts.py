@@ -5,7 +5,7 @@ same time wait for each other and never deadlock (SQLite has one writer at a tim
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -28,6 +28,10 @@ class CountUpdater:
         """Let no other writer touch these patients, their studies and series until the transaction ends."""
         wanted = select(Patient.patient_key).where(Patient.patient_key.in_(sorted(patient_keys)))
         self._session.execute(wanted.order_by(Patient.patient_key).with_for_update()).all()
+
+    def find_patients(self, instance_keys: Collection[str]) -> set[str]:
+        """The patients of those of these instances that are in the catalogue."""
+        return set(self._find_patients_of_instances(sorted(instance_keys)).values()) if instance_keys else set()
 
     def increase_patient_count(self) -> None:
         """Count a patient that was added."""

@@ -6,7 +6,7 @@ instance, total), so that writers at the same time wait for each other and never
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from etl.extract import ARCHIVE_PREFIX
 from etl.loading.acceptance import (
     CataloguedInstance,
     accept_outcomes,
+    find_moved_instances,
     find_replaced_instances,
     read_catalogued_instances,
 )
@@ -80,7 +81,8 @@ class Loader:
             obsolete_pngs = set(counts.remove_instances(find_replaced_instances(session, outcomes)))
 
             accepted = accept_outcomes(session, outcomes, catalogued)
-            self._load_parents(session, counts, accepted)
+            moved_from = counts.find_patients(find_moved_instances(accepted, catalogued))
+            self._load_parents(session, counts, accepted, moved_from)
             added, replaced_pngs = self._load_instances(session, counts, accepted, catalogued)
             _load_segments(session, accepted)
             renderings, moved_pngs = self._load_renderings(session, accepted)
@@ -110,13 +112,18 @@ class Loader:
         return new.on_conflict_do_update(index_elements=keys, set_=values)
 
     # -- tables, in the order in which they are locked ----------------------------------------------
-    def _load_parents(self, session: Session, counts: CountUpdater, outcomes: Sequence[Outcome]) -> None:
-        """Insert patients, studies and series: the first object with a value decides it, later ones fill gaps."""
+    def _load_parents(
+        self, session: Session, counts: CountUpdater, outcomes: Sequence[Outcome], moved_from: Collection[str]
+    ) -> None:
+        """Insert patients, studies and series: the first object with a value decides it, later ones fill gaps.
+
+        `moved_from`: the patients that lose instances to those of the outcomes; they are locked with them.
+        """
         for key, row in _merge_rows((outcome.patient for outcome in outcomes), "patient_key"):
             if self._insert_or_fill_gaps(session, Patient, Patient.patient_key, key, row):
                 counts.increase_patient_count()
 
-        counts.lock_patients({outcome.study["patient_key"] for outcome in outcomes})
+        counts.lock_patients({*moved_from, *(outcome.study["patient_key"] for outcome in outcomes)})
 
         for key, row in _merge_rows((outcome.study for outcome in outcomes), "study_key"):
             if self._insert_or_fill_gaps(session, Study, Study.study_key, key, row):

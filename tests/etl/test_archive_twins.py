@@ -1,6 +1,6 @@
 """A Study Instance UID that a real Orthanc has twice: each of its studies has its own rows, jobs and removals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,18 @@ from etl import work
 from etl.loading.prune import remove_instances_missing_from_archive
 from minipacs.archive.client import Archive
 from minipacs.archive.content import StudyContent
-from minipacs.catalogue import ARCHIVE_PREFIX, Instance, Rejection, Series, Study
+from minipacs.catalogue import (
+    ARCHIVE_PREFIX,
+    CatalogueCounts,
+    Instance,
+    Patient,
+    Rejection,
+    Rendering,
+    RowCount,
+    Series,
+    Study,
+    read_catalogue_counts,
+)
 from minipacs.database import Database
 from minipacs.errors import NotInArchive
 from minipacs.jobs.contract import Task
@@ -154,3 +165,64 @@ def test_pruning_removes_of_each_study_what_the_archive_has_no_more(
 
     assert remove_instances_missing_from_archive(archive, database) == 1
     assert read_study_keys(database) == {stays}
+
+
+def test_halves_that_were_one_study_before_the_keys_are_parted_by_their_jobs(
+    archive: Archive, catalogue: Catalogue, database: Database
+) -> None:
+    first = archive.store_file(as_file(image(PIXELS, 1)))
+    (of_first,) = archive.list_study_ids()
+    second = archive.store_file(as_file(image(PIXELS, 2, PatientID="P2")))
+    (of_second,) = set(archive.list_study_ids()) - {of_first}
+    add_rows_of_before_the_keys(archive, database, of_first, [first, second])
+
+    catalogue(of_second)
+    assert (read_instance_keys(database, of_first), read_instance_keys(database, of_second)) == ({first}, {second})
+
+    catalogue(of_first)
+    assert (read_instance_keys(database, of_first), read_instance_keys(database, of_second)) == ({first}, {second})
+    with database.reading() as session:
+        assert read_catalogue_counts(session) == CatalogueCounts(2, 2, 2, 2)
+        assert [study.number_of_study_related_instances for study in session.scalars(select(Study))] == [1, 1]
+        pictures = session.scalars(select(Rendering)).all()
+        assert {picture.instance_key for picture in pictures} == {first, second}
+        assert "old-picture" not in {picture.rendering_id for picture in pictures}
+
+
+def add_rows_of_before_the_keys(
+    archive: Archive, database: Database, study_id: str, instance_ids: Sequence[str]
+) -> None:
+    """Rows as step 0015 leaves them: instances of two patients below the study of one."""
+    (series,) = archive.read_study(study_id).series
+    number = len(instance_ids)
+    uids = {"study_instance_uid": STUDY, "series_instance_uid": series.series_instance_uid}
+    patient = {f"number_of_patient_related_{level}": 1 for level in ("studies", "series")}
+    study = {"number_of_study_related_series": 1, "number_of_study_related_instances": number}
+    with database.writing() as session:
+        session.add(Patient(patient_key="P1", patient_id="P1", number_of_patient_related_instances=number, **patient))
+        session.flush()
+        session.add(Study(study_key=study_id, study_instance_uid=STUDY, patient_key="P1", **study))
+        session.flush()
+        keys = {"series_key": series.series_id, "study_key": study_id}
+        session.add(Series(**keys, **uids, modality="CT", number_of_series_related_instances=number))
+        session.flush()
+        for position, instance_id in enumerate(instance_ids, 1):
+            session.add(
+                Instance(
+                    instance_key=instance_id,
+                    series_key=series.series_id,
+                    sop_instance_uid=f"{ROOT}.1.1.{position}",
+                    series_instance_uid=series.series_instance_uid,
+                    source=ARCHIVE_PREFIX + instance_id,
+                )
+            )
+        session.flush()
+        session.add(
+            Rendering(
+                rendering_id="old-picture", instance_key=instance_ids[-1], sop_instance_uid=f"{ROOT}.1.1.{number}",
+                frame_number=1, split="train", png_path="/nowhere/old-picture.png", sha256="0", bytes=1, bit_depth=8,
+                rows=5, columns=7, window_source="header", rules=1,
+            )
+        )  # fmt: skip
+        for name, rows in (("patient", 1), ("study", 1), ("series", 1), ("instance", number)):
+            session.add(RowCount(name=name, number=rows))
