@@ -123,7 +123,7 @@ def _check_rows(product: Product, study: SmallStudy, result: CheckResult) -> Non
         rows = set(session.scalars(select(Instance.sop_instance_uid).join(Series, _join_series()).where(of_study)))
         renderings = session.execute(
             select(Rendering.sop_instance_uid, Rendering.png_path)
-            .join(Instance, Instance.sop_instance_uid == Rendering.sop_instance_uid)
+            .join(Instance, Instance.instance_key == Rendering.instance_key)
             .join(Series, _join_series())
             .where(of_study)
         ).all()
@@ -136,7 +136,7 @@ def _check_rows(product: Product, study: SmallStudy, result: CheckResult) -> Non
 
 
 def _join_series():  # type: ignore[no-untyped-def]  # an SQL expression
-    return Series.series_instance_uid == Instance.series_instance_uid
+    return Series.series_key == Instance.series_key
 
 
 def _check_counts(product: Product, result: CheckResult) -> None:
