@@ -34,6 +34,10 @@ class OrthancServer:
         """Stop it; what it holds stays."""
         self._process.stop(PATIENCE_S)
 
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self._process.kill()
+
     def _answers(self) -> bool:
         if not self._process.is_running():
             raise AssertionError((self.settings.home / "orthanc.log").read_text())

@@ -1,0 +1,1 @@
+"""The model-based test: random sequences of what happens to an archive, and what must be true after each rest."""
