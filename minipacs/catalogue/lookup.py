@@ -7,7 +7,7 @@ same.
 
 from collections.abc import Sequence
 
-from sqlalchemy import BindParameter, ColumnElement, ScalarSelect, Select, case, func, select
+from sqlalchemy import BindParameter, ColumnElement, ScalarSelect, Select, String, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from minipacs.catalogue.objects import Instance
@@ -48,24 +48,22 @@ MEANT_FIRST = (_has_no_images(), _has_no_patient_id(), Study.study_key)
 
 def find_studies(session: Session, study_instance_uid: str) -> Sequence[Study]:
     """All studies with this Study Instance UID, the one that is meant first."""
-    return session.scalars(_select_studies(study_instance_uid)).all()
+    return session.scalars(_STUDIES, {"uid": study_instance_uid}).all()
 
 
 def find_study(session: Session, study_instance_uid: str) -> Study | None:
     """The study that is meant by this Study Instance UID; None where there is none."""
-    return session.scalars(_select_studies(study_instance_uid).limit(1)).first()
+    return session.scalars(_STUDY, {"uid": study_instance_uid}).first()
 
 
 def find_series(session: Session, series_instance_uid: str) -> Series | None:
     """The series that is meant by this Series Instance UID: of the study that is meant; None where there is none."""
-    bearers = select(Series).join(Study, Study.study_key == Series.study_key)
-    bearers = bearers.where(Series.series_instance_uid == series_instance_uid)
-    return session.scalars(bearers.order_by(*MEANT_FIRST, Series.series_key).limit(1)).first()
+    return session.scalars(_SERIES, {"uid": series_instance_uid}).first()
 
 
 def find_instance(session: Session, sop_instance_uid: str) -> Instance | None:
     """The instance that is meant by this SOP Instance UID: of the study that is meant; None where there is none."""
-    return session.scalars(_select_instances(sop_instance_uid).limit(1)).first()
+    return session.scalars(_INSTANCE, {"uid": sop_instance_uid}).first()
 
 
 def select_study_key(study_instance_uid: Uid) -> ScalarSelect[str]:
@@ -85,8 +83,22 @@ def _select_studies(study_instance_uid: Uid) -> Select[Study]:
     return bearers.order_by(*MEANT_FIRST)
 
 
+def _select_series(series_instance_uid: Uid) -> Select[Series]:
+    bearers = select(Series).join(Study, Study.study_key == Series.study_key)
+    bearers = bearers.where(Series.series_instance_uid == series_instance_uid)
+    return bearers.order_by(*MEANT_FIRST, Series.series_key)
+
+
 def _select_instances(sop_instance_uid: Uid) -> Select[Instance]:
     bearers = select(Instance).join(Series, Series.series_key == Instance.series_key)
     bearers = bearers.join(Study, Study.study_key == Series.study_key)
     bearers = bearers.where(Instance.sop_instance_uid == sop_instance_uid)
     return bearers.order_by(*MEANT_FIRST, Instance.instance_key)
+
+
+# Made once: to make one takes longer than to run it.
+_UID = bindparam("uid", type_=String())
+_STUDIES = _select_studies(_UID)
+_STUDY = _STUDIES.limit(1)
+_SERIES = _select_series(_UID).limit(1)
+_INSTANCE = _select_instances(_UID).limit(1)
