@@ -16,6 +16,7 @@ OPERATIONS_NOT_YET = {
     "merge_studies": "Our results are copied with the study, and refer to the images of the one before.",
     "split_study": "Our results are copied with the study, and refer to the images of the one before.",
     "anonymize_study": "Our results are copied with the study: there are two for its images.",
+    "give_study_to_group": "The name in the row of a Patient ID may be another person's.",
     "copy_series": "Results are known by Series Instance UID: the copy gets none.",
 }
 """Operations, by name."""
@@ -23,5 +24,6 @@ OPERATIONS_NOT_YET = {
 INVARIANTS_NOT_YET = {
     "content_of_each_row_is_the_archives": "The rows have no MD5 yet.",
     "a_study_says_what_its_objects_say_of_the_patient": "A study's person is the row of its Patient ID.",
+    "a_member_of_a_group_reads_no_other_name": "A group has UIDs, which another person's study may bear, too.",
 }
 """Invariants that fail with the other operations, too."""

@@ -44,6 +44,8 @@ class Scene:
         self.files = FileCache(world.orthanc)
         self.sent: dict[tuple[int, int], SeriesVersion] = {}
         """The last version of each series that was sent."""
+        self.patient_id_of_grouped: dict[str, str] = {}
+        """Of each study in the group, by Study Instance UID: the Patient ID that it had when it was put there."""
 
     def read_archive(self) -> ArchivedObjects:
         """What it holds now."""
@@ -260,7 +262,7 @@ def do_job(scene: Scene, _operation: Operation, _random: Random) -> str:
     return "a job is done" if is_done else ""
 
 
-@weighs(3)
+@weighs(8)
 def rest(_scene: Scene, _operation: Operation, _random: Random) -> str:
     """All work is done, and the invariants are checked: by who runs the sequence."""
     return "rest"

@@ -22,7 +22,7 @@ from model.model import FAMILY_NAME, KEY, UID, ArchivedObject
 
 MIN_SLICES = 10
 """A volume needs so many."""
-REMEMBERING_TABLES = ("api_audit", "alembic_version")
+REMEMBERING_TABLES = ("api_audit", "api_audit_spool", "alembic_version")
 """They name what is gone, and must."""
 LEFT_OUT = re.compile(r"catalogue\.sqlite(-wal|-shm)?|audit/.*|secrets\.(json|lock)")
 """The database is looked at table by table; the audit remembers."""

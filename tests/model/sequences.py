@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
 
-from model import archive_operations, rebuild_invariant, result_invariants
+from model import archive_operations, group_invariant, rebuild_invariant, result_invariants
 from model.invariants import INVARIANTS, Rest
 from model.operations import KINDS, Operation, Scene, perform
 from model.world import RestNotReached, World
 
 __all__ = ["Finding", "Outcome", "describe_failure", "make_sequence", "run_sequence", "shorten_sequence"]
 
-EXTENDED_BY = (archive_operations, rebuild_invariant, result_invariants)
+EXTENDED_BY = (archive_operations, group_invariant, rebuild_invariant, result_invariants)
 """They add their functions to `KINDS` and `INVARIANTS`."""
 LENGTH = 10
 STUDIES_AT_ONCE = 4

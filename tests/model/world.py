@@ -27,6 +27,7 @@ from sqlalchemy import func, select
 from api import create_app
 from api.auth import accounts
 from minipacs.database import Database
+from minipacs.groups import membership
 from minipacs.jobs import task
 from minipacs.jobs.contract import kinds_of_work
 from minipacs.jobs.leases import JobLeases
@@ -42,6 +43,8 @@ from waiting import PATIENCE_S
 MAX_ROUNDS = 20
 """Of planning and working until nothing is left to do; more is an endless circle."""
 BOUNDARY = "a-part-of-the-model-test"
+GROUP = "ward"
+"""Of studies, with one member."""
 WAYS = ("c_store", "upload", "stow")
 """How a series comes."""
 
@@ -113,6 +116,9 @@ class World:
         self._app = create_app(self.settings)
         state = self._app.extensions["minipacs"]
         self.token = accounts.create_token(state.database, "tests", "admin")
+        self._token_of_member = accounts.create_token(state.database, "member", "viewer", sees_all=False)
+        membership.create_group(state.database, GROUP)
+        membership.add_members(state.database, GROUP, ["token:member"])
         self.client: FlaskClient = self._app.test_client()
 
     def close_product(self) -> None:
@@ -219,6 +225,10 @@ class World:
         """What the front door answers an administrator's script."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json", **options.pop("headers", {})}
         return self.client.open(path, method=method, headers=headers, buffered=True, **options)
+
+    def ask_as_member(self, path: str) -> Any:
+        """What the front door answers a member of `GROUP`."""
+        return self.ask(path, headers={"Authorization": f"Bearer {self._token_of_member}"})
 
     def change_archive(self, method: str, path: str, body: dict[str, Any] | None = None) -> bool:
         """What somebody does in Orthanc itself; whether Orthanc did it."""
