@@ -10,7 +10,6 @@ sequence of each kind of finding is shortened, and written out. A seed and its o
 
 import argparse
 import logging
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection
@@ -47,8 +46,7 @@ class Sums:
         self.seconds += outcome.seconds
         self.operations.update(outcome.done)
         self.findings.update({finding.invariant for finding in outcome.findings})
-        kinds = {f"{finding.invariant}: {re.sub('[0-9]+', 'n', finding.seen)}" for finding in outcome.findings}
-        new = sorted(kinds - self.kinds.keys())
+        new = sorted({finding.kind for finding in outcome.findings} - self.kinds.keys())
         self.kinds.update(dict.fromkeys(new, seed))
         return new
 
@@ -89,7 +87,7 @@ def main() -> None:
 def explain_kinds(world: World, sequence: list[Operation], outcome: Outcome, kinds: Collection[str]) -> None:
     """Shorten the sequence for each invariant of these kinds, and print what is left."""
     for invariant in sorted({kind.partition(":")[0] for kind in kinds}):
-        found = [finding for finding in outcome.findings if finding.invariant == invariant]
+        found = [finding for finding in outcome.findings if finding.invariant == invariant and finding.kind in kinds]
         text = describe_failure(world, sequence, Outcome(found), {invariant})
         print("    shortest for " + text.replace("\n", "\n      "), flush=True)
 

@@ -1,5 +1,6 @@
 """Random sequences from a seed, running one, and shortening one that fails."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,11 @@ class Finding:
 
     invariant: str
     seen: str
+
+    @property
+    def kind(self) -> str:
+        """The finding without numbers."""
+        return f"{self.invariant}: {re.sub('[0-9]+', 'n', self.seen)}"
 
 
 @dataclass
@@ -100,13 +106,13 @@ def describe_failure(
     world: World, sequence: Sequence[Operation], outcome: Outcome, invariants: Collection[str] | None = None
 ) -> str:
     """What a sequence found, and the shortest one that still finds some of it: for people, in several lines."""
-    wanted = {finding.invariant for finding in outcome.findings}
+    wanted = {finding.kind for finding in outcome.findings}
     last = outcome
 
     def fails(shorter: Sequence[Operation]) -> bool:
         nonlocal last
         found = run_sequence(world, shorter, invariants)
-        if not wanted & {finding.invariant for finding in found.findings}:
+        if not wanted & {finding.kind for finding in found.findings}:
             return False
         last = found
         return True
