@@ -65,6 +65,7 @@ class World:
             base_url=server.settings.orthanc_url,
             auth=(server.settings.orthanc_user, server.settings.orthanc_password),
             timeout=PATIENCE_S,
+            limits=httpx.Limits(max_keepalive_connections=0),  # Orthanc closes one that is idle, or dies meanwhile
         )
         self._template = self._make_empty_database()
         self._resets = 0
